@@ -1,0 +1,3 @@
+"""The measuring part of ovsbench: types, files, metrics and the two loops that predict and score."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,272 @@
+"""The nouns of the suite, frozen and free of files: categories, segments, frames, videos, rules."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmark.errors import DataError, MethodError
+
+Offer = Literal["all", "base", "novel"]
+Task = Literal["semantic", "panoptic"]
+Ids = npt.NDArray[np.uint32]
+Image = npt.NDArray[np.uint8]
+
+VOID = 0
+"""The segment id of pixels that belong to no segment, in labels and in predictions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A class of the vocabulary; the id identifies it, its words may repeat.
+
+    Attributes:
+        id: number, at least 0, as the data set's owners give it.
+        name: the word offered to methods.
+        is_thing: whether single objects are told apart (thing) or not (stuff).
+        is_novel: whether its masks were withheld from training.
+        synonyms: other words for the same class; methods may use them or not.
+        group: a finer part of base or novel that is reported apart ("" for none).
+    """
+
+    id: int
+    name: str
+    is_thing: bool
+    is_novel: bool = False
+    synonyms: tuple[str, ...] = ()
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The classes of a benchmark, in the order of its manifest.
+
+    Raises:
+        DataError: no category, an id twice, a negative id, an empty name, or a name twice.
+    """
+
+    categories: tuple[Category, ...]
+
+    def __post_init__(self) -> None:
+        if not self.categories:
+            raise DataError("a vocabulary needs at least one category; none came. Give at least one name")
+        if any(c.id < 0 for c in self.categories):
+            raise DataError("category ids must be 0 or more; a negative one came. Number them from 0")
+        for what, values in (
+            ("id", [str(c.id) for c in self.categories]),
+            ("name", [c.name.strip().casefold() for c in self.categories]),
+        ):
+            if "" in values:
+                raise DataError(f"every category needs a {what}; number {values.index('') + 1} is empty. Name it")
+            twice = [value for value, times in Counter(values).items() if times > 1]
+            if twice:
+                raise DataError(
+                    f"every category needs its own {what}; {', '.join(map(repr, twice))} came more than once. "
+                    "Keep one of each"
+                )
+
+    def __iter__(self) -> Iterator[Category]:
+        return iter(self.categories)
+
+    def __len__(self) -> int:
+        return len(self.categories)
+
+    def __contains__(self, category_id: object) -> bool:
+        return category_id in self.by_id
+
+    @cached_property
+    def by_id(self) -> Mapping[int, Category]:
+        return {c.id: c for c in self.categories}
+
+    @property
+    def ids(self) -> frozenset[int]:
+        return frozenset(self.by_id)
+
+    @property
+    def base(self) -> frozenset[int]:
+        return frozenset(c.id for c in self.categories if not c.is_novel)
+
+    @property
+    def novel(self) -> frozenset[int]:
+        return frozenset(c.id for c in self.categories if c.is_novel)
+
+    @property
+    def things(self) -> frozenset[int]:
+        return frozenset(c.id for c in self.categories if c.is_thing)
+
+    @property
+    def stuff(self) -> frozenset[int]:
+        return frozenset(c.id for c in self.categories if not c.is_thing)
+
+    @property
+    def groups(self) -> Mapping[str, frozenset[int]]:
+        """Every named part of the vocabulary that holds a class: all, base, novel, things, stuff, then `group`s."""
+        named = {
+            "all": self.ids, "base": self.base, "novel": self.novel, "things": self.things, "stuff": self.stuff,
+        }  # fmt: skip
+        for name in dict.fromkeys(c.group for c in self.categories if c.group):
+            named[name] = frozenset(c.id for c in self.categories if c.group == name)
+        return {name: ids for name, ids in named.items() if ids}
+
+    def offered(self, which: Offer) -> Vocabulary:
+        """The part of the vocabulary that a method may choose from; ids stay as they are."""
+        if which == "all":
+            return self
+        kept = tuple(c for c in self.categories if c.is_novel == (which == "novel"))
+        if not kept:
+            raise DataError(f"this benchmark has no {which} category to offer. Use --offer all")
+        return Vocabulary(kept)
+
+    @property
+    def digest(self) -> str:
+        """sha256 over ids, names, flags and synonyms, in order."""
+        rows = [[c.id, c.name, c.is_thing, c.is_novel, list(c.synonyms), c.group] for c in self.categories]
+        return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One region of one frame. The id is the track: same id in a video, same object.
+
+    Attributes:
+        id: 1 to 2**32 - 1.
+        category: id of a `Category`.
+        score: confidence in [0, 1]; 1.0 for labels.
+        is_crowd: labels only: a region of objects that are not told apart, which is neither found nor missed.
+    """
+
+    id: int
+    category: int
+    score: float = 1.0
+    is_crowd: bool = False
+
+
+@dataclass(frozen=True)
+class PanopticFrame:
+    """Non-overlapping segments of one frame.
+
+    Attributes:
+        ids: (H, W) uint32, the segment id of every pixel; 0 is void.
+        segments: id to segment, exactly the nonzero ids of the array.
+    """
+
+    ids: Ids
+    segments: Mapping[int, Segment] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Video:
+    """The frames of one video, read when asked for; it holds no labels.
+
+    Attributes:
+        id: name, unique in the benchmark; one path component.
+        frames: a name for each frame, in time order.
+        size: (height, width) of every frame.
+        fps: frames a second, None where unknown.
+        read: frame number to RGB image, uint8 (H, W, 3).
+    """
+
+    id: str
+    frames: tuple[str, ...]
+    size: tuple[int, int]
+    read: Callable[[int], Image]
+    fps: float | None = None
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def image(self, index: int) -> Image:
+        """Frame `index` as RGB uint8 (H, W, 3).
+
+        Raises:
+            DataError: the file is missing or broken, or its size is not `size`.
+        """
+        image = self.read(index)
+        if image.shape != (*self.size, 3):
+            raise DataError(
+                f"video {self.id}, frame {self.frames[index]}: expected an image of {self.size[1]}x{self.size[0]} "
+                f"pixels, got {image.shape[1]}x{image.shape[0]}. Replace the file or build the benchmark again"
+            )
+        return image
+
+    def images(self) -> Iterator[Image]:
+        """All frames in order, one in memory at a time."""
+        return (self.image(i) for i in range(len(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a benchmark asks for and how it is scored; written in its manifest.
+
+    Attributes:
+        task: semantic (a class for each pixel) or panoptic (also objects with identities).
+        offered: the part of the vocabulary that methods choose from.
+        vpq_windows: window lengths, in frames, whose VPQ values are averaged.
+    """
+
+    task: Task = "panoptic"
+    offered: Offer = "all"
+    vpq_windows: tuple[int, ...] = (1, 2, 4, 6)
+
+
+class Method(Protocol):
+    """Anything that turns a video and a vocabulary into frames of named segments.
+
+    A method that has to see labels (an upper bound, never a contestant) has `with_labels` as well, see `LabelReader`.
+    """
+
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
+        """Yields one frame for each frame of the video, in order; category ids are those of `vocabulary`."""
+        ...
+
+
+class LabelReader(Protocol):
+    """A method that reads the true labels; runs of it are marked in their record and on the leaderboard."""
+
+    def with_labels(self, truth: Callable[[str, int], PanopticFrame]) -> Method:
+        """The method, given the labels as a function of video id and frame number."""
+        ...
+
+
+def check_frame(frame: PanopticFrame, size: tuple[int, int], vocabulary: Vocabulary, where: str) -> None:
+    """Raises a `MethodError` that says what is wrong with a predicted frame, if anything is.
+
+    Args:
+        frame: what a method returned.
+        size: (height, width) that it must have.
+        vocabulary: the classes that were offered.
+        where: video and frame, for the message.
+    """
+    if frame.ids.shape != size or frame.ids.dtype != np.uint32:
+        raise MethodError(
+            f"{where}: expected ids as uint32 of shape {size}, got {frame.ids.dtype} of shape {frame.ids.shape}. "
+            "Return masks at the size of the frame"
+        )
+    few = int(frame.ids.max(initial=0)) < 1 << 20  # then counting is several times faster than sorting
+    present_ids = np.flatnonzero(np.bincount(frame.ids.ravel())) if few else np.unique(frame.ids)
+    present = set(present_ids.tolist()) - {VOID}
+    listed = set(frame.segments)
+    if present != listed:
+        odd = sorted(present ^ listed)[:5]
+        raise MethodError(
+            f"{where}: the segments listed must be the nonzero ids of the pixels; these are in one only: {odd}. "
+            "List each segment that has a pixel, and no other"
+        )
+    for key, segment in frame.segments.items():
+        if key != segment.id:
+            raise MethodError(f"{where}: segment {segment.id} is filed under {key}. File each under its own id")
+        if segment.category not in vocabulary:
+            raise MethodError(
+                f"{where}: segment {segment.id} has category {segment.category}, which was not offered. "
+                "Choose from the vocabulary that predict() received"
+            )
+        if not 0.0 <= segment.score <= 1.0:
+            raise MethodError(f"{where}: segment {segment.id} has score {segment.score}. Scores lie between 0 and 1")

@@ -1,0 +1,303 @@
+"""Every frame number of a video is one certain picture, whatever the file, the decoder and the order of asking.
+
+The frames carry their number as eight black or white blocks, so a test reads from the picture which frame it is.
+"""
+
+import random
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from benchmark.decoding import Turn, look
+from benchmark.errors import DataError, UserError
+from benchmark.types import Video
+from benchmark.video_io import natural_key, open_video, read_image, write_video
+
+av = pytest.importorskip("av")
+N = 30
+SHORT_GROUPS = {"bf": "2", "g": "8", "sc_threshold": "0"}
+
+
+def picture(number: int, height: int = 64, width: int = 96) -> np.ndarray:
+    image = np.full((height, width, 3), 96, np.uint8)
+    image[32:, :40] = (200, 40, 40)
+    for bit in range(8):
+        image[4:20, 8 * bit : 8 * bit + 8] = 255 * ((number >> bit) & 1)
+    return image
+
+
+def number(image: np.ndarray) -> int:
+    return sum(int(image[12, 8 * bit + 4].mean() > 128) << bit for bit in range(8))
+
+
+def make_video(path: Path, *, codec="libx264", pixels="yuv420p", options=None, size=(64, 96), times=None, turn=0,
+               muxer=None, frames=N) -> Path:  # fmt: skip
+    with av.open(str(path), "w", options=muxer or {}) as container:
+        stream = container.add_stream(codec, rate=25, options=options or {})
+        stream.height, stream.width, stream.pix_fmt = *size, pixels
+        if times is not None:
+            stream.codec_context.time_base = Fraction(1, 100)
+        if turn:
+            stream.set_display_rotation(turn)
+        for i in range(frames):
+            frame = av.VideoFrame.from_ndarray(picture(i, *size), format="rgb24")
+            if times is not None:
+                frame.pts, frame.time_base = times[i], Fraction(1, 100)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def trim(path: Path, frames: int) -> Path:
+    """Rewrites the edit list of an MP4 file so that players skip its first frames."""
+    content = bytearray(path.read_bytes())
+    at = content.find(b"elst") + 12
+    duration, start = struct.unpack(">Ii", content[at : at + 8])
+    content[at : at + 8] = struct.pack(">Ii", duration * (N - frames) // N, start + frames * 512)
+    path.write_bytes(content)
+    return path
+
+
+def reader(video: Video) -> str:
+    return type(video.read).__name__
+
+
+def assert_exact_in_any_order(video: Video, expected: list[int]) -> None:
+    in_order = list(video.images())
+    assert [number(image) for image in in_order] == expected
+    order = random.Random(0).sample(range(len(video)), len(video))
+    for index in order:
+        assert np.array_equal(video.image(index), in_order[index]), f"frame {index} after a jump is another picture"
+
+
+FILES = {
+    # name: (how to make it, the reader that `auto` takes)
+    "b_frames.mp4": (dict(options=SHORT_GROUPS), "DecordReader"),
+    "fragments.mp4": (dict(options=SHORT_GROUPS, muxer={"movflags": "frag_keyframe+empty_moov"}), "DecordReader"),
+    "matroska.mkv": (dict(options=SHORT_GROUPS), "DecordReader"),
+    "vp9.webm": (dict(codec="libvpx-vp9", options={"g": "8"}), "DecordReader"),
+    "mpeg4.mp4": (dict(codec="mpeg4", options={"g": "8"}), "DecordReader"),
+    "mpeg4_b_frames.mp4": (dict(codec="mpeg4", options={"g": "8", "bf": "2"}), "AvReader"),
+    "open_groups.mp4": (
+        dict(options={**SHORT_GROUPS, "x264-params": "open-gop=1:keyint=8:min-keyint=8:scenecut=0"}),
+        "AvReader",
+    ),
+    "ten_bits.mp4": (dict(pixels="yuv420p10le", options=SHORT_GROUPS), "AvReader"),
+    "odd_size_444.mp4": (dict(pixels="yuv444p", size=(65, 97)), "AvReader"),
+    "variable_rate.mp4": (
+        dict(options=SHORT_GROUPS, times=list(np.cumsum([4, 8, 12] * (N // 3)).tolist())),
+        "AvReader",
+    ),
+    "transport.ts": (dict(options=SHORT_GROUPS), "AvReader"),
+    "no_times.avi": (dict(options=SHORT_GROUPS), "AvReader"),
+    "no_times.h264": (dict(options=SHORT_GROUPS), "AvReader"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_kind_of_file_gives_its_frames_in_any_order(name, tmp_path):
+    how, expected_reader = FILES[name]
+    video = open_video(make_video(tmp_path / name, **how))
+    if expected_reader == "DecordReader":
+        pytest.importorskip("decord")
+    assert reader(video) == expected_reader
+    assert len(video) == N
+    assert video.id == Path(name).stem
+    assert_exact_in_any_order(video, list(range(N)))
+
+
+@pytest.mark.parametrize("name", ["b_frames.mp4", "matroska.mkv", "vp9.webm"])
+def test_both_decoders_give_the_same_pixels(name, tmp_path):
+    pytest.importorskip("decord")
+    path = make_video(tmp_path / name, **FILES[name][0])
+    through_av, through_decord = open_video(path, "av"), open_video(path, "decord")
+    assert (reader(through_av), reader(through_decord)) == ("AvReader", "DecordReader")
+    for one, other in zip(through_av.images(), through_decord.images(), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_frames_trimmed_by_an_edit_list_are_not_counted(tmp_path):
+    video = open_video(trim(make_video(tmp_path / "trimmed.mp4", options=SHORT_GROUPS), 11))
+    assert reader(video) == "AvReader"
+    assert_exact_in_any_order(video, list(range(11, N)))
+
+
+def test_decord_forced_onto_an_edit_list_is_an_error_and_not_a_repeated_frame(tmp_path):
+    pytest.importorskip("decord")
+    path = trim(make_video(tmp_path / "trimmed.mp4", options=SHORT_GROUPS), 11)
+    with pytest.raises(DataError, match=r"expected 19 frames, decord announces \d+ \(an edit list\)"):
+        open_video(path, "decord")
+
+
+def test_decord_forced_onto_a_transport_stream_is_refused(tmp_path):
+    pytest.importorskip("decord")
+    with pytest.raises(DataError, match="does not read mpegts files exactly"):
+        open_video(make_video(tmp_path / "transport.ts"), "decord")
+
+
+@pytest.mark.parametrize(("degrees", "quarter_turns"), [(90, 1), (180, 2), (-90, 3)])
+def test_a_stored_rotation_is_applied(degrees, quarter_turns, tmp_path):
+    upright = open_video(make_video(tmp_path / "plain.mp4", frames=2))
+    turned = open_video(make_video(tmp_path / "turned.mp4", frames=2, turn=degrees))
+    assert turned.size == (upright.size if quarter_turns == 2 else upright.size[::-1])
+    assert np.array_equal(turned.image(1), np.rot90(upright.image(1), quarter_turns))
+
+
+def test_the_eight_display_matrices_are_read_and_others_refused():
+    image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+
+    def turn(xx, xy, yx, yy):
+        return Turn.of_matrix([v * 65536 for v in (xx, xy, 0, yx, yy, 0, 0, 0)], Path("a.mp4"))
+
+    assert np.array_equal(turn(1, 0, 0, 1)(image), image)
+    assert np.array_equal(turn(-1, 0, 0, 1)(image), image[:, ::-1])
+    assert np.array_equal(turn(1, 0, 0, -1)(image), image[::-1])
+    assert np.array_equal(turn(0, 1, 1, 0)(image), image.swapaxes(0, 1))
+    assert np.array_equal(turn(0, -1, 1, 0)(image), np.rot90(image))
+    assert len({turn(*m)(image).tobytes() for m in [(a, 0, 0, b) for a in (1, -1) for b in (1, -1)]
+                + [(0, a, b, 0) for a in (1, -1) for b in (1, -1)]}) == 8  # fmt: skip
+    with pytest.raises(DataError, match="quarter turns"):
+        turn(0.7, 0.7, -0.7, 0.7)
+
+
+def test_a_file_cut_short_is_named_when_opened(tmp_path):
+    path = make_video(tmp_path / "cut.mp4", muxer={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 5])
+    with pytest.raises(DataError, match="expected 30 whole frames as announced"):
+        open_video(path)
+
+
+def test_fewer_frames_than_announced_are_an_error_at_the_frame(tmp_path):
+    video = open_video(make_video(tmp_path / "short.mp4"), "av")
+    (tmp_path / "short.mp4").unlink()
+    make_video(tmp_path / "short.mp4", frames=5)
+    with pytest.raises(DataError, match="expected 30 frames as announced, frame 5 cannot be decoded"):
+        list(video.images())
+
+
+def test_more_frames_than_announced_are_an_error_at_the_end(tmp_path):
+    video = open_video(make_video(tmp_path / "long.mp4", frames=5), "av")
+    (tmp_path / "long.mp4").unlink()
+    make_video(tmp_path / "long.mp4")
+    with pytest.raises(DataError, match="more came out"):
+        list(video.images())
+
+
+@pytest.mark.parametrize("content", [b"", b"no video at all\n" * 40])
+def test_a_file_that_is_no_video_is_named(content, tmp_path):
+    (tmp_path / "notes.mp4").write_bytes(content)
+    with pytest.raises(DataError, match=r"notes\.mp4: expected a readable video file"):
+        open_video(tmp_path / "notes.mp4")
+
+
+def test_a_missing_video_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"absent\.mp4: expected a video file, found no such file"):
+        open_video(tmp_path / "absent.mp4")
+
+
+def test_a_playlist_opens_no_address(tmp_path):
+    (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n")
+    with pytest.raises(DataError, match="expected"):
+        open_video(tmp_path / "list.m3u8")
+
+
+def test_an_unknown_decoder_is_answered_with_the_known_ones(tmp_path):
+    with pytest.raises(UserError, match="did you mean 'decord'"):
+        open_video(tmp_path, "decrod")  # type: ignore[arg-type]
+
+
+def test_a_look_names_the_reason_against_decord(tmp_path):
+    assert look(make_video(tmp_path / "a.mp4", options=SHORT_GROUPS)).doubts == ""
+    assert look(make_video(tmp_path / "b.mp4", turn=90)).doubts == "a rotation"
+    assert look(make_video(tmp_path / "c.mp4", pixels="yuv444p")).doubts == "h264 with yuv444p pixels"
+
+
+def save(path: Path, value: int, size=(4, 6)) -> None:
+    PIL.Image.fromarray(np.full((*size, 3), value, np.uint8)).save(path)
+
+
+def test_a_folder_of_images_is_a_video_in_the_order_of_its_numbers(tmp_path):
+    folder = tmp_path / "v1.5"
+    folder.mkdir()
+    for i in (10, 9, 1):
+        save(folder / f"frame{i}.png", i)
+    (folder / "notes.txt").write_text("not a frame")
+    video = open_video(folder)
+    assert (video.id, video.frames, video.size) == ("v1.5", ("frame1.png", "frame9.png", "frame10.png"), (4, 6))
+    assert [int(image[0, 0, 0]) for image in video.images()] == [1, 9, 10]
+
+
+def test_one_image_is_a_video_of_one_frame(tmp_path):
+    save(tmp_path / "a.png", 7)
+    video = open_video(tmp_path / "a.png")
+    assert (video.id, len(video), int(video.image(0)[0, 0, 0])) == ("a", 1, 7)
+
+
+def test_a_folder_without_images_is_named(tmp_path):
+    with pytest.raises(DataError, match="expected images .* found none"):
+        open_video(tmp_path)
+
+
+def test_an_image_of_another_size_in_a_folder_is_named(tmp_path):
+    save(tmp_path / "0.png", 0)
+    save(tmp_path / "1.png", 0, size=(5, 6))
+    with pytest.raises(DataError, match=r"frame 1\.png: expected an image of 6x4 pixels, got 6x5"):
+        list(open_video(tmp_path).images())
+
+
+def test_natural_order_compares_numbers_by_value_and_survives_mixed_names():
+    assert sorted(["b", "10", "a10", "9", "a9"], key=natural_key) == ["9", "10", "a9", "a10", "b"]
+
+
+def test_grey_palette_and_transparent_images_read_as_rgb(tmp_path):
+    for mode in ("L", "P", "RGBA", "I;16"):
+        PIL.Image.new(mode, (3, 2)).save(tmp_path / "a.png")
+        assert read_image(tmp_path / "a.png").shape == (2, 3, 3)
+
+
+def test_missing_broken_and_cut_images_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"a\.png: expected an image, found no such file"):
+        read_image(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"a\.png: expected a readable image"):
+        read_image(tmp_path / "a.png")
+    rng = np.random.default_rng(0)
+    for name in ("b.png", "b.jpg"):
+        PIL.Image.fromarray(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(tmp_path / name)
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:700])
+        with pytest.raises(DataError, match="expected a readable image"):
+            read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (65, 97)])
+def test_a_written_video_reads_back_nearly_the_same(size, tmp_path):
+    frames = [picture(i, *size) for i in range(12)]
+    assert write_video(tmp_path / "out.mp4", iter(frames), fps=12.5) == 12
+    video = open_video(tmp_path / "out.mp4")
+    assert (len(video), video.fps) == (12, 12.5)
+    assert video.size == (size[0] + size[0] % 2, size[1] + size[1] % 2)
+    for frame, back in zip(frames, video.images(), strict=True):
+        assert number(back) == number(frame)
+        assert np.abs(back[: size[0], : size[1]].astype(int) - frame).mean() < 6
+    assert [file.name for file in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_a_video_without_frames_or_with_frames_of_two_sizes_is_refused_and_leaves_nothing(tmp_path):
+    with pytest.raises(DataError, match="expected at least one frame"):
+        write_video(tmp_path / "out.mp4", [], fps=10)
+    with pytest.raises(DataError, match=r"frame 1 has \(64, 98, 3\)"):
+        write_video(tmp_path / "out.mp4", [picture(0), picture(1, 64, 98)], fps=10)
+    with pytest.raises(DataError, match="cannot be written"):
+        write_video(tmp_path / "absent" / "out.mp4", [picture(0)], fps=10)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_jump_starts_at_the_key_frame_of_its_group(tmp_path):
+    facts = look(make_video(tmp_path / "a.mp4", options=SHORT_GROUPS))
+    assert facts.times is not None
+    assert len(facts.times) == len(facts.starts) == facts.length == N
+    assert sorted(set(facts.starts)) == sorted(facts.starts[i] for i in range(0, N, 8))

@@ -76,25 +76,25 @@ def assert_exact_in_any_order(video: Video, expected: list[int]) -> None:
 
 FILES = {
     # name: (how to make it, the reader that `auto` takes)
-    "b_frames.mp4": (dict(options=SHORT_GROUPS), "DecordReader"),
-    "fragments.mp4": (dict(options=SHORT_GROUPS, muxer={"movflags": "frag_keyframe+empty_moov"}), "DecordReader"),
-    "matroska.mkv": (dict(options=SHORT_GROUPS), "DecordReader"),
-    "vp9.webm": (dict(codec="libvpx-vp9", options={"g": "8"}), "DecordReader"),
-    "mpeg4.mp4": (dict(codec="mpeg4", options={"g": "8"}), "DecordReader"),
-    "mpeg4_b_frames.mp4": (dict(codec="mpeg4", options={"g": "8", "bf": "2"}), "AvReader"),
+    "b_frames.mp4": ({"options": SHORT_GROUPS}, "DecordReader"),
+    "fragments.mp4": ({"options": SHORT_GROUPS, "muxer": {"movflags": "frag_keyframe+empty_moov"}}, "DecordReader"),
+    "matroska.mkv": ({"options": SHORT_GROUPS}, "DecordReader"),
+    "vp9.webm": ({"codec": "libvpx-vp9", "options": {"g": "8"}}, "DecordReader"),
+    "mpeg4.mp4": ({"codec": "mpeg4", "options": {"g": "8"}}, "DecordReader"),
+    "mpeg4_b_frames.mp4": ({"codec": "mpeg4", "options": {"g": "8", "bf": "2"}}, "AvReader"),
     "open_groups.mp4": (
-        dict(options={**SHORT_GROUPS, "x264-params": "open-gop=1:keyint=8:min-keyint=8:scenecut=0"}),
+        {"options": {**SHORT_GROUPS, "x264-params": "open-gop=1:keyint=8:min-keyint=8:scenecut=0"}},
         "AvReader",
     ),
-    "ten_bits.mp4": (dict(pixels="yuv420p10le", options=SHORT_GROUPS), "AvReader"),
-    "odd_size_444.mp4": (dict(pixels="yuv444p", size=(65, 97)), "AvReader"),
+    "ten_bits.mp4": ({"pixels": "yuv420p10le", "options": SHORT_GROUPS}, "AvReader"),
+    "odd_size_444.mp4": ({"pixels": "yuv444p", "size": (65, 97)}, "AvReader"),
     "variable_rate.mp4": (
-        dict(options=SHORT_GROUPS, times=list(np.cumsum([4, 8, 12] * (N // 3)).tolist())),
+        {"options": SHORT_GROUPS, "times": list(np.cumsum([4, 8, 12] * (N // 3)).tolist())},
         "AvReader",
     ),
-    "transport.ts": (dict(options=SHORT_GROUPS), "AvReader"),
-    "no_times.avi": (dict(options=SHORT_GROUPS), "AvReader"),
-    "no_times.h264": (dict(options=SHORT_GROUPS), "AvReader"),
+    "transport.ts": ({"options": SHORT_GROUPS}, "AvReader"),
+    "no_times.avi": ({"options": SHORT_GROUPS}, "AvReader"),
+    "no_times.h264": ({"options": SHORT_GROUPS}, "AvReader"),
 }
 
 
@@ -238,7 +238,7 @@ def test_one_image_is_a_video_of_one_frame(tmp_path):
 
 
 def test_a_folder_without_images_is_named(tmp_path):
-    with pytest.raises(DataError, match="expected images .* found none"):
+    with pytest.raises(DataError, match=r"expected images .* found none"):
         open_video(tmp_path)
 
 

@@ -24,7 +24,8 @@ def rgb_to_ids(rgb: Image) -> Ids:
     [[513, 65536]]
     """
     wide = rgb.astype(np.uint32)
-    return wide[..., 0] | wide[..., 1] << np.uint32(8) | wide[..., 2] << np.uint32(16)
+    ids: Ids = wide[..., 0] | wide[..., 1] << np.uint32(8) | wide[..., 2] << np.uint32(16)
+    return ids
 
 
 def ids_to_rgb(ids: Ids) -> Image:

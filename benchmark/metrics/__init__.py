@@ -1,0 +1,19 @@
+"""The metrics: counts that add up over videos, and scores that are read off the counts for any set of classes."""
+
+from __future__ import annotations
+
+from benchmark.metrics.base import Accumulator, Counts, Metric, VideoCounts, harmonic
+from benchmark.metrics.miou import Miou
+from benchmark.metrics.vpq import Vpq
+from benchmark.types import Rules
+
+METRICS: tuple[Metric, ...] = (Vpq(), Miou())
+"""Every metric of the suite; the first that suits a task is the one that its leaderboard is sorted by."""
+
+
+def metrics_for(rules: Rules) -> tuple[Metric, ...]:
+    """The metrics that have a meaning for a benchmark's task."""
+    return tuple(metric for metric in METRICS if rules.task in metric.tasks)
+
+
+__all__ = ["METRICS", "Accumulator", "Counts", "Metric", "VideoCounts", "harmonic", "metrics_for"]

@@ -1,0 +1,225 @@
+"""Video panoptic quality by the official VIPSeg rule.
+
+A window of k frames slides over the video by one frame; a video of fewer than k frames has none. Inside a window the
+pixels of one id are a tube; its category, and whether it is a crowd, are those of the first frame in which it occurs.
+A labelled tube g and a predicted tube p of equal category, g no crowd, match if
+
+    IoU = I(g, p) / (|p| + |g| - I(g, p) - V(p)) > 0.5          V(p): pixels of p that are labelled void
+
+An unmatched g that is no crowd is a miss. An unmatched p is a false alarm, unless more than half of it lies on void and
+on the crowd of its category. (Of several crowds of one category the last counts: by first appearance, then by id.)
+Over all windows of all videos, per class,
+
+    PQ = sum of IoU / (tp + fp / 2 + fn / 2)
+
+VPQ@k is the mean of PQ over the classes with tp + fp + fn > 0 at this k, and VPQ the mean over the window lengths of
+the benchmark's rules; it is undefined if one of them has no value.
+Source: VIPSeg-Dataset/VIPSeg-Dataset, ClipPanoFCN/eval_vpq_vspw.py; Kim et al., Video Panoptic Segmentation, CVPR 2020.
+
+The table of a window is the sum of the tables of its frames, so that each frame is decoded and counted once for all k.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmark.metrics.base import mean, positions
+from benchmark.panoptic import DenseFrame, FrameOverlap
+from benchmark.types import Rules, Segment, Task, Vocabulary
+
+
+class Tubes(NamedTuple):
+    """Tubes of one class at one window length: sum of matched IoUs, matches, false alarms, misses."""
+
+    iou: float
+    tp: int
+    fp: int
+    fn: int
+
+    def plus(self, other: Tubes) -> Tubes:
+        return Tubes(self.iou + other.iou, self.tp + other.tp, self.fp + other.fp, self.fn + other.fn)
+
+    @property
+    def quality(self) -> float:
+        """PQ of the class; 0 for a class that occurs only on one side."""
+        return self.iou / (self.tp + self.fp / 2 + self.fn / 2)
+
+
+_NONE = Tubes(0.0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class VpqCounts:
+    """Tubes by window length and category id; a category without a tube is left out, a window length never."""
+
+    windows: Mapping[int, Mapping[int, Tubes]]
+
+    def __add__(self, other: VpqCounts) -> VpqCounts:
+        return VpqCounts(
+            {
+                k: _sum(self.windows.get(k, {}), other.windows.get(k, {}))
+                for k in sorted(self.windows.keys() | other.windows.keys())
+            }
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {str(k): {str(c): list(tubes) for c, tubes in by.items()} for k, by in self.windows.items()}
+
+    def scores(self, ids: frozenset[int]) -> dict[str, float | None]:
+        """`VPQ`, and `VPQ@k` for each window length."""
+        by_window = {
+            f"VPQ@{k}": mean([tubes.quality for c, tubes in by.items() if c in ids]) for k, by in self.windows.items()
+        }
+        defined = [value for value in by_window.values() if value is not None]
+        return {"VPQ": mean(defined) if len(defined) == len(by_window) else None, **by_window}
+
+
+def _sum(left: Mapping[int, Tubes], right: Mapping[int, Tubes]) -> dict[int, Tubes]:
+    return {c: left.get(c, _NONE).plus(right.get(c, _NONE)) for c in sorted(left.keys() | right.keys())}
+
+
+class _Table(NamedTuple):
+    """What a window needs of one frame."""
+
+    truth: npt.NDArray[np.int64]  # segment ids, sorted
+    true_categories: npt.NDArray[np.intp]  # places in the vocabulary
+    crowd: npt.NDArray[np.bool_]
+    prediction: npt.NDArray[np.int64]  # segment ids, sorted
+    predicted_categories: npt.NDArray[np.intp]
+    pixels: npt.NDArray[np.int64]  # (1 + truth, 1 + prediction)
+
+
+class VpqAccumulator:
+    """Holds the tables of the last frames, as many as the longest window, and the sums of all windows so far."""
+
+    def __init__(self, vocabulary: Vocabulary, windows: Sequence[int]) -> None:
+        self._ids = tuple(c.id for c in vocabulary)
+        self._index = {category: number for number, category in enumerate(self._ids)}
+        self._ious = {k: np.zeros(len(self._ids)) for k in windows}
+        self._numbers = {k: np.zeros((3, len(self._ids)), dtype=np.int64) for k in windows}  # tp, fp, fn
+        self._recent: deque[_Table] = deque(maxlen=max(windows))
+
+    def add(self, truth: DenseFrame, prediction: DenseFrame, overlap: FrameOverlap) -> None:
+        self._recent.append(
+            _Table(
+                _ids(overlap.truth),
+                positions(overlap.truth, self._index),
+                np.array([s.is_crowd for s in overlap.truth], dtype=np.bool_),
+                _ids(overlap.prediction),
+                positions(overlap.prediction, self._index),
+                overlap.pixels,
+            )
+        )
+        true_ids = np.unique(np.concatenate([table.truth for table in self._recent]))
+        predicted_ids = np.unique(np.concatenate([table.prediction for table in self._recent]))
+        tubes = _Tubes.empty(len(true_ids), len(predicted_ids))
+        for length, table in enumerate(reversed(self._recent), 1):
+            # Towards the past, so that the earliest frame has the last word on category and crowd.
+            tubes.add(table, np.searchsorted(true_ids, table.truth), np.searchsorted(predicted_ids, table.prediction))
+            if length in self._ious:
+                self._count(length, tubes)
+
+    def _count(self, length: int, tubes: _Tubes) -> None:
+        shared = tubes.pixels[1:, 1:]
+        true = tubes.pixels[1:].sum(axis=1)
+        predicted = tubes.pixels[:, 1:].sum(axis=0)
+        void = tubes.pixels[0, 1:]
+        union = true[:, None] + predicted - shared - void
+        same = (tubes.true_categories[:, None] == tubes.predicted_categories) & ~tubes.crowd[:, None]
+        g, p = np.nonzero(same & (2 * shared > union))  # integers, so that exactly one half is exactly no match
+        missed = (true > 0) & ~tubes.crowd
+        missed[g] = False
+        ignored = void + tubes.on_last_crowd()
+        alarm = (predicted > 0) & ~(2 * ignored > predicted)
+        alarm[p] = False
+        size = len(self._ids)
+        matched = tubes.true_categories[g]
+        self._ious[length] += np.bincount(matched, weights=shared[g, p] / union[g, p], minlength=size)
+        self._numbers[length][0] += np.bincount(matched, minlength=size)
+        self._numbers[length][1] += np.bincount(tubes.predicted_categories[alarm], minlength=size)
+        self._numbers[length][2] += np.bincount(tubes.true_categories[missed], minlength=size)
+
+    def counts(self) -> VpqCounts:
+        return VpqCounts({k: dict(self._rows(k)) for k in sorted(self._ious)})
+
+    def _rows(self, length: int) -> list[tuple[int, Tubes]]:
+        rows = zip(self._ids, self._ious[length].tolist(), self._numbers[length].T.tolist(), strict=True)
+        return sorted((c, Tubes(iou, *numbers)) for c, iou, numbers in rows if any(numbers))
+
+
+def _ids(segments: Sequence[Segment]) -> npt.NDArray[np.int64]:
+    return np.array([s.id for s in segments], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class _Tubes:
+    """The tubes of a window that grows towards the past; one without a pixel has not occurred (yet)."""
+
+    pixels: npt.NDArray[np.int64]  # (1 + truth, 1 + prediction), row and column 0 are void
+    true_categories: npt.NDArray[np.intp]
+    crowd: npt.NDArray[np.bool_]
+    first: npt.NDArray[np.intp]  # frames from the window's start to a labelled tube's first one
+    predicted_categories: npt.NDArray[np.intp]
+
+    @staticmethod
+    def empty(truth: int, prediction: int) -> _Tubes:
+        return _Tubes(
+            np.zeros((truth + 1, prediction + 1), dtype=np.int64),
+            np.full(truth, -1, dtype=np.intp),
+            np.zeros(truth, dtype=np.bool_),
+            np.zeros(truth, dtype=np.intp),
+            np.full(prediction, -1, dtype=np.intp),
+        )
+
+    def add(self, table: _Table, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> None:
+        """Adds the frame before the window; rows and columns say which tube each of its segments is part of."""
+        self.first[:] += 1
+        self.first[rows] = 0
+        self.true_categories[rows] = table.true_categories
+        self.crowd[rows] = table.crowd
+        self.predicted_categories[columns] = table.predicted_categories
+        self.pixels[np.ix_(np.append(0, rows + 1), np.append(0, columns + 1))] += table.pixels
+
+    def on_last_crowd(self) -> npt.NDArray[np.int64]:
+        """For each predicted tube, its pixels on the last crowd of its category."""
+        last: dict[int, int] = {}
+        present = np.flatnonzero(self.crowd & (self.pixels[1:].sum(axis=1) > 0))
+        for row in sorted(present.tolist(), key=lambda row: (self.first[row], row)):
+            last[int(self.true_categories[row])] = row
+        rows = [last.get(category, -1) for category in self.predicted_categories.tolist()]
+        return np.array(
+            [self.pixels[1 + row, 1 + column] if row >= 0 else 0 for column, row in enumerate(rows)], dtype=np.int64
+        )
+
+
+@dataclass(frozen=True)
+class Vpq:
+    """The metric as the suite sees it."""
+
+    name: str = "vpq"
+    title: str = "VPQ: video panoptic quality, mean over window lengths (VIPSeg)"
+    tasks: tuple[Task, ...] = ("panoptic",)
+    version: int = 1
+
+    def start(self, vocabulary: Vocabulary, rules: Rules) -> VpqAccumulator:
+        return VpqAccumulator(vocabulary, rules.vpq_windows)
+
+    def zero(self, rules: Rules) -> VpqCounts:
+        return VpqCounts({k: {} for k in sorted(rules.vpq_windows)})
+
+    def value_names(self, rules: Rules) -> tuple[str, ...]:
+        return ("VPQ", *(f"VPQ@{k}" for k in sorted(rules.vpq_windows)))
+
+    def counts_from_json(self, value: Mapping[str, Any]) -> VpqCounts:
+        return VpqCounts(
+            {
+                k: {c: Tubes(*value[str(k)][str(c)]) for c in sorted(map(int, value[str(k)]))}
+                for k in sorted(map(int, value))
+            }
+        )

@@ -1,0 +1,239 @@
+"""Pictures for people: segments painted over a frame, with outlines and names; sheets of many pictures."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+from PIL import ImageDraw, ImageFont
+from scipy import ndimage
+
+from benchmark.errors import DataError
+from benchmark.panoptic import dense
+from benchmark.types import Image, PanopticFrame, Segment, Vocabulary
+
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels; right and bottom are not part of it."""
+
+_GOLDEN = 0.618034  # hues this far apart stay apart, however many there are
+_SKETCH = 192  # name tags are placed on a copy of the frame with this many pixels on its longer side
+
+
+def track_colour(track: int) -> tuple[int, int, int]:
+    """The RGB colour of a track, the same in every frame and every picture; near numbers get unlike colours.
+
+    >>> track_colour(1) == track_colour(1) != track_colour(2)
+    True
+    """
+    hue = (0.05 + track * _GOLDEN) % 1.0
+    value, saturation = ((1.0, 0.75), (0.85, 0.9), (1.0, 0.5))[(track // 8) % 3]
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def overlay(image: Image, frame: PanopticFrame, vocabulary: Vocabulary, *, opacity: float = 0.45) -> Image:
+    """Paints one frame; for the frames of a video use one `OverlayPainter`, which keeps its name tags calm."""
+    return OverlayPainter(vocabulary, opacity=opacity).paint(image, frame)
+
+
+@dataclass
+class OverlayPainter:
+    """Paints the segments of successive frames over them.
+
+    Attributes:
+        vocabulary: gives the names; a category that it lacks is shown by its number.
+        opacity: of the colour laid over a segment; outlines are opaque.
+    """
+
+    vocabulary: Vocabulary
+    opacity: float = 0.45
+    _last_places: dict[int, tuple[float, float]] = field(default_factory=dict)
+
+    def paint(self, image: Image, frame: PanopticFrame) -> Image:
+        """The image, uint8 (H, W, 3), with colours, outlines and a name for each segment that has room for one.
+
+        In frames large enough, the name of a segment with a score below 1 ends in it. Where names would collide, the
+        smaller segment goes first and the other one's name moves within its segment, or is left out.
+
+        Raises:
+            DataError: image and frame differ in size.
+        """
+        if image.shape != (*frame.ids.shape, 3):
+            raise DataError(
+                f"expected an image of {frame.ids.shape[1]}x{frame.ids.shape[0]} pixels as its segments have, "
+                f"got {image.shape[1]}x{image.shape[0]}. Resize one of them"
+            )
+        numbers, segments = dense(frame)
+        canvas = self._colour(image, numbers, segments)
+        draw = ImageDraw.Draw(canvas)
+        style = _TagStyle.for_size(*frame.ids.shape)
+        tags = {segment.id: self._name(segment, with_score=style.has_room_for_scores) for segment in segments}
+        sizes = {key: style.measure(text) for key, text in tags.items()}
+        places = _place_tags(numbers, segments, sizes, self._last_places)
+        self._last_places.update({key: ((b[0] + b[2]) / 2, (b[1] + b[3]) / 2) for key, b in places.items()})
+        for key, box in places.items():
+            style.draw(draw, box, tags[key], track_colour(key))
+        return np.asarray(canvas)
+
+    def _name(self, segment: Segment, with_score: bool) -> str:
+        category = self.vocabulary.by_id.get(segment.category)
+        name = category.name if category is not None else f"category {segment.category}"
+        return name if segment.score >= 1.0 or not with_score else f"{name} {segment.score:.2f}"
+
+    def _colour(self, image: Image, numbers: npt.NDArray[np.int32], segments: Sequence[Segment]) -> PIL.Image.Image:
+        """Lays colours over the segments and draws their outlines, inside each segment."""
+        colours = np.array([(0, 0, 0), *(track_colour(s.id) for s in segments)], dtype=np.uint8)
+        weights = np.array([0, *(round(255 * self.opacity) for _ in segments)], dtype=np.uint8)
+        share = weights[numbers]
+        share[_edges(numbers, thickness=max(1, round(min(numbers.shape) / 360))) & (numbers > 0)] = 255
+        layer = PIL.Image.fromarray(colours[numbers])
+        return PIL.Image.composite(layer, PIL.Image.fromarray(image), PIL.Image.fromarray(share))
+
+
+def _edges(numbers: npt.NDArray[np.int32], thickness: int) -> npt.NDArray[np.bool_]:
+    """Pixels at most `thickness` rows or columns from another segment; the frame's border is no edge."""
+    edge = np.zeros(numbers.shape, dtype=bool)
+    for step in range(1, thickness + 1):
+        across, down = numbers[:, step:] != numbers[:, :-step], numbers[step:] != numbers[:-step]
+        edge[:, step:] |= across
+        edge[:, :-step] |= across
+        edge[step:] |= down
+        edge[:-step] |= down
+    return edge
+
+
+@dataclass(frozen=True)
+class _TagStyle:
+    """How name tags look at one size of frame."""
+
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+    margin: int
+    height: int
+    has_room_for_scores: bool
+
+    @classmethod
+    def for_size(cls, height: int, width: int) -> _TagStyle:
+        points = max(9, round(min(height, width) / 42))
+        font = _font(points)
+        _, top, _, bottom = font.getbbox("Agjpq|")
+        return cls(
+            font=font,
+            margin=max(1, points // 5),
+            height=math.ceil(bottom - top) + 2 * (points // 8),
+            has_room_for_scores=min(height, width) >= 240,
+        )
+
+    def measure(self, text: str) -> tuple[int, int]:
+        """Width and height of a tag in pixels."""
+        left, _, right, _ = self.font.getbbox(text)
+        return math.ceil(right - left) + 2 * (self.margin + 1), self.height
+
+    def draw(self, draw: ImageDraw.ImageDraw, box: Box, text: str, colour: tuple[int, int, int]) -> None:
+        """A tag in the colour of its track, with black or white text, whichever stands out."""
+        left, top, right, bottom = box
+        red, green, blue = colour
+        ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 120 else "white"
+        draw.rounded_rectangle((left, top, right - 1, bottom - 1), radius=self.height // 5, fill=colour)
+        draw.text(((left + right) / 2, (top + bottom) / 2), text, fill=ink, font=self.font, anchor="mm")
+
+
+@lru_cache(maxsize=8)
+def _font(points: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=points)
+
+
+def _place_tags(
+    numbers: npt.NDArray[np.int32],
+    segments: Sequence[Segment],
+    sizes: dict[int, tuple[int, int]],
+    last_places: dict[int, tuple[float, float]],
+) -> dict[int, Box]:
+    """A box for the tag of each segment that has room: deep inside it, near its place in the frame before.
+
+    Args:
+        numbers: (H, W), 1 + the position in `segments`, 0 void.
+        segments: as numbered.
+        sizes: width and height of each segment's tag.
+        last_places: where the tags' centres were, (x, y).
+    """
+    height, width = numbers.shape
+    step = max(1, math.ceil(max(numbers.shape) / _SKETCH))
+    sketch = numbers[step // 2 :: step, step // 2 :: step]
+    # Distance to the nearest other segment or to the frame's border, for all segments at once.
+    inside = np.pad(~_edges(sketch, 1) & (sketch > 0), 1)
+    depth = ndimage.distance_transform_edt(inside)[1:-1, 1:-1] * step
+    areas = np.bincount(sketch.ravel(), minlength=len(segments) + 1)[1:] * step**2
+    taken = np.zeros(numbers.shape, dtype=bool)
+    places: dict[int, Box] = {}
+    for index in np.argsort(areas, kind="stable"):
+        key = segments[index].id
+        wide, high = sizes[key]
+        if areas[index] < wide * high / 4 or wide > width or high > height:
+            continue  # a tag much larger than its segment hides it and points nowhere
+        rows, columns = np.nonzero(sketch == index + 1)
+        x, y = columns * step + step // 2, rows * step + step // 2
+        worth = depth[rows, columns]
+        if key in last_places:
+            worth = worth - 0.5 * np.hypot(x - last_places[key][0], y - last_places[key][1])
+        for candidate in np.argsort(-worth, kind="stable")[:: max(1, len(worth) // 400)]:
+            left = min(max(int(x[candidate]) - wide // 2, 0), width - wide)
+            top = min(max(int(y[candidate]) - high // 2, 0), height - high)
+            box = (left, top, left + wide, top + high)
+            if not taken[box[1] : box[3], box[0] : box[2]].any():
+                places[key] = box
+                taken[max(0, top - 1) : box[3] + 1, max(0, left - 1) : box[2] + 1] = True
+                break
+    return places
+
+
+def contact_sheet(images: Sequence[Image], columns: int, *, captions: Sequence[str] = (), cell_width: int = 0) -> Image:
+    """Lays pictures out in rows on a light ground, each fitted into a cell of the first one's proportions.
+
+    Args:
+        images: uint8 (H, W, 3), of any sizes.
+        columns: pictures in a row.
+        captions: a line of text below each picture, if given.
+        cell_width: width of a cell in pixels; 0 takes that of the first image.
+
+    Raises:
+        DataError: no image, or no column.
+    """
+    if not images or columns < 1:
+        raise DataError(
+            f"a contact sheet needs an image and a column; got {len(images)} and {columns}. Give one of each"
+        )
+    wide = cell_width or images[0].shape[1]
+    high = max(1, round(wide * images[0].shape[0] / images[0].shape[1]))
+    gap, points = max(4, wide // 40), max(10, wide // 24)
+    font = _font(points)
+    line = 2 * points if captions else 0
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
+    sheet = PIL.Image.new("RGB", (columns * (wide + gap) + gap, rows * (high + line + gap) + gap), (244, 244, 242))
+    draw = ImageDraw.Draw(sheet)
+    for number, image in enumerate(images):
+        left = gap + number % columns * (wide + gap)
+        top = gap + number // columns * (high + line + gap)
+        scale = min(wide / image.shape[1], high / image.shape[0])
+        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+        picture = PIL.Image.fromarray(image).resize(size, PIL.Image.Resampling.LANCZOS)
+        sheet.paste(picture, (left + (wide - size[0]) // 2, top + (high - size[1]) // 2))
+        if number < len(captions):
+            text = _shorten(captions[number], font, wide)
+            draw.text((left + wide / 2, top + high + line / 2), text, fill=(40, 40, 40), font=font, anchor="mm")
+    return np.asarray(sheet)
+
+
+def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """The text, cut and ended with dots where it is wider than `width`."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."

@@ -70,7 +70,7 @@ def test_names_do_not_cover_each_other_and_lie_in_the_frame():
     ids = np.zeros((360, 640), np.int32)
     for i in range(10):
         ids[100 + 4 * i : 104 + 4 * i, 100:500] = i + 1
-    places = _place_tags(ids, [Segment(i, 7) for i in range(1, 11)], {i: (70, 12) for i in range(1, 11)}, {})
+    places = _place_tags(ids, [Segment(i, 7) for i in range(1, 11)], dict.fromkeys(range(1, 11), (70, 12)), {})
     assert len(places) >= 5
     covered = np.zeros(ids.shape, int)
     for left, top, right, bottom in places.values():

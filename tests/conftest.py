@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from benchmark import manifest
+from benchmark.types import Category, PanopticFrame, Rules, Segment, Video, Vocabulary
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Reference cases beside the checkout; tests that need them are skipped elsewhere."""
+    folder = Path(__file__).parents[1].parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"reference cases are not here: {folder}")
+    return folder
+
+
+@pytest.fixture
+def vocabulary() -> Vocabulary:
+    """Three base and two novel classes, things and stuff on both sides; ids are neither sorted nor from 0."""
+    return Vocabulary(
+        (
+            Category(4, "dog", is_thing=True),
+            Category(2, "cat", is_thing=True),
+            Category(9, "grass", is_thing=False),
+            Category(7, "unicorn", is_thing=True, is_novel=True),
+            Category(11, "lava", is_thing=False, is_novel=True),
+        )
+    )
+
+
+def frame_of(rows: Sequence[Sequence[int]], categories: dict[int, int], crowds: Sequence[int] = ()) -> PanopticFrame:
+    """A frame from its ids, written out, and the category of each id; ids that do not occur are left out."""
+    ids = np.array(rows, dtype=np.uint32)
+    present = [int(key) for key in np.unique(ids) if key]
+    return PanopticFrame(ids, {key: Segment(key, categories[key], 1.0, key in crowds) for key in present})
+
+
+def random_frames(
+    rng: np.random.Generator, count: int, size: tuple[int, int], categories: Sequence[int]
+) -> list[PanopticFrame]:
+    """Moving boxes with void between them: tracks appear, vanish and cover each other."""
+    boxes = [
+        (int(key), *rng.integers(0, size[0], 2), *rng.integers(-2, 3, 2), int(rng.integers(2, 6)))
+        for key in rng.choice(np.arange(1, 1 << 20), size=4, replace=False)
+    ]
+    kinds = {box[0]: int(rng.choice(categories)) for box in boxes}
+    frames = []
+    for time in range(count):
+        ids = np.zeros(size, dtype=np.uint32)
+        for key, top, left, down, right, side in boxes:
+            y, x = top + down * time, left + right * time
+            ids[max(y, 0) : max(y + side, 0), max(x, 0) : max(x + side, 0)] = key
+        frames.append(frame_of(ids.tolist(), kinds))
+    return frames
+
+
+BuildBenchmark = Callable[..., manifest.Benchmark]
+
+
+@pytest.fixture
+def build_benchmark(tmp_path: Path, vocabulary: Vocabulary) -> Iterator[BuildBenchmark]:
+    """Makes a small benchmark folder with images and labels of moving boxes."""
+
+    def build(
+        name: str = "data",
+        videos: int = 3,
+        frames: int = 7,
+        size: tuple[int, int] = (16, 20),
+        rules: Rules | None = None,
+        role: manifest.Role = "benchmark",
+        categories: Sequence[int] = (4, 2, 9, 7, 11),
+    ) -> manifest.Benchmark:
+        rng = np.random.default_rng(7)
+        folder = tmp_path / name
+        with manifest.BenchmarkWriter(
+            folder,
+            name="boxes",
+            version="1",
+            source=manifest.Source("moving boxes", licence="none"),
+            rules=rules or Rules(vpq_windows=(1, 2, 4)),
+            vocabulary=vocabulary,
+            image_root=".",
+            role=role,
+        ) as writer:
+            for number in range(videos):
+                video = f"v{number}"
+                names = [f"images/{video}/{i:03d}.png" for i in range(frames)]
+                (folder / "images" / video).mkdir(parents=True)
+                with writer.video(video, size, names, fps=10.0) as labels:
+                    for image_name, frame in zip(names, random_frames(rng, frames, size, categories), strict=True):
+                        rgb = np.stack([frame.ids % 251, frame.ids % 241, frame.ids % 239], axis=-1).astype(np.uint8)
+                        PIL.Image.fromarray(rgb).save(folder / image_name)
+                        labels.add(frame)
+        return manifest.load(folder)
+
+    yield build
+
+
+class Shifted:
+    """A method without weights: every nonzero pixel of the image becomes part of one of three tracks."""
+
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
+        for index in range(len(video)):
+            image = video.image(index)
+            ids = np.where(image.any(axis=-1), image[..., 0] % 3 + 1, 0).astype(np.uint32)
+            classes = [c.id for c in vocabulary]
+            yield frame_of(ids.tolist(), {key: classes[key % len(classes)] for key in (1, 2, 3)})

@@ -1,0 +1,373 @@
+"""The static site: pages that open from disk and fetch nothing, and the same numbers as CSV, JSON and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from benchmark import files, plots
+from benchmark.scores import CategoryScores
+from leaderboard.row import Row
+from leaderboard.table import METRIC_RULES, Column, Line, Table, tables, unique_slug
+
+READING = (
+    (
+        "Base and novel",
+        "Categories are split. Masks of base categories were in the training data, masks of novel ones were not; all "
+        "names compete in one run. Novel groups are reported apart, because a mean hides which one moved.",
+    ),
+    (
+        "mIoU",
+        f"{METRIC_RULES['mIoU']}; mIoU is the mean over the categories that occur in the labels. Unlabelled pixels do "
+        "not count; a labelled pixel that was left unnamed is a miss.",
+    ),
+    (
+        "VPQ",
+        f"{METRIC_RULES['VPQ']}. A tube is one object over k successive frames; windows move by one frame. A labelled "
+        "and a predicted tube match when they have the same category and IoU > 0.5. The longer the window, the more "
+        "identity counts.",
+    ),
+    ("H", "Harmonic mean 2bn / (b + n) of the base value b and the novel value n: high only when both are."),
+    (
+        "fps, GB",
+        "Frames a second of the method alone, without scoring and writing, on the device named in the run; peak memory "
+        "of the process, or of the GPU where one was used. Compare rows of one device only.",
+    ),
+    (
+        "Rank",
+        "By the column named under the table. Rows that read labels and rows that cover a part of the benchmark are "
+        "shown without a rank.",
+    ),
+    ("reads labels", "The row was given true masks: an upper bound, not a contestant."),
+    (
+        "saw novel words",
+        "Something behind the row, such as its image-text teacher, has seen the novel words, or pictures of novel "
+        "things without masks. Most open-vocabulary methods have; the page of the run says what.",
+    ),
+    ("partial", "Only some of the benchmark's videos were run."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A number as a page shows it; share is the length of its bar in percent, None for no bar."""
+
+    column: Column
+    value: float | None
+    text: str
+    is_best: bool = False
+    share: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A row of frames; the file is relative to the site."""
+
+    name: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Pictures of the same frames of one video."""
+
+    video: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnFigure:
+    """A figure inside a page; `stem` is its file without suffix, relative to that page, "" if it has none."""
+
+    title: str
+    caption: str
+    svg: Markup
+    stem: str = ""
+
+
+def percent(value: float | None) -> str:
+    """A fraction as percent with one digit: the one place that multiplies by 100.
+
+    >>> percent(0.6125), percent(None)
+    ('61.3', '–')
+    """
+    return "–" if value is None else f"{100 * value + 1e-9:.1f}"
+
+
+def number(column: Column, value: float | None) -> str:
+    """A value in the unit of its column, as text."""
+    if value is None or column.unit == "score":
+        return percent(value)
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+
+
+def write_site(rows: Sequence[Row], out: Path) -> Path:
+    """Writes the site and returns its index page.
+
+    Args:
+        rows: scored runs, see `run_folder.read_row`.
+        out: folder of the site; files of the same names are replaced.
+
+    Raises:
+        DataError: a file cannot be written.
+    """
+    taken: set[str] = set()
+    pages = {row.folder: unique_slug(row.slug, taken) for row in sorted(rows, key=lambda row: (row.slug, row.folder))}
+    all_tables = tables(rows)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    with files.writing(out):
+        shutil.rmtree(out / "runs", ignore_errors=True)
+        (out / "runs").mkdir(parents=True)
+        sections = []
+        for table in all_tables:
+            strips = {line.row.folder: _copy_strips(line.row, pages[line.row.folder], out) for line in table.lines}
+            sections.append(_section(table, pages, strips))
+            for line in table.lines:
+                page = _run_page(table, line, pages[line.row.folder], strips[line.row.folder], out)
+                html = environment.get_template("run.html").render(page)
+                (out / "runs" / f"{pages[line.row.folder]}.html").write_text(html, encoding="utf-8")
+        index = out / "index.html"
+        html = environment.get_template("index.html").render(tables=sections, reading=READING)
+        index.write_text(html, encoding="utf-8")
+        (out / "leaderboard.json").write_text(as_json(all_tables), encoding="utf-8")
+        (out / "leaderboard.csv").write_text(as_csv(all_tables), encoding="utf-8")
+        (out / "leaderboard.md").write_text(as_markdown(all_tables), encoding="utf-8")
+    return index
+
+
+def as_json(all_tables: Iterable[Table]) -> str:
+    """The tables as JSON; scores are fractions."""
+    content = {
+        "schema": files.SCHEMA,
+        "tables": [
+            {
+                "benchmark": table.benchmark,
+                "version": table.lines[0].row.version,
+                "digest": table.lines[0].row.digest,
+                "offered": table.lines[0].row.offered,
+                "ranked_by": table.ranked_by.key,
+                "columns": {column.key: column.rule for column in table.columns},
+                "rows": [_plain(table, line) for line in table.lines],
+            }
+            for table in all_tables
+        ],
+    }
+    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_csv(all_tables: Sequence[Table]) -> str:
+    """The tables as one CSV file, one line a run; scores are fractions."""
+    plain = [{"benchmark": t.benchmark, "version": t.lines[0].row.version, "offered": t.lines[0].row.offered,
+              **_plain(t, line)} for t in all_tables for line in t.lines]  # fmt: skip
+    columns = list(dict.fromkeys(key for row in plain for key in row))
+    file = io.StringIO()
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, "flags": "; ".join(row["flags"])} for row in plain)
+    return file.getvalue()
+
+
+def as_markdown(all_tables: Iterable[Table]) -> str:
+    """The tables for a text page; scores in percent."""
+    parts = []
+    for table in all_tables:
+        heads = [f"{c.over} {c.head}" if c.unit == "score" else c.head for c in table.columns]
+        lines = [["method", *heads, "remarks"], ["---", *["---:"] * len(heads), "---"]]
+        for line in table.lines:
+            numbers = [number(column, value) for column, value in zip(table.columns, line.values, strict=True)]
+            lines.append([line.row.title, *numbers, ", ".join(flag.name for flag in line.row.flags)])
+        text = "\n".join("| " + " | ".join(map(_markdown_cell, cells)) + " |" for cells in lines)
+        parts.append(f"## {_markdown_cell(table.benchmark)}\n\n{', '.join(table.facts)}\n\n{text}\n")
+    return "\n".join(parts)
+
+
+def _markdown_cell(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")
+
+
+def _plain(table: Table, line: Line) -> dict[str, Any]:
+    row = line.row
+    return {
+        "run": row.slug,
+        "method": row.method,
+        "title": row.title,
+        "rank": line.rank,
+        **{column.key: value for column, value in zip(table.columns, line.values, strict=True)},
+        "device": row.device,
+        "flags": [flag.name for flag in row.flags],
+    }
+
+
+def _section(table: Table, pages: dict[Path, str], strips: dict[Path, tuple[Strip, ...]]) -> dict[str, Any]:
+    """What index.html needs to show one table."""
+    best = _best(table)
+    lines = [
+        {
+            "row": line.row,
+            "rank": line.rank,
+            "page": f"runs/{pages[line.row.folder]}.html",
+            "cells": _cells(table, line, best),
+        }
+        for line in table.lines
+    ]
+    overs = [(over, len(list(group))) for over, group in groupby(table.columns, key=lambda column: column.over)]
+    return {
+        "slug": table.slug,
+        "benchmark": table.benchmark,
+        "facts": table.facts,
+        "columns": table.columns,
+        "overs": overs,
+        "ranked_by": f"{table.ranked_by.over} {table.ranked_by.head}",
+        "lines": lines,
+        "devices": sorted({line.row.device for line in table.lines if line.row.device}),
+        "figures": _section_figures(table),
+        "strips": _compare(table, strips),
+    }
+
+
+def _best(table: Table) -> tuple[float | None, ...]:
+    """The best value of each column among ranked rows."""
+    best: list[float | None] = []
+    for i, column in enumerate(table.columns):
+        values = [v for line in table.lines if line.rank and (v := line.values[i]) is not None]
+        best.append((min if column.lower_is_better else max)(values) if len(values) > 1 else None)
+    return tuple(best)
+
+
+def _cells(table: Table, line: Line, best: Sequence[float | None]) -> list[Cell]:
+    return [
+        Cell(
+            column,
+            value,
+            number(column, value),
+            is_best=line.rank is not None and value is not None and value == top,
+            share=percent(value) if value is not None and column.unit == "score" else None,
+        )
+        for column, value, top in zip(table.columns, line.values, best, strict=True)
+    ]
+
+
+def _section_figures(table: Table) -> list[DrawnFigure]:
+    """Accuracy against speed, and VPQ by window, where there is something to draw."""
+    place = table.columns.index(table.ranked_by)
+    figures = []
+    points = [
+        plots.Point(line.row.title, line.row.fps, score, line.row.is_contestant)
+        for line in table.lines
+        if line.row.fps and (score := line.values[place]) is not None
+    ]
+    if len(points) > 1:
+        label = f"{table.ranked_by.over} {table.ranked_by.head}"
+        figure = plots.accuracy_against_speed(points, label)
+        figures.append(
+            DrawnFigure(
+                "Accuracy against speed",
+                f"{label} against frames a second; up and right is better; hollow is unranked.",
+                _inline(figure, "Accuracy against speed"),
+            )
+        )
+    curves = {line.row.title: curve for line in table.lines if (curve := _curve(line.row))}
+    if len(curves) > 1 and any(len(curve) > 1 for curve in curves.values()):
+        figures.append(
+            DrawnFigure(
+                "Following objects for longer",
+                "VPQ by window length: the steeper the fall, the more identities are lost.",
+                _inline(plots.vpq_by_window(curves), "VPQ by window"),
+            )
+        )
+    return figures
+
+
+def _curve(row: Row) -> dict[int, float]:
+    """Window to VPQ of all categories."""
+    return {window: value for window in row.windows if (value := row.value(f"VPQ@{window}.all")) is not None}
+
+
+def _inline(figure: Any, title: str) -> Markup:
+    return Markup(plots.inline_svg(figure, title))  # drawn by matplotlib, which escapes every name in it
+
+
+def _copy_strips(row: Row, page: str, out: Path) -> tuple[Strip, ...]:
+    """Copies the pictures of a run beside its page: strips/<video>/{image,labels,prediction}.jpg in the run folder."""
+    strips = []
+    taken: set[str] = set()
+    for folder in sorted(path.parent for path in (row.folder / "strips").glob("*/prediction.jpg")):
+        target = out / "runs" / page / unique_slug(folder.name, taken)
+        target.mkdir(parents=True)
+        pictures = []
+        for stem, name in (("image", "image"), ("labels", "labels"), ("prediction", row.title)):
+            shutil.copyfile(folder / f"{stem}.jpg", target / f"{stem}.jpg")
+            pictures.append(Picture(name, f"runs/{page}/{target.name}/{stem}.jpg"))
+        strips.append(Strip(folder.name, tuple(pictures)))
+    return tuple(strips)
+
+
+def _compare(table: Table, strips: dict[Path, tuple[Strip, ...]]) -> tuple[Strip, ...]:
+    """For up to two videos that every run with pictures shows: the image, the labels, then every run."""
+    drawn = [(line.row, {strip.video: strip for strip in strips[line.row.folder]}) for line in table.lines]
+    drawn = [(row, by_video) for row, by_video in drawn if by_video]
+    if not drawn:
+        return ()
+    videos = [video for video in drawn[0][1] if all(video in by_video for _, by_video in drawn)][:2]
+    return tuple(
+        Strip(video, (*drawn[0][1][video].pictures[:-1], *(by_video[video].pictures[-1] for _, by_video in drawn)))
+        for video in videos
+    )
+
+
+def _run_page(table: Table, line: Line, page: str, strips: tuple[Strip, ...], out: Path) -> dict[str, Any]:
+    """What run.html needs; writes the figures as files too."""
+    row = line.row
+    figures = []
+    bars = [plots.Bar(c.name, c.scores.get("mIoU"), c.is_novel, c.group) for c in row.categories]
+    drawings = []
+    if bars:
+        drawings.append(
+            ("categories", "IoU by category", "Blue is base, orange is novel.", plots.category_bars(bars, "IoU"))
+        )
+    if len(_curve(row)) > 1:
+        curve = {row.title: _curve(row)}
+        drawings.append(
+            ("windows", "VPQ by window", "Longer windows ask for longer identity.", plots.vpq_by_window(curve))
+        )
+    for stem, title, caption, figure in drawings:
+        plots.save(figure, out / "runs" / page / stem)
+        figures.append(DrawnFigure(title, caption, _inline(figure, title), f"{page}/{stem}"))
+    metrics = [name for name in ("mIoU", "VPQ") if name in row.scores]
+    return {
+        "row": row,
+        "table": table,
+        "tiles": _cells(table, line, [None] * len(table.columns)),
+        "figures": figures,
+        "strips": strips,
+        "category_columns": [(name if name != "mIoU" else "IoU", METRIC_RULES.get(name, "")) for name in metrics],
+        "categories": [_category(c, metrics) for c in row.categories],
+    }
+
+
+def _category(category: CategoryScores, metrics: Sequence[str]) -> dict[str, Any]:
+    cells = [{"value": (v := category.scores.get(name)), "text": percent(v), "share": percent(v)} for name in metrics]
+    return {
+        "name": category.name,
+        "part": category.group or ("novel" if category.is_novel else "base"),
+        "kind": "thing" if category.is_thing else "stuff",
+        "is_novel": category.is_novel,
+        "cells": cells,
+    }

@@ -1,0 +1,81 @@
+"""One run on the leaderboard: its scores and what a reader must know about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.scores import CategoryScores
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A remark beside a row.
+
+    Attributes:
+        name: a word or two.
+        meaning: one sentence.
+        is_reference: whether it says that the row is a bound and no contestant.
+    """
+
+    name: str
+    meaning: str
+    is_reference: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A scored run.
+
+    Attributes:
+        folder: the run folder.
+        slug: name of the folder.
+        title: what the method calls itself, with the options that were set.
+        method: its name.
+        benchmark, version, digest: what was scored on; runs compare only where all three are the same.
+        offered: the part of the vocabulary that was offered.
+        videos_total: videos of the benchmark.
+        base_count, novel_count: categories of the benchmark.
+        windows: VPQ windows, in frames.
+        groups: parts of the vocabulary with scores, in order.
+        scores: metric to group to value; fractions, None where undefined.
+        categories: the same by category.
+        fps: frames a second of the method alone; None where unknown.
+        memory_gb: peak memory; None where unknown.
+        device: on which fps and memory were measured.
+        is_contestant: whether it may be ranked: it read no labels and covers the whole benchmark.
+        flags: remarks.
+        facts: provenance, name and value, for the page of the run.
+    """
+
+    folder: Path
+    slug: str
+    title: str
+    method: str
+    benchmark: str
+    version: str
+    digest: str
+    offered: str
+    videos_total: int
+    base_count: int
+    novel_count: int
+    windows: tuple[int, ...]
+    groups: tuple[str, ...]
+    scores: Mapping[str, Mapping[str, float | None]]
+    categories: tuple[CategoryScores, ...]
+    fps: float | None
+    memory_gb: float | None
+    device: str
+    is_contestant: bool
+    flags: tuple[Flag, ...]
+    facts: tuple[tuple[str, str], ...]
+
+    def value(self, key: str) -> float | None:
+        """The number of a column: "fps", "memory_gb", or metric and group as in "mIoU.novel"."""
+        if key == "fps":
+            return self.fps
+        if key == "memory_gb":
+            return self.memory_gb
+        metric, _, group = key.partition(".")
+        return self.scores.get(metric, {}).get(group)

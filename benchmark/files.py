@@ -23,11 +23,23 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     Raises:
         DataError: the file cannot be written, such as on a full disk.
     """
-    beside = path.with_name(f".{path.name}.partial")
     text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file beside its place and renames it then: it is whole or not there.
+
+    Raises:
+        DataError: the file cannot be written, such as on a full disk.
+    """
+    beside = path.with_name(f".{path.name}.partial")
     with writing(path):
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        try:
+            beside.write_bytes(content)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
@@ -57,20 +69,38 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
 
 def json_digest(value: object) -> str:
     """sha256 of a value's canonical JSON, 64 hexadecimal digits."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_compact(value).encode()).hexdigest()
+
+
+def json_line(value: Mapping[str, Any]) -> str:
+    """A JSON object on one line, with sorted keys and the line's end."""
+    return _compact(value) + "\n"
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def append_line(path: Path, value: Mapping[str, Any]) -> None:
     """Adds one JSON line to a file; a last line that a crash cut off is dropped first."""
-    line = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n"
     with writing(path):
-        kept = path.read_bytes() if path.exists() else b""
-        whole = kept.rfind(b"\n") + 1
-        if whole < len(kept):
-            os.truncate(path, whole)
+        drop_cut_line(path)
         with path.open("ab") as file:
-            file.write(line.encode())
+            file.write(json_line(value).encode())
+
+
+def drop_cut_line(path: Path) -> None:
+    """Removes a last line without an end, which a crash left; a missing file stays missing."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        if end == 0:
+            return
+        file.seek(end - 1)
+        if file.read(1) != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,133 @@
+"""From the labels and predictions of one video to its counts; the only place where both are decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark import files
+from benchmark.errors import DataError, UserError
+from benchmark.manifest import Benchmark
+from benchmark.metrics import Counts, VideoCounts, metrics_for
+from benchmark.panoptic import overlap_dense
+from benchmark.store import FrameFolder
+from benchmark.types import Rules
+
+COUNTS = "counts.jsonl"
+PREDICTIONS = "predictions"
+
+
+@dataclass(frozen=True)
+class CountedVideo:
+    """One line of `counts.jsonl`.
+
+    Attributes:
+        video: id.
+        key: digest of all that decides the counts: bytes of labels and predictions, scoring rules, metrics' versions.
+        counts: by the name of the metric.
+    """
+
+    video: str
+    key: str
+    counts: VideoCounts
+
+    def to_json(self) -> dict[str, Any]:
+        counts = {name: value.to_json() for name, value in self.counts.items()}
+        return {"schema": files.SCHEMA, "video": self.video, "key": self.key, "counts": counts}
+
+    @staticmethod
+    def from_json(line: Mapping[str, Any], rules: Rules, path: Path) -> CountedVideo:
+        """Reads a line back.
+
+        Raises:
+            DataError: it is not one.
+        """
+        try:
+            counts: dict[str, Counts] = {
+                metric.name: metric.counts_from_json(line["counts"][metric.name]) for metric in metrics_for(rules)
+            }
+            return CountedVideo(line["video"], line["key"], counts)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: a line is no counts of a video: {error!r}. Score the run again") from error
+
+
+def predicted_frames(benchmark: Benchmark, run: Path, video_id: str) -> FrameFolder:
+    """The predictions of a video.
+
+    Raises:
+        DataError: they are missing, damaged, or of another number or size of frames than the video.
+    """
+    entry = benchmark.entry(video_id)
+    frames = FrameFolder(run / PREDICTIONS / video_id)
+    if (len(frames), frames.size) != (len(entry.frames), entry.size):
+        raise DataError(
+            f"{frames.folder}: expected {len(entry.frames)} frames of {entry.size[1]}x{entry.size[0]} pixels, got "
+            f"{len(frames)} of {frames.size[1]}x{frames.size[0]}. Remove the folder and run again"
+        )
+    return frames
+
+
+def count_video(benchmark: Benchmark, run: Path, video_id: str, known_key: str | None = None) -> CountedVideo | None:
+    """Counts a video for every metric: each frame is decoded once and one joint histogram is made of it.
+
+    Args:
+        benchmark: has the labels.
+        run: has the predictions.
+        video_id: of the video.
+        known_key: of counts that are there already; if the bytes still give this key, nothing is counted.
+
+    Returns:
+        The counts, or None if those of `known_key` hold.
+
+    Raises:
+        DataError: a file is missing, damaged or changed since it was written.
+    """
+    truth, prediction = benchmark.truth_frames(video_id), predicted_frames(benchmark, run, video_id)
+    truth.verify()
+    prediction.verify()
+    key = counts_key(benchmark, truth, prediction)
+    if key == known_key:
+        return None
+    accumulators = {m.name: m.start(benchmark.vocabulary, benchmark.rules) for m in metrics_for(benchmark.rules)}
+    for index in range(len(truth)):
+        true, predicted = truth.dense(index), prediction.dense(index)
+        try:
+            overlap = overlap_dense(true, predicted)
+            for accumulator in accumulators.values():
+                accumulator.add(true, predicted, overlap)
+        except DataError as error:
+            raise DataError(f"video {video_id}, frame {index}: {error}") from error
+    return CountedVideo(video_id, key, {name: one.counts() for name, one in accumulators.items()})
+
+
+def counts_key(benchmark: Benchmark, truth: FrameFolder, prediction: FrameFolder) -> str:
+    """Digest of all that decides the counts of a video."""
+    rules = benchmark.rules
+    return files.json_digest(
+        {
+            "metrics": [[metric.name, metric.version] for metric in metrics_for(rules)],
+            "windows": list(rules.vpq_windows),
+            "categories": sorted(benchmark.vocabulary.ids),
+            "truth": truth.digest,
+            "prediction": prediction.digest,
+        }
+    )
+
+
+def read_counts(benchmark: Benchmark, run: Path) -> dict[str, VideoCounts]:
+    """The stored counts of a scored run by video id, in the benchmark's order.
+
+    Raises:
+        UserError: the run was not scored.
+        DataError: a line is damaged.
+    """
+    path = run / COUNTS
+    if not path.exists():
+        raise UserError(f"{run}: it has no {COUNTS}, so it was not scored. Run: ovsbench score {run}")
+    found = {
+        counted.video: counted.counts
+        for counted in (CountedVideo.from_json(line, benchmark.rules, path) for line in files.read_lines(path))
+    }
+    return {entry.id: found[entry.id] for entry in benchmark.entries if entry.id in found}

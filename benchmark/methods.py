@@ -1,0 +1,186 @@
+"""Find a method by name or by file, and build it.
+
+Installed packages offer methods as entry points of the group `ovsbench.methods`, ours as well as anybody's; a file that
+is not installed is named as `path/to/file.py:build`. Either way `build(*, checkpoint, device, **options)` returns a
+`benchmark.types.Method`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import MethodError, did_you_mean
+from benchmark.types import Method
+
+GROUP = "ovsbench.methods"
+Build = Callable[..., Method]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodInfo:
+    """A method that can be built.
+
+    Attributes:
+        name: what a person types after `-m`.
+        package: the distribution that brings it, "" for a file.
+        version: of that distribution; of a file, the sha256 of its bytes.
+        target: `module:function`, or the file.
+    """
+
+    name: str
+    package: str
+    version: str
+    target: str
+
+
+def available() -> tuple[MethodInfo, ...]:
+    """The installed methods by name, none of them imported; our own win over others of the same name."""
+    found: dict[str, MethodInfo] = {}
+    for point in sorted(metadata.entry_points(group=GROUP), key=lambda point: point.name):
+        package, version = (point.dist.name, point.dist.version) if point.dist else ("", "")
+        if point.name not in found or package == "ovsbench":
+            found[point.name] = MethodInfo(point.name, package, version, point.value)
+    return tuple(found.values())
+
+
+def info(name: str) -> MethodInfo:
+    """What is known about a method before it is imported.
+
+    Raises:
+        MethodError: there is none of this name.
+    """
+    if ".py:" in name:
+        path = Path(name.rpartition(":")[0])
+        if not path.is_file():
+            raise MethodError(f"{path}: expected a Python file with a build function, found none. Check the path")
+        return MethodInfo(name, "", hashlib.sha256(path.read_bytes()).hexdigest(), name)
+    known = {method.name: method for method in available()}
+    if name not in known:
+        raise MethodError(
+            f"unknown method {name!r}; {did_you_mean(name, known)}. "
+            "A package with a new method has to be installed again before it is found; "
+            "a file is named path/to/file.py:build"
+        )
+    return known[name]
+
+
+def find(name: str) -> Build:
+    """The build function of a method.
+
+    Args:
+        name: of an installed method, or `path/to/file.py:function`.
+
+    Raises:
+        MethodError: there is none, or it cannot be imported.
+    """
+    found = info(name)
+    module_name, _, function = found.target.rpartition(":")
+    if not found.package and module_name.endswith(".py"):
+        module = _module_of_file(Path(module_name))
+    else:
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError as error:
+            raise MethodError(
+                f"method {name} needs a module that cannot be imported: {error}. "
+                f'Install what it needs, for methods of ovsbench with pip install "ovsbench[gkc]"'
+            ) from error
+    try:
+        build: Build = getattr(module, function)
+    except AttributeError:
+        raise MethodError(f"method {name}: {module_name} has no {function!r}. Name the function that builds") from None
+    return build
+
+
+def _module_of_file(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"ovsbench_method_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None, "a .py file always has a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and pickle look their module up
+    try:
+        spec.loader.exec_module(module)
+    except (ImportError, SyntaxError) as error:
+        raise MethodError(f"{path}: cannot be imported: {error}. Correct the file") from error
+    return module
+
+
+def create(
+    name: str,
+    *,
+    checkpoint: str | Path | None = None,
+    device: str = "auto",
+    options: Mapping[str, str] | None = None,
+) -> Method:
+    """Builds a method.
+
+    Args:
+        name: as for `find`.
+        checkpoint: weights, in whatever form the method takes.
+        device: "auto", "cpu", "cuda", ...; the method's build decides what "auto" means.
+        options: keyword options of the build function, as text; converted by the function's annotations.
+
+    Raises:
+        MethodError: no such method, an option that it does not have, or a value that does not fit.
+    """
+    build = find(name)
+    arguments = convert_options(name, build, options or {})
+    method = build(checkpoint=None if checkpoint is None else Path(checkpoint), device=device, **arguments)
+    if not hasattr(method, "predict") and not hasattr(method, "with_labels"):
+        raise MethodError(
+            f"method {name}: build() returned {type(method).__name__}, which has no predict(). Return one that has"
+        )
+    return method
+
+
+def convert_options(name: str, build: Build, options: Mapping[str, str]) -> dict[str, Any]:
+    """Options as the build function annotates them: bool, int, float, str or Path, each also `| None`.
+
+    Raises:
+        MethodError: an unknown option, or text that is not of the annotated kind.
+    """
+    parameters = inspect.signature(build).parameters
+    takes = {
+        key
+        for key, parameter in parameters.items()
+        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    } - {"checkpoint", "device"}
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    unknown = [key for key in options if key not in takes and not takes_any]
+    if unknown:
+        raise MethodError(f"method {name} has no option {unknown[0]!r}; {did_you_mean(unknown[0], takes)}")
+    hints = typing.get_type_hints(build)
+    return {key: _convert(f"option {key} of method {name}", text, hints.get(key, str)) for key, text in options.items()}
+
+
+def _convert(what: str, text: str, kind: Any) -> Any:
+    kinds = [part for part in typing.get_args(kind) if part is not type(None)]
+    if typing.get_origin(kind) is typing.Literal:
+        if text not in map(str, kinds):
+            raise MethodError(f"{what}: unknown value {text!r}; {did_you_mean(text, map(str, kinds))}")
+        return next(value for value in kinds if str(value) == text)
+    if kinds:  # a union
+        return (
+            None if text.lower() == "none" and type(None) in typing.get_args(kind) else _convert(what, text, kinds[0])
+        )
+    if kind is bool:
+        known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if text.lower() not in known:
+            raise MethodError(f"{what}: expected true or false, got {text!r}. Write one of them")
+        return known[text.lower()]
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            noun = "a whole number" if kind is int else "a number"
+            raise MethodError(f"{what}: expected {noun}, got {text!r}. Write one") from None
+    return Path(text) if kind is Path else text

@@ -1,0 +1,306 @@
+"""Where a run's numbers come from: what ran, on what, with which code, how fast."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import platform
+import random
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import benchmark as package
+from benchmark import files, methods
+from benchmark.errors import DataError, MethodError
+from benchmark.manifest import Benchmark
+from benchmark.types import Offer
+
+RECORD = "run.json"
+_PACKAGES = ("numpy", "scipy", "pillow", "torch", "torchvision", "open_clip_torch", "transformers", "safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a person chose for a run.
+
+    Attributes:
+        method: the name that it was found by.
+        checkpoint: as given, None for a method without weights.
+        options: of the method, as text.
+        offered: the part of the vocabulary to offer, None for what the benchmark's rules say.
+        device: as given.
+        seed: of random numbers; set anew for each video, so that a resumed run is the same run.
+    """
+
+    method: str
+    checkpoint: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    offered: Offer | None = None
+    device: str = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Time of a run, over all its parts.
+
+    Attributes:
+        frames: all frames, without those of the warm-up.
+        seconds: of the method alone: neither images read nor predictions written.
+        image_seconds: reading of images.
+        store_seconds: checking and writing of predictions.
+        warmup_frames: first frames of each process; the method builds things while it makes them.
+        warmup_seconds: what they took, images included.
+    """
+
+    frames: int = 0
+    seconds: float = 0.0
+    image_seconds: float = 0.0
+    store_seconds: float = 0.0
+    warmup_frames: int = 0
+    warmup_seconds: float = 0.0
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second of the method alone; None if nothing was measured."""
+        return self.frames / self.seconds if self.seconds else None
+
+    def __add__(self, other: Timing) -> Timing:
+        mine, others = dataclasses.astuple(self), dataclasses.astuple(other)
+        return Timing(*(a + b for a, b in zip(mine, others, strict=True)))
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The content of `run.json`.
+
+    Attributes:
+        method: name.
+        package, package_version, target: what brought it; a file has no package, its version is its sha256.
+        options: as given.
+        checkpoint: as given; None for none.
+        checkpoint_sha256: of its bytes; None for none, or where the method has nothing to hash.
+        benchmark, benchmark_version, benchmark_digest, benchmark_folder: what it ran on.
+        offered: the part of the vocabulary that was offered.
+        categories: the names that were offered.
+        vocabulary_digest: of what was offered.
+        uses_labels: whether the method saw labels, so that it is a bound and no contestant.
+        seed: of random numbers.
+        device: that the method used.
+        device_name: the hardware's name.
+        notes: facts that the method told, such as trained_on, saw_novel, precision.
+        versions: ovsbench, Python, and the packages that matter.
+        platform: operating system and machine.
+        commit: of the source tree, "" outside one; is_dirty: whether it had changes.
+        started: UTC, ISO 8601.
+        timing: see `Timing`.
+        peak_memory_gb: of the process.
+        peak_device_memory_gb: of the accelerator; None without one.
+        limit: only the first so many videos; None for all.
+        shards: into how many parts the videos were dealt, 1 for a whole run.
+    """
+
+    method: str
+    benchmark: str
+    benchmark_version: str
+    benchmark_digest: str
+    benchmark_folder: str
+    offered: Offer
+    categories: tuple[str, ...]
+    vocabulary_digest: str
+    package: str = ""
+    package_version: str = ""
+    target: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    checkpoint: str | None = None
+    checkpoint_sha256: str | None = None
+    uses_labels: bool = False
+    seed: int = 0
+    device: str = ""
+    device_name: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    platform: str = ""
+    commit: str = ""
+    is_dirty: bool = False
+    started: str = ""
+    timing: Timing = Timing()
+    peak_memory_gb: float = 0.0
+    peak_device_memory_gb: float | None = None
+    limit: int | None = None
+    shards: int = 1
+
+    def write(self, run: Path) -> None:
+        """Writes `run.json` into a run folder."""
+        timing = {**dataclasses.asdict(self.timing), "fps": self.timing.fps}
+        content = {**dataclasses.asdict(self), "categories": list(self.categories), "timing": timing}
+        files.write_json(run / RECORD, {"schema": files.SCHEMA, **content})
+
+    @staticmethod
+    def read(run: Path) -> RunRecord:
+        """Reads `run.json` of a run folder.
+
+        Raises:
+            DataError: it is missing or damaged.
+        """
+        path = run / RECORD
+        content = files.read_json(path, "the record of a run")
+        del content["schema"]
+        try:
+            timing = {key: value for key, value in content["timing"].items() if key != "fps"}
+            return RunRecord(**{**content, "categories": tuple(content["categories"]), "timing": Timing(**timing)})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path}: a part of the record is missing or odd: {error}. Run with --fresh") from error
+
+    def differences(self, other: RunRecord) -> list[str]:
+        """The settings in which two runs differ, so that their videos must not be mixed; for a message."""
+        parts = {
+            "method": (self.method, other.method),
+            "package version": (self.package_version, other.package_version),
+            "options": (dict(self.options), dict(other.options)),
+            "checkpoint": (self.checkpoint_sha256, other.checkpoint_sha256),
+            "benchmark": (self.benchmark_digest, other.benchmark_digest),
+            "offered": (self.offered, other.offered),
+            "vocabulary": (self.vocabulary_digest, other.vocabulary_digest),
+            "seed": (self.seed, other.seed),
+            "labels": (self.uses_labels, other.uses_labels),
+        }
+        return [f"{part} ({_short(old)}, now {_short(new)})" for part, (old, new) in parts.items() if old != new]
+
+
+def _short(value: object) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."
+
+
+def describe(method: object, settings: Settings, benchmark: Benchmark, *, uses_labels: bool = False) -> RunRecord:
+    """The record of a run that is about to start."""
+    offered: Offer = settings.offered or benchmark.rules.offered
+    vocabulary = benchmark.vocabulary.offered(offered)
+    origin = _origin(settings.method, method)
+    device = str(getattr(method, "device", settings.device))
+    commit, is_dirty = code_state()
+    return RunRecord(
+        method=settings.method,
+        package=origin.package,
+        package_version=origin.version,
+        target=origin.target,
+        options=dict(settings.options),
+        checkpoint=settings.checkpoint,
+        checkpoint_sha256=getattr(method, "checkpoint_sha256", None) or _checkpoint_digest(settings.checkpoint),
+        benchmark=benchmark.name,
+        benchmark_version=benchmark.version,
+        benchmark_digest=benchmark.digest,
+        benchmark_folder=str(benchmark.folder.resolve()),
+        offered=offered,
+        categories=tuple(c.name for c in vocabulary),
+        vocabulary_digest=vocabulary.digest,
+        uses_labels=uses_labels,
+        seed=settings.seed,
+        device=device,
+        device_name=device_name(device),
+        notes={str(key): str(value) for key, value in getattr(method, "notes", {}).items()},
+        versions=versions(),
+        platform=platform.platform(),
+        commit=commit,
+        is_dirty=is_dirty,
+        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _origin(name: str, method: object) -> methods.MethodInfo:
+    try:
+        return methods.info(name)
+    except MethodError:  # an object that a program made itself, such as the oracle
+        return methods.MethodInfo(name, "", "", f"{type(method).__module__}:{type(method).__qualname__}")
+
+
+def _checkpoint_digest(checkpoint: str | None) -> str | None:
+    path = Path(checkpoint) if checkpoint else None
+    return None if path is None or not path.exists() else path_digest(path)
+
+
+def path_digest(path: Path) -> str:
+    """sha256 of a file's bytes; of a folder, over the names and bytes of all files in it."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    inside = sorted(p for p in path.rglob("*") if p.is_file())
+    return files.json_digest([[p.relative_to(path).as_posix(), path_digest(p)] for p in inside])
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, ovsbench, and those packages that matter and are installed."""
+    found = {"python": platform.python_version(), "ovsbench": package.__version__}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def code_state() -> tuple[str, bool]:
+    """Commit of the source tree that this package runs from, and whether it has changes; ("", False) elsewhere."""
+    source = Path(package.__file__).parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(source), *arguments], capture_output=True, text=True, check=True, timeout=20
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    # A package inside someone's virtual environment may lie in their repository; only a tracked file is ours.
+    if git("ls-files", "--error-unmatch", "__init__.py") is None:
+        return "", False
+    return git("rev-parse", "HEAD") or "", bool(git("status", "--porcelain", "--untracked-files=no"))
+
+
+def device_name(device: str) -> str:
+    """The name of the hardware behind a device; torch is asked only if a method has loaded it."""
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and device.startswith("cuda") and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name(device))
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def peak_memory_gb() -> float:
+    """The most memory that this process has held so far, in 10**9 bytes."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def peak_device_memory_gb() -> float | None:
+    """The most memory that this process has held on the accelerator, in 10**9 bytes; None without one."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return None
+    return float(torch.cuda.max_memory_allocated()) / 1e9
+
+
+def set_seed(seed: int, video_id: str) -> None:
+    """Seeds every source of random numbers that is loaded, for one video: order and resumption change nothing."""
+    number = int.from_bytes(hashlib.sha256(f"{seed} {video_id}".encode()).digest()[:4], "big")
+    random.seed(number)
+    np.random.seed(number)
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(number)

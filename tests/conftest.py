@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 
 from benchmark import manifest
-from benchmark.types import Category, PanopticFrame, Rules, Segment, Video, Vocabulary
+from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +64,7 @@ BuildBenchmark = Callable[..., manifest.Benchmark]
 
 
 @pytest.fixture
-def build_benchmark(tmp_path: Path, vocabulary: Vocabulary) -> Iterator[BuildBenchmark]:
+def build_benchmark(tmp_path: Path, vocabulary: Vocabulary) -> BuildBenchmark:
     """Makes a small benchmark folder with images and labels of moving boxes."""
 
     def build(
@@ -99,15 +99,4 @@ def build_benchmark(tmp_path: Path, vocabulary: Vocabulary) -> Iterator[BuildBen
                         labels.add(frame)
         return manifest.load(folder)
 
-    yield build
-
-
-class Shifted:
-    """A method without weights: every nonzero pixel of the image becomes part of one of three tracks."""
-
-    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
-        for index in range(len(video)):
-            image = video.image(index)
-            ids = np.where(image.any(axis=-1), image[..., 0] % 3 + 1, 0).astype(np.uint32)
-            classes = [c.id for c in vocabulary]
-            yield frame_of(ids.tolist(), {key: classes[key % len(classes)] for key in (1, 2, 3)})
+    return build

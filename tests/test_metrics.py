@@ -83,9 +83,7 @@ def slow_vpq(truth: Frames, prediction: Frames, k: int) -> dict[int, list[float]
 
 def slow_miou(truth: Frames, prediction: Frames) -> float | None:
     def classes(frames: Frames) -> list[int]:
-        return [
-            frame.segments[key].category if key else -1 for frame in frames for key in frame.ids.ravel().tolist()
-        ]
+        return [frame.segments[key].category if key else -1 for frame in frames for key in frame.ids.ravel().tolist()]
 
     pairs = [(t, p) for t, p in zip(classes(truth), classes(prediction), strict=True) if t >= 0]
     ious = [

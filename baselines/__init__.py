@@ -1,0 +1,1 @@
+"""What GKC is compared with: two bounds that need no model or true masks, and the two-stage road through CLIP."""

@@ -1,0 +1,104 @@
+"""True masks and true tracks, named by a frozen CLIP: the bound that naming regions sets to any segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmark.errors import MethodError
+from benchmark.panoptic import dense
+from benchmark.types import LabelReader, Method, PanopticFrame, Rules, Segment, Video, Vocabulary
+
+if TYPE_CHECKING:
+    from gkc_video.clip import Clip
+
+
+def build(
+    *,
+    checkpoint: Path | None = None,
+    device: str = "auto",
+    clip_model: str | None = None,
+    synonyms: bool = False,
+    vote: bool = True,
+) -> LabelReader:
+    """The method; it has to be given the labels before it predicts.
+
+    Args:
+        checkpoint: a CLIP: a file or shipped name, or, with `clip_model`, an open_clip tag or weights file.
+        device: of the CLIP.
+        clip_model: open_clip architecture, such as "ViT-B-32-quickgelu".
+        synonyms: whether a class may also be recognised by its synonyms.
+        vote: whether the probabilities of a track are averaged over the frames seen so far.
+
+    Raises:
+        MethodError: no checkpoint, or one that is not a CLIP.
+    """
+    if checkpoint is None:
+        raise MethodError(
+            "the method oracle-masks needs a CLIP that names the true masks, got no checkpoint. "
+            "Give one, such as -c clip-world"
+        )
+    from baselines.region_clip import choose_device
+    from gkc_video import clip
+
+    frozen = clip.load(checkpoint, model=clip_model, device=choose_device(device))
+    return OracleMasks(frozen, str(checkpoint), synonyms=synonyms, vote=vote)
+
+
+@dataclass(frozen=True)
+class OracleMasks:
+    """See the module; without labels it has nothing to name."""
+
+    clip: Clip
+    weights: str
+    synonyms: bool = False
+    vote: bool = True
+    truth: Callable[[str, int], PanopticFrame] | None = None
+    name: str = "oracle-masks"
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """Facts for the record of a run."""
+        return {"clip": f"{self.clip.name}, {self.weights}", "masks and tracks": "the true ones"}
+
+    def with_labels(self, truth: Callable[[str, int], PanopticFrame]) -> Method:
+        """The method with masks to name."""
+        return replace(self, truth=truth)
+
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
+        """The true segments, each with the offered class that CLIP finds likeliest; the score is its probability.
+
+        Segments of classes that are not offered keep their masks and get an offered class, as a segmenter's would.
+
+        Raises:
+            MethodError: there are no labels.
+        """
+        if self.truth is None:
+            raise MethodError("the method oracle-masks needs true masks, and here are none. Run it on a benchmark")
+        return self._predict(self.truth, video, vocabulary)
+
+    def _predict(
+        self, truth: Callable[[str, int], PanopticFrame], video: Video, vocabulary: Vocabulary
+    ) -> Iterator[PanopticFrame]:
+        from baselines.region_clip import RegionClassifier
+        from gkc_video.text import Prompted
+
+        classifier = RegionClassifier(self.clip, Prompted(self.clip), vocabulary, synonyms=self.synonyms)
+        categories = [category.id for category in vocabulary]
+        votes: dict[int, npt.NDArray[np.float32]] = {}  # sums over the frames seen
+        for index in range(len(video)):
+            frame = truth(video.id, index)
+            numbers, segments = dense(frame)
+            probabilities = classifier.scores(video.image(index), numbers, len(segments)).probabilities
+            named = {}
+            for segment, row in zip(segments, probabilities, strict=True):
+                votes[segment.id] = row + votes[segment.id] if self.vote and segment.id in votes else row
+                mean = votes[segment.id] / votes[segment.id].sum()
+                best = int(mean.argmax())
+                named[segment.id] = Segment(segment.id, categories[best], min(float(mean[best]), 1.0))
+            yield PanopticFrame(frame.ids, named)

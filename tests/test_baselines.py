@@ -1,0 +1,186 @@
+"""The baselines on painted frames and a CLIP that knows three colours, so that every answer can be seen."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from baselines import constant, oracle_masks
+from benchmark import engine, record
+from benchmark.errors import MethodError
+from benchmark.types import Category, PanopticFrame, Rules, Segment, Video, Vocabulary, check_frame
+
+torch = pytest.importorskip("torch")
+
+COLOURS = {"red": (200, 0, 0), "green": (0, 200, 0), "blue": (0, 0, 200)}
+VOCABULARY = Vocabulary((Category(5, "green", True), Category(1, "red", False), Category(9, "blue", True, True)))
+GREY = 128
+
+
+class ColourClip:
+    """A stand-in with the interface of `gkc_video.clip.Clip`: its space has the axes red, green, blue."""
+
+    name = "colours"
+    side = 4
+    device = torch.device("cpu")
+
+    def __init__(self):
+        self.model = SimpleNamespace(logit_scale=torch.tensor(10.0).log())
+        self.crops_seen: list[int] = []
+
+    def encode_text(self, texts):
+        words = {**COLOURS, "crimson": COLOURS["red"]}
+        return torch.nn.functional.normalize(torch.tensor([words[t] for t in texts], dtype=torch.float32), dim=-1)
+
+    def encode_images(self, images, batch=64):
+        self.crops_seen.append(len(images))
+        if not images:
+            return torch.zeros(0, 3)
+        means = [image[(image != GREY).any(-1)].mean(0) for image in images]
+        return torch.nn.functional.normalize(torch.tensor(np.stack(means), dtype=torch.float32), dim=-1)
+
+    def mask_crop(self, image, mask):
+        return np.where(mask[..., None], image, np.uint8(GREY))
+
+
+def video(*images: np.ndarray) -> Video:
+    frames = tuple(f"{i}.png" for i in range(len(images)))
+    return Video("v", frames, images[0].shape[:2], lambda i: images[i])
+
+
+def painted(ids: np.ndarray, colour_of: dict[int, tuple[int, int, int]]) -> np.ndarray:
+    image = np.full((*ids.shape, 3), 90, np.uint8)
+    for key, colour in colour_of.items():
+        image[ids == key] = colour
+    return image
+
+
+def frame(rows: list[list[int]], categories: dict[int, int]) -> PanopticFrame:
+    ids = np.array(rows, np.uint32)
+    present = [int(key) for key in np.unique(ids) if key]
+    return PanopticFrame(ids, {key: Segment(key, categories[key]) for key in present})
+
+
+def predict(method, of: Video, vocabulary=VOCABULARY) -> list[PanopticFrame]:
+    frames = list(method.predict(of, vocabulary, Rules()))
+    assert len(frames) == len(of)
+    for index, one in enumerate(frames):
+        check_frame(one, of.size, vocabulary, f"frame {index}")
+    return frames
+
+
+BLANK = np.zeros((2, 4, 3), np.uint8)
+
+
+def test_a_constant_answers_the_class_it_is_told_on_every_pixel_as_one_track():
+    for one in predict(constant.build(category="Blue"), video(BLANK, BLANK)):
+        assert (one.ids == 1).all()
+        assert one.segments == {1: Segment(1, 9)}
+
+
+def test_a_constant_that_reads_no_labels_is_no_label_reader():
+    assert not hasattr(constant.build(category="red"), "with_labels")
+    assert hasattr(constant.build(), "with_labels")
+
+
+def test_a_constant_class_that_is_not_offered_is_answered_with_those_that_are():
+    with pytest.raises(MethodError, match="'blau', which is not offered; did you mean 'blue'"):
+        predict(constant.build(category="blau"), video(BLANK))
+    with pytest.raises(MethodError, match="'blue', which is not offered"):
+        predict(constant.build(category="blue"), video(BLANK), VOCABULARY.offered("base"))
+
+
+def test_a_constant_has_no_weights():
+    with pytest.raises(MethodError, match="has no weights"):
+        constant.build(checkpoint=Path("gkc.safetensors"))
+
+
+def test_without_a_class_the_most_frequent_of_the_video_is_answered():
+    # red covers 3 pixels, green 2 + 3 in two segments, blue 4
+    truth = [
+        frame([[1, 1, 1, 2], [2, 3, 3, 0]], {1: 1, 2: 5, 3: 9}),
+        frame([[4, 4, 4, 3], [3, 0, 0, 0]], {4: 5, 3: 9}),
+    ]
+    method = constant.build().with_labels(lambda _, i: truth[i])
+    assert [one.segments[1].category for one in predict(method, video(BLANK, BLANK))] == [5, 5]
+    base = Vocabulary((VOCABULARY.by_id[1], VOCABULARY.by_id[9]))
+    assert predict(method, video(BLANK, BLANK), base)[0].segments[1].category == 9
+
+
+def test_a_video_without_labels_of_the_offered_classes_gets_the_first_of_them():
+    method = constant.build().with_labels(lambda *_: frame([[0, 0, 0, 0]] * 2, {}))
+    assert predict(method, video(BLANK))[0].segments[1].category == 5
+
+
+def test_methods_that_need_labels_say_so_without_them():
+    with pytest.raises(MethodError, match="--option category=NAME"):
+        predict(constant.build(), video(BLANK))
+    with pytest.raises(MethodError, match="needs true masks"):
+        predict(oracle_masks.OracleMasks(ColourClip(), "none"), video(BLANK))
+
+
+def test_true_masks_keep_their_pixels_and_tracks_and_are_named_by_their_look():
+    truth = frame([[7, 7, 3, 3], [0, 0, 3, 3]], {7: 9, 3: 9})
+    image = painted(truth.ids, {7: COLOURS["red"], 3: COLOURS["green"]})
+    method = oracle_masks.OracleMasks(ColourClip(), "none").with_labels(lambda *_: truth)
+    (named,) = predict(method, video(image))
+    assert np.array_equal(named.ids, truth.ids)
+    assert {key: segment.category for key, segment in named.segments.items()} == {7: 1, 3: 5}
+    assert all(segment.score > 0.99 for segment in named.segments.values())
+
+
+def test_the_score_of_a_named_mask_is_the_softmax_of_scaled_cosines():
+    truth = frame([[1, 1, 1, 1]] * 2, {1: 1})
+    image = painted(truth.ids, {1: (200, 200, 0)})  # half red, half green: cosines 0.7071, 0.7071, 0
+    method = oracle_masks.OracleMasks(ColourClip(), "none").with_labels(lambda *_: truth)
+    expected = np.exp(7.0710678) / (2 * np.exp(7.0710678) + 1)
+    assert predict(method, video(image))[0].segments[1].score == pytest.approx(expected, abs=1e-5)
+
+
+def test_votes_along_a_track_correct_a_single_frame_and_can_be_switched_off():
+    truth = frame([[1, 1, 1, 1]] * 2, {1: 1})
+    looks = [(200, 0, 0), (200, 0, 0), (150, 200, 0)]
+    images = [painted(truth.ids, {1: look}) for look in looks]
+
+    def categories(vote: bool) -> list[int]:
+        method = oracle_masks.OracleMasks(ColourClip(), "none", vote=vote).with_labels(lambda *_: truth)
+        return [one.segments[1].category for one in predict(method, video(*images))]
+
+    assert categories(vote=True) == [1, 1, 1]
+    assert categories(vote=False) == [1, 1, 5]
+
+
+def test_all_cut_outs_of_a_frame_are_encoded_in_one_call():
+    truth = frame([[1, 2, 3, 0], [1, 2, 3, 0]], {1: 1, 2: 5, 3: 9})
+    clip = ColourClip()
+    image = painted(truth.ids, dict(zip((1, 2, 3), COLOURS.values(), strict=True)))
+    predict(oracle_masks.OracleMasks(clip, "none").with_labels(lambda *_: truth), video(image, image))
+    assert clip.crops_seen == [3, 3]
+
+
+def test_a_frame_without_segments_is_answered_with_none():
+    empty = frame([[0, 0, 0, 0]] * 2, {})
+    method = oracle_masks.OracleMasks(ColourClip(), "none").with_labels(lambda *_: empty)
+    assert predict(method, video(BLANK))[0].segments == {}
+
+
+def test_synonyms_stand_for_their_class_when_asked_for():
+    words = Vocabulary((Category(0, "green", True, synonyms=("crimson",)), Category(1, "blue", True)))
+    truth = frame([[1, 1, 1, 1]] * 2, {1: 1})
+    image = painted(truth.ids, {1: (190, 0, 60)})
+    for synonyms, expected in ((False, 1), (True, 0)):
+        method = oracle_masks.OracleMasks(ColourClip(), "none", synonyms=synonyms).with_labels(lambda *_: truth)
+        assert predict(method, video(image), words)[0].segments[1].category == expected
+
+
+def test_true_masks_need_a_clip():
+    with pytest.raises(MethodError, match=r"got no checkpoint\. Give one, such as -c clip-world"):
+        oracle_masks.build()
+
+
+def test_a_run_of_a_label_reader_is_marked_in_its_record(build_benchmark, tmp_path):
+    built = build_benchmark(videos=1, frames=2)
+    for name, method in (("bound", constant.build()), ("told", constant.build(category="grass"))):
+        facts = engine.predict(method, built, tmp_path / name, settings=record.Settings(method="constant"))
+        assert facts.uses_labels == (name == "bound")

@@ -5,6 +5,7 @@ The frames carry their number as eight black or white blocks, so a test reads fr
 
 import random
 import struct
+import wave
 from fractions import Fraction
 from pathlib import Path
 
@@ -192,6 +193,14 @@ def test_a_file_that_is_no_video_is_named(content, tmp_path):
     (tmp_path / "notes.mp4").write_bytes(content)
     with pytest.raises(DataError, match=r"notes\.mp4: expected a readable video file"):
         open_video(tmp_path / "notes.mp4")
+
+
+def test_a_file_with_sound_alone_is_named(tmp_path):
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", "not compressed"))
+        sound.writeframes(bytes(1600))
+    with pytest.raises(DataError, match=r"sound\.wav: expected a video stream, the file holds none"):
+        open_video(tmp_path / "sound.wav")
 
 
 def test_a_missing_video_is_named(tmp_path):

@@ -1,0 +1,98 @@
+"""The porch: the `ovsbench` command. It alone sees every room, and opens each inside the verb that needs it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from benchmark.cli import board, data, demo, listing, packages, predict, runs, train
+from benchmark.cli.console import complain
+from benchmark.errors import UserError
+
+OPTIONAL = frozenset({"torch", "torchvision", "open_clip", "transformers", "safetensors", "av", "decord"})
+"""Modules that only some installations have."""
+
+
+class Porch(TyperGroup):
+    """Turns what a person can act on into one sentence and an exit code; bugs keep their traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            complain(f"error: {error}" if error.exit_code == 1 else str(error))
+            raise typer.Exit(error.exit_code) from error
+        except ModuleNotFoundError as error:
+            if error.name not in OPTIONAL:
+                raise
+            complain(f'error: this needs {error.name}, which is not installed. pip install "ovsbench[gkc,video]"')
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt as interrupt:
+            complain(str(interrupt) or "interrupted: everything finished so far is kept; run the same command to go on")
+            raise typer.Exit(130) from interrupt
+
+
+HELP = """Benchmark video open-vocabulary segmentation: build data, run methods, score them, publish a leaderboard.
+
+\b
+[bold]From nothing to a leaderboard page[/bold]
+  ovsbench demo
+
+\b
+[bold]Step by step[/bold]
+  ovsbench data build world -o data/world
+  ovsbench run data/world -m gkc -c gkc-world -o runs/gkc
+  ovsbench show runs/gkc --by category
+  ovsbench board build runs/gkc -o site
+
+\b
+[bold]Your own video, your own words[/bold]
+  ovsbench predict street.mp4 --names "person, road, car|automobile" \\
+      -m gkc -c gkc-world -o out.mp4
+"""
+
+app = typer.Typer(
+    name="ovsbench",
+    cls=Porch,
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        packages.print_version()
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Version, and where each package lies."),
+    ] = False,
+) -> None:
+    """Runs before every verb: refuses to go on with a stranger's package in the place of ours."""
+    packages.refuse_shadows()
+
+
+app.command(rich_help_panel="Start here")(demo.demo)
+app.add_typer(data.app, name="data", rich_help_panel="Data and models")
+app.command("list", rich_help_panel="Data and models")(listing.list_)
+app.command(rich_help_panel="Data and models")(train.train)
+app.command(rich_help_panel="Run and score")(runs.run)
+app.command(rich_help_panel="Run and score")(runs.score)
+app.command(rich_help_panel="Run and score")(runs.show)
+app.command(rich_help_panel="Run and score")(predict.predict)
+app.add_typer(board.app, name="board", rich_help_panel="Publish")
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="ovsbench")

@@ -1,0 +1,66 @@
+"""What the verbs print: results to stdout, complaints to stderr, colour only on a terminal."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+WIDTH_WITHOUT_TERMINAL = 200
+
+
+def complain(text: str) -> None:
+    """One line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def say(text: str = "") -> None:
+    """One line on stdout."""
+    print(text, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """The one thing on stdout of a verb that was asked for `--json`."""
+    print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> None:
+    """A table on stdout.
+
+    Args:
+        title: printed above.
+        columns: the heads.
+        rows: the cells.
+        words: how many columns, from the left, hold words; the others hold numbers and go to the right.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, column in enumerate(columns):
+        table.add_column(Text(column), justify="left" if i < words else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH_WITHOUT_TERMINAL, no_color=True)
+    console.print(table)
+
+
+def finish(where: Path | str, *commands: Sequence[Path | str]) -> None:
+    """The last lines of every verb: where the result lies and what to type next."""
+    say(f"Result: {where}")
+    for number, command in enumerate(commands):
+        say(("Next:   " if number == 0 else "        ") + shlex.join(map(str, command)))
+
+
+def fraction(value: float | None) -> str:
+    """A score for the terminal: a fraction with four digits, or a dash where it is undefined.
+
+    >>> fraction(0.61234), fraction(None)
+    ('0.6123', '-')
+    """
+    return "-" if value is None else f"{value:.4f}"

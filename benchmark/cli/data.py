@@ -1,0 +1,229 @@
+"""`ovsbench data`: build, check and show benchmark folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.cli.console import complain, finish, print_json, print_table, say
+from benchmark.cli.options import Json
+from benchmark.cli.progress import progress
+from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    from benchmark.manifest import Benchmark
+
+app = typer.Typer(help="Build, check and show benchmark folders.", no_args_is_help=True)
+build = typer.Typer(help="Turn raw data, or the embedded world, into a benchmark folder.", no_args_is_help=True)
+app.add_typer(build, name="build")
+
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="A benchmark folder, as data build makes it.")]
+Out = Annotated[Path, typer.Option("-o", "--out", metavar="DATA", help="Folder to build; a stopped build goes on.")]
+Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Processes.")]
+
+
+@build.command("world")
+def build_world(
+    out: Out,
+    part: Annotated[str, typer.Option(help="val, dev, train (novel masks withheld) or unlabelled.")] = "val",
+    videos: Annotated[int, typer.Option(min=1, help="Number of videos.")] = 32,
+    frames: Annotated[int, typer.Option(min=1, help="Frames in each video.")] = 24,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Width and height in pixels.")] = "160x96",
+    seed: Annotated[int, typer.Option(help="Another seed draws other scenes.")] = 0,
+    variant: Annotated[
+        str, typer.Option(help="Of train: novel objects ignore (void) or delete (not drawn).")
+    ] = "ignore",
+    stride: Annotated[int, typer.Option(min=1, help="Time between frames, in frames of the world.")] = 1,
+    mp4: Annotated[bool, typer.Option("--mp4", help="Also write each video as an mp4 file.")] = False,
+    jobs: Jobs = 1,
+) -> None:
+    """Draw the embedded world: named things on named stuff, with labels and tracks; nothing is downloaded.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench data build world -o data/world
+      ovsbench data build world --part train --videos 400 --frames 4 --stride 6 -o data/world-train
+      ovsbench data build world --size 1920x1080 --videos 1 --frames 1000 -o data/long
+    """
+    from data_prep.world.build import WorldSettings
+    from data_prep.world.build import build_world as draw
+
+    settings = WorldSettings(part, videos, frames, parse_size(size), seed, variant, stride)  # type: ignore[arg-type]
+    _built(draw(out, settings, mp4=mp4, jobs=jobs, progress=progress()), out)
+
+
+@build.command("camvid")
+def build_camvid(
+    out: Out,
+    raw: Annotated[Path, typer.Option("--raw", help="Folder with train.txt, val.txt, test.txt (SegNet layout).")],
+    subset: Annotated[str, typer.Option(help="Which list: train, val or test.")] = "val",
+    split: Annotated[str, typer.Option(help="Base/novel split: a name of list splits, or a file.")] = "camvid",
+    variant: Annotated[
+        str | None, typer.Option(help="For training: ignore (novel pixels void) or delete (such frames left out).")
+    ] = None,
+) -> None:
+    """Turn a list of CamVid, street video with dense labels, into a benchmark folder; images stay where they are.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench data build camvid --raw CamVid -o data/camvid
+      ovsbench data build camvid --raw CamVid --subset train --variant ignore -o data/camvid-train
+    """
+    from data_prep.camvid import build_camvid as read
+
+    benchmark = read(raw, out, subset=subset, split=split, variant=variant, progress=progress())  # type: ignore[arg-type]
+    _built(benchmark, out)
+
+
+@build.command("captions")
+def build_captions(
+    out: Out,
+    pictures: Annotated[int, typer.Option(min=1, help="Number of captioned pictures.")] = 20000,
+    seed: Annotated[int, typer.Option(help="Another seed draws other pictures.")] = 0,
+) -> None:
+    """Draw captioned pictures of the embedded world, without masks: what its image-text teacher learns from.
+
+    \b
+    [bold]Example[/bold]
+      ovsbench data build captions --pictures 20000 -o data/captions
+    """
+    from data_prep.world.captions import build_captions as draw
+
+    draw(out, pictures=pictures, seed=seed)
+    finish(out, ["ovsbench", "train", "configs/world-clip.toml"])
+
+
+def _built(benchmark: Benchmark, out: Path) -> None:
+    digest = benchmark.digest[:12]
+    say(f"{benchmark.name}: {len(benchmark.entries)} videos, {_frames(benchmark)} frames, digest {digest}")
+    show_it: list[Path | str] = ["ovsbench", "data", "show", out, "-o", "sheet.png"]
+    run_on_it: list[Path | str] = ["ovsbench", "run", out, "-m", "gkc", "-c", "gkc-world", "-o", "runs/gkc"]
+    finish(out, *([show_it, run_on_it] if benchmark.role == "benchmark" else [show_it]))
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of "WIDTHxHEIGHT".
+
+    >>> parse_size("160x96")
+    (96, 160)
+    """
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise UserError(f"expected a size as WIDTHxHEIGHT, such as 160x96, got {text!r}. Write it that way")
+    return int(height), int(width)
+
+
+@app.command()
+def check(
+    data: Data,
+    images: Annotated[bool, typer.Option(help="Open every image too.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Open every file of a benchmark folder: digests, sizes, ids, and no novel mask in training data.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench data check data/world
+      ovsbench data check data/world --no-images --json
+    """
+    from benchmark import manifest
+
+    benchmark = manifest.load(data)
+    problems = manifest.check(benchmark, images=images, progress=progress(quiet=as_json))
+    if as_json:
+        print_json({"data": str(data), "digest": benchmark.digest, "problems": problems})
+    else:
+        for problem in problems:
+            complain(problem)
+    if problems:
+        complain(f"{data}: {len(problems)} problem{'s' if len(problems) > 1 else ''} found")
+        raise typer.Exit(1)
+    if not as_json:
+        say(f"{benchmark.name} is whole: {len(benchmark.entries)} videos, {_frames(benchmark)} frames")
+        finish(data, ["ovsbench", "run", data, "-m", "gkc", "-c", "gkc-world", "-o", "runs/gkc"])
+
+
+@app.command()
+def show(
+    data: Data,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also draw a contact sheet into this image.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print what a benchmark folder holds, category by category; draw a contact sheet of its videos.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench data show data/world
+      ovsbench data show data/world -o sheet.png
+      ovsbench data show data/world --json
+    """
+    from benchmark import manifest
+    from benchmark.statistics import count_categories
+
+    benchmark = manifest.load(data)
+    counts = count_categories(benchmark, progress=progress(quiet=as_json))
+    if out is not None:
+        _draw_sheet(benchmark, out)
+    if as_json:
+        print_json({**_facts(benchmark), "categories": [count.to_json() for count in counts]})
+        return
+    for name, value in _facts(benchmark).items():
+        say(f"{name + ':':<12}{value}")
+    print_table(
+        "",
+        ("id", "category", "kind", "part", "videos", "tracks", "frames", "share of pixels"),
+        [
+            (str(c.category.id), c.category.name, "thing" if c.category.is_thing else "stuff", c.part,
+             str(c.videos), str(c.tracks), str(c.frames), f"{c.share:.4f}")
+            for c in counts
+        ],
+        words=4,
+    )  # fmt: skip
+    finish(out or data, ["ovsbench", "data", "check", data])
+
+
+def _frames(benchmark: Benchmark) -> int:
+    return sum(len(entry.frames) for entry in benchmark.entries)
+
+
+def _facts(benchmark: Benchmark) -> dict[str, Any]:
+    vocabulary = benchmark.vocabulary
+    return {
+        "name": benchmark.name,
+        "version": benchmark.version,
+        "role": benchmark.role,
+        "source": benchmark.source.name,
+        "licence": benchmark.source.licence,
+        "task": benchmark.rules.task,
+        "offered": benchmark.rules.offered,
+        "videos": len(benchmark.entries),
+        "frames": _frames(benchmark),
+        "sizes": ", ".join(sorted({f"{e.size[1]}x{e.size[0]}" for e in benchmark.entries})),
+        "base": len(vocabulary.base),
+        "novel": len(vocabulary.novel),
+        "digest": benchmark.digest,
+    }
+
+
+def _draw_sheet(benchmark: Benchmark, out: Path) -> None:
+    """The middle frame of up to 24 videos, with labels where there are any."""
+    import PIL.Image
+
+    from benchmark.files import writing
+    from benchmark.overlay import contact_sheet
+    from benchmark.strips import paint_categories
+
+    pictures = []
+    entries = benchmark.entries[:24]
+    for entry in entries:
+        middle = len(entry.frames) // 2
+        image = benchmark.video(entry.id).image(middle)
+        if benchmark.role != "unlabelled":
+            image = paint_categories(image, benchmark.truth(entry.id, middle), benchmark.vocabulary)
+        pictures.append(image)
+    sheet = contact_sheet(pictures, 4, captions=[entry.id for entry in entries], cell_width=320)
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(sheet).save(out)

@@ -1,0 +1,79 @@
+"""`ovsbench list`: what is installed, and from where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.console import print_json, print_table
+from benchmark.cli.options import Json
+from benchmark.errors import UserError, did_you_mean
+
+Listing = tuple[Sequence[str], list[Sequence[str]]]
+
+
+def list_(
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="methods, metrics, datasets, splits or checkpoints.")],
+    as_json: Json = False,
+) -> None:
+    """List what is installed: methods (also of other packages), metrics, data sets, splits or checkpoints.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench list methods
+      ovsbench list splits --json
+    """
+    if what not in LISTINGS:
+        raise UserError(f"cannot list {what!r}; {did_you_mean(what, LISTINGS)}")
+    columns, rows = LISTINGS[what]()
+    if as_json:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        print_table(what, columns, rows, words=len(columns))
+
+
+def _methods() -> Listing:
+    from benchmark.methods import available
+
+    return ("name", "package", "version", "target"), [(m.name, m.package, m.version, m.target) for m in available()]
+
+
+def _metrics() -> Listing:
+    from benchmark.metrics import METRICS
+
+    return ("name", "title"), [(metric.name, metric.title) for metric in METRICS]
+
+
+def _datasets() -> Listing:
+    return ("name", "what", "build with"), [
+        ("world", "the embedded world: drawn in seconds, nothing to download", "ovsbench data build world -o DATA"),
+        ("camvid", "street video with dense labels", "ovsbench data build camvid --raw RAW -o DATA"),
+    ]
+
+
+def _splits() -> Listing:
+    from data_prep.split import list_splits, load_split
+
+    splits = [load_split(name) for name in list_splits()]
+    return ("name", "dataset", "base", "novel", "source"), [
+        (s.name, s.dataset, str(len(s.vocabulary.base)), str(len(s.vocabulary.novel)), s.source) for s in splits
+    ]
+
+
+def _checkpoints() -> Listing:
+    from gkc_video.checkpoint import digest, shipped
+
+    return ("name", "MB", "sha256", "file"), [
+        (name, f"{path.stat().st_size / 1e6:.1f}", digest(path)[:12], str(path)) for name, path in shipped().items()
+    ]
+
+
+LISTINGS: dict[str, Callable[[], Listing]] = {
+    "methods": _methods,
+    "metrics": _metrics,
+    "datasets": _datasets,
+    "splits": _splits,
+    "checkpoints": _checkpoints,
+}

@@ -1,0 +1,47 @@
+"""Options that several verbs share, and how their text is read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from benchmark.errors import UserError
+
+Checkpoint = Annotated[
+    str | None, typer.Option("-c", "--checkpoint", help="Weights: a file, or a name of list checkpoints.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
+Options = Annotated[
+    list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the method; may be repeated.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
+
+
+def parse_options(pairs: list[str] | None, what: str = "an option") -> dict[str, str]:
+    """{"k": "v"} of ["k=v"].
+
+    Raises:
+        UserError: a pair without "=", or a key twice.
+    """
+    options: dict[str, str] = {}
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UserError(f"expected {what} as key=value, got {pair!r}. Write it that way")
+        if key in options:
+            raise UserError(f"{what} {key!r} came twice. Keep one")
+        options[key] = value
+    return options
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """(i, n) of "i/n"; the engine checks the range.
+
+    >>> parse_shard("2/8")
+    (2, 8)
+    """
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal()):
+        raise UserError(f"expected a shard as I/N, such as 2/8, got {text!r}. Write it that way")
+    return int(number), int(count)

@@ -1,0 +1,174 @@
+"""`ovsbench run`, `score` and `show`: predictions, numbers, tables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.cli.console import finish, print_json, say
+from benchmark.cli.options import Checkpoint, Device, Json, Options, parse_options, parse_shard
+from benchmark.cli.progress import progress
+from benchmark.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from benchmark.manifest import Benchmark
+
+Jobs = Annotated[int, typer.Option("-j", "--jobs", min=0, help="Processes that score; 0 for one a core.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+
+
+def run(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A benchmark folder.")],
+    method: Annotated[
+        str | None, typer.Option("-m", "--method", help="A name of list methods, or file.py:build.")
+    ] = None,
+    checkpoint: Checkpoint = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder; runs/METHOD by default.")] = None,
+    device: Device = "auto",
+    offer: Annotated[str | None, typer.Option("--offer", help="Names to choose from: all, base or novel.")] = None,
+    shard: Annotated[str, typer.Option("--shard", metavar="I/N", help="Only every N-th video, from the I-th.")] = "1/1",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many videos.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Remove an earlier run in the folder first.")] = False,
+    option: Options = None,
+    oracle: Annotated[bool, typer.Option("--oracle", help="Send the labels through the pipe; must score 1.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Of random numbers.")] = 0,
+    jobs: Jobs = 0,
+) -> None:
+    """Run a method over a benchmark, then score it. Stopped at any moment, the same command goes on.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench run data/world -m gkc -c gkc-world -o runs/gkc
+      ovsbench run data/world -m my_method.py:build --option k=3 -o runs/mine
+      ovsbench run data/world --oracle -o runs/oracle
+      ovsbench run data/world -m gkc -c gkc-world -o runs/gkc --shard 1/2
+    """
+    from benchmark import engine, manifest, methods
+    from benchmark.record import Settings
+    from benchmark.strips import draw_strips
+
+    if oracle == (method is not None):
+        raise UserError(
+            "expected either -m METHOD or --oracle. Give one of them; ovsbench list methods shows the names"
+        )
+    if offer not in (None, "all", "base", "novel"):
+        raise UserError(f"cannot offer {offer!r}; {did_you_mean(offer or '', ('all', 'base', 'novel'))}")
+    name = method or "oracle"
+    options, part = parse_options(option), parse_shard(shard)
+    folder = out or Path("runs") / Path(name.partition(".py:")[0]).name
+    benchmark = manifest.load(data)
+    made = (
+        engine.OracleMethod() if oracle else methods.create(name, checkpoint=checkpoint, device=device, options=options)
+    )
+    settings = Settings(name, checkpoint, options, offer, device, seed)  # type: ignore[arg-type]
+    engine.predict(
+        made, benchmark, folder, settings=settings, shard=part, limit=limit, fresh=fresh, progress=progress()
+    )
+    if part[1] > 1:
+        say(f"Shard {part[0]} of {part[1]} is done. When all are:")
+        finish(folder, ["ovsbench", "score", folder])
+        return
+    engine.score(benchmark, folder, jobs=cores(jobs), progress=progress())
+    draw_strips(benchmark, folder)
+    _print_overview([folder])
+    _say_next(folder)
+
+
+def score(
+    folder: RunFolder,
+    data: Annotated[Path | None, typer.Option("--data", help="The benchmark folder, if it has moved.")] = None,
+    jobs: Jobs = 0,
+    as_json: Json = False,
+) -> None:
+    """Score the predictions of a run again; what is unchanged is not counted twice.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench score runs/gkc
+      ovsbench score runs/gkc -j 4 --json
+    """
+    from benchmark import engine
+    from benchmark.files import read_json
+    from benchmark.scores import SCORES
+
+    benchmark = benchmark_of(folder, data)
+    engine.score(benchmark, folder, jobs=cores(jobs), progress=progress(quiet=as_json))
+    if as_json:
+        print_json(read_json(folder / SCORES, "the scores of a run"))
+        return
+    _print_overview([folder])
+    _say_next(folder)
+
+
+def show(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Scored run folders.")],
+    by: Annotated[str | None, typer.Option("--by", help="A line for each category, or for each video.")] = None,
+    as_json: Json = False,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Also write the table to a file.")] = None,
+) -> None:
+    """Print the scores of runs: fractions from 0 to 1, a dash where undefined.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench show runs/gkc runs/two-stage
+      ovsbench show runs/gkc --by category
+      ovsbench show runs/gkc --by video --csv videos.csv
+    """
+    from benchmark.cli.tables import by_category, by_video, overview, write_csv
+    from leaderboard.run_folder import read_row
+
+    if by not in (None, "category", "video"):
+        raise UserError(f"cannot show by {by!r}; {did_you_mean(by or '', ('category', 'video'))}")
+    rows = [read_row(folder) for folder in folders]
+    grids = overview(rows) if by is None else (by_category(rows) if by == "category" else by_video(rows),)
+    if csv is not None:
+        write_csv(grids, csv)
+    if as_json:
+        print_json([record for grid in grids for record in grid.records()])
+        return
+    for grid in grids:
+        grid.print()
+    where = csv or (folders[0] if len(folders) == 1 else ", ".join(map(str, folders)))
+    following = (
+        ["ovsbench", "show", *folders, "--by", "category"] if by is None else ["ovsbench", "board", "build", *folders]
+    )
+    finish(where, following)
+
+
+def benchmark_of(run: Path, data: Path | None = None) -> Benchmark:
+    """The benchmark that a run was made on.
+
+    Raises:
+        UserError: there is no run, or the benchmark is no longer where the run's record says.
+    """
+    from benchmark import manifest
+    from benchmark.record import RunRecord
+
+    if not run.is_dir():
+        raise UserError(f"{run}: expected a run folder, found none. Make one with: ovsbench run")
+    folder = data or Path(RunRecord.read(run).benchmark_folder)
+    if not folder.is_dir():
+        raise UserError(f"{run} was made on {folder}, which is not there any more. Say where it is with --data")
+    return manifest.load(folder)
+
+
+def cores(jobs: int) -> int:
+    """The number of processes that `-j` asks for."""
+    return jobs or len(os.sched_getaffinity(0))
+
+
+def _print_overview(folders: list[Path]) -> None:
+    from benchmark.cli.tables import overview
+    from leaderboard.run_folder import read_row
+
+    for grid in overview([read_row(folder) for folder in folders]):
+        grid.print()
+
+
+def _say_next(folder: Path) -> None:
+    finish(
+        folder / "scores.json", ["ovsbench", "show", folder, "--by", "category"], ["ovsbench", "board", "build", folder]
+    )

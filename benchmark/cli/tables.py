@@ -1,0 +1,138 @@
+"""Tables of runs for `show`: one grid of cells, printed, written as CSV or as JSON."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.cli.console import fraction, print_table
+from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    from leaderboard.row import Row
+
+Cell = str | float | None
+METRICS_BY_CATEGORY = {"mIoU": "IoU", "VPQ": "VPQ"}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Columns and rows; the first `words` columns hold text, the others fractions, fps or GB."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    words: int
+
+    def print(self) -> None:
+        """To the terminal; fractions with four digits."""
+        print_table(self.title, self.columns, [self._texts(row) for row in self.rows], words=self.words)
+
+    def _texts(self, row: Sequence[Cell]) -> list[str]:
+        return [
+            cell if isinstance(cell, str) else fraction(cell) if column not in ("fps", "GB") else _amount(cell)
+            for column, cell in zip(self.columns, row, strict=True)
+        ]
+
+    def records(self) -> list[dict[str, Cell]]:
+        """One dictionary a row, for JSON."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+def _amount(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def write_csv(grids: Sequence[Grid], path: Path) -> None:
+    """All grids below one another; each with its own head if there is more than one."""
+    from benchmark.files import writing
+
+    with writing(path), path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        for grid in grids:
+            writer.writerow(grid.columns)
+            writer.writerows(grid.rows)
+
+
+def overview(rows: Sequence[Row]) -> tuple[Grid, ...]:
+    """A line a run; runs on different benchmarks stand in different grids."""
+    from leaderboard.table import tables
+
+    return tuple(
+        Grid(
+            f"{table.benchmark} ({', '.join(table.facts)})",
+            (
+                "run",
+                "method",
+                *(f"{c.over.split(',')[0]} {c.head}" if c.unit == "score" else c.head for c in table.columns),
+            ),
+            tuple((line.row.slug, line.row.title, *line.values) for line in table.lines),
+            words=2,
+        )
+        for table in tables(rows)
+    )
+
+
+def by_category(rows: Sequence[Row]) -> Grid:
+    """A line a category, IoU and VPQ of each run side by side."""
+    _same_benchmark(rows)
+    names = [(row, metric) for row in rows for metric in METRICS_BY_CATEGORY if metric in row.scores]
+    heads = [_head(row, METRICS_BY_CATEGORY[metric], alone=len(rows) == 1) for row, metric in names]
+    scores = {row.slug: {c.name: c.scores for c in row.categories} for row in rows}
+    return Grid(
+        f"{rows[0].benchmark} by category",
+        ("category", "kind", "part", *heads),
+        tuple(
+            (
+                c.name,
+                "thing" if c.is_thing else "stuff",
+                c.group or ("novel" if c.is_novel else "base"),
+                *(scores[row.slug][c.name].get(metric) for row, metric in names),
+            )
+            for c in rows[0].categories
+        ),
+        words=3,
+    )
+
+
+def by_video(rows: Sequence[Row]) -> Grid:
+    """A line a video, read off the counts of each run: mIoU of all, base and novel, and VPQ."""
+    from benchmark import files, manifest
+    from benchmark.counting import COUNTS, CountedVideo
+    from benchmark.record import RunRecord
+    from benchmark.scores import by_video as scores_by_video
+
+    _same_benchmark(rows)
+    data = manifest.load(RunRecord.read(rows[0].folder).benchmark_folder)
+    values = []
+    for row in rows:
+        path = row.folder / COUNTS
+        counted = [CountedVideo.from_json(line, data.rules, path) for line in files.read_lines(path)]
+        values.append(scores_by_video(data, {one.video: one.counts for one in counted}))
+    wanted = [("mIoU", "all"), ("mIoU", "base"), ("mIoU", "novel"), ("VPQ", "all")]
+    wanted = [(metric, group) for metric, group in wanted if metric in rows[0].scores and group in rows[0].groups]
+    return Grid(
+        f"{rows[0].benchmark} by video",
+        ("video", *(_head(row, f"{m} {g}", alone=len(rows) == 1) for row in rows for m, g in wanted)),
+        tuple(
+            (video, *(of_run.get(video, {}).get(m, {}).get(g) for of_run in values for m, g in wanted))
+            for video in values[0]
+        ),
+        words=1,
+    )
+
+
+def _head(row: Row, text: str, *, alone: bool) -> str:
+    return text if alone else f"{row.slug} {text}"
+
+
+def _same_benchmark(rows: Sequence[Row]) -> None:
+    digests = {row.digest for row in rows}
+    if len(digests) > 1:
+        raise UserError(
+            f"expected runs on one benchmark to compare them line by line, got {len(digests)} different ones: "
+            f"{', '.join(f'{row.slug} on {row.benchmark}' for row in rows)}. Show them one by one"
+        )

@@ -1,0 +1,5 @@
+"""`ovsbench train`: from a TOML file to a checkpoint."""
+
+
+def train() -> None:
+    """x"""

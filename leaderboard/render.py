@@ -55,6 +55,9 @@ READING = (
     ("partial", "Only some of the benchmark's videos were run."),
 )
 
+LOOKS_AT_FRAMES_FPS = 10_000
+"""What is faster does not look at the frames; it would squeeze the speed chart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -190,7 +193,7 @@ def _section_figures(table: Table) -> list[DrawnFigure]:
     points = [
         plots.Point(line.row.title, line.row.fps, score, line.row.is_contestant)
         for line in table.lines
-        if line.row.fps and (score := line.values[place]) is not None
+        if line.row.fps and line.row.fps < LOOKS_AT_FRAMES_FPS and (score := line.values[place]) is not None
     ]
     if len(points) > 1:
         label = f"{table.ranked_by.over} {table.ranked_by.head}"

@@ -130,12 +130,11 @@ def show(
         print_json([record for grid in grids for record in grid.records()])
         return
     for grid in grids:
-        grid.print()
+        grid.print(upright=by is None)
     where = csv or (folders[0] if len(folders) == 1 else ", ".join(map(str, folders)))
-    following = (
-        ["ovsbench", "show", *folders, "--by", "category"] if by is None else ["ovsbench", "board", "build", *folders]
-    )
-    finish(where, following)
+    named = [str(folder) for folder in folders]
+    following = ["show", *named, "--by", "category"] if by is None else ["board", "build", *named]
+    finish(where, ["ovsbench", *following])
 
 
 def benchmark_of(run: Path, data: Path | None = None) -> Benchmark:
@@ -165,7 +164,7 @@ def _print_overview(folders: list[Path]) -> None:
     from leaderboard.run_folder import read_row
 
     for grid in overview([read_row(folder) for folder in folders]):
-        grid.print()
+        grid.print(upright=True)
 
 
 def _say_next(folder: Path) -> None:

@@ -20,20 +20,29 @@ METRICS_BY_CATEGORY = {"mIoU": "IoU", "VPQ": "VPQ"}
 
 @dataclass(frozen=True)
 class Grid:
-    """Columns and rows; the first `words` columns hold text, the others fractions, fps or GB."""
+    """Columns and rows; the first `words` columns hold text, the others fractions, fps or GB of memory."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     words: int
 
-    def print(self) -> None:
-        """To the terminal; fractions with four digits."""
-        print_table(self.title, self.columns, [self._texts(row) for row in self.rows], words=self.words)
+    def print(self, *, upright: bool = False) -> None:
+        """To the terminal; fractions with four digits.
+
+        Args:
+            upright: a column for each row, because a terminal is higher than wide.
+        """
+        rows = [self._texts(row) for row in self.rows]
+        if not upright:
+            print_table(self.title, self.columns, rows, words=self.words)
+            return
+        first, *others = zip(self.columns, *rows, strict=True)
+        print_table(self.title, first, others)
 
     def _texts(self, row: Sequence[Cell]) -> list[str]:
         return [
-            cell if isinstance(cell, str) else fraction(cell) if column not in ("fps", "GB") else _amount(cell)
+            cell if isinstance(cell, str) else fraction(cell) if column not in ("fps", "memory_gb") else _amount(cell)
             for column, cell in zip(self.columns, row, strict=True)
         ]
 
@@ -67,7 +76,7 @@ def overview(rows: Sequence[Row]) -> tuple[Grid, ...]:
             (
                 "run",
                 "method",
-                *(f"{c.over.split(',')[0]} {c.head}" if c.unit == "score" else c.head for c in table.columns),
+                *(column.key for column in table.columns),
             ),
             tuple((line.row.slug, line.row.title, *line.values) for line in table.lines),
             words=2,

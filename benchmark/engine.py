@@ -167,7 +167,7 @@ def _locked(run: Path, shard: tuple[int, int]) -> Iterator[None]:
 def _open_run(run: Path, facts: RunRecord, *, fresh: bool) -> RunRecord:
     """Writes the record of a new run, or checks that the run in the folder is the same one."""
     with files.folder_lock(run, _RECORD_LOCK, wait=True):
-        if fresh:
+        if fresh and (run / record.RECORD).exists():  # a folder without a record is not ours to empty
             _remove_run(run)
         if (run / record.RECORD).exists():
             earlier = RunRecord.read(run)
@@ -189,13 +189,13 @@ def _open_run(run: Path, facts: RunRecord, *, fresh: bool) -> RunRecord:
 
 def _remove_run(run: Path) -> None:
     with files.writing(run):
-        (run / record.RECORD).unlink(missing_ok=True)
         for name in (COUNTS, SCORES, _PARTIAL_COUNTS):
             (run / name).unlink(missing_ok=True)
         for path in run.glob("timing*.jsonl"):
             path.unlink()
         if (run / PREDICTIONS).exists():
             shutil.rmtree(run / PREDICTIONS)
+        (run / record.RECORD).unlink()  # last, so that a removal that was stopped can be gone on with
 
 
 def _close_run(run: Path, benchmark: Benchmark, facts: RunRecord) -> RunRecord:

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from benchmark import methods
+from benchmark.errors import MethodError
+
+FILE = """
+from pathlib import Path
+
+class Nothing:
+    def __init__(self, **facts):
+        self.facts = facts
+
+    def predict(self, video, vocabulary, rules):
+        return iter(())
+
+def build(*, checkpoint: Path | None, device: str, steps: int = 1, rate: float | None = None, track: bool = True):
+    return Nothing(checkpoint=checkpoint, device=device, steps=steps, rate=rate, track=track)
+
+def wrong(*, checkpoint, device):
+    return 5
+"""
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    (tmp_path / "mine.py").write_text(FILE)
+    return tmp_path / "mine.py"
+
+
+def test_our_methods_are_entry_points_like_anybodys():
+    found = {method.name: method for method in methods.available()}
+    assert {"gkc", "constant", "oracle-masks", "two-stage"} <= set(found)
+    assert found["gkc"].package == "ovsbench"
+    assert found["gkc"].target == "gkc_video.method:build"
+
+
+def test_listing_methods_imports_none_of_them():
+    script = "import sys; from benchmark import methods; methods.available(); "
+    script += "print([m for m in ('torch', 'gkc_video', 'baselines') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_an_unknown_method_gets_a_hint():
+    with pytest.raises(MethodError, match=r"unknown method 'gck'; did you mean 'gkc'.*installed again"):
+        methods.find("gck")
+
+
+def test_our_method_wins_over_a_stranger_of_the_same_name(monkeypatch):
+    class Distribution:
+        name, version = "aaa", "9"
+
+    class Point:
+        name, value, dist = "gkc", "aaa:build", Distribution()
+
+    class Other(Point):
+        name = "theirs"
+
+    plain = metadata.entry_points(group=methods.GROUP)
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [Point(), Other(), *plain])
+    found = {method.name: method for method in methods.available()}
+    assert found["gkc"].package == "ovsbench"
+    assert found["theirs"] == methods.MethodInfo("theirs", "aaa", "9", "aaa:build")
+
+
+def test_a_file_is_a_method(file):
+    method = methods.create(
+        f"{file}:build", checkpoint="w.bin", device="cpu", options={"steps": "4", "rate": "0.5", "track": "no"}
+    )
+    assert method.facts == {"checkpoint": Path("w.bin"), "device": "cpu", "steps": 4, "rate": 0.5, "track": False}
+    assert methods.create(f"{file}:build", options={"rate": "none"}).facts["rate"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"step": "4"}, "no option 'step'; did you mean 'steps'"),
+        ({"device": "cpu"}, "no option 'device'"),
+        ({"steps": "four"}, "expected a whole number, got 'four'"),
+        ({"steps": "1.5"}, "expected a whole number"),
+        ({"rate": "fast"}, "expected a number, got 'fast'"),
+        ({"track": "maybe"}, "expected true or false, got 'maybe'"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_one_sentence(file, options, sentence):
+    with pytest.raises(MethodError, match=sentence):
+        methods.create(f"{file}:build", options=options)
+
+
+def test_options_may_be_choices_paths_and_anything():
+    def build(*, checkpoint, device, mode: Literal["fast", "exact"] = "fast", folder: Path = Path(), **rest: str): ...
+
+    options = {"mode": "exact", "folder": "a/b", "else": "1"}
+    assert methods.convert_options("m", build, options) == {"mode": "exact", "folder": Path("a/b"), "else": "1"}
+    with pytest.raises(MethodError, match="did you mean 'fast'"):
+        methods.convert_options("m", build, {"mode": "fats"})
+
+
+def test_a_file_that_cannot_be_used_is_one_sentence(file, tmp_path):
+    with pytest.raises(MethodError, match=r"none\.py: expected a Python file"):
+        methods.find(f"{tmp_path}/none.py:build")
+    with pytest.raises(MethodError, match="has no 'bild'"):
+        methods.find(f"{file}:bild")
+    with pytest.raises(MethodError, match=r"returned int, which has no predict\(\)"):
+        methods.create(f"{file}:wrong")
+    file.write_text("import a_package_that_nobody_has")
+    with pytest.raises(MethodError, match="cannot be imported: No module named"):
+        methods.find(f"{file}:build")
+    file.write_text("def build(:")
+    with pytest.raises(MethodError, match="cannot be imported"):
+        methods.find(f"{file}:build")

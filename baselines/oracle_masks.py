@@ -15,7 +15,7 @@ from benchmark.panoptic import dense
 from benchmark.types import LabelReader, Method, PanopticFrame, Rules, Segment, Video, Vocabulary
 
 if TYPE_CHECKING:
-    from gkc_video.clip import Clip
+    from baselines.region_clip import Namer
 
 
 def build(
@@ -23,6 +23,7 @@ def build(
     checkpoint: Path | None = None,
     device: str = "auto",
     clip_model: str | None = None,
+    prompt: str = "{}",
     synonyms: bool = False,
     vote: bool = True,
 ) -> LabelReader:
@@ -30,8 +31,9 @@ def build(
 
     Args:
         checkpoint: a CLIP: a file or shipped name, or, with `clip_model`, an open_clip tag or weights file.
-        device: of the CLIP.
+        device: "auto", "cpu", "cuda", ...
         clip_model: open_clip architecture, such as "ViT-B-32-quickgelu".
+        prompt: templates with {} for the name, parted by |.
         synonyms: whether a class may also be recognised by its synonyms.
         vote: whether the probabilities of a track are averaged over the frames seen so far.
 
@@ -43,28 +45,38 @@ def build(
             "the method oracle-masks needs a CLIP that names the true masks, got no checkpoint. "
             "Give one, such as -c clip-world"
         )
-    from baselines.region_clip import choose_device
-    from gkc_video import clip
+    from baselines.region_clip import Namer
 
-    frozen = clip.load(checkpoint, model=clip_model, device=choose_device(device))
-    return OracleMasks(frozen, str(checkpoint), synonyms=synonyms, vote=vote)
+    return OracleMasks(Namer.load(checkpoint, model=clip_model, device=device, prompt=prompt, synonyms=synonyms), vote)
 
 
 @dataclass(frozen=True)
 class OracleMasks:
     """See the module; without labels it has nothing to name."""
 
-    clip: Clip
-    weights: str
-    synonyms: bool = False
+    namer: Namer
     vote: bool = True
     truth: Callable[[str, int], PanopticFrame] | None = None
     name: str = "oracle-masks"
 
     @property
+    def checkpoint_sha256(self) -> str:
+        """Of the CLIP."""
+        return self.namer.sha256
+
+    @property
+    def device(self) -> str:
+        """That the CLIP is on."""
+        return str(self.namer.clip.device)
+
+    @property
     def notes(self) -> Mapping[str, str]:
         """Facts for the record of a run."""
-        return {"clip": f"{self.clip.name}, {self.weights}", "masks and tracks": "the true ones"}
+        return {
+            "text model": self.namer.clip.name,
+            "prompt": " | ".join(self.namer.templates),
+            "masks and tracks": "the true ones",
+        }
 
     def with_labels(self, truth: Callable[[str, int], PanopticFrame]) -> Method:
         """The method with masks to name."""
@@ -85,16 +97,13 @@ class OracleMasks:
     def _predict(
         self, truth: Callable[[str, int], PanopticFrame], video: Video, vocabulary: Vocabulary
     ) -> Iterator[PanopticFrame]:
-        from baselines.region_clip import RegionClassifier
-        from gkc_video.text import Prompted
-
-        classifier = RegionClassifier(self.clip, Prompted(self.clip), vocabulary, synonyms=self.synonyms)
+        classifier = self.namer.learn(vocabulary)
         categories = [category.id for category in vocabulary]
         votes: dict[int, npt.NDArray[np.float32]] = {}  # sums over the frames seen
         for index in range(len(video)):
             frame = truth(video.id, index)
             numbers, segments = dense(frame)
-            probabilities = classifier.scores(video.image(index), numbers, len(segments)).probabilities
+            probabilities = classifier.probabilities(video.image(index), numbers, len(segments))
             named = {}
             for segment, row in zip(segments, probabilities, strict=True):
                 votes[segment.id] = row + votes[segment.id] if self.vote and segment.id in votes else row

@@ -2,68 +2,116 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import ndimage
 
+from benchmark.errors import MethodError
 from benchmark.types import Image, Vocabulary
+from gkc_video import checkpoint as checkpoints
+from gkc_video import clip as clips
 from gkc_video.clip import Clip
-from gkc_video.text import NameTable, TextSpace, name_table
+from gkc_video.device import choose
+from gkc_video.text import NameTable, Prompted, name_table
 
 
 @dataclass(frozen=True)
-class RegionScores:
-    """What CLIP says about the regions of a frame.
+class Namer:
+    """A frozen CLIP and how it is asked.
 
     Attributes:
-        embeddings: (N, D) float32 unit vectors of the cut-outs.
-        probabilities: (N, C) float32 over the classes of the vocabulary, rows sum to 1.
-    """
-
-    embeddings: npt.NDArray[np.float32]
-    probabilities: npt.NDArray[np.float32]
-
-
-class RegionClassifier:
-    """Knows one vocabulary; the text is encoded once.
-
-    Args:
-        clip: the frozen model.
-        space: text encoder; of the same CLIP.
-        vocabulary: classes to choose from.
+        clip: the model.
+        sha256: of its weights' bytes.
+        templates: prompts with {} for the name, whose vectors are averaged.
         synonyms: whether synonyms stand for their class as well; the nearest word counts.
     """
 
-    def __init__(self, clip: Clip, space: TextSpace, vocabulary: Vocabulary, *, synonyms: bool) -> None:
-        self._clip = clip
-        self._table: NameTable = name_table(space, vocabulary, synonyms=synonyms)
-        self._classes = len(vocabulary)
+    clip: Clip
+    sha256: str = ""
+    templates: tuple[str, ...] = ("{}",)
+    synonyms: bool = False
+
+    @staticmethod
+    def load(weights: str | Path, *, model: str | None, device: str, prompt: str, synonyms: bool) -> Namer:
+        """Reads a CLIP.
+
+        Args:
+            weights: a file or shipped name, or, with `model`, an open_clip tag or weights file.
+            model: open_clip architecture.
+            device: "auto", "cpu", "cuda", ...
+            prompt: templates parted by |.
+            synonyms: as in the attributes.
+
+        Raises:
+            MethodError: there is no such CLIP or device, or a template has no place for the name.
+        """
+        templates = tuple(part.strip() for part in prompt.split("|"))
+        for template in templates:
+            if template.count("{}") != 1 or template.count("{") + template.count("}") != 2:
+                raise MethodError(
+                    f"expected a prompt with one {{}} where the name goes, got {template!r}. "
+                    "Write one such as 'a photo of a {}'"
+                )
+        clip = clips.load(weights, model=model, device=choose(device))
+        return Namer(clip, _digest(clip, weights), templates, synonyms)
+
+    def learn(self, vocabulary: Vocabulary) -> RegionClassifier:
+        """Encodes the names of a vocabulary."""
+        table = name_table(Prompted(self.clip, self.templates), vocabulary, synonyms=self.synonyms)
+        return RegionClassifier(self.clip, table, len(vocabulary))
+
+
+@dataclass(frozen=True)
+class RegionClassifier:
+    """A CLIP that has read its vocabulary.
+
+    Attributes:
+        clip: the model.
+        table: vectors of the names.
+        classes: size of the vocabulary.
+    """
+
+    clip: Clip
+    table: NameTable
+    classes: int
 
     @torch.no_grad()
-    def scores(self, image: Image, numbers: npt.NDArray[np.integer], count: int) -> RegionScores:
-        """Classifies the regions 1 to `count` of a numbered frame, all of which have a pixel.
+    def probabilities(self, image: Image, numbers: npt.NDArray[np.integer], count: int) -> npt.NDArray[np.float32]:
+        """Classifies the regions 1 to `count` of a numbered frame, all cut-outs in one batch.
 
         Args:
             image: uint8 (H, W, 3).
-            numbers: (H, W), 0 for no region.
+            numbers: (H, W), 0 for no region; each of 1 to `count` has a pixel.
             count: number of regions.
+
+        Returns:
+            (count, classes) float32, rows sum to 1.
         """
         crops = [
-            self._clip.mask_crop(image[box], numbers[box] == number)
+            self.clip.mask_crop(image[box], numbers[box] == number)
             for number, box in enumerate(ndimage.find_objects(numbers, max_label=count), start=1)
         ]
-        embeddings = self._clip.encode_images(crops)
-        table = self._table.vectors.to(embeddings.device)
-        names = self._clip.model.logit_scale.exp() * embeddings @ table.T  # (N, names)
-        owner = self._table.owner.to(embeddings.device).expand(len(names), -1)
-        classes = names.new_full((len(names), self._classes), -torch.inf)
-        probabilities = classes.scatter_reduce(1, owner, names, "amax").softmax(-1)
-        return RegionScores(embeddings.cpu().numpy(), probabilities.cpu().numpy())
+        regions = self.clip.encode_images(crops)
+        names = self.clip.model.logit_scale.exp() * regions @ self.table.vectors.to(regions.device).T  # (count, names)
+        owner = self.table.owner.to(regions.device).expand(len(names), -1)
+        classes = names.new_full((len(names), self.classes), -torch.inf)
+        probabilities: npt.NDArray[np.float32] = (
+            classes.scatter_reduce(1, owner, names, "amax").softmax(-1).cpu().numpy()
+        )
+        return probabilities
 
 
-def choose_device(device: str) -> str:
-    """The torch device meant: "auto" takes CUDA where there is one."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+def _digest(clip: Clip, weights: str | Path) -> str:
+    """sha256 of the weights file, or of the tensors where a hub found it."""
+    path = checkpoints.shipped().get(str(weights), Path(weights))
+    if path.is_file():
+        return checkpoints.digest(path)
+    digest = hashlib.sha256()
+    for name, tensor in sorted(clip.model.state_dict().items()):
+        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

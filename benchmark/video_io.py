@@ -26,7 +26,7 @@ def read_image(path: str | Path) -> Image:
     """
     try:
         with PIL.Image.open(path) as file:
-            return np.asarray(file.convert("RGB"), dtype=np.uint8)
+            return np.array(file.convert("RGB"), dtype=np.uint8)  # a copy, because torch wants writable arrays
     except FileNotFoundError:
         raise DataError(f"{path}: expected an image, found no such file. Check the image root") from None
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:

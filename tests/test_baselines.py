@@ -2,16 +2,24 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from baselines import constant, oracle_masks
+from baselines import constant, oracle_masks, two_stage
 from benchmark import engine, record
 from benchmark.errors import MethodError
 from benchmark.types import Category, PanopticFrame, Rules, Segment, Video, Vocabulary, check_frame
 
 torch = pytest.importorskip("torch")
+from baselines.region_clip import Namer  # noqa: E402
+from gkc_video import clip as clips  # noqa: E402
+from gkc_video.associate import Association  # noqa: E402
+from gkc_video.method import GKCMethod  # noqa: E402
+from gkc_video.model import GKC, ModelConfig  # noqa: E402
+from gkc_video.segment import Merging, Proposals  # noqa: E402
+from gkc_video.text import Prompted  # noqa: E402
 
 COLOURS = {"red": (200, 0, 0), "green": (0, 200, 0), "blue": (0, 0, 200)}
 VOCABULARY = Vocabulary((Category(5, "green", True), Category(1, "red", False), Category(9, "blue", True, True)))
@@ -117,13 +125,13 @@ def test_methods_that_need_labels_say_so_without_them():
     with pytest.raises(MethodError, match="--option category=NAME"):
         predict(constant.build(), video(BLANK))
     with pytest.raises(MethodError, match="needs true masks"):
-        predict(oracle_masks.OracleMasks(ColourClip(), "none"), video(BLANK))
+        predict(oracle_masks.OracleMasks(Namer(ColourClip())), video(BLANK))
 
 
 def test_true_masks_keep_their_pixels_and_tracks_and_are_named_by_their_look():
     truth = frame([[7, 7, 3, 3], [0, 0, 3, 3]], {7: 9, 3: 9})
     image = painted(truth.ids, {7: COLOURS["red"], 3: COLOURS["green"]})
-    method = oracle_masks.OracleMasks(ColourClip(), "none").with_labels(lambda *_: truth)
+    method = oracle_masks.OracleMasks(Namer(ColourClip())).with_labels(lambda *_: truth)
     (named,) = predict(method, video(image))
     assert np.array_equal(named.ids, truth.ids)
     assert {key: segment.category for key, segment in named.segments.items()} == {7: 1, 3: 5}
@@ -133,7 +141,7 @@ def test_true_masks_keep_their_pixels_and_tracks_and_are_named_by_their_look():
 def test_the_score_of_a_named_mask_is_the_softmax_of_scaled_cosines():
     truth = frame([[1, 1, 1, 1]] * 2, {1: 1})
     image = painted(truth.ids, {1: (200, 200, 0)})  # half red, half green: cosines 0.7071, 0.7071, 0
-    method = oracle_masks.OracleMasks(ColourClip(), "none").with_labels(lambda *_: truth)
+    method = oracle_masks.OracleMasks(Namer(ColourClip())).with_labels(lambda *_: truth)
     expected = np.exp(7.0710678) / (2 * np.exp(7.0710678) + 1)
     assert predict(method, video(image))[0].segments[1].score == pytest.approx(expected, abs=1e-5)
 
@@ -144,7 +152,7 @@ def test_votes_along_a_track_correct_a_single_frame_and_can_be_switched_off():
     images = [painted(truth.ids, {1: look}) for look in looks]
 
     def categories(vote: bool) -> list[int]:
-        method = oracle_masks.OracleMasks(ColourClip(), "none", vote=vote).with_labels(lambda *_: truth)
+        method = oracle_masks.OracleMasks(Namer(ColourClip()), vote=vote).with_labels(lambda *_: truth)
         return [one.segments[1].category for one in predict(method, video(*images))]
 
     assert categories(vote=True) == [1, 1, 1]
@@ -155,13 +163,13 @@ def test_all_cut_outs_of_a_frame_are_encoded_in_one_call():
     truth = frame([[1, 2, 3, 0], [1, 2, 3, 0]], {1: 1, 2: 5, 3: 9})
     clip = ColourClip()
     image = painted(truth.ids, dict(zip((1, 2, 3), COLOURS.values(), strict=True)))
-    predict(oracle_masks.OracleMasks(clip, "none").with_labels(lambda *_: truth), video(image, image))
+    predict(oracle_masks.OracleMasks(Namer(clip)).with_labels(lambda *_: truth), video(image, image))
     assert clip.crops_seen == [3, 3]
 
 
 def test_a_frame_without_segments_is_answered_with_none():
     empty = frame([[0, 0, 0, 0]] * 2, {})
-    method = oracle_masks.OracleMasks(ColourClip(), "none").with_labels(lambda *_: empty)
+    method = oracle_masks.OracleMasks(Namer(ColourClip())).with_labels(lambda *_: empty)
     assert predict(method, video(BLANK))[0].segments == {}
 
 
@@ -170,13 +178,111 @@ def test_synonyms_stand_for_their_class_when_asked_for():
     truth = frame([[1, 1, 1, 1]] * 2, {1: 1})
     image = painted(truth.ids, {1: (190, 0, 60)})
     for synonyms, expected in ((False, 1), (True, 0)):
-        method = oracle_masks.OracleMasks(ColourClip(), "none", synonyms=synonyms).with_labels(lambda *_: truth)
+        method = oracle_masks.OracleMasks(Namer(ColourClip(), synonyms=synonyms)).with_labels(lambda *_: truth)
         assert predict(method, video(image), words)[0].segments[1].category == expected
 
 
 def test_true_masks_need_a_clip():
     with pytest.raises(MethodError, match=r"got no checkpoint\. Give one, such as -c clip-world"):
         oracle_masks.build()
+
+
+def test_a_prompt_without_a_place_for_the_name_is_refused():
+    for prompt in ("a photo", "a {} {}", "a {name}", "{}|a photo"):
+        with pytest.raises(MethodError, match=r"one {} where the name goes"):
+            Namer.load("clip-world", model=None, device="cpu", prompt=prompt, synonyms=False)
+
+
+def proposals(rows: list[list[int]]) -> Proposals:
+    """Regions as GKC would propose them; its own embeddings and classes all say the same."""
+    numbers = np.array(rows, np.int32)
+    count = int(numbers.max())
+    masks = np.stack([numbers == n for n in range(1, count + 1)])
+    axis = np.eye(count, 8, dtype=np.float32)
+    even = np.full((count, len(VOCABULARY)), 1 / len(VOCABULARY), np.float32)
+    return Proposals(numbers, masks, axis, np.full(count, 0.8, np.float32), even)
+
+
+class HandMadeGKC:
+    """Proposes the same two regions in each frame."""
+
+    association = Association()
+    checkpoint_sha256 = "student"
+    notes: ClassVar = {"trained_on": "nothing"}
+
+    def names(self, vocabulary):
+        return vocabulary
+
+    def propose(self, image, table):
+        return proposals([[1, 1, 2, 2], [1, 1, 2, 2]])
+
+
+def test_two_stages_name_the_regions_of_gkc_by_their_look_and_link_them_as_gkc_does():
+    ids = np.array([[1, 1, 2, 2], [1, 1, 2, 2]])
+    images = [
+        painted(ids, {1: COLOURS["red"], 2: COLOURS["green"]}),
+        painted(ids, {1: (190, 10, 0), 2: (10, 190, 0)}),
+    ]
+    first, second = predict(two_stage.TwoStage(HandMadeGKC(), Namer(ColourClip())), video(*images))
+    left, right = int(first.ids[0, 0]), int(first.ids[0, 3])
+    assert {first.segments[left].category, second.segments[left].category} == {1}
+    assert {first.segments[right].category, second.segments[right].category} == {5}
+    assert np.array_equal(first.ids, second.ids)
+    assert first.segments[left].score == pytest.approx(0.8, abs=0.01)  # CLIP's probability times GKC's objectness
+
+
+def test_all_regions_of_a_frame_go_through_clip_together():
+    clip = ColourClip()
+    image = painted(np.array([[1, 1, 2, 2]] * 2), {1: COLOURS["red"], 2: COLOURS["blue"]})
+    predict(two_stage.TwoStage(HandMadeGKC(), Namer(clip)), video(image, image, image))
+    assert clip.crops_seen == [2, 2, 2]
+
+
+def test_the_record_of_two_stages_changes_with_the_weights_of_either():
+    digests = {
+        two_stage.TwoStage(
+            SimpleNamespace(checkpoint_sha256=student, notes={}), Namer(ColourClip(), teacher)
+        ).checkpoint_sha256
+        for student in "ab"
+        for teacher in "ab"
+    }
+    assert len(digests) == 4
+
+
+def test_two_stages_need_both_checkpoints(tmp_path):
+    with pytest.raises(MethodError, match="needs a GKC checkpoint for its masks, got none"):
+        two_stage.build()
+    with pytest.raises(MethodError, match="--option clip=FILE"):
+        two_stage.build(checkpoint=tmp_path / "gkc-mine.safetensors")
+
+
+@pytest.fixture(scope="module")
+def untrained() -> tuple[GKCMethod, Namer]:
+    """Both models in their smallest form, with random weights."""
+    torch.manual_seed(0)
+    model, tokenizer = clips.create("ovsbench-world")
+    clip = clips.freeze(model, tokenizer, "ovsbench-world", "random")
+    width = model.text_projection.shape[1]
+    shape = ModelConfig("ovsbench-world", width, queries=6, width=32, encoder_layers=1, decoder_layers=2,
+                        feed_forward=32, heads=4)  # fmt: skip
+    student = GKC(shape, clips.create("ovsbench-world")[0].visual).eval()
+    return GKCMethod(student, Prompted(clip), Merging(objectness=0.0), Association()), Namer(clip)
+
+
+def test_models_without_training_still_give_predictions_that_the_engine_accepts(untrained, build_benchmark, tmp_path):
+    gkc, namer = untrained
+    built = build_benchmark(videos=1, frames=2, size=(64, 96))
+    for method in (two_stage.TwoStage(gkc, namer), oracle_masks.OracleMasks(namer)):
+        facts = engine.predict(method, built, tmp_path / method.name, settings=record.Settings(method=method.name))
+        assert facts.device == "cpu"
+        assert len(engine.score(built, tmp_path / method.name).values)
+
+
+def test_true_masks_named_by_chance_still_overlap_perfectly(untrained, build_benchmark):
+    built = build_benchmark(videos=1, frames=2, size=(64, 96))
+    method = oracle_masks.OracleMasks(untrained[1]).with_labels(built.truth)
+    for index, one in enumerate(predict(method, built.video("v0"), built.vocabulary)):
+        assert np.array_equal(one.ids, built.truth("v0", index).ids)
 
 
 def test_a_run_of_a_label_reader_is_marked_in_its_record(build_benchmark, tmp_path):

@@ -69,6 +69,7 @@ def reader(video: Video) -> str:
 
 def assert_exact_in_any_order(video: Video, expected: list[int]) -> None:
     in_order = list(video.images())
+    assert all(image.flags.writeable for image in in_order)
     assert [number(image) for image in in_order] == expected
     order = random.Random(0).sample(range(len(video)), len(video))
     for index in order:
@@ -265,7 +266,9 @@ def test_natural_order_compares_numbers_by_value_and_survives_mixed_names():
 def test_grey_palette_and_transparent_images_read_as_rgb(tmp_path):
     for mode in ("L", "P", "RGBA", "I;16"):
         PIL.Image.new(mode, (3, 2)).save(tmp_path / "a.png")
-        assert read_image(tmp_path / "a.png").shape == (2, 3, 3)
+        image = read_image(tmp_path / "a.png")
+        assert (image.shape, image.dtype) == ((2, 3, 3), np.uint8)
+        assert image.flags.writeable
 
 
 def test_missing_broken_and_cut_images_are_named(tmp_path):

@@ -31,6 +31,8 @@ SETTINGS: dict[Any, Any] = {
     "axes.spines.right": False,
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
 }
+LONGEST_NAME = 26
+"""Characters of a name in a figure; a longer one would leave no room for the data."""
 METADATA = {"Date": None, "Creator": None}
 
 
@@ -91,7 +93,7 @@ def category_bars(bars: Sequence[Bar], label: str) -> Figure:
             axes.text(
                 (bar.value or 0.0) + 0.008, top, _number(bar.value), va="center", ha="left", fontsize=8, color=INK
             )
-            names.append(bar.name)
+            names.append(_short(bar.name))
             heights.append(top)
         top += 0.3
     axes.set(xlim=(0, 1.06), ylim=(top + 0.8, 0.4), xlabel=label)
@@ -127,7 +129,7 @@ def vpq_by_window(curves: Mapping[str, Mapping[int, float]]) -> Figure:
     """
     figure, axes = _empty(width=4.6, height=3.2)
     windows = sorted({window for curve in curves.values() for window in curve})
-    ends: list[tuple[float, str, str]] = []
+    ends: list[tuple[float, str, str]] = []  # last value, name, colour
     for number, (name, curve) in enumerate(curves.items()):
         colour = SERIES[number % len(SERIES)]
         at = sorted(curve)
@@ -140,12 +142,18 @@ def vpq_by_window(curves: Mapping[str, Mapping[int, float]]) -> Figure:
     for value, name, colour in sorted(ends):
         floor = max(value, floor + limit * 0.065)  # names of curves that end together stay apart
         axes.annotate(
-            name, (windows[-1], floor), xytext=(9, 0), textcoords="offset points", va="center", fontsize=9, color=colour
+            _short(name),
+            (windows[-1], floor),
+            xytext=(9, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=colour,
         )
     if windows:
         axes.set_xticks(windows)
         span = max(windows[-1] - windows[0], 1)
-        axes.set_xlim(windows[0] - 0.05 * span, windows[-1] + 0.45 * span)
+        axes.set_xlim(windows[0] - 0.05 * span, windows[-1] + 0.05 * span)
     axes.set_ylim(0, limit)
     axes.set(xlabel="window (frames)", ylabel="VPQ")
     axes.grid(alpha=0.25, color=INK, linewidth=0.6)
@@ -207,7 +215,7 @@ def _name_points(axes: Axes, points: Sequence[Point]) -> None:
     for number, point in sorted(enumerate(points), key=lambda pair: pair[1].score):
         floor = max(point.score, floor + 0.045)
         axes.annotate(
-            point.name,
+            _short(point.name),
             (point.fps, floor),
             xytext=(9, 0),
             textcoords="offset points",
@@ -219,6 +227,10 @@ def _name_points(axes: Axes, points: Sequence[Point]) -> None:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
 def _attribute(text: str) -> str:

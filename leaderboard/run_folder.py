@@ -21,7 +21,7 @@ def read_row(run: Path) -> Row:
     record, scores = RunRecord.read(run), Scores.read(run)
     finer = dict.fromkeys(c.group for c in scores.categories if c.group)
     flags = _flags(record, scores)
-    title = record.method + "".join(f" {key}={value}" for key, value in sorted(record.options.items()))
+    title = Path(record.method).name + "".join(f" {key}={value}" for key, value in sorted(record.options.items()))
     windows = sorted(int(name.partition("@")[2]) for name in scores.values if name.startswith("VPQ@"))
     return Row(
         folder=run.resolve(),

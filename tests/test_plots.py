@@ -77,6 +77,14 @@ def test_empty_figures_are_drawn_without_a_complaint() -> None:
     plots.inline_svg(plots.vpq_by_window({}), "VPQ")
 
 
+def test_a_very_long_name_leaves_room_for_the_data() -> None:
+    name = "a" * 300
+    plots.inline_svg(plots.category_bars([plots.Bar(name, 0.5, is_novel=False)], "IoU"), "IoU")
+    plots.inline_svg(plots.accuracy_against_speed([plots.Point(name, 1.0, 0.5)], "mIoU"), "speed")
+    svg = plots.inline_svg(plots.vpq_by_window({name: {1: 0.5, 2: 0.4}}), "VPQ")
+    assert name not in svg
+
+
 def test_importing_plots_does_not_load_matplotlib() -> None:
     code = "import sys, benchmark.plots; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -73,7 +73,7 @@ def run(
         return
     engine.score(benchmark, folder, jobs=cores(jobs), progress=progress())
     draw_strips(benchmark, folder)
-    _print_overview([folder])
+    print_overview([folder])
     _say_next(folder)
 
 
@@ -99,7 +99,7 @@ def score(
     if as_json:
         print_json(read_json(folder / SCORES, "the scores of a run"))
         return
-    _print_overview([folder])
+    print_overview([folder])
     _say_next(folder)
 
 
@@ -159,7 +159,8 @@ def cores(jobs: int) -> int:
     return jobs or len(os.sched_getaffinity(0))
 
 
-def _print_overview(folders: list[Path]) -> None:
+def print_overview(folders: list[Path]) -> None:
+    """Prints the scores of runs, a column each."""
     from benchmark.cli.tables import overview
     from leaderboard.run_folder import read_row
 

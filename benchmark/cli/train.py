@@ -1,5 +1,147 @@
-"""`ovsbench train`: from a TOML file to a checkpoint."""
+"""`ovsbench train`: from a TOML file to a checkpoint. Data that the file describes is built first."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmark.cli.console import finish, say
+from benchmark.cli.options import parse_options
+from benchmark.cli.progress import progress
+from benchmark.errors import UserError, did_you_mean
+
+RECIPE = ".recipe.json"
 
 
-def train() -> None:
-    """x"""
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file; configs/ has examples.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The checkpoint to write.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as training.steps=100.")
+    ] = None,
+) -> None:
+    """Train GKC, or the image-text teacher of the embedded world, as a TOML file says.
+
+    Each table [data.NAME] has a folder; with build = "world" (or captions, camvid) and the settings of that data set
+    the folder is built when it is not there. Paths start at the current folder. Stopped, the same command goes on.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench train configs/world-clip.toml -o clip.safetensors
+      ovsbench train configs/world-gkc.toml --set training.steps=500 -o gkc.safetensors
+    """
+    overrides = parse_options(settings, "a setting")
+    for name, table in with_overrides(read_config(config), overrides).get("data", {}).items():
+        build_missing(name, table)
+    from gkc_video.train import train as fit
+
+    checkpoint = fit(config, overrides, out)
+    finish(checkpoint, ["ovsbench", "run", "data/world", "-m", "gkc", "-c", checkpoint, "-o", "runs/gkc"])
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        UserError: it is missing or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: expected a TOML file with the settings of a training, found none. See configs/"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path}: expected a TOML file, got an error: {error}. Correct it") from error
+
+
+def with_overrides(tables: dict[str, Any], overrides: Mapping[str, str]) -> dict[str, Any]:
+    """The tables with `a.b=value` written into table a; a value that is no TOML is a string.
+
+    >>> with_overrides({"data": {"seed": 1}}, {"data.seed": "2", "data.part": "dev"})
+    {'data': {'seed': 2, 'part': 'dev'}}
+    """
+    changed = {key: dict(value) if isinstance(value, dict) else value for key, value in tables.items()}
+    for key, text in overrides.items():
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        *path, last = key.split(".")
+        table = changed
+        for part in path:
+            table[part] = dict(table.get(part, {}))
+            table = table[part]
+        table[last] = value
+    return changed
+
+
+def build_missing(name: str, table: Mapping[str, Any]) -> None:
+    """Builds the folder that a table [data.NAME] describes, unless it was built by the same description.
+
+    Raises:
+        UserError: no folder, an unknown builder or setting, or a folder that was built by another description.
+    """
+    from benchmark import files
+
+    recipe = {key: value for key, value in table.items() if key != "folder"}
+    if "build" not in recipe:
+        return
+    if "folder" not in table:
+        raise UserError(f"[data.{name}] names a builder and no folder to build. Add folder = ...")
+    if recipe["build"] not in BUILDERS:
+        raise UserError(
+            f"[data.{name}]: unknown builder {recipe['build']!r}; {did_you_mean(str(recipe['build']), BUILDERS)}"
+        )
+    folder = Path(table["folder"])
+    built = folder / RECIPE
+    if built.exists():
+        earlier = files.read_json(built, "the description of a built folder")["recipe"]
+        if earlier != recipe:
+            changed = sorted(key for key in earlier.keys() | recipe.keys() if earlier.get(key) != recipe.get(key))
+            raise UserError(
+                f"[data.{name}]: {folder} was built with another {', '.join(changed)}. Remove it or name another folder"
+            )
+        return
+    say(f"Building {folder}, as [data.{name}] says")
+    arguments = {key: value for key, value in recipe.items() if key != "build"}
+    try:
+        BUILDERS[recipe["build"]](folder, arguments)
+    except TypeError as error:
+        raise UserError(
+            f"[data.{name}]: the builder {recipe['build']} refuses its settings: {error}. Correct them"
+        ) from error
+    files.write_json(built, {"schema": files.SCHEMA, "recipe": recipe})
+
+
+def _world(folder: Path, arguments: Mapping[str, Any]) -> None:
+    from data_prep.world.build import WorldSettings, build_world
+
+    settings = dict(arguments)
+    if "size" in settings:
+        settings["size"] = tuple(settings["size"])
+    jobs = int(settings.pop("jobs", 1))
+    build_world(folder, WorldSettings(**settings), jobs=jobs, progress=progress())
+
+
+def _captions(folder: Path, arguments: Mapping[str, Any]) -> None:
+    from data_prep.world.captions import build_captions
+
+    build_captions(folder, **arguments)
+
+
+def _camvid(folder: Path, arguments: Mapping[str, Any]) -> None:
+    from data_prep.camvid import build_camvid
+
+    build_camvid(folder=folder, **arguments, progress=progress())
+
+
+BUILDERS: dict[str, Callable[[Path, Mapping[str, Any]], None]] = {
+    "world": _world,
+    "captions": _captions,
+    "camvid": _camvid,
+}

@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from typer.testing import CliRunner, Result
+
+from benchmark import store
+from benchmark.cli import app, packages
+from benchmark.cli.predict import parse_names
+from benchmark.errors import UserError
+from benchmark.manifest import Benchmark
+
+VERBS = (
+    "demo",
+    "data",
+    "data build",
+    "data build world",
+    "data build captions",
+    "data build camvid",
+    "data check",
+    "data show",
+    "list",
+    "run",
+    "score",
+    "show",
+    "predict",
+    "train",
+    "board",
+    "board build",
+)
+METHOD = """
+    import numpy as np
+    from benchmark.types import PanopticFrame, Segment
+
+    class Everything:
+        def predict(self, video, vocabulary, rules):
+            first = next(iter(vocabulary))
+            for number, image in enumerate(video.images()):
+                if number == {stop}:
+                    raise KeyboardInterrupt
+                ids = np.ones(image.shape[:2], dtype=np.uint32)
+                yield PanopticFrame(ids, {{1: Segment(1, first.id, 0.5)}})
+
+    def build(*, checkpoint, device, level: int = 1):
+        return Everything()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verbs write beside where they are called; that is never the checkout."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
+@pytest.fixture
+def method(tmp_path: Path) -> str:
+    """A method in a file, as a user writes it."""
+    (tmp_path / "everything.py").write_text(textwrap.dedent(METHOD.format(stop=-1)))
+    return f"{tmp_path / 'everything.py'}:build"
+
+
+@pytest.fixture
+def data(build_benchmark: Callable[..., Benchmark]) -> str:
+    return str(build_benchmark().folder)
+
+
+def ovsbench(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="ovsbench")
+
+
+def refused(result: Result, *parts: str, code: int = 1) -> None:
+    """The verb said no in one line on stderr, without a traceback."""
+    assert result.exit_code == code, result.output
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("error: ")
+    assert "Traceback" not in result.output
+    for part in parts:
+        assert part in line
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_every_verb_explains_itself(verb: str, flag: str) -> None:
+    result = ovsbench(*verb.split(), flag)
+    assert result.exit_code == 0
+    assert "Usage: ovsbench" in result.stdout
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("data", "data build", "board")])
+def test_every_help_has_an_example_of_its_verb(verb: str) -> None:
+    text = ovsbench(*verb.split(), "-h").stdout
+    assert f"  ovsbench {verb}" in text.partition("Example")[2]
+
+
+def test_wrong_usage_exits_with_2() -> None:
+    for arguments in (["run"], ["nonsense"], ["show"], ["run", "d", "--no-such"], ["data", "build", "nothing"]):
+        assert ovsbench(*arguments).exit_code == 2, arguments
+
+
+def test_a_mistyped_verb_is_told_the_nearest() -> None:
+    assert "Did you mean 'predict'" in ovsbench("predct").stderr
+
+
+def _children_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def test_help_loads_nothing_heavy_and_is_quick() -> None:
+    code = (
+        "import sys; sys.argv = ['ovsbench', '--help']\n"
+        "import atexit; from benchmark.cli import main\n"
+        "heavy = {'torch', 'pandas', 'matplotlib', 'numpy', 'scipy', 'PIL', 'jinja2'}\n"
+        "atexit.register(lambda: print('heavy:', sorted(heavy & set(sys.modules)), file=sys.stderr))\n"
+        "main()"
+    )
+    seconds = []
+    for _ in range(3):
+        before = _children_seconds()
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        seconds.append(_children_seconds() - before)  # its own work: the machine may be busy with other things
+        assert "heavy: []" in result.stderr
+    assert min(seconds) < 0.4
+
+
+def test_version_says_where_each_package_lies() -> None:
+    text = ovsbench("--version").stdout
+    for name in packages.NAMES:
+        assert f"{packages.HOME / name}" in text
+    assert "not ours" not in text
+
+
+def test_a_strangers_package_of_our_name_is_named(tmp_path: Path) -> None:
+    (tmp_path / "leaderboard").mkdir()
+    (tmp_path / "leaderboard" / "__init__.py").write_text("")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    code = "from benchmark.cli import main; import sys; sys.argv = ['ovsbench', *sys.argv[1:]]; main()"
+    listed, refused_run = (
+        subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment, check=False
+        )
+        for arguments in (["--version"], ["list", "metrics"])
+    )
+    assert listed.returncode == 0
+    assert f"{tmp_path / 'leaderboard'}   not ours" in listed.stdout
+    assert refused_run.returncode == 1
+    assert "error: expected the package 'leaderboard'" in refused_run.stderr
+
+
+@pytest.mark.parametrize("what", ["methods", "metrics", "datasets", "splits"])
+def test_listings_are_valid_json_too(what: str) -> None:
+    assert json.loads(ovsbench("list", what, "--json").stdout)
+    assert ovsbench("list", what).exit_code == 0
+
+
+def test_an_unknown_listing_gets_the_nearest() -> None:
+    refused(ovsbench("list", "method"), "did you mean 'methods'?")
+
+
+def test_run_score_and_show_tell_where_the_result_is_and_what_is_next(data: str, method: str) -> None:
+    result = ovsbench("run", data, "-m", method, "-o", "runs/mine", "-j", "1")
+    assert result.exit_code == 0, result.output
+    assert "mIoU" in result.stdout
+    assert "Result: runs/mine/scores.json" in result.stdout
+    assert "Next:   ovsbench show runs/mine" in result.stdout
+    assert Path("runs/mine/strips/v0/prediction.jpg").is_file()
+    assert "Next:" in ovsbench("score", "runs/mine").stdout
+    for by in (["--by", "category"], ["--by", "video"], []):
+        shown = ovsbench("show", "runs/mine", *by)
+        assert shown.exit_code == 0, shown.output
+        assert "Result: runs/mine" in shown.stdout
+    assert "unicorn" in ovsbench("show", "runs/mine", "--by", "category").stdout
+
+
+def test_json_is_alone_on_stdout(data: str, method: str) -> None:
+    ovsbench("run", data, "-m", method, "-o", "runs/mine", "-j", "1")
+    for arguments in (
+        ["score", "runs/mine", "--json"],
+        ["show", "runs/mine", "--json"],
+        ["show", "runs/mine", "--by", "category", "--json"],
+        ["show", "runs/mine", "--by", "video", "--json"],
+        ["data", "show", data, "--json"],
+        ["data", "check", data, "--json"],
+    ):
+        result = ovsbench(*arguments)
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)
+
+
+def test_csv_holds_what_json_holds(data: str, method: str) -> None:
+    ovsbench("run", data, "-m", method, "-o", "runs/mine", "-j", "1")
+    records = json.loads(ovsbench("show", "runs/mine", "--by", "category", "--json", "--csv", "table.csv").stdout)
+    rows = list(csv.DictReader(io.StringIO(Path("table.csv").read_text())))
+    assert [row["category"] for row in rows] == [record["category"] for record in records]
+    assert [row["IoU"] for row in rows] == ["" if r["IoU"] is None else str(r["IoU"]) for r in records]
+
+
+def test_the_labels_through_the_whole_pipe_score_exactly_one(data: str) -> None:
+    result = ovsbench("run", data, "--oracle", "-o", "runs/oracle", "-j", "1")
+    assert result.exit_code == 0, result.output
+    (record,) = json.loads(ovsbench("show", "runs/oracle", "--json").stdout)
+    assert record["mIoU.all"] == record["VPQ.all"] == record["mIoU.harmonic"] == 1.0
+
+
+def test_shards_fill_one_folder_and_score_waits_for_all(data: str, method: str) -> None:
+    one = ovsbench("run", data, "-m", method, "-o", "runs/mine", "--shard", "1/2")
+    assert one.exit_code == 0, one.output
+    assert "ovsbench score runs/mine" in one.stdout
+    refused(ovsbench("score", "runs/mine"), "incomplete", "1 of 3 videos")
+    ovsbench("run", data, "-m", method, "-o", "runs/mine", "--shard", "2/2")
+    assert ovsbench("score", "runs/mine", "-j", "1").exit_code == 0
+
+
+def test_options_reach_the_method_and_unknown_ones_are_refused(data: str, method: str) -> None:
+    assert ovsbench("run", data, "-m", method, "-o", "a", "--option", "level=2", "-j", "1").exit_code == 0
+    refused(ovsbench("run", data, "-m", method, "-o", "b", "--option", "levl=2"), "did you mean 'level'?")
+    refused(ovsbench("run", data, "-m", method, "-o", "b", "--option", "level=two"), "whole number")
+    refused(ovsbench("run", data, "-m", method, "-o", "b", "--option", "level"), "key=value")
+
+
+def test_an_unknown_method_gets_the_nearest(data: str) -> None:
+    refused(ovsbench("run", data, "-m", "constnat"), "unknown method 'constnat'", "did you mean 'constant'?")
+
+
+def test_a_missing_checkpoint_is_named(data: str) -> None:
+    pytest.importorskip("torch")
+    refused(ovsbench("run", data, "-m", "gkc", "-c", "nowhere.safetensors", "-o", "r"), "nowhere.safetensors")
+    refused(ovsbench("run", data, "-m", "gkc", "-o", "r"), "checkpoint")
+
+
+def test_a_missing_folder_is_named(method: str) -> None:
+    refused(ovsbench("run", "no-data", "-m", method), "no-data")
+    refused(ovsbench("data", "check", "no-data"), "no-data")
+    refused(ovsbench("data", "show", "no-data"), "no-data")
+    refused(ovsbench("score", "no-run"), "no-run")
+    refused(ovsbench("show", "no-run"), "no-run")
+    refused(ovsbench("board", "build"), "found none in runs/")
+    refused(ovsbench("board", "build", "no-run"), "no-run")
+    refused(ovsbench("predict", "no-video", "--names", "dog", "-m", method), "no-video")
+    refused(ovsbench("train", "no-config.toml"), "no-config.toml")
+
+
+def test_run_wants_a_method_or_the_oracle_and_not_both(data: str) -> None:
+    refused(ovsbench("run", data), "-m METHOD or --oracle")
+    refused(ovsbench("run", data, "-m", "constant", "--oracle"), "-m METHOD or --oracle")
+
+
+def test_odd_values_are_refused_in_one_sentence(data: str, method: str) -> None:
+    refused(ovsbench("run", data, "-m", method, "--offer", "nvel"), "did you mean 'novel'?")
+    refused(ovsbench("run", data, "-m", method, "--shard", "2"), "such as 2/8")
+    refused(ovsbench("run", data, "-m", method, "--shard", "3/2"), "3/2")
+    refused(ovsbench("show", "x", "--by", "frame"), "Known: category, video")
+    refused(ovsbench("data", "build", "world", "-o", "w", "--size", "96"), "160x96")
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_so(data: str, tmp_path: Path) -> None:
+    (tmp_path / "stops.py").write_text(textwrap.dedent(METHOD.format(stop=3)))
+    result = ovsbench("run", data, "-m", f"{tmp_path / 'stops.py'}:build", "-o", "runs/mine")
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1] == "interrupted: 0 of 3 videos done; run the same command to go on"
+
+
+def test_data_check_names_a_broken_image_and_exits_with_1(data: str) -> None:
+    (Path(data) / "images" / "v1" / "003.png").write_bytes(b"not an image")
+    result = ovsbench("data", "check", data)
+    assert result.exit_code == 1
+    assert "003.png" in result.stderr
+    problems = ovsbench("data", "check", data, "--json")
+    assert problems.exit_code == 1
+    assert len(json.loads(problems.stdout)["problems"]) == 1
+    assert ovsbench("data", "check", data, "--no-images").exit_code == 0
+
+
+def test_data_show_counts_and_draws(data: str) -> None:
+    result = ovsbench("data", "show", data, "-o", "out/sheet.png")
+    assert result.exit_code == 0, result.output
+    assert "Result: out/sheet.png" in result.stdout
+    with PIL.Image.open("out/sheet.png") as sheet:
+        assert sheet.width > 320
+    shown = json.loads(ovsbench("data", "show", data, "--json").stdout)
+    assert shown["videos"] == 3
+    assert shown["frames"] == 21
+    counted = {row["name"]: row for row in shown["categories"]}
+    assert set(counted) == {"dog", "cat", "grass", "unicorn", "lava"}
+    assert 0 < sum(row["share"] for row in counted.values()) < 1
+
+
+def test_the_world_is_built_and_goes_on() -> None:
+    arguments = ["data", "build", "world", "-o", "w", "--videos", "2", "--frames", "2", "--size", "64x48"]
+    first, second = ovsbench(*arguments), ovsbench(*arguments)
+    assert first.exit_code == 0, first.output
+    assert "2 videos, 4 frames" in first.stdout
+    assert first.stdout == second.stdout
+
+
+def test_board_build_shows_all_runs(data: str, method: str) -> None:
+    ovsbench("run", data, "-m", method, "-o", "runs/mine", "-j", "1")
+    ovsbench("run", data, "--oracle", "-o", "runs/oracle", "-j", "1")
+    result = ovsbench("board", "build")
+    assert result.exit_code == 0, result.output
+    assert "Result: site/index.html" in result.stdout
+    page = Path("site/index.html").read_text()
+    assert "oracle" in page
+    assert "everything" in page
+
+
+def _write_frames(folder: Path, count: int = 3) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        PIL.Image.fromarray(np.full((48, 64, 3), 40 * number, np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+def test_predict_writes_a_video_and_the_predictions(tmp_path: Path, method: str) -> None:
+    pytest.importorskip("av")
+    frames = _write_frames(tmp_path / "clip")
+    arguments = ["predict", frames, "--names", "dog|puppy, grass", "--stuff", "grass", "-m", method, "-o", "o/out.mp4"]
+    result = ovsbench(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["frames"] == 3
+    assert told["found"] == {"dog": 3, "grass": 0}
+    assert Path(told["video"]).stat().st_size > 0
+    assert len(store.FrameFolder(Path(told["predictions"]))) == 3
+    names = json.loads((Path(told["predictions"]) / "names.json").read_text())["categories"]
+    assert [(n["name"], n["synonyms"], n["is_thing"]) for n in names] == [
+        ("dog", ["puppy"], True),
+        ("grass", [], False),
+    ]
+    assert "Result: o/out.mp4" in ovsbench(*arguments).stdout
+
+
+@pytest.mark.parametrize(
+    ("names", "part"),
+    [
+        ("", "empty"),
+        ("dog,,cat", "empty"),
+        ("dog, ", "empty"),
+        ("dog|", "empty"),
+        ("dog, cat, Dog", "'dog' came more than once"),
+    ],
+)
+def test_predict_refuses_empty_and_double_names(tmp_path: Path, names: str, part: str, method: str) -> None:
+    frames = _write_frames(tmp_path / "clip")
+    refused(ovsbench("predict", frames, "--names", names, "-m", method), part)
+    assert not list(Path().iterdir())
+
+
+def test_predict_keeps_nothing_when_the_method_fails(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    (tmp_path / "stops.py").write_text(textwrap.dedent(METHOD.format(stop=1)))
+    frames = _write_frames(tmp_path / "clip")
+    result = ovsbench("predict", frames, "--names", "dog", "-m", f"{tmp_path / 'stops.py'}:build")
+    assert result.exit_code == 130
+    assert not [path for path in Path().rglob("*") if path.is_file()]
+
+
+def test_names_keep_their_order_and_synonyms() -> None:
+    vocabulary = parse_names(" person , dog | puppy|hound")
+    assert [(c.id, c.name, c.synonyms) for c in vocabulary] == [(1, "person", ()), (2, "dog", ("puppy", "hound"))]
+
+
+def test_stuff_must_be_among_the_names() -> None:
+    with pytest.raises(UserError, match="did you mean 'grass'"):
+        parse_names("dog, grass", "gras")

@@ -70,13 +70,15 @@ class VideoWriter:
         self.frames = 0
         self.digest = ""  # known after the `with` block
         self._partial = folder.with_name(f".{folder.name}.partial")
+        self._old = folder.with_name(f".{folder.name}.old")
         self._numbers: dict[int, int] = {}  # segment id: order of first appearance in the video, from 0
         self._sha = hashlib.sha256()
         self._lines: io.BufferedWriter | None = None
 
     def __enter__(self) -> Self:
         with writing(self.folder):
-            shutil.rmtree(self._partial, ignore_errors=True)
+            for left in (self._partial, self._old):  # by a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
             self._partial.mkdir(parents=True)
             self._lines = (self._partial / "segments.jsonl").open("wb")
         return self
@@ -149,12 +151,10 @@ class VideoWriter:
         facts = {"schema": SCHEMA, "video": self.video_id, "frames": self.frames, "size": list(self.size)}
         write_json(self._partial / "video.json", {**facts, "sha256": self.digest})
         with writing(self.folder):
-            old = self.folder.with_name(f".{self.folder.name}.old")
             if self.folder.exists():  # a folder cannot be renamed onto one that holds files
-                shutil.rmtree(old, ignore_errors=True)
-                self.folder.rename(old)
+                self.folder.rename(self._old)
             self._partial.rename(self.folder)
-            shutil.rmtree(old, ignore_errors=True)
+            shutil.rmtree(self._old, ignore_errors=True)
 
 
 def frame_name(index: int) -> str:

@@ -157,6 +157,16 @@ def test_counts_add_up_in_any_grouping(one, two, three):
         assert a + metric.zero(Rules(vpq_windows=(1, 2, 4))) == a
 
 
+@given(pairs(), pairs())
+@settings(max_examples=30, deadline=None)
+def test_counts_of_two_videos_are_those_of_their_frames_where_windows_do_not_span_both(one, two):
+    joined = [[*left, *right] for left, right in zip(one, two, strict=True)]
+    for metric in METRICS:
+        sums = counts(metric, *one, windows=(1,)) + counts(metric, *two, windows=(1,))
+        whole = counts(metric, *joined, windows=(1,))
+        assert whole.scores(THREE.ids) == pytest.approx(sums.scores(THREE.ids), abs=1e-12)
+
+
 @given(pairs(), st.permutations(range(1, 5)), st.permutations(range(1, 5)))
 @settings(max_examples=30, deadline=None)
 def test_renaming_ids_changes_no_score(pair, left, right):

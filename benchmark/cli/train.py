@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmark.cli.console import finish, say
-from benchmark.cli.options import parse_options
+from benchmark.cli.options import Device, parse_options
 from benchmark.cli.progress import progress
 from benchmark.errors import UserError, did_you_mean
 
@@ -23,6 +23,10 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as training.steps=100.")
     ] = None,
+    text_bank: Annotated[
+        Path | None, typer.Option("--text-bank", help="Precomputed name vectors (.npy), described by a .json beside.")
+    ] = None,
+    device: Device = "auto",
 ) -> None:
     """Train GKC, or the image-text teacher of the embedded world, as a TOML file says.
 
@@ -34,12 +38,14 @@ def train(
       ovsbench train configs/world-clip.toml -o clip.safetensors
       ovsbench train configs/world-gkc.toml --set training.steps=500 -o gkc.safetensors
     """
-    overrides = parse_options(settings, "a setting")
-    for name, table in with_overrides(read_config(config), overrides).get("data", {}).items():
+    tables = with_overrides(read_config(config), parse_options(settings, "a setting"))
+    if text_bank is not None:
+        tables["text"] = {**tables.get("text", {}), "bank": str(text_bank)}
+    for name, table in tables.get("data", {}).items():
         build_missing(name, table)
     from gkc_video.train import train as fit
 
-    checkpoint = fit(config, overrides, out)
+    checkpoint = fit(tables, out, device=device, log=say)
     finish(checkpoint, ["ovsbench", "run", "data/world", "-m", "gkc", "-c", checkpoint, "-o", "runs/gkc"])
 
 

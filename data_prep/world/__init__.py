@@ -1,0 +1,1 @@
+"""The embedded world: a procedural video data set with names, made in seconds."""

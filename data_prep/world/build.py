@@ -1,0 +1,167 @@
+"""Benchmark folders, training sets and unlabelled sets of the embedded world, drawn to any size and length."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from PIL import Image as Pillow
+
+from benchmark.errors import DataError, did_you_mean
+from benchmark.manifest import Benchmark, BenchmarkWriter, Role, Source, load
+from benchmark.panoptic import void_categories
+from benchmark.progress import SILENT, Progress
+from benchmark.types import Image, PanopticFrame, Rules
+from benchmark.video_io import write_video
+from data_prep.world.scene import Scene, draw_scene
+from data_prep.world.words import World, load_world
+
+Part = Literal["val", "dev", "train", "unlabelled"]
+Variant = Literal["ignore", "delete"]
+VERSION = "1"
+
+
+@dataclasses.dataclass(frozen=True)
+class WorldSettings:
+    """What is drawn; equal settings draw equal bytes.
+
+    Attributes:
+        part: val (tables come from it), dev (choices are made on it), train (novel masks withheld) or unlabelled
+            (frames only, all categories appear); parts never share a scene.
+        videos, frames: number of videos and of frames in each.
+        size: (height, width); 96 high shows a thing 28 to 52 pixels wide, and larger frames show more detail.
+        seed: another seed draws other scenes.
+        variant: of a training set: ignore (novel things and stuff appear, as void) or delete (scenes without them).
+        stride: time between successive frames, in frames of the world; training sets skip to see more.
+    """
+
+    part: Part = "val"
+    videos: int = 32
+    frames: int = 24
+    size: tuple[int, int] = (96, 160)
+    seed: int = 0
+    variant: Variant = "ignore"
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        for what, value, known in (("part", self.part, Part), ("variant", self.variant, Variant)):
+            if value not in get_args(known):
+                raise DataError(f"the world has no {what} {value!r}; {did_you_mean(value, get_args(known))}")
+        if min(self.videos, self.frames, self.stride) < 1 or min(self.size) < 32:
+            raise DataError(
+                f"expected at least one video, one frame and 32 x 32 pixels, got {self.videos} videos of "
+                f"{self.frames} frames of {self.size[1]}x{self.size[0]}. Give larger numbers"
+            )
+
+
+def draw_video(world: World, settings: WorldSettings, number: int) -> Scene:
+    """The scene of video `number`; it does not depend on how many videos there are."""
+    part = get_args(Part).index(settings.part)
+    rng = np.random.default_rng([settings.seed, part, number])
+    if settings.part == "train" and settings.variant == "delete":
+        things = tuple(t for t in world.things if not t.is_novel)
+        world = dataclasses.replace(world, stuffs=tuple(s for s in world.stuffs if not s.is_novel))
+        return draw_scene(world, settings.size, rng, things)
+    return draw_scene(world, settings.size, rng, world.things)
+
+
+def build_world(
+    folder: str | Path,
+    settings: WorldSettings | None = None,
+    *,
+    mp4: bool = False,
+    jobs: int = 1,
+    progress: Progress = SILENT,
+) -> Benchmark:
+    """Draws images (JPEG, quality 95) and labels into a benchmark folder; a stopped build goes on where it was.
+
+    Args:
+        folder: new, or of a stopped build with the same settings.
+        settings: what to draw.
+        mp4: also write `images/<video>.mp4`.
+        jobs: processes that draw; the bytes do not depend on it.
+        progress: told of frames and videos.
+    """
+    settings = settings or WorldSettings()
+    folder = Path(folder)
+    world = load_world()
+    role: Role = {"train": "train", "unlabelled": "unlabelled"}.get(settings.part, "benchmark")  # type: ignore[assignment]
+    suffix = f"-{settings.variant}" if settings.part == "train" else ""
+    note = ", ".join(f"{key} {value}" for key, value in dataclasses.asdict(settings).items())
+    writer = BenchmarkWriter(
+        folder,
+        name=f"world-{settings.part}{suffix}",
+        version=VERSION,
+        source=Source("embedded world", note=note, licence="Apache-2.0, drawn by ovsbench"),
+        rules=Rules(task="panoptic"),
+        vocabulary=world.vocabulary,
+        image_root="images",
+        role=role,
+    )
+    names = [f"{number:04d}" for number in range(settings.videos)]
+    files = [f"{i:05d}.jpg" for i in range(settings.frames)]
+    progress.start(settings.videos, settings.videos * settings.frames, f"drawing {folder.name}")
+    try:
+        with writer:
+            todo = []
+            for number, name in enumerate(names):
+                images = [f"{name}/{file}" for file in files]
+                done = all((folder / "images" / image).exists() for image in images)
+                if role == "unlabelled" or not (done and writer.has_labels(name, settings.size, images, 10.0)):
+                    todo.append(number)
+            for number, frames in zip(todo, _drawn(folder, world, settings, todo, mp4, jobs), strict=True):
+                images = [f"{names[number]}/{file}" for file in files]
+                if role == "unlabelled":
+                    writer.unlabelled_video(names[number], settings.size, images, 10.0)
+                    for _ in frames:
+                        progress.frame()
+                else:
+                    with writer.video(names[number], settings.size, images, 10.0) as labels:
+                        for frame in frames:
+                            hidden = world.vocabulary.novel if role == "train" else frozenset()
+                            labels.add(void_categories(frame, hidden))
+                            progress.frame()
+                progress.video()
+    finally:
+        progress.stop()
+    return load(folder)
+
+
+def _drawn(
+    folder: Path, world: World, settings: WorldSettings, todo: list[int], mp4: bool, jobs: int
+) -> Iterator[Iterator[PanopticFrame]]:
+    """Labels of each video to do, in order; the images are written on the way."""
+    if jobs == 1:
+        yield from (_draw_frames(folder, world, settings, mp4, number) for number in todo)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        work = partial(_draw_whole, folder, world, settings, mp4)
+        yield from (iter(frames) for frames in pool.map(work, todo))
+
+
+def _draw_whole(folder: Path, world: World, settings: WorldSettings, mp4: bool, number: int) -> list[PanopticFrame]:
+    return list(_draw_frames(folder, world, settings, mp4, number))
+
+
+def _draw_frames(
+    folder: Path, world: World, settings: WorldSettings, mp4: bool, number: int
+) -> Iterator[PanopticFrame]:
+    scene = draw_video(world, settings, number)
+    images = folder / "images" / f"{number:04d}"
+    images.mkdir(parents=True, exist_ok=True)
+    for index in range(settings.frames):
+        image, frame = scene.frame(index * settings.stride)
+        Pillow.fromarray(image).save(images / f"{index:05d}.jpg", quality=95)
+        yield frame
+    if mp4:
+        write_video(folder / "images" / f"{number:04d}.mp4", _images(scene, settings), fps=10.0)
+
+
+def _images(scene: Scene, settings: WorldSettings) -> Iterator[Image]:
+    return (scene.frame(index * settings.stride)[0] for index in range(settings.frames))

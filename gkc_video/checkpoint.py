@@ -1,0 +1,129 @@
+"""Checkpoint files: safetensors with a JSON header, so that loading one cannot run code.
+
+The header names the kind of model, its configuration, and the story of its training. Half-precision on disk,
+float32 in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from benchmark.errors import MethodError, did_you_mean
+
+SHIPPED = Path(__file__).parent / "checkpoints"
+"""The small checkpoints of the embedded world; their names can be used instead of paths."""
+_HEADER_KEY = "ovsbench"
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        kind: "clip" or "gkc".
+        config: what is needed to build the model, as plain JSON values.
+        story: how it came to be: data, steps, losses, what was seen; for people and for the run's record.
+    """
+
+    kind: str
+    config: Mapping[str, Any]
+    story: Mapping[str, Any]
+
+
+def shipped() -> dict[str, Path]:
+    """Name to file of the checkpoints that come with the package."""
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
+
+
+def resolve(name_or_path: str | Path) -> Path:
+    """The file meant by a path or by the name of a shipped checkpoint.
+
+    Raises:
+        MethodError: there is neither such a file nor such a name.
+    """
+    known = shipped()
+    if str(name_or_path) in known:
+        return known[str(name_or_path)]
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise MethodError(
+            f"expected a checkpoint file or the name of a shipped one, got {str(name_or_path)!r}, which does not "
+            f"exist; {did_you_mean(str(name_or_path), known)}"
+        )
+    return path
+
+
+def digest(path: Path) -> str:
+    """sha256 of the file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write(path: Path, header: Header, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Writes a checkpoint beside its place and moves it there; floating-point tensors are stored as float16."""
+    stored = {
+        name: (t.half() if t.is_floating_point() else t).detach().cpu().contiguous() for name, t in tensors.items()
+    }
+    about = {"schema": _SCHEMA, "kind": header.kind, "config": header.config, "story": header.story}
+    data = save(stored, metadata={_HEADER_KEY: json.dumps(about, sort_keys=True)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.partial")
+    beside.write_bytes(data)
+    beside.replace(path)
+
+
+def read(path: Path, kind: str) -> tuple[Header, dict[str, torch.Tensor]]:
+    """Header and float32 tensors of a checkpoint of the given kind.
+
+    Raises:
+        MethodError: not a safetensors file, not written by ovsbench, a newer schema, or another kind of model.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get(_HEADER_KEY, "null"))
+            if not isinstance(about, dict):
+                raise MethodError(
+                    f"{path}: expected a checkpoint written by `ovsbench train`, got a safetensors file of another "
+                    "origin. Train or convert the model with ovsbench first"
+                )
+            if about.get("schema") != _SCHEMA or about.get("kind") != kind:
+                raise MethodError(
+                    f"{path}: expected a {kind!r} checkpoint of schema {_SCHEMA}, got {about.get('kind')!r} of schema "
+                    f"{about.get('schema')}. Give the checkpoint of the method you named"
+                )
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        raise MethodError(f"{path}: expected a safetensors checkpoint, got a file that is not one ({error})") from error
+    tensors = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    return Header(about["kind"], about["config"], about["story"]), tensors
+
+
+def fill(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Loads tensors into a module, strictly.
+
+    Raises:
+        MethodError: names or shapes are not those of the module.
+    """
+    own = module.state_dict()
+    missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    shapes = [
+        f"{name} {tuple(tensors[name].shape)} for {tuple(own[name].shape)}"
+        for name in own.keys() & tensors.keys()
+        if own[name].shape != tensors[name].shape
+    ]
+    if missing or extra or shapes:
+        raise MethodError(
+            f"{path}: the weights are of another architecture (missing {missing[:3]}, extra {extra[:3]}, "
+            f"shapes {shapes[:3]}). Give a checkpoint of this model"
+        )
+    module.load_state_dict(dict(tensors))

@@ -1,0 +1,169 @@
+"""CLIP through open_clip: names to unit vectors, cut-outs to unit vectors, and the image tower that becomes a trunk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from benchmark.crops import GREY, cut_out
+from benchmark.errors import MethodError
+from benchmark.types import Image
+from gkc_video import checkpoint
+from gkc_video.torchvision_shim import prepare
+
+CONFIGS = Path(__file__).parent / "open_clip_configs"
+_TOKENS = "token_embedding.weight"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A frozen CLIP in evaluation mode.
+
+    Attributes:
+        model: an open_clip model.
+        tokenize: texts to token ids.
+        name: open_clip's name of the architecture.
+        pretrained: tag or file of the weights.
+        side: height and width of the image tower's input.
+        mean, std: statistics of the image tower's input, RGB in [0, 1].
+    """
+
+    model: Any
+    tokenize: Any
+    name: str
+    pretrained: str
+    side: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def width(self) -> int:
+        """Dimension of the space that texts and images share."""
+        return int(
+            self.model.ln_final.weight.shape[0]
+            if self.model.text_projection is None
+            else self.model.text_projection.shape[1]
+        )
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
+        """Unit vectors, float32 (N, D)."""
+        vectors = [
+            self.model.encode_text(self.tokenize(list(texts[i : i + 256])).to(self.device))
+            for i in range(0, len(texts), 256)
+        ]
+        return F.normalize(torch.cat(vectors).float(), dim=-1)
+
+    @torch.no_grad()
+    def encode_images(self, images: Sequence[Image], batch: int = 64) -> torch.Tensor:
+        """Unit vectors, float32 (N, D), of uint8 (side, side, 3) images."""
+        if not images:
+            return torch.zeros(0, self.width, device=self.device)
+        vectors = []
+        for i in range(0, len(images), batch):
+            pixels = torch.from_numpy(np.stack(images[i : i + batch])).to(self.device)
+            vectors.append(self.model.encode_image(self.normalise(pixels.permute(0, 3, 1, 2))))
+        return F.normalize(torch.cat(vectors).float(), dim=-1)
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 (N, 3, h, w) to the float input of the image tower."""
+        mean = torch.tensor(self.mean, device=pixels.device).view(1, 3, 1, 1)
+        std = torch.tensor(self.std, device=pixels.device).view(1, 3, 1, 1)
+        return (pixels.float() / 255 - mean) / std
+
+    def mask_crop(self, image: Image, mask: np.ndarray) -> Image:
+        """The region alone on grey, at the image tower's size."""
+        return cut_out(image, mask, self.side, GREY)
+
+
+def create(name: str, *, pretrained: str | None = None, device: str = "cpu") -> tuple[Any, Any]:
+    """An open_clip model and tokenizer, with random weights unless a tag or a file is given.
+
+    Raises:
+        MethodError: open_clip knows no such architecture or weights.
+    """
+    prepare()
+    import open_clip
+
+    open_clip.add_model_config(CONFIGS)
+    try:
+        model = open_clip.create_model(name, pretrained=pretrained, device=device)
+        tokenizer = open_clip.get_tokenizer(name)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise MethodError(
+            f"open_clip could not make {name!r} with weights {pretrained!r}: {error}. "
+            "Give a model name it lists and a tag it knows or the path of a weights file"
+        ) from error
+    model.set_grad_checkpointing(False)
+    return model, tokenizer
+
+
+def load(weights: str | Path, *, model: str | None = None, device: str = "cpu") -> Clip:
+    """CLIP from a checkpoint of `ovsbench train`, or, with `model`, from open_clip's own tags and files.
+
+    Args:
+        weights: a checkpoint file or shipped name; with `model`, an open_clip tag (read from a hub's cache or
+            fetched by open_clip) or weights file.
+        model: open_clip architecture, such as "RN50-quickgelu".
+        device: torch device.
+
+    Raises:
+        MethodError: see `checkpoint.read` and `create`.
+    """
+    if model is not None:
+        net, tokenizer = create(model, pretrained=str(weights), device=device)
+        return freeze(net, tokenizer, model, str(weights))
+    path = checkpoint.resolve(weights)
+    header, tensors = checkpoint.read(path, "clip")
+    net, tokenizer = create(str(header.config["model"]), device=device)
+    checkpoint.fill(net, unpack_tokens(tensors), path)
+    return freeze(net.to(device), tokenizer, str(header.config["model"]), str(weights))
+
+
+def freeze(model: Any, tokenizer: Any, name: str, pretrained: str) -> Clip:
+    """A `Clip` around an open_clip model, which is put into evaluation mode and asks for no gradient any more."""
+    model.eval().requires_grad_(False)
+    side = model.visual.image_size
+    mean = getattr(model.visual, "image_mean", None) or (0.48145466, 0.4578275, 0.40821073)
+    std = getattr(model.visual, "image_std", None) or (0.26862954, 0.26130258, 0.27577711)
+    height = side[0] if isinstance(side, (tuple, list)) else side
+    return Clip(model, tokenizer, name, pretrained, int(height), tuple(mean), tuple(std))
+
+
+def first_token_rows(count: int, width: int) -> torch.Tensor:
+    """The token embedding before training, (count, width), always the same.
+
+    Rows of tokens that no caption used keep these values, so a checkpoint does not have to hold them.
+    """
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(rng.standard_normal((count, width), np.float32) * np.float32(0.02))
+
+
+def pack_tokens(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """State of a CLIP model with the token embedding reduced to the rows that training changed."""
+    packed = dict(tensors)
+    table = packed.pop(_TOKENS).cpu()
+    changed = (table != first_token_rows(*table.shape)).any(1).nonzero()[:, 0]
+    packed["token_rows"], packed["token_ids"] = table[changed], changed
+    packed["token_count"] = torch.tensor(len(table))
+    return packed
+
+
+def unpack_tokens(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The inverse of `pack_tokens`."""
+    unpacked = dict(tensors)
+    rows, ids = unpacked.pop("token_rows"), unpacked.pop("token_ids")
+    table = first_token_rows(int(unpacked.pop("token_count")), rows.shape[1])
+    table[ids] = rows
+    unpacked[_TOKENS] = table
+    return unpacked

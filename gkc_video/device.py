@@ -1,0 +1,25 @@
+"""Which torch device to use."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmark.errors import MethodError
+
+
+def choose(name: str = "auto") -> str:
+    """The device meant by a name; "auto" is the first GPU, or the CPU where there is none.
+
+    Raises:
+        MethodError: torch does not know the device, or the machine lacks it.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise MethodError(
+            f"expected a device that this machine has, got {name!r} ({first}). Use cpu or auto"
+        ) from error
+    return name

@@ -1,0 +1,106 @@
+"""Training frames: read from a benchmark folder, cut to the training size, labels brought to mask size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image as Pillow
+
+from benchmark.manifest import Benchmark
+from benchmark.panoptic import dense
+from benchmark.types import Image, Video
+from gkc_video.losses import Target
+
+MASK_STRIDE = 4
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How a frame becomes a training picture.
+
+    Attributes:
+        size: (height, width), multiples of 32.
+        scale: smallest and largest factor from frame to picture, before a random cut of `size`; (1, 1) leaves it.
+        flip_vertical: whether up and down mean nothing in these pictures.
+        brightness: largest change of brightness, as a share.
+    """
+
+    size: tuple[int, int]
+    scale: tuple[float, float] = (1.0, 1.0)
+    flip_vertical: bool = False
+    brightness: float = 0.15
+
+
+class FrameSource:
+    """Random frames of a folder; the same generator gives the same frames."""
+
+    def __init__(self, benchmark: Benchmark, augmentation: Augmentation) -> None:
+        self.benchmark = benchmark
+        self.augmentation = augmentation
+        self.labelled = benchmark.role != "unlabelled"
+        self._videos: tuple[Video, ...] = benchmark.videos
+        self._index = [(v, i) for v, video in enumerate(self._videos) for i in range(len(video))]
+        base = benchmark.vocabulary.offered("base")
+        self._class_of = {category.id: number for number, category in enumerate(base)}
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def draw(self, rng: np.random.Generator) -> tuple[Image, Target | None]:
+        """A picture, uint8 (H, W, 3), and its target; None for unlabelled frames."""
+        number, index = self._index[int(rng.integers(len(self._index)))]
+        video = self._videos[number]
+        image = video.image(index)
+        numbers: npt.NDArray[np.int32] | None = None
+        classes: list[int] = []
+        if self.labelled:
+            frame = dense(self.benchmark.truth(video.id, index))
+            numbers = frame.numbers.astype(np.int32)
+            classes = [self._class_of[s.category] for s in frame.segments]
+        image, numbers = self._augment(image, numbers, rng)
+        return image, None if numbers is None else _target(numbers, classes)
+
+    def _augment(
+        self, image: Image, numbers: npt.NDArray[np.int32] | None, rng: np.random.Generator
+    ) -> tuple[Image, npt.NDArray[np.int32] | None]:
+        how = self.augmentation
+        if how.scale != (1.0, 1.0):
+            factor = float(rng.uniform(*how.scale))
+            to = (round(image.shape[1] * factor), round(image.shape[0] * factor))
+            image = np.asarray(Pillow.fromarray(image).resize(to, Pillow.Resampling.BILINEAR, reducing_gap=2.0))
+            if numbers is not None:
+                numbers = np.asarray(Pillow.fromarray(numbers).resize(to, Pillow.Resampling.NEAREST))
+        image, numbers = _cut(image, numbers, how.size, rng)
+        if rng.random() < 0.5:
+            image, numbers = image[:, ::-1], None if numbers is None else numbers[:, ::-1]
+        if how.flip_vertical and rng.random() < 0.5:
+            image, numbers = image[::-1], None if numbers is None else numbers[::-1]
+        bright = 1 + float(rng.uniform(-how.brightness, how.brightness))
+        return np.clip(image * np.float32(bright), 0, 255).astype(np.uint8), numbers
+
+
+def _cut(
+    image: Image, numbers: npt.NDArray[np.int32] | None, size: tuple[int, int], rng: np.random.Generator
+) -> tuple[Image, npt.NDArray[np.int32] | None]:
+    """A random window of the size; what lies outside the frame is grey and void."""
+    lack = [max(0, want - have) for want, have in zip(size, image.shape[:2], strict=True)]
+    if any(lack):
+        image = np.pad(image, ((0, lack[0]), (0, lack[1]), (0, 0)), constant_values=128)
+        numbers = None if numbers is None else np.pad(numbers, ((0, lack[0]), (0, lack[1])))
+    top, left = (int(rng.integers(have - want + 1)) for want, have in zip(size, image.shape[:2], strict=True))
+    window = np.s_[top : top + size[0], left : left + size[1]]
+    return image[window], None if numbers is None else numbers[window]
+
+
+def _target(numbers: npt.NDArray[np.int32], classes: list[int]) -> Target:
+    """Shares of each mask cell; segments that the cut left without a pixel disappear."""
+    height, width = (n // MASK_STRIDE for n in numbers.shape)
+    cells = torch.from_numpy(np.ascontiguousarray(numbers)).view(height, MASK_STRIDE, width, MASK_STRIDE)
+    cells = cells.permute(0, 2, 1, 3).reshape(height, width, -1)  # (h, w, 16)
+    kept = [n for n in range(1, len(classes) + 1) if (numbers == n).any()]
+    masks = torch.stack([(cells == n).float().mean(-1) for n in kept]) if kept else torch.zeros(0, height, width)
+    target = torch.tensor([classes[n - 1] for n in kept], dtype=torch.int64)
+    return Target(masks, target, (cells > 0).float().mean(-1))

@@ -1,0 +1,118 @@
+"""What GKC is trained with: matching, mask, dice and class losses that leave void alone, and distillation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
+
+from gkc_video.model import Prediction
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Factors of the losses; the defaults are those of GKC's released configuration."""
+
+    classes: float = 2.0
+    mask: float = 5.0
+    dice: float = 5.0
+    no_object: float = 0.1
+    distil: float = 10.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """The labels of one frame at mask size.
+
+    Attributes:
+        masks: (N, h, w) share of each cell that belongs to the segment, in [0, 1].
+        classes: (N,) int64, index of the segment's name.
+        valid: (h, w) share of each cell that is labelled; void takes no part in any loss.
+    """
+
+    masks: torch.Tensor
+    classes: torch.Tensor
+    valid: torch.Tensor
+
+
+def match(prediction_masks: torch.Tensor, logits: torch.Tensor, target: Target, weights: Weights) -> torch.Tensor:
+    """The query of each segment, (N,) int64, by the Hungarian method; fewer queries than segments: -1 for the rest.
+
+    Cost: -class probability, binary cross-entropy and dice of the masks, weighted like the losses.
+    """
+    with torch.no_grad():
+        x, t, valid = prediction_masks.flatten(1), target.masks.flatten(1), target.valid.flatten()
+        count = valid.sum().clamp(min=1)
+        x = x.clamp(-20, 20)
+        cross = (F.softplus(-x) * valid) @ t.T + (F.softplus(x) * valid) @ (1 - t).T
+        share = x.sigmoid() * valid
+        dice = 1 - (2 * share @ t.T + 1) / (share.sum(1)[:, None] + (t * valid).sum(1)[None] + 1)
+        chance = logits.softmax(-1)[:, target.classes]
+        cost = weights.mask * cross / count + weights.dice * dice - weights.classes * chance
+        rows, columns = linear_sum_assignment(cost.cpu().numpy())
+    found = torch.full((len(t),), -1, dtype=torch.int64)
+    found[torch.as_tensor(columns)] = torch.as_tensor(rows)
+    return found.to(prediction_masks.device)
+
+
+def supervised(
+    predictions: list[Prediction], logits: list[torch.Tensor], targets: list[Target], weights: Weights
+) -> dict[str, torch.Tensor]:
+    """Mean losses over all prediction points: `mask`, `dice`, `classes`, not yet weighted.
+
+    A query that matches nothing learns no-object, unless most of its mask lies on void: there it may be right about
+    an object that was not labelled, such as a novel one.
+    """
+    parts: dict[str, list[torch.Tensor]] = {"mask": [], "dice": [], "classes": []}
+    segments = max(1, sum(len(t.classes) for t in targets))
+    for prediction, point_logits in zip(predictions, logits, strict=True):
+        mask = dice = prediction.masks.sum() * 0
+        labels, counted = [], []
+        for masks, scores, target in zip(prediction.masks, point_logits, targets, strict=True):
+            nothing = scores.shape[-1] - 1
+            label = torch.full((len(scores),), nothing, device=scores.device)
+            unclear = _share_on_void(masks, target.valid) > 0.5
+            if len(target.classes):
+                queries = match(masks, scores, target, weights)
+                has = queries >= 0
+                queries, truth = queries[has], target.masks[has]
+                label[queries] = target.classes[has]
+                unclear[queries] = False
+                chosen = masks[queries]
+                valid = target.valid
+                mask = mask + _binary(chosen, truth, valid).sum()
+                dice = dice + _dice(chosen, truth, valid).sum()
+            labels.append(label)
+            counted.append(~unclear)
+        parts["mask"].append(mask / segments)
+        parts["dice"].append(dice / segments)
+        label, keep = torch.stack(labels), torch.stack(counted)
+        balance = torch.where(label == point_logits.shape[-1] - 1, weights.no_object, 1.0) * keep
+        wrong = F.cross_entropy(point_logits.flatten(0, 1), label.flatten(), reduction="none")
+        parts["classes"].append((wrong * balance.flatten()).sum() / balance.sum().clamp(min=1e-6))
+    return {name: torch.stack(values).mean() for name, values in parts.items()}
+
+
+def _binary(logits: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    cells = F.binary_cross_entropy_with_logits(logits, truth, reduction="none") * valid
+    return cells.flatten(1).sum(1) / valid.sum().clamp(min=1)
+
+
+def _dice(logits: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    share, truth = (logits.sigmoid() * valid).flatten(1), (truth * valid).flatten(1)
+    return 1 - (2 * (share * truth).sum(1) + 1) / (share.sum(1) + truth.sum(1) + 1)
+
+
+@torch.no_grad()
+def _share_on_void(masks: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    inside = (masks > 0).flatten(1).float()
+    return inside @ (1 - valid.flatten()) / inside.sum(1).clamp(min=1)
+
+
+def distillation(embeddings: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Mean squared distance of unit vectors, 2 - 2 cos, between regions' embeddings and the teacher's, (N, D) each."""
+    if not len(embeddings):
+        return embeddings.sum() * 0
+    return (2 - 2 * (F.normalize(embeddings, dim=-1) * teacher).sum(-1)).mean()

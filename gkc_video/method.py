@@ -1,0 +1,140 @@
+"""GKC as a method of the suite: frames of named, tracked segments, one a frame, without the image encoder of CLIP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmark.errors import MethodError
+from benchmark.types import Image, PanopticFrame, Rules, Segment, Video, Vocabulary
+from gkc_video import checkpoint as checkpoints
+from gkc_video.associate import Association, Regions, Tracker
+from gkc_video.device import choose
+from gkc_video.load import load_gkc
+from gkc_video.model import GKC
+from gkc_video.segment import Merging, Proposals, assemble, class_map, propose
+from gkc_video.text import Bank, NameTable, TextSpace, name_table
+
+
+def build(
+    *,
+    checkpoint: Path | None = None,
+    device: str = "auto",
+    text_bank: Path | None = None,
+    synonyms: bool = False,
+    objectness: float = 0.5,
+    overlap: float = 0.5,
+    side: int | None = None,
+    track: bool = True,
+    vote: bool = True,
+    patience: int = 12,
+) -> GKCMethod:
+    """GKC with a trained checkpoint.
+
+    Args:
+        checkpoint: a file of `ovsbench train`, or the name of a shipped one.
+        device: "auto", "cpu", "cuda", ...
+        text_bank: precomputed name vectors instead of the checkpoint's own text side; of the same CLIP.
+        synonyms: whether a class may also be recognised by its synonyms.
+        objectness: see `Merging`, like `overlap`.
+        overlap: share of its mask that a region must keep.
+        side: shorter side of the network's input; by default the size it was trained for.
+        track: whether regions are linked over time; otherwise each frame stands alone.
+        vote: whether class scores are averaged along a track.
+        patience: frames for which an unseen object is remembered.
+
+    Raises:
+        MethodError: no checkpoint, or one of another kind.
+    """
+    if checkpoint is None:
+        example = next((name for name in checkpoints.shipped() if name.startswith("gkc")), "FILE")
+        raise MethodError(
+            f"the method gkc needs trained weights, got no checkpoint. Give one with -c, such as -c {example}"
+        )
+    path = checkpoints.resolve(checkpoint)
+    loaded = load_gkc(path, choose(device))
+    space = loaded.space if text_bank is None else Bank.read(text_bank)
+    merging = Merging(objectness=objectness, overlap=overlap, side=loaded.side if side is None else side)
+    story = {key: str(loaded.story[key]) for key in ("data", "saw_novel", "unlabelled") if loaded.story.get(key)}
+    return GKCMethod(
+        loaded.model,
+        space,
+        merging,
+        Association(vote=vote, patience=patience) if track else None,
+        synonyms=synonyms,
+        checkpoint_sha256=checkpoints.digest(path),
+        notes={"trained_on": story.get("data", ""), **story, **space.about, "association": "ovsbench, not part of GKC"},
+    )
+
+
+@dataclass(frozen=True)
+class GKCMethod:
+    """See `build`.
+
+    Attributes:
+        association: None leaves frames unlinked.
+    """
+
+    model: GKC
+    space: TextSpace
+    merging: Merging
+    association: Association | None
+    synonyms: bool = False
+    checkpoint_sha256: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    name: str = "gkc"
+    precision: str = "float32"
+
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
+        """Yields one frame for each image; its memory does not grow with the video."""
+        table = self.names(vocabulary)
+        if rules.task == "semantic":
+            return (self._semantic(image, table, vocabulary) for image in video.images())
+        return self._panoptic(video, table, vocabulary)
+
+    def names(self, vocabulary: Vocabulary) -> NameTable:
+        """The vocabulary's vectors on the model's device."""
+        table = name_table(self.space, vocabulary, synonyms=self.synonyms)
+        device = self.model.no_object.device
+        return NameTable(table.vectors.to(device), table.owner.to(device))
+
+    def propose(self, image: Image, table: NameTable) -> Proposals:
+        """The regions of a frame, also for methods that name them in another way."""
+        return propose(self.model, image, table, self.merging)
+
+    def _panoptic(self, video: Video, table: NameTable, vocabulary: Vocabulary) -> Iterator[PanopticFrame]:
+        tracker = Tracker(self.association) if self.association else None
+        for image in video.images():
+            proposals = self.propose(image, table)
+            yield link(proposals, proposals.probabilities, tracker, vocabulary)
+
+    def _semantic(self, image: Image, table: NameTable, vocabulary: Vocabulary) -> PanopticFrame:
+        return paint(class_map(self.model, image, table, self.merging), vocabulary)
+
+
+def link(
+    proposals: Proposals, probabilities: npt.NDArray[np.float32], tracker: Tracker | None, vocabulary: Vocabulary
+) -> PanopticFrame:
+    """The panoptic frame of named regions, linked to the frames before if there is a tracker.
+
+    Args:
+        proposals: the regions.
+        probabilities: (N, C) class probabilities, whoever gave them.
+        tracker: of this video; None numbers the regions anew in each frame.
+        vocabulary: the C classes.
+    """
+    tracks: npt.NDArray[np.int64] = np.arange(1, len(probabilities) + 1)
+    if tracker is not None:
+        tracks, probabilities = tracker.link(Regions(proposals.masks, proposals.embeddings, probabilities))
+    return assemble(proposals.numbers, tracks, probabilities, proposals.objectness, vocabulary)
+
+
+def paint(classes: npt.NDArray[np.int64], vocabulary: Vocabulary) -> PanopticFrame:
+    """A frame of class indices (H, W) as segments, one a class, with the id 1 + index."""
+    listed = list(vocabulary)
+    present = np.flatnonzero(np.bincount(classes.ravel())).tolist()
+    return PanopticFrame((classes + 1).astype(np.uint32), {n + 1: Segment(n + 1, listed[n].id) for n in present})

@@ -1,0 +1,274 @@
+"""GKC: frames in, masks and text-space embeddings out; a class is a name whose vector is near.
+
+The trunk is the image tower of a CLIP, the pixel decoder and the masked-attention decoder are Mask2Former's as
+transformers has them, and the classifier is text: no image encoder of CLIP runs on regions at test time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from benchmark.errors import MethodError
+from gkc_video.torchvision_shim import prepare
+
+prepare()
+
+from transformers import Mask2FormerConfig  # noqa: E402
+from transformers.models.mask2former.modeling_mask2former import (  # noqa: E402
+    Mask2FormerPixelDecoder,
+    Mask2FormerPreTrainedModel,
+    Mask2FormerTransformerModule,
+)
+
+STRIDE = 32
+"""Frames are padded to a multiple of this; masks come at a quarter of the padded size."""
+_MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # ImageNet's, as GKC's student has them
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of a GKC model.
+
+    Attributes:
+        trunk: open_clip architecture whose image tower is the trunk.
+        text_width: dimension of the text space.
+        queries: number of queries, at most one mask each.
+        width: channels of decoder and mask features.
+        encoder_layers: deformable-attention layers of the pixel decoder.
+        decoder_layers: masked-attention layers; predictions are made before the first and after each.
+        feed_forward: inner width of all feed-forward parts.
+        heads: attention heads.
+        region_head: whether the last embedding of a query also sees the features under its own mask; False is GKC's
+            plain query projection at every point.
+    """
+
+    trunk: str = "RN50-quickgelu"
+    text_width: int = 1024
+    queries: int = 100
+    width: int = 256
+    encoder_layers: int = 6
+    decoder_layers: int = 9
+    feed_forward: int = 1024
+    heads: int = 8
+    region_head: bool = True
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> ModelConfig:
+        """The configuration in a checkpoint's header.
+
+        Raises:
+            MethodError: a field is unknown.
+        """
+        strange = set(values) - {f.name for f in fields(ModelConfig)}
+        if strange:
+            raise MethodError(
+                f"a model setting is unknown: {', '.join(sorted(strange))}. Check the checkpoint or config"
+            )
+        return ModelConfig(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The outcome at one of the decoder's prediction points.
+
+    Attributes:
+        masks: logits (B, Q, H/4, W/4).
+        embeddings: (B, Q, D), not normalised.
+    """
+
+    masks: torch.Tensor
+    embeddings: torch.Tensor
+
+
+class Trunk(nn.Module):
+    """The image tower of an open_clip model as a pyramid of strides 4, 8, 16 and 32."""
+
+    def __init__(self, visual: Any) -> None:
+        super().__init__()
+        self.is_resnet = hasattr(visual, "attnpool")
+        if not (self.is_resnet or hasattr(visual, "trunk")):
+            raise MethodError(
+                f"expected a CLIP with a ResNet or ConvNeXt image tower as trunk, got {type(visual).__name__}. "
+                "Choose RN50, RN101, RN50x4 or a convnext model"
+            )
+        self.visual: Any = visual
+        for unused in ("attnpool", "head"):
+            if hasattr(visual, unused):
+                setattr(visual, unused, nn.Identity())  # regions are classified by the queries instead
+        with torch.no_grad():
+            training = visual.training
+            visual.eval()
+            self.channels = [m.shape[1] for m in self(torch.zeros(1, 3, 64, 64))]
+            visual.train(training)
+
+    def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        indices = [1, 2, 3, 4] if self.is_resnet else [0, 1, 2, 3]
+        out = self.visual.forward_intermediates(pixels, indices=indices, intermediates_only=True)
+        return list(out["image_intermediates"])
+
+
+class RegionHead(nn.Module):
+    """Adds to a query what lies under its mask: a small window of mask features, cut to the mask and its box.
+
+    It gives the query the region's texture and outline directly, which a query alone learns slowly.
+    """
+
+    GRID = 8
+
+    def __init__(self, width: int, channels: int) -> None:
+        super().__init__()
+        self.narrow = nn.Conv2d(channels, width // 2, 1)
+        self.look = nn.Sequential(
+            nn.Conv2d(width // 2 + 1, width // 2, 3, stride=2, padding=1), nn.GroupNorm(4, width // 2), nn.GELU()
+        )
+        self.join = nn.Linear(width // 2 * (self.GRID // 2) ** 2, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, masks: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """masks: logits (B, Q, h, w); features: (B, C, h, w); returns (B, Q, width)."""
+        batch, queries = masks.shape[:2]
+        share = masks.detach().sigmoid()
+        grid = _box_grids(share > 0.5, self.GRID)  # (B, Q, G, G, 2)
+        narrow = self.narrow(features)
+        window = F.grid_sample(narrow, grid.flatten(1, 2), align_corners=False)  # (B, C, Q*G, G)
+        window = window.unflatten(2, (queries, self.GRID)).transpose(1, 2).flatten(0, 1)  # (B*Q, C, G, G)
+        shape = F.grid_sample(share.flatten(0, 1)[:, None], grid.flatten(0, 1), align_corners=False)  # (B*Q, 1, G, G)
+        seen = self.look(torch.cat([window * shape, shape], 1)).flatten(1)
+        return self.norm(self.join(seen)).unflatten(0, (batch, queries))
+
+
+def _box_grids(inside: torch.Tensor, side: int) -> torch.Tensor:
+    """Sampling grids (B, Q, side, side, 2) in [-1, 1] over the boxes of masks (B, Q, h, w); no pixel: the whole map."""
+    height, width = inside.shape[-2:]
+    ends = []
+    for dim, length in ((-2, width), (-1, height)):
+        line = inside.any(dim)  # (B, Q, length)
+        first = line.float().argmax(-1)
+        last = length - line.flip(-1).float().argmax(-1)
+        none = ~line.any(-1)
+        first, last = first.masked_fill(none, 0), last.masked_fill(none, length)
+        steps = (torch.arange(side, device=inside.device) + 0.5) / side
+        at = first[..., None] + steps * (last - first)[..., None]
+        ends.append(at / length * 2 - 1)
+    x, y = ends
+    return torch.stack(torch.broadcast_tensors(x[..., None, :], y[..., :, None]), -1)
+
+
+class Segmenter(Mask2FormerPreTrainedModel):
+    """Pixel decoder and masked-attention decoder over a trunk's pyramid; the class is not their business."""
+
+    def __init__(self, config: Mask2FormerConfig, channels: list[int]) -> None:
+        super().__init__(config)
+        self.pixel_decoder = Mask2FormerPixelDecoder(config, feature_channels=channels)
+        self.transformer = Mask2FormerTransformerModule(in_features=config.feature_size, config=config)
+        self.post_init()  # also fills the level embedding, which is born uninitialised
+
+    def forward(self, pyramid: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor], torch.Tensor]:
+        """States (B, Q, C) and mask logits (B, Q, h, w) at every prediction point, and the mask features."""
+        decoded = self.pixel_decoder(pyramid)
+        out = self.transformer(
+            multi_scale_features=list(decoded.multi_scale_features),
+            mask_features=decoded.mask_features,
+            output_hidden_states=True,
+        )
+        states = [state.transpose(0, 1) for state in out.intermediate_hidden_states]
+        return states, list(out.masks_queries_logits), decoded.mask_features
+
+
+class GKC(nn.Module):
+    """The student: trunk, segmenter, and a projection of its queries into the text space."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, config: ModelConfig, visual: nn.Module) -> None:
+        super().__init__()
+        self.config = config
+        points = config.decoder_layers + 1
+        self.segmenter = Segmenter(
+            Mask2FormerConfig(
+                feature_size=config.width,
+                mask_feature_size=config.width,
+                hidden_dim=config.width,
+                encoder_feedforward_dim=config.feed_forward,
+                encoder_layers=config.encoder_layers,
+                decoder_layers=points,
+                num_attention_heads=config.heads,
+                dropout=0.0,
+                dim_feedforward=config.feed_forward,
+                num_queries=config.queries,
+            ),
+            (channels := Trunk(visual).channels),
+        )
+        self.trunk = Trunk(visual)  # after the segmenter has drawn its first weights, so that it keeps its own
+        self.region = RegionHead(config.width, config.width + channels[0]) if config.region_head else None
+        inside = [config.width] * config.decoder_layers + [config.width * (2 if config.region_head else 1)]
+        self.project = nn.ModuleList(
+            nn.Sequential(nn.Linear(size, config.width), nn.ReLU(), nn.Linear(config.width, config.text_width))
+            for size in inside
+        )
+        self.no_object = nn.Parameter(torch.randn(1, config.text_width) * 512**-0.5)
+        self.log_scale = nn.Parameter(torch.tensor(2.659))  # ln(1 / 0.07)
+        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, pixels: torch.Tensor, *, last_only: bool = False) -> list[Prediction]:
+        """Predictions at every prediction point, the last one the best.
+
+        Args:
+            pixels: uint8 (B, 3, H, W), H and W multiples of 32.
+            last_only: embeddings for the last point only, as inference needs them.
+        """
+        pyramid = self.trunk((pixels.float() - self.mean) / self.std)
+        states, masks, mask_features = self.segmenter(pyramid)
+        features = torch.cat([mask_features, pyramid[0]], 1)
+        chosen = range(len(states) - 1, len(states)) if last_only else range(len(states))
+        return [Prediction(masks[i], self._embed(i, states[i], masks[i], features)) for i in chosen]
+
+    def _embed(self, point: int, state: torch.Tensor, masks: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        if self.region is not None and point == self.config.decoder_layers:
+            state = torch.cat([state, self.region(masks, features)], -1)
+        return self.project[point](state)
+
+    def logits(self, embeddings: torch.Tensor, names: torch.Tensor) -> torch.Tensor:
+        """Scaled cosines (B, Q, K + 1) with unit name vectors (K, D); the last column is no-object."""
+        anchors = torch.cat([names, F.normalize(self.no_object, dim=-1)])
+        return self.log_scale.exp() * F.normalize(embeddings, dim=-1) @ anchors.T
+
+
+def class_logits(logits: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
+    """Name logits to class logits: the best name of each class counts; no-object stays last.
+
+    Args:
+        logits: (..., N + 1) of N names and no-object.
+        owner: (N,) class index of each name, every class from 0 to C - 1 at least once.
+
+    Returns:
+        (..., C + 1).
+    """
+    classes = int(owner.max()) + 1
+    index = torch.cat([owner, owner.new_tensor([classes])]).expand_as(logits)
+    out = logits.new_full((*logits.shape[:-1], classes + 1), -torch.inf)
+    return out.scatter_reduce(-1, index, logits, "amax")
+
+
+def pad(pixels: torch.Tensor) -> torch.Tensor:
+    """Frames (B, 3, H, W) with their last rows and columns repeated up to multiples of 32."""
+    height, width = pixels.shape[-2:]
+    amount = (0, -width % STRIDE, 0, -height % STRIDE)
+    return F.pad(pixels.float(), amount, mode="replicate") if any(amount) else pixels
+
+
+def channels_last(model: GKC) -> GKC:
+    """The model with its trunk in the memory order in which convolutions run fastest; the numbers stay."""
+    model.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model

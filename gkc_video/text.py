@@ -1,0 +1,169 @@
+"""Names to vectors of the text space: by a CLIP text encoder, or looked up in a bank computed elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from benchmark.errors import DataError, MethodError, did_you_mean
+from benchmark.types import Vocabulary
+from gkc_video.clip import Clip
+
+BANKS = Path(__file__).parent / "banks"
+"""Descriptions (names, model, prompt, digest) of well-known banks, by file stem; the vectors are not ours to ship."""
+
+
+class TextSpace(Protocol):
+    """Anything that turns names into unit vectors."""
+
+    def encode(self, names: Sequence[str]) -> torch.Tensor:
+        """Unit vectors, float32 (N, D).
+
+        Raises:
+            MethodError: a name has no vector.
+        """
+        ...
+
+    @property
+    def width(self) -> int:
+        """D."""
+        ...
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        """Model, prompt and origin, for the record of a run."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prompted:
+    """A CLIP text encoder with prompt templates, whose vectors are averaged; GKC's own prompt is the bare name."""
+
+    clip: Clip
+    templates: tuple[str, ...] = ("{}",)
+
+    def encode(self, names: Sequence[str]) -> torch.Tensor:
+        vectors = [self.clip.encode_text([t.format(name) for name in names]) for t in self.templates]
+        return F.normalize(torch.stack(vectors).mean(0), dim=-1)
+
+    @property
+    def width(self) -> int:
+        return self.clip.width
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        return {"text model": self.clip.name, "prompt": " | ".join(self.templates)}
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Precomputed vectors of a fixed list of names.
+
+    Attributes:
+        names: one for each row.
+        vectors: (N, D) unit vectors.
+        model, prompt: what computed them; vectors of different models must not be mixed.
+        alias: other words that stand for a name of the bank.
+    """
+
+    names: tuple[str, ...]
+    vectors: torch.Tensor
+    model: str
+    prompt: str
+    alias: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def read(path: Path, alias: Mapping[str, str] | None = None) -> Bank:
+        """A bank from `X.npy` (N, D) and its description `X.json` beside it, or a shipped description of that stem.
+
+        Raises:
+            DataError: a file is missing or does not fit its description.
+        """
+        beside, known = path.with_suffix(".json"), BANKS / f"{path.stem}.json"
+        about_path = beside if beside.is_file() else known
+        if not path.is_file() or not about_path.is_file():
+            missing = path if not path.is_file() else beside
+            raise DataError(
+                f"expected a text bank {path.name} with a description (names, model, prompt) in {beside.name} beside "
+                f"it, found no {missing}. Write one, or use a bank that ovsbench knows: "
+                f"{', '.join(sorted(p.stem for p in BANKS.glob('*.json')))}"
+            )
+        about: dict[str, Any] = json.loads(about_path.read_text())
+        data = path.read_bytes()
+        if about.get("sha256") and about["sha256"] != hashlib.sha256(data).hexdigest():
+            raise DataError(
+                f"{path}: its bytes are not those that {about_path.name} describes. Describe it anew beside it"
+            )
+        try:
+            rows = np.load(path, allow_pickle=False)
+        except ValueError as error:
+            raise DataError(f"{path}: expected an array of numbers, got {error}. Save it with numpy.save") from error
+        if rows.ndim != 2 or len(rows) != len(about["names"]) or not np.isfinite(rows).all():
+            raise DataError(
+                f"{path}: expected finite vectors for {len(about['names'])} names, got an array of shape {rows.shape}. "
+                f"Correct the bank or {about_path.name}"
+            )
+        vectors = F.normalize(torch.from_numpy(rows.astype(np.float32)), dim=-1)
+        return Bank(tuple(about["names"]), vectors, about["model"], about["prompt"], dict(alias or {}))
+
+    def encode(self, names: Sequence[str]) -> torch.Tensor:
+        rows = {_plain(name): i for i, name in reversed(list(enumerate(self.names)))}
+        alias = {_plain(word): _plain(name) for word, name in self.alias.items()}
+        wanted = [alias.get(_plain(name), _plain(name)) for name in names]
+        for name, key in zip(names, wanted, strict=True):
+            if key not in rows:
+                raise MethodError(
+                    f"the text bank of {self.model} has no vector for {name!r}; {did_you_mean(key, rows)}. "
+                    "Use a name of the bank, or a checkpoint with a text encoder"
+                )
+        return self.vectors[[rows[key] for key in wanted]]
+
+    @property
+    def width(self) -> int:
+        return int(self.vectors.shape[1])
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        return {"text model": self.model, "prompt": self.prompt, "text bank": f"{len(self.names)} names"}
+
+
+def _plain(name: str) -> str:
+    """Lower case, without COCO's suffixes, hyphens or underscores: "Sky-other-merged" is "sky"."""
+    bare = re.sub(r"-(other|merged|stuff)\b", "", name.strip().casefold())
+    return re.sub(r"[-_\s]+", " ", bare).strip()
+
+
+@dataclass(frozen=True)
+class NameTable:
+    """The vectors a method chooses from.
+
+    Attributes:
+        vectors: (N, D) unit vectors, one for each name.
+        owner: (N,) int64, index of each name's category in the vocabulary.
+    """
+
+    vectors: torch.Tensor
+    owner: torch.Tensor
+
+
+def name_table(space: TextSpace, vocabulary: Vocabulary, *, synonyms: bool) -> NameTable:
+    """Vectors of the vocabulary's names, with their synonyms if asked for.
+
+    Raises:
+        MethodError: a name has no vector in this space.
+    """
+    names, owner = [], []
+    for number, category in enumerate(vocabulary):
+        words = dict.fromkeys((category.name, *category.synonyms) if synonyms else (category.name,))
+        names += list(words)
+        owner += [number] * len(words)
+    return NameTable(space.encode(names), torch.tensor(owner))

@@ -1,0 +1,127 @@
+"""Training from a configuration: the tables of a TOML file become settings, data and models, then the loop runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from benchmark.errors import MethodError, did_you_mean
+from benchmark.manifest import load
+from gkc_video import clip, train_clip, train_gkc
+from gkc_video.device import choose
+from gkc_video.frames import Augmentation, FrameSource
+from gkc_video.losses import Weights
+from gkc_video.model import ModelConfig
+from gkc_video.text import Bank, Prompted, TextSpace
+
+Log = Callable[[str], None]
+Settings = TypeVar("Settings")
+_TABLES = {
+    "clip": {"kind", "out", "data", "training"},
+    "gkc": {"kind", "out", "side", "data", "clip", "text", "model", "augmentation", "training", "losses"},
+}
+
+
+def train(tables: Mapping[str, Any], out: Path | None = None, *, device: str = "auto", log: Log = print) -> Path:
+    """Trains what the tables describe and writes a checkpoint.
+
+    Args:
+        tables: of a TOML file: `kind` ("clip" or "gkc"), `out`, `[data.*]` with the `folder` of each data set, and
+            settings; `configs/` has examples. The folders exist.
+        out: instead of the tables' own.
+        device: torch device, "auto" for the first GPU.
+        log: takes a line now and then.
+
+    Returns:
+        The checkpoint's path.
+
+    Raises:
+        MethodError: an unknown kind, table or setting.
+        DataError: a folder or a text bank that cannot be read.
+    """
+    kind = tables.get("kind")
+    if kind not in _TABLES:
+        raise MethodError(f"expected kind = clip or gkc in the training file, got {kind!r}. Add it at the top")
+    strange = sorted(set(tables) - _TABLES[kind])
+    if strange:
+        raise MethodError(
+            f"the training file has an unknown part {strange[0]!r}; {did_you_mean(strange[0], _TABLES[kind])}"
+        )
+    if out is None and "out" not in tables:
+        raise MethodError("expected the checkpoint to write, got none. Give -o, or out = in the training file")
+    target = out or Path(tables["out"])
+    if kind == "clip":
+        settings = _settings(train_clip.ClipTraining, tables, "training")
+        return train_clip.train(settings, _folder(tables, "captions"), target, device=choose(device), log=log)
+    return _train_gkc(tables, target, choose(device), log)
+
+
+def _train_gkc(tables: Mapping[str, Any], out: Path, device: str, log: Log) -> Path:
+    source = tables.get("clip", {})
+    augmentation = _settings(Augmentation, tables, "augmentation")
+    settings = _settings(train_gkc.GKCTraining, tables, "training")
+    if "checkpoint" in source:
+        teacher = clip.load(source["checkpoint"], model=source.get("model"), device=device)
+    elif "model" in source:  # a trunk from nothing, for those who have no weights
+        teacher = clip.freeze(*clip.create(source["model"], device=device), source["model"], "")
+    else:
+        raise MethodError("expected checkpoint or model in [clip]: where trunk, text and teacher come from. Add one")
+    text = tables.get("text", {})
+    space: TextSpace
+    if "bank" in text:
+        bank = Bank.read(Path(text["bank"]), text.get("alias"))
+        space = dataclasses.replace(bank, vectors=bank.vectors.to(device))
+        about: dict[str, object] = {
+            "kind": "bank",
+            "names": list(bank.names),
+            "model": bank.model,
+            "prompt": bank.prompt,
+        }
+        about["alias"] = dict(bank.alias)
+        tensors = {"vectors": bank.vectors}
+    else:
+        space = Prompted(teacher, tuple(text.get("templates", ["{}"])))
+        about = {"kind": "clip", "model": teacher.name, "templates": list(space.templates)}
+        state = teacher.model.state_dict()
+        tensors = clip.pack_tokens({name: t for name, t in state.items() if not name.startswith("visual.")})
+    shape = ModelConfig.from_json({**tables.get("model", {}), "trunk": teacher.name, "text_width": space.width})
+    unlabelled = None
+    if settings.unlabelled:
+        unlabelled = FrameSource(load(_folder(tables, "unlabelled")), augmentation)
+    return train_gkc.train(
+        settings,
+        shape,
+        _settings(Weights, tables, "losses"),
+        labelled=FrameSource(load(_folder(tables, "labelled")), augmentation),
+        unlabelled=unlabelled,
+        space=space,
+        teacher=teacher if settings.unlabelled else None,
+        trunk=teacher.model.visual,
+        out=out,
+        config={"text": about, "side": tables.get("side")},
+        text_tensors=tensors,
+        device=device,
+        log=log,
+    )
+
+
+def _folder(tables: Mapping[str, Any], name: str) -> Path:
+    table = tables.get("data", {}).get(name, {})
+    if "folder" not in table:
+        raise MethodError(f"expected [data.{name}] with a folder in the training file, found none. Add it")
+    return Path(table["folder"])
+
+
+def _settings(kind: type[Settings], tables: Mapping[str, Any], name: str) -> Settings:
+    """A frozen settings object from a table; lists become tuples, unknown keys are refused."""
+    table = tables.get(name, {})
+    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    strange = sorted(set(table) - known)
+    if strange:
+        raise MethodError(f"[{name}] has an unknown setting {strange[0]!r}; {did_you_mean(strange[0], known)}")
+    try:
+        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+    except TypeError as error:
+        raise MethodError(f"[{name}]: {error}. Complete the table") from error

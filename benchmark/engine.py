@@ -116,6 +116,7 @@ def predict(
         raise UserError(f"expected a limit of at least 1 video, got {limit}. Leave it out for all videos")
     if fresh and count > 1:
         raise UserError("a shard cannot start afresh: the others write here too. Remove the folder before all of them")
+    _refuse_other_folders(run)
     uses_labels = hasattr(method, "with_labels")
     with _locked(run, shard):
         facts = record.describe(method, settings, benchmark, uses_labels=uses_labels)
@@ -148,6 +149,16 @@ def predict(
     return facts
 
 
+def _refuse_other_folders(run: Path) -> None:
+    """Before anything is written: a folder that holds something, but no record, is not ours."""
+    found = sorted(path.name for path in run.iterdir() if not path.name.startswith(".")) if run.is_dir() else []
+    if found and not (run / record.RECORD).exists():
+        raise UserError(
+            f"{run}: expected a new folder or a run, found no {record.RECORD} but {', '.join(found[:3])}. "
+            "Choose another output folder with -o"
+        )
+
+
 @contextlib.contextmanager
 def _locked(run: Path, shard: tuple[int, int]) -> Iterator[None]:
     """A whole run has the folder for itself; shards of one n share it, but each shard has one process."""
@@ -167,7 +178,7 @@ def _locked(run: Path, shard: tuple[int, int]) -> Iterator[None]:
 def _open_run(run: Path, facts: RunRecord, *, fresh: bool) -> RunRecord:
     """Writes the record of a new run, or checks that the run in the folder is the same one."""
     with files.folder_lock(run, _RECORD_LOCK, wait=True):
-        if fresh and (run / record.RECORD).exists():  # a folder without a record is not ours to empty
+        if fresh:
             _remove_run(run)
         if (run / record.RECORD).exists():
             earlier = RunRecord.read(run)
@@ -178,11 +189,6 @@ def _open_run(run: Path, facts: RunRecord, *, fresh: bool) -> RunRecord:
                     "Start afresh with --fresh or choose another output folder with -o"
                 )
             facts = dataclasses.replace(facts, started=earlier.started)
-        elif strange := sorted(path.name for path in run.iterdir() if not path.name.startswith(".")):
-            raise UserError(
-                f"{run}: expected a new folder or a run, found no {record.RECORD} but {', '.join(strange[:3])}. "
-                "Choose another output folder with -o"
-            )
         facts.write(run)
     return facts
 
@@ -195,7 +201,7 @@ def _remove_run(run: Path) -> None:
             path.unlink()
         if (run / PREDICTIONS).exists():
             shutil.rmtree(run / PREDICTIONS)
-        (run / record.RECORD).unlink()  # last, so that a removal that was stopped can be gone on with
+        (run / record.RECORD).unlink(missing_ok=True)  # last, so that a removal that was stopped can be gone on with
 
 
 def _close_run(run: Path, benchmark: Benchmark, facts: RunRecord) -> RunRecord:

@@ -70,8 +70,9 @@ if __name__ == "__main__":
         {"frame": lambda: fatal(VpqAccumulator, "add", 9),
          "line": lambda: fatal(engine.files, "append_line", 2),
          "counts": lambda: fatal(engine.files, "write_bytes", 1),
+         "parallel": lambda: fatal(engine.files, "append_line", 2),
          "scores": lambda: fatal(Scores, "write", 1)}[point]()
-        engine.score(benchmark, Path(run))
+        engine.score(benchmark, Path(run), jobs=2 if point == "parallel" else 1)
 """
 
 
@@ -170,7 +171,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(undisturbed, method, tm
     assert record.timing.frames + record.timing.warmup_frames == 21
 
 
-@pytest.mark.parametrize("point", ["frame", "line", "counts", "scores"])
+@pytest.mark.parametrize("point", ["frame", "line", "parallel", "counts", "scores"])
 def test_scoring_that_was_killed_goes_on_to_the_same_bytes(undisturbed, method, tmp_path, point):
     benchmark, expected = undisturbed
     run = tmp_path / "killed"
@@ -324,7 +325,7 @@ def test_a_folder_that_is_no_run_is_left_alone(build_benchmark, method, tmp_path
     for fresh in (False, True):
         with pytest.raises(UserError, match=r"found no run\.json but predictions, thesis\.tex"):
             run_method(method, build_benchmark(name=f"data{fresh}"), tmp_path / "home", fresh=fresh)
-    assert {path.name for path in (tmp_path / "home").glob("[!.]*")} == {"predictions", "thesis.tex"}
+    assert {path.name for path in (tmp_path / "home").iterdir()} == {"predictions", "thesis.tex"}
 
 
 def test_predictions_of_another_benchmark_are_not_scored(undisturbed, build_benchmark, tmp_path):

@@ -21,10 +21,10 @@ from benchmark.types import Image, PanopticFrame, Segment, Vocabulary
 
 ROWS = ("image", "labels", "prediction")
 GAP = 6
-READABLE_WIDTH = 360
+READABLE_WIDTH = 320
 
 
-def draw_strips(benchmark: Benchmark, run: Path, *, videos: int = 2, frames: int = 4) -> tuple[Path, ...]:
+def draw_strips(benchmark: Benchmark, run: Path, *, videos: int = 2, frames: int = 3) -> tuple[Path, ...]:
     """Writes strips/<video>/image.jpg, labels.jpg and prediction.jpg into a run folder.
 
     Args:

@@ -94,6 +94,7 @@ class DrawnFigure:
     caption: str
     svg: Markup
     stem: str = ""
+    is_tall: bool = False
 
 
 def write_site(rows: Sequence[Row], out: Path) -> Path:
@@ -156,7 +157,7 @@ def _section(table: Table, pages: dict[Path, str], strips: dict[Path, tuple[Stri
         "facts": table.facts,
         "columns": table.columns,
         "overs": overs,
-        "ranked_by": f"{table.ranked_by.over} {table.ranked_by.head}",
+        "ranked_by": table.ranked_by.short,
         "lines": lines,
         "devices": sorted({line.row.device for line in table.lines if line.row.device}),
         "figures": _section_figures(table),
@@ -196,7 +197,7 @@ def _section_figures(table: Table) -> list[DrawnFigure]:
         if line.row.fps and line.row.fps < LOOKS_AT_FRAMES_FPS and (score := line.values[place]) is not None
     ]
     if len(points) > 1:
-        label = f"{table.ranked_by.over} {table.ranked_by.head}"
+        label = table.ranked_by.short
         figure = plots.accuracy_against_speed(points, label)
         figures.append(
             DrawnFigure(
@@ -271,12 +272,14 @@ def _run_page(table: Table, line: Line, page: str, strips: tuple[Strip, ...], ou
         )
     for stem, title, caption, figure in drawings:
         plots.save(figure, out / "runs" / page / stem)
-        figures.append(DrawnFigure(title, caption, _inline(figure, title), f"{page}/{stem}"))
+        figures.append(
+            DrawnFigure(title, caption, _inline(figure, title), f"{page}/{stem}", is_tall=stem == "categories")
+        )
     metrics = [name for name in ("mIoU", "VPQ") if name in row.scores]
     return {
         "row": row,
         "table": table,
-        "tiles": _cells(table, line, [None] * len(table.columns)),
+        "tiles": [c for c in _cells(table, line, [None] * len(table.columns)) if "@" not in c.column.key],
         "figures": figures,
         "strips": strips,
         "category_columns": [(name if name != "mIoU" else "IoU", METRIC_RULES.get(name, "")) for name in metrics],

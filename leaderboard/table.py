@@ -36,6 +36,14 @@ class Column:
     is_novel: bool = False
     starts: bool = False
 
+    @property
+    def short(self) -> str:
+        """A name that can stand alone, such as "mIoU novel", "VPQ@2", "fps"."""
+        metric, _, group = self.key.partition(".")
+        if self.unit != "score":
+            return self.head
+        return metric if "@" in metric else f"{metric} {GROUP_WORDS.get(group, group)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -139,7 +147,7 @@ def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
     columns += [
         Column(
             key=f"VPQ@{window}.all",
-            over="VPQ by window",
+            over="VPQ, by window",
             head=f"@{window}",
             rule=f"VPQ of all categories with tubes of {window} frame{'s' if window > 1 else ''}: a match needs "
             "IoU > 0.5 over the whole tube",

@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 from benchmark import store
 from benchmark.cli import app, packages
 from benchmark.cli.predict import parse_names
+from benchmark.cli.train import build_missing, with_overrides
 from benchmark.errors import UserError
 from benchmark.manifest import Benchmark
 
@@ -376,3 +377,46 @@ def test_names_keep_their_order_and_synonyms() -> None:
 def test_stuff_must_be_among_the_names() -> None:
     with pytest.raises(UserError, match="did you mean 'grass'"):
         parse_names("dog, grass", "gras")
+
+
+WORLD = {"build": "world", "folder": "w", "videos": 1, "frames": 2, "size": [48, 64]}
+
+
+def test_training_builds_missing_data_once() -> None:
+    build_missing("train", WORLD)
+    made = Path("w/manifest.json").stat().st_mtime_ns
+    build_missing("train", WORLD)
+    assert Path("w/manifest.json").stat().st_mtime_ns == made
+
+
+def test_training_does_not_take_data_of_another_recipe_for_its_own() -> None:
+    build_missing("train", WORLD)
+    with pytest.raises(UserError, match="built with another seed, videos"):
+        build_missing("train", {**WORLD, "videos": 2, "seed": 1})
+
+
+@pytest.mark.parametrize(
+    ("table", "part"),
+    [
+        ({"build": "wrld", "folder": "w"}, "did you mean 'world'"),
+        ({"build": "world"}, "Add folder"),
+        ({"build": "world", "folder": "w", "vidoes": 2}, "vidoes"),
+    ],
+)
+def test_odd_data_tables_are_refused(table: dict[str, object], part: str) -> None:
+    with pytest.raises(UserError, match=part):
+        build_missing("train", table)
+
+
+def test_settings_on_the_command_line_win_and_leave_the_file_alone() -> None:
+    tables = {"training": {"steps": 10, "seed": 1}}
+    changed = with_overrides(tables, {"training.steps": "20", "data.train.folder": "here", "out": "x.safetensors"})
+    assert changed["training"] == {"steps": 20, "seed": 1}
+    assert changed["data"]["train"] == {"folder": "here"}
+    assert changed["out"] == "x.safetensors"
+    assert tables == {"training": {"steps": 10, "seed": 1}}
+
+
+def test_a_broken_training_file_is_named() -> None:
+    Path("broken.toml").write_text("= 3")
+    refused(ovsbench("train", "broken.toml"), "broken.toml", "Correct it")

@@ -46,7 +46,10 @@ def train(
     from gkc_video.train import train as fit
 
     checkpoint = fit(tables, out, device=device, log=say)
-    finish(checkpoint, ["ovsbench", "run", "data/world", "-m", "gkc", "-c", checkpoint, "-o", "runs/gkc"])
+    if tables.get("kind") == "clip":
+        finish(checkpoint, ["ovsbench", "train", "configs/world-gkc.toml", "--set", f"clip.checkpoint={checkpoint}"])
+    else:
+        finish(checkpoint, ["ovsbench", "run", "DATA", "-m", "gkc", "-c", checkpoint, "-o", "runs/gkc"])
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -420,9 +420,10 @@ def _count(
     # Fresh processes: forking one that has threads, as torch starts them, can hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(videos)), context, _start_worker) as pool:
-        waiting: dict[Future[CountedVideo | None], str] = {
-            pool.submit(count_video, benchmark, run, video, keys[video]): video for video in videos
-        }
+        with _without_ctrl_c():  # the processes start here, and inherit that Ctrl-C is for their parent
+            waiting: dict[Future[CountedVideo | None], str] = {
+                pool.submit(count_video, benchmark, run, video, keys[video]): video for video in videos
+            }
         try:
             for future in as_completed(waiting):
                 yield waiting[future], future.result()
@@ -430,9 +431,18 @@ def _count(
             pool.shutdown(cancel_futures=True)
 
 
+@contextlib.contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Holds Ctrl-C back until the block ends; a process that starts in the block never gets it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker() -> None:
-    """Leaves Ctrl-C to the parent, and ends when the parent does, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Makes a process end when its parent does, however that ends."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

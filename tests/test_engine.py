@@ -414,6 +414,37 @@ def test_ctrl_c_while_scoring_keeps_what_was_counted(undisturbed, tmp_path, monk
     assert results(run) == expected
 
 
+def test_ctrl_c_in_a_terminal_reaches_the_workers_too_and_none_of_them_complains(undisturbed, tmp_path):
+    benchmark, expected = undisturbed
+    run = tmp_path / "whole"
+    (run / "counts.jsonl").unlink()
+    script = """
+import os, signal, sys
+from pathlib import Path
+from benchmark import engine, manifest
+from benchmark.errors import StoppedError
+
+class Stop:  # when the workers have just been started
+    def start(self, *numbers): pass
+    def stop(self): pass
+    def frame(self, count): pass
+    def video(self): os.killpg(os.getpgid(0), signal.SIGINT)
+
+if __name__ == "__main__":
+    try:
+        engine.score(manifest.load(sys.argv[1]), Path(sys.argv[2]), jobs=2, progress=Stop())
+    except StoppedError as error:
+        sys.exit(error.exit_code)
+"""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, str(benchmark.folder), str(run)],
+        start_new_session=True, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    engine.score(benchmark, run)
+    assert results(run) == expected
+
+
 @pytest.mark.parametrize(
     ("frames", "sentence"),
     [

@@ -52,7 +52,7 @@ class Grid:
 
 
 def _amount(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    return "-" if value is None else f"{value:.2f}" if value < 1000 else f"{value:,.0f}"
 
 
 def write_csv(grids: Sequence[Grid], path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,9 @@ def create(name: str, *, pretrained: str | None = None, device: str = "cpu") -> 
     import open_clip
 
     open_clip.add_model_config(CONFIGS)
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # open_clip warns of random weights, which here are always meant
     try:
         model = open_clip.create_model(name, pretrained=pretrained, device=device)
         tokenizer = open_clip.get_tokenizer(name)
@@ -104,6 +108,8 @@ def create(name: str, *, pretrained: str | None = None, device: str = "cpu") -> 
             f"open_clip could not make {name!r} with weights {pretrained!r}: {error}. "
             "Give a model name it lists and a tag it knows or the path of a weights file"
         ) from error
+    finally:
+        logger.setLevel(level)
     model.set_grad_checkpointing(False)
     return model, tokenizer
 

@@ -6,6 +6,7 @@ transformers has them, and the classifier is text: no image encoder of CLIP runs
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -194,21 +195,22 @@ class GKC(nn.Module):
         super().__init__()
         self.config = config
         points = config.decoder_layers + 1
-        self.segmenter = Segmenter(
-            Mask2FormerConfig(
-                feature_size=config.width,
-                mask_feature_size=config.width,
-                hidden_dim=config.width,
-                encoder_feedforward_dim=config.feed_forward,
-                encoder_layers=config.encoder_layers,
-                decoder_layers=points,
-                num_attention_heads=config.heads,
-                dropout=0.0,
-                dim_feedforward=config.feed_forward,
-                num_queries=config.queries,
-            ),
-            (channels := Trunk(visual).channels),
+        shape = Mask2FormerConfig(
+            feature_size=config.width,
+            mask_feature_size=config.width,
+            hidden_dim=config.width,
+            encoder_feedforward_dim=config.feed_forward,
+            encoder_layers=config.encoder_layers,
+            decoder_layers=points,
+            num_attention_heads=config.heads,
+            dropout=0.0,
+            dim_feedforward=config.feed_forward,
+            num_queries=config.queries,
         )
+        channels = Trunk(visual).channels
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*power of 2.*")  # about a CUDA operator that is not used
+            self.segmenter = Segmenter(shape, channels)
         self.trunk = Trunk(visual)  # after the segmenter has drawn its first weights, so that it keeps its own
         self.region = RegionHead(config.width, config.width + channels[0]) if config.region_head else None
         inside = [config.width] * config.decoder_layers + [config.width * (2 if config.region_head else 1)]

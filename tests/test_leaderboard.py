@@ -116,7 +116,7 @@ def test_the_order_of_the_runs_does_not_matter(tmp_path: Path) -> None:
     assert tables(rows) == tables(rows[::-1])
 
 
-def test_a_semantic_benchmark_has_no_vpq_columns(tmp_path: Path) -> None:
+def test_scores_without_vpq_make_no_vpq_columns(tmp_path: Path) -> None:
     row = write_run(tmp_path / "a", scores=dataclasses.replace(SCORES, values={"mIoU": VALUES}))
     assert not [column.key for column in tables([row])[0].columns if "VPQ" in column.key]
 

@@ -200,11 +200,14 @@ class _Tubes:
 
 @dataclass(frozen=True)
 class Vpq:
-    """The metric as the suite sees it."""
+    """The metric as the suite sees it.
+
+    In a semantic task every class is one tube, since labels that tell no objects apart leave nothing else to match.
+    """
 
     name: str = "vpq"
     title: str = "VPQ: video panoptic quality, mean over window lengths (VIPSeg)"
-    tasks: tuple[Task, ...] = ("panoptic",)
+    tasks: tuple[Task, ...] = ("semantic", "panoptic")
     version: int = 1
 
     def start(self, vocabulary: Vocabulary, rules: Rules) -> VpqAccumulator:

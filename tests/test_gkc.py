@@ -1,0 +1,353 @@
+"""The model, its losses and its text side, at a size that runs in a blink."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+import torch.nn.functional as F  # noqa: E402
+
+from benchmark.errors import DataError, MethodError  # noqa: E402
+from benchmark.types import Category, Rules, Video, Vocabulary, check_frame  # noqa: E402
+from gkc_video import checkpoint, clip  # noqa: E402
+from gkc_video.device import choose  # noqa: E402
+from gkc_video.losses import Target, Weights, distillation, match, supervised  # noqa: E402
+from gkc_video.method import build, paint  # noqa: E402
+from gkc_video.model import GKC, ModelConfig, Prediction, class_logits, pad  # noqa: E402
+from gkc_video.segment import Merging, assemble, propose  # noqa: E402
+from gkc_video.text import Bank, NameTable, Prompted, name_table  # noqa: E402
+
+TINY = ModelConfig(
+    "ovsbench-world", 128, queries=6, width=32, encoder_layers=1, decoder_layers=2, feed_forward=32, heads=4
+)
+WORDS = Vocabulary((Category(3, "red star", True, synonyms=("crimson star",)), Category(8, "grass", False)))
+
+
+@pytest.fixture(scope="module")
+def teacher() -> clip.Clip:
+    return clip.load("clip-world")
+
+
+@pytest.fixture(scope="module")
+def model(teacher: clip.Clip) -> GKC:
+    torch.manual_seed(0)
+    return GKC(TINY, clip.create("ovsbench-world")[0].visual).eval()
+
+
+def test_a_prediction_is_made_before_the_first_layer_and_after_each(model: GKC):
+    out = model(torch.zeros(2, 3, 64, 96, dtype=torch.uint8))
+    assert len(out) == TINY.decoder_layers + 1
+    assert {tuple(p.masks.shape) for p in out} == {(2, 6, 16, 24)}
+    assert {tuple(p.embeddings.shape) for p in out} == {(2, 6, 128)}
+
+
+def test_inference_gives_the_last_prediction_of_training(model: GKC):
+    pixels = torch.randint(0, 255, (1, 3, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        whole, last = model(pixels)[-1], model(pixels, last_only=True)[-1]
+    assert torch.equal(whole.masks, last.masks)
+    assert torch.equal(whole.embeddings, last.embeddings)
+
+
+def test_gradients_reach_trunk_names_side_and_temperature(model: GKC):
+    names = F.normalize(torch.randn(3, 128), dim=-1)
+    prediction = model(torch.randint(0, 255, (1, 3, 64, 64), dtype=torch.uint8))[-1]
+    model.zero_grad()
+    (model.logits(prediction.embeddings, names).square().mean() + prediction.masks.square().mean()).backward()
+    for name in ("trunk.visual.conv1.weight", "no_object", "log_scale", "region.narrow.weight"):
+        assert dict(model.named_parameters())[name].grad.abs().sum() > 0, name
+    model.zero_grad()
+
+
+def test_the_plain_query_projection_is_there_without_the_region_head():
+    plain = GKC(ModelConfig(**{**TINY.to_json(), "region_head": False}), clip.create("ovsbench-world")[0].visual)
+    assert plain.region is None
+    assert plain.eval()(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))[-1].embeddings.shape == (1, 6, 128)
+
+
+def test_a_class_scores_as_its_best_name():
+    logits = torch.tensor([[1.0, 5.0, 2.0, -1.0]])
+    assert class_logits(logits, torch.tensor([0, 0, 1])).tolist() == [[5.0, 2.0, -1.0]]
+
+
+def test_padding_repeats_the_edge_and_leaves_whole_multiples_alone():
+    pixels = torch.arange(2 * 3 * 5).view(1, 3, 2, 5).to(torch.uint8)
+    padded = pad(pixels)
+    assert padded.shape == (1, 3, 32, 32)
+    assert torch.equal(padded[0, :, 31, 31], pixels[0, :, 1, 4].float())
+    whole = torch.zeros(1, 3, 64, 96)
+    assert pad(whole) is whole
+
+
+def square(rows: slice, columns: slice, size: int = 8) -> torch.Tensor:
+    mask = torch.zeros(size, size)
+    mask[rows, columns] = 1
+    return mask
+
+
+LEFT, RIGHT = square(np.s_[:], np.s_[:4]), square(np.s_[:], np.s_[4:])
+
+
+def test_matching_gives_each_segment_the_query_that_drew_it():
+    masks = torch.stack([RIGHT, torch.zeros(8, 8), LEFT]) * 20 - 10
+    target = Target(torch.stack([LEFT, RIGHT]), torch.tensor([0, 1]), torch.ones(8, 8))
+    logits = torch.zeros(3, 3)
+    assert match(masks, logits, target, Weights()).tolist() == [2, 0]
+
+
+def test_more_segments_than_queries_leaves_some_unmatched():
+    target = Target(torch.stack([LEFT, RIGHT]), torch.tensor([0, 1]), torch.ones(8, 8))
+    found = match(RIGHT[None] * 20 - 10, torch.zeros(1, 3), target, Weights())
+    assert found.tolist() == [-1, 0]
+
+
+def losses_of(masks: torch.Tensor, logits: torch.Tensor, target: Target) -> dict[str, float]:
+    prediction = Prediction(masks[None], torch.zeros(1, len(masks), 4))
+    return {k: v.item() for k, v in supervised([prediction], [logits[None]], [target], Weights()).items()}
+
+
+def test_a_perfect_answer_costs_nothing():
+    target = Target(torch.stack([LEFT, RIGHT]), torch.tensor([0, 1]), torch.ones(8, 8))
+    losses = losses_of(torch.stack([LEFT, RIGHT]) * 60 - 30, torch.eye(3)[:2] * 40, target)
+    assert losses == pytest.approx({"mask": 0, "dice": 0, "classes": 0}, abs=1e-6)
+
+
+def test_what_lies_on_void_never_matters():
+    """Void takes no part in mask or dice loss, and a query on void is not told that nothing is there."""
+    target = Target(LEFT[None], torch.tensor([0]), LEFT)  # the right half is void
+    quiet = torch.stack([LEFT, torch.zeros(8, 8)]) * 60 - 30
+    loud = torch.stack([torch.ones(8, 8), RIGHT]) * 60 - 30
+    logits = torch.tensor([[40.0, 0.0, 0.0], [0.0, 40.0, 0.0]])  # the second query names what is not labelled
+    assert losses_of(loud, logits, target) == pytest.approx({"mask": 0, "dice": 0, "classes": 0}, abs=1e-6)
+    assert losses_of(quiet, logits, target)["classes"] > 1, "on labelled ground it is told"
+
+
+def test_frames_without_a_segment_cost_only_false_alarms():
+    target = Target(torch.zeros(0, 8, 8), torch.zeros(0, dtype=torch.int64), torch.ones(8, 8))
+    losses = losses_of(LEFT[None] * 60 - 30, torch.tensor([[0.0, 0.0, 40.0]]), target)
+    assert losses == pytest.approx({"mask": 0, "dice": 0, "classes": 0}, abs=1e-6)
+
+
+def test_distillation_is_the_squared_distance_of_unit_vectors():
+    a, b = torch.randn(5, 7), F.normalize(torch.randn(5, 7), dim=-1)
+    assert distillation(a, b).item() == pytest.approx(
+        (F.normalize(a, dim=-1) - b).square().sum(-1).mean().item(), rel=1e-5
+    )
+    assert distillation(torch.zeros(0, 7), torch.zeros(0, 7)).item() == 0
+
+
+class Fixed(torch.nn.Module):
+    """Stands for a trained model: queries with given masks whose embeddings are given names."""
+
+    def __init__(self, masks: torch.Tensor, embeddings: torch.Tensor) -> None:
+        super().__init__()
+        self.answer = [Prediction(masks[None], embeddings[None])]
+
+    def forward(self, pixels: torch.Tensor, last_only: bool) -> list[Prediction]:
+        return self.answer
+
+    def logits(self, embeddings: torch.Tensor, names: torch.Tensor) -> torch.Tensor:
+        nothing = torch.tensor([[0.0, 0.0, 1.0]])
+        return 20 * embeddings @ torch.cat([names, nothing]).T
+
+
+TABLE = NameTable(torch.eye(3)[:2], torch.tensor([0, 1]))
+
+
+def test_every_pixel_goes_to_the_strongest_query_and_no_object_is_dropped():
+    masks = torch.stack([LEFT, RIGHT, torch.ones(8, 8)]) * 20 - 10
+    fixed = Fixed(masks, torch.eye(3))
+    found = propose(fixed, np.zeros((32, 32, 3), np.uint8), TABLE, Merging())
+    assert found.numbers[:, :15].tolist() == [[1] * 15] * 32
+    assert found.numbers[:, 17:].tolist() == [[2] * 15] * 32
+    assert found.probabilities.argmax(1).tolist() == [0, 1]
+    assert found.objectness == pytest.approx([1, 1], abs=1e-6)
+
+
+def test_a_doubled_query_is_dropped_and_its_pixels_stay():
+    masks = torch.stack([LEFT, LEFT * 0.9, RIGHT]) * 20 - 10
+    embeddings = torch.tensor([[1.0, 0, 0], [0.9, 0.1, 0], [0, 1.0, 0]])
+    found = propose(Fixed(masks, embeddings), np.zeros((32, 32, 3), np.uint8), TABLE, Merging())
+    assert len(found.masks) == 2
+    assert (found.numbers > 0).all()
+
+
+def test_stuff_regions_of_one_class_become_one_segment_and_things_stay_apart():
+    numbers = np.array([[1, 2, 3, 4]], np.int32)
+    probabilities = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], np.float32)
+    frame = assemble(numbers, np.array([1, 2, 3, 4]), probabilities, np.ones(4, np.float32), WORDS)
+    check_frame(frame, (1, 4), WORDS, "here")
+    assert frame.ids.tolist() == [[3, 4, 2, 2]]
+    assert [frame.segments[k].category for k in (3, 4, 2)] == [3, 3, 8]
+
+
+def test_a_class_map_becomes_one_segment_a_class():
+    frame = paint(np.array([[0, 1], [1, 1]]), WORDS)
+    check_frame(frame, (2, 2), WORDS, "here")
+    assert {s.category for s in frame.segments.values()} == {3, 8}
+
+
+def test_the_teacher_tells_the_words_of_the_world_apart(teacher: clip.Clip):
+    """Chance is one in 47; its own training reached more than four in five."""
+    from data_prep.world.captions import draw_pictures
+    from data_prep.world.words import load_world
+
+    world = load_world()
+    names = [c.name for c in world.vocabulary]
+    pictures = [(p, captions) for p, captions in draw_pictures(world, 150, seed=5)]
+    text = teacher.encode_text(names)
+    assert torch.allclose(text.norm(dim=-1), torch.ones(len(names)), atol=1e-5)
+    guesses = (teacher.encode_images([p for p, _ in pictures]) @ text.T).argmax(1).tolist()
+    words = {c.name: {c.name, *c.synonyms} for c in world.vocabulary}
+    told = [
+        (names[g], captions)
+        for g, (_, captions) in zip(guesses, pictures, strict=True)
+        if any(word in c for c in captions for w in words.values() for word in w)
+    ]
+    right = [any(word in c for c in captions for word in words[name]) for name, captions in told]
+    assert len(right) > 80
+    assert np.mean(right) > 0.6
+
+
+def test_words_of_a_name_share_their_class():
+    class Letters:
+        def encode(self, names):
+            return torch.tensor([[float(len(n))] for n in names])
+
+    table = name_table(Letters(), WORDS, synonyms=True)
+    assert table.vectors[:, 0].tolist() == [8.0, 12.0, 5.0]
+    assert table.owner.tolist() == [0, 0, 1]
+    assert name_table(Letters(), WORDS, synonyms=False).owner.tolist() == [0, 1]
+
+
+def test_templates_are_averaged(teacher: clip.Clip):
+    one, two = "a photo of a red star", "one red star"
+    vectors = teacher.encode_text([one, two])
+    mixed = Prompted(teacher, ("a photo of a {}", "one {}")).encode(["red star"])
+    assert torch.allclose(mixed, F.normalize(vectors.mean(0, keepdim=True), dim=-1), atol=1e-6)
+
+
+def write_bank(folder: Path, rows: np.ndarray, **about: object) -> Path:
+    np.save(folder / "bank.npy", rows)
+    facts = {"schema": 1, "names": ["sky-other", "stop sign"], "model": "M", "prompt": "a {}", **about}
+    (folder / "bank.json").write_text(json.dumps(facts))
+    return folder / "bank.npy"
+
+
+def test_a_bank_answers_its_own_names_cleaned_and_by_alias(tmp_path: Path):
+    bank = Bank.read(write_bank(tmp_path, np.array([[2.0, 0], [0, 3.0]])), {"sign": "stop sign"})
+    assert bank.encode(["Sky", "sign"]).tolist() == [[1, 0], [0, 1]]
+    assert bank.about["text model"] == "M"
+    with pytest.raises(MethodError, match="no vector for 'stp sign'; did you mean 'stop sign'"):
+        bank.encode(["stp sign"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "about", "sentence"),
+    [
+        (np.ones((3, 2)), {}, "for 2 names, got an array of shape"),
+        (np.array([[1.0, np.nan], [1, 1]]), {}, "finite"),
+        (np.ones((2, 2)), {"sha256": "0" * 64}, "not those that bank.json describes"),
+        (np.array([object(), object()], dtype=object), {}, "expected an array of numbers"),
+    ],
+)
+def test_a_bank_that_does_not_fit_its_description_is_refused(tmp_path: Path, rows, about, sentence: str):
+    path = tmp_path / "bank.npy"
+    np.save(path, rows, allow_pickle=True)
+    facts = {"schema": 1, "names": ["sky-other", "stop sign"], "model": "M", "prompt": "a {}", **about}
+    (tmp_path / "bank.json").write_text(json.dumps(facts))
+    with pytest.raises(DataError, match=sentence):
+        Bank.read(path)
+
+
+def test_a_bank_without_description_is_refused(tmp_path: Path):
+    np.save(tmp_path / "lonely.npy", np.ones((2, 2)))
+    with pytest.raises(DataError, match=r"description .* in lonely.json"):
+        Bank.read(tmp_path / "lonely.npy")
+
+
+def test_a_shipped_bank_description_fits_the_real_vectors(shared: Path):
+    bank = Bank.read(shared / "data/clip_text_embeddings/vitb16_cocostuff171.npy")
+    near = bank.encode(["cat"]) @ bank.vectors.T
+    assert [bank.names[i] for i in near[0].topk(2).indices.tolist()] == ["cat", "dog"]
+
+
+def test_token_rows_that_training_left_alone_need_no_room(teacher: clip.Clip):
+    state = teacher.model.state_dict()
+    packed = clip.pack_tokens(state)
+    assert len(packed["token_rows"]) < 1000 < len(state["token_embedding.weight"])
+    assert torch.equal(clip.unpack_tokens(packed)["token_embedding.weight"], state["token_embedding.weight"])
+
+
+def write_gkc(path: Path, model: GKC, teacher: clip.Clip, shape: dict | None = None) -> Path:
+    state = teacher.model.state_dict()
+    text = clip.pack_tokens({k: v for k, v in state.items() if not k.startswith("visual.")})
+    tensors = {f"student.{k}": v for k, v in model.state_dict().items()} | {f"text.{k}": v for k, v in text.items()}
+    about = {"kind": "clip", "model": "ovsbench-world", "templates": ["{}"]}
+    header = checkpoint.Header("gkc", {"model": shape or TINY.to_json(), "text": about, "side": 64}, {"data": "none"})
+    checkpoint.write(path, header, tensors)
+    return path
+
+
+def still_video(size: tuple[int, int], count: int = 2) -> Video:
+    image = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+    return Video("v", tuple(f"{i}.png" for i in range(count)), size, lambda i: image)
+
+
+@pytest.mark.parametrize("task", ["panoptic", "semantic"])
+@pytest.mark.parametrize("size", [(64, 96), (50, 77), (200, 131)])
+def test_a_checkpoint_runs_on_frames_of_any_size(tmp_path: Path, model, teacher, size, task):
+    method = build(checkpoint=write_gkc(tmp_path / "m.safetensors", model, teacher), device="cpu")
+    frames = list(method.predict(still_video(size), WORDS, Rules(task=task)))
+    assert len(frames) == 2
+    for frame in frames:
+        check_frame(frame, size, WORDS, "here")
+    assert np.array_equal(frames[0].ids, frames[1].ids), "the same picture twice, the same tracks"
+
+
+def test_a_checkpoint_that_is_not_what_it_should_be_is_named(tmp_path: Path, model, teacher):
+    good = write_gkc(tmp_path / "good.safetensors", model, teacher)
+    other = {**TINY.to_json(), "width": 64}
+    with pytest.raises(MethodError, match="another architecture"):
+        build(checkpoint=write_gkc(tmp_path / "wide.safetensors", model, teacher, other), device="cpu")
+    with pytest.raises(MethodError, match="expected a 'gkc' checkpoint"):
+        build(checkpoint=Path("clip-world"), device="cpu")
+    (tmp_path / "torn.safetensors").write_bytes(good.read_bytes()[:1000])
+    with pytest.raises(MethodError, match="got a file that is not one"):
+        build(checkpoint=tmp_path / "torn.safetensors", device="cpu")
+    with pytest.raises(MethodError, match="does not exist; did you mean 'clip-world'"):
+        clip.load("clip-word")
+    with pytest.raises(MethodError, match="got no checkpoint"):
+        build()
+
+
+def test_a_pickled_checkpoint_is_never_opened(tmp_path: Path):
+    torch.save({"weights": torch.ones(2)}, tmp_path / "old.pth")
+    with pytest.raises(MethodError, match="expected a safetensors checkpoint"):
+        build(checkpoint=tmp_path / "old.pth", device="cpu")
+
+
+def test_a_device_that_is_not_there_is_refused():
+    assert choose("cpu") == "cpu"
+    with pytest.raises(MethodError, match="a device that this machine has"):
+        choose("gpu")
+
+
+@pytest.mark.slow
+def test_a_real_sized_trunk_carries_the_same_code():
+    """CLIP's RN50 and the paper's 100 queries, with random weights: shapes, and names of any number."""
+    net, tokenizer = clip.create("RN50-quickgelu")
+    frozen = clip.freeze(net, tokenizer, "RN50-quickgelu", "")
+    shape = ModelConfig(text_width=1024, encoder_layers=1, decoder_layers=1)
+    model = GKC(shape, clip.create("RN50-quickgelu")[0].visual).eval()
+    names = Prompted(frozen).encode(["dog", "skateboard", "grass"])
+    with torch.no_grad():
+        out = model(torch.zeros(1, 3, 64, 96, dtype=torch.uint8), last_only=True)[-1]
+        assert model.logits(out.embeddings, names).shape == (1, 100, 4)
+
+
+def test_an_image_tower_that_cannot_be_a_trunk_is_refused():
+    with pytest.raises(MethodError, match="ResNet or ConvNeXt"):
+        GKC(TINY, torch.nn.Linear(2, 2))

@@ -180,7 +180,7 @@ def _cells(table: Table, line: Line, best: Sequence[float | None]) -> list[Cell]
             column,
             value,
             number(column, value),
-            is_best=line.rank is not None and value is not None and value == top,
+            is_best=line.rank is not None and bool(value) and value == top,
             share=percent(value) if value is not None and column.unit == "score" else None,
         )
         for column, value, top in zip(table.columns, line.values, best, strict=True)

@@ -420,3 +420,22 @@ def test_settings_on_the_command_line_win_and_leave_the_file_alone() -> None:
 def test_a_broken_training_file_is_named() -> None:
     Path("broken.toml").write_text("= 3")
     refused(ovsbench("train", "broken.toml"), "broken.toml", "Correct it")
+
+
+@pytest.mark.slow
+def test_the_demo_runs_every_method_and_goes_on_where_it_stopped() -> None:
+    pytest.importorskip("torch")
+    from gkc_video.checkpoint import shipped
+
+    if not {"gkc-world", "clip-world"} <= set(shipped()):
+        pytest.skip("this checkout has no trained checkpoints")
+    command = [sys.executable, "-c", "if __name__ == '__main__':\n from benchmark.cli import main; main()"]
+    for _ in range(2):
+        done = subprocess.run([*command, "demo", "--videos", "1"], capture_output=True, text=True, check=True)
+        assert "demo/site/index.html" in done.stdout
+    page = Path("demo/site/index.html").read_text()
+    for method in ("gkc", "two-stage", "oracle-masks", "constant"):
+        assert f'href="runs/{method}.html"' in page
+    records = [json.loads(path.read_text()) for path in Path("demo").glob("runs-1/*/run.json")]
+    assert len(records) == 4
+    assert all(record["timing"]["warmup_frames"] == 1 for record in records)  # nothing was run a second time

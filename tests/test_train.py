@@ -1,0 +1,169 @@
+"""Training on a few frames: the loss falls, a stopped run goes on to the same bytes, bad settings are named."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from benchmark.errors import DataError, MethodError  # noqa: E402
+from benchmark.manifest import load  # noqa: E402
+from data_prep.world.build import WorldSettings, build_world  # noqa: E402
+from data_prep.world.captions import build_captions  # noqa: E402
+from gkc_video import checkpoint, train_gkc  # noqa: E402
+from gkc_video.frames import Augmentation, FrameSource  # noqa: E402
+from gkc_video.train import train  # noqa: E402
+from gkc_video.train_clip import contrast, schedule  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("data")
+    build_world(root / "train", WorldSettings("train", videos=4, frames=2))
+    build_world(root / "unlabelled", WorldSettings("unlabelled", videos=2, frames=2))
+    build_captions(root / "captions", pictures=96, seed=4)
+    return {path.name: path for path in root.iterdir()}
+
+
+def recipe(folders: dict[str, Path], **training: object) -> dict:
+    return {
+        "kind": "gkc",
+        "side": 96,
+        "data": {name: {"folder": str(folders[where])} for name, where in
+                 (("labelled", "train"), ("unlabelled", "unlabelled"))},
+        "clip": {"checkpoint": "clip-world"},
+        "model": {"queries": 6, "width": 32, "encoder_layers": 1, "decoder_layers": 1, "feed_forward": 32, "heads": 4},
+        "augmentation": {"size": [96, 160], "flip_vertical": True},
+        "training": {"steps": 4, "batch": 2, "save_every": 2, **training},
+    }  # fmt: skip
+
+
+def test_a_stopped_training_goes_on_to_the_same_bytes(tmp_path: Path, folders, monkeypatch):
+    tables = recipe(folders, unlabelled=1, distil_from=0.0)
+    whole = train(tables, tmp_path / "whole.safetensors", device="cpu", log=lambda line: None)
+
+    save = train_gkc._save_state
+
+    def save_and_stop(*arguments: object) -> None:
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_gkc, "_save_state", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(tables, tmp_path / "stopped.safetensors", device="cpu", log=lambda line: None)
+    assert not (tmp_path / "stopped.safetensors").exists()
+    with pytest.raises(DataError, match="stopped training with other settings"):
+        train(recipe(folders, seed=5), tmp_path / "stopped.safetensors", device="cpu", log=lambda line: None)
+    monkeypatch.setattr(train_gkc, "_save_state", save)
+    lines: list[str] = []
+    stopped = train(tables, tmp_path / "stopped.safetensors", device="cpu", log=lines.append)
+    assert lines[0] == "going on after step 2"
+    (first, one), (second, two) = checkpoint.read(whole, "gkc"), checkpoint.read(stopped, "gkc")
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert first.story["saw_novel"] == "without labels"
+    assert first.story["training"] == second.story["training"]
+    assert not list(tmp_path.glob(".*.state"))
+
+
+def test_training_brings_the_loss_down_and_records_that_novel_things_stayed_unseen(tmp_path: Path, folders):
+    lines: list[str] = []
+    tables = recipe(folders, steps=50, batch=4, learning_rate=3e-3)
+    out = train(tables, tmp_path / "m.safetensors", device="cpu", log=lines.append)
+    header, tensors = checkpoint.read(out, "gkc")
+    assert header.story["final"]["mask"] < 0.62, "0.69 is what a mask of one half everywhere costs"
+    assert header.story["saw_novel"] == "no"
+    assert "red heart" not in header.story["classes"]
+    assert any(name.startswith("text.") for name in tensors)
+
+
+def test_a_teacher_learns_from_pictures(tmp_path: Path, folders):
+    tables = {
+        "kind": "clip",
+        "data": {"captions": {"folder": str(folders["captions"])}},
+        "training": {"steps": 30, "batch": 32, "learning_rate": 2e-3},
+    }
+    out = train(tables, tmp_path / "clip.safetensors", device="cpu", log=lambda line: None)
+    header, _ = checkpoint.read(out, "clip")
+    assert header.story["final_loss"] < np.log(32)
+    assert header.story["pictures"] == 96
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"kind": "gck"}, "expected kind = clip or gkc"),
+        ({"augmentations": {}}, "unknown part 'augmentations'; did you mean 'augmentation'"),
+        ({"training": {"step": 4}}, "unknown setting 'step'; did you mean 'steps'"),
+        ({"model": {"querys": 4}}, "a model setting is unknown: querys"),
+        ({"data": {}}, r"expected \[data.labelled\] with a folder"),
+        ({"clip": {}}, r"expected checkpoint or model in \[clip\]"),
+        ({"text": {"bank": "nowhere.npy"}}, "found no nowhere.npy"),
+        ({"augmentation": {}}, "size"),
+    ],
+)
+def test_a_training_file_with_a_fault_is_refused_in_words(tmp_path: Path, folders, change: dict, sentence: str):
+    with pytest.raises((MethodError, DataError), match=sentence):
+        train({**recipe(folders), **change}, tmp_path / "m.safetensors", device="cpu", log=lambda line: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_place_to_write_is_refused(folders):
+    with pytest.raises(MethodError, match="expected the checkpoint to write"):
+        train(recipe(folders))
+
+
+def test_equal_captions_are_equally_right():
+    image = torch.eye(3)
+    text = image[[0, 0, 2]]
+    tokens = torch.tensor([[1, 2], [1, 2], [3, 4]])
+    right = contrast(image[[0, 0, 2]], text, torch.tensor(50.0), tokens)
+    assert right.item() == pytest.approx(np.log(2) * 2 / 3, rel=1e-3), "two of three rows share their answer"
+
+
+def test_the_rate_rises_then_falls_to_nothing():
+    rates = [schedule(step, 100) for step in range(100)]
+    assert rates.index(max(rates)) in (4, 5)
+    assert rates[0] < 0.3
+    assert rates[-1] < 0.001
+
+
+def test_a_drawn_frame_keeps_image_and_target_together(folders):
+    """Flips, scales and cuts move both: a cell that is one segment has that segment's colour on average."""
+    data = load(folders["train"])
+    plain = FrameSource(data, Augmentation((96, 160), brightness=0.0))
+    moved = FrameSource(data, Augmentation((64, 96), scale=(0.8, 1.2), flip_vertical=True, brightness=0.0))
+    for source, size in ((plain, (96, 160)), (moved, (64, 96))):
+        for seed in range(5):
+            image, target = source.draw(np.random.default_rng(seed))
+            assert image.shape == (*size, 3)
+            assert target is not None
+            assert target.masks.shape[1:] == target.valid.shape == (size[0] // 4, size[1] // 4)
+            assert torch.allclose(target.masks.sum(0), target.valid, atol=1e-5), "segments share out what is labelled"
+            assert (target.masks.flatten(1).sum(1) > 0).all()
+
+
+def test_the_same_step_sees_the_same_frames(folders):
+    source = FrameSource(load(folders["train"]), Augmentation((96, 160)))
+    settings = train_gkc.GKCTraining(batch=3)
+    one, two = (train_gkc.draw_batch(settings, 9, source, None, False) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(one.images, two.images, strict=True))
+    other = train_gkc.draw_batch(settings, 10, source, None, False)
+    assert not all(np.array_equal(a, b) for a, b in zip(one.images, other.images, strict=True))
+
+
+def test_sharp_regions_are_taken_once():
+    mask = torch.full((8, 8), -8.0)
+    mask[:, :4] = 8.0
+    blurred = torch.full((8, 8), 0.1)
+    masks = torch.stack([mask, mask * 0.9, blurred, -mask])
+    absent = torch.tensor([0.1, 0.1, 0.1, 0.95])
+    found = train_gkc.confident_regions(masks, absent)
+    assert [query for query, _ in found] == [0]
+    assert found[0][1].shape == (32, 32)
+    assert copy.copy(found[0][1])[:, :14].all()

@@ -122,7 +122,7 @@ def _table(rows: Sequence[Row], slug: str) -> Table:
     offered = {"all": "all names offered", "base": "only base names offered", "novel": "only novel names offered"}
     facts = (
         f"version {first.version}",
-        f"{first.videos_total} videos",
+        f"{first.videos_total} video{'' if first.videos_total == 1 else 's'}",
         f"{first.base_count} base and {first.novel_count} novel categories",
         offered.get(first.offered, first.offered),
         f"content {first.digest[:12]}",

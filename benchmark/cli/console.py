@@ -66,3 +66,12 @@ def fraction(value: float | None) -> str:
     ('0.6123', '-')
     """
     return "-" if value is None else f"{value:.4f}"
+
+
+def plural(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> plural(1, "video"), plural(3, "video")
+    ('1 video', '3 videos')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"

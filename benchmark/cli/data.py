@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.console import complain, finish, print_json, print_table, say
+from benchmark.cli.console import complain, finish, plural, print_json, print_table, say
 from benchmark.cli.options import Json
 from benchmark.cli.progress import progress
 from benchmark.errors import UserError
@@ -97,7 +97,7 @@ def build_captions(
 
 def _built(benchmark: Benchmark, out: Path) -> None:
     digest = benchmark.digest[:12]
-    say(f"{benchmark.name}: {len(benchmark.entries)} videos, {_frames(benchmark)} frames, digest {digest}")
+    say(f"{benchmark.name}: {_extent(benchmark)}, digest {digest}")
     show_it: list[Path | str] = ["ovsbench", "data", "show", out, "-o", "sheet.png"]
     run_on_it: list[Path | str] = ["ovsbench", "run", out, "-m", "gkc", "-c", "gkc-world", "-o", "runs/gkc"]
     finish(out, *([show_it, run_on_it] if benchmark.role == "benchmark" else [show_it]))
@@ -138,10 +138,10 @@ def check(
         for problem in problems:
             complain(problem)
     if problems:
-        complain(f"{data}: {len(problems)} problem{'s' if len(problems) > 1 else ''} found")
+        complain(f"{data}: {plural(len(problems), 'problem')} found")
         raise typer.Exit(1)
     if not as_json:
-        say(f"{benchmark.name} is whole: {len(benchmark.entries)} videos, {_frames(benchmark)} frames")
+        say(f"{benchmark.name} is whole: {_extent(benchmark)}")
         finish(data, ["ovsbench", "run", data, "-m", "gkc", "-c", "gkc-world", "-o", "runs/gkc"])
 
 
@@ -186,6 +186,10 @@ def show(
 
 def _frames(benchmark: Benchmark) -> int:
     return sum(len(entry.frames) for entry in benchmark.entries)
+
+
+def _extent(benchmark: Benchmark) -> str:
+    return f"{plural(len(benchmark.entries), 'video')}, {plural(_frames(benchmark), 'frame')}"
 
 
 def _facts(benchmark: Benchmark) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.console import finish, print_json, say
+from benchmark.cli.console import finish, plural, print_json, say
 from benchmark.cli.options import Checkpoint, Device, Json, Options, parse_options
 from benchmark.cli.progress import progress
 from benchmark.errors import MethodError, UserError
@@ -96,9 +96,9 @@ def predict(
             {"video": str(out), "predictions": str(folder), "frames": len(clip), "seconds": seconds, "found": found}
         )
         return
-    say(f"{len(clip)} frames in {seconds:.1f} s, painting and writing included")
+    say(f"{plural(len(clip), 'frame')} in {seconds:.1f} s, painting and writing included")
     for name, count in found.items():
-        say(f"  {name}: in {count} frame{'s' if count != 1 else ''}")
+        say(f"  {name}: in {plural(count, 'frame')}")
     say(f"Predictions: {folder}")
     finish(out)
 

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from benchmark.cli.console import complain
+from benchmark.cli.console import complain, plural
 from benchmark.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -27,22 +27,19 @@ def progress(*, quiet: bool = False) -> Progress:
 
 
 class Bars:
-    """A bar of frames with videos, frames a second and the time that is left."""
+    """A bar of frames, with videos, frames a second and the time that is left."""
 
     def start(self, videos: int, frames: int, title: str) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._videos, self._done, self._frames, self._begin = videos, 0, 0, time.monotonic()
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            BarColumn(bar_width=16),
             TextColumn("video {task.fields[done]}/{task.fields[videos]}"),
-            TextColumn("frame {task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.fields[fps]:.1f} fps"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=Console(stderr=True),
         )
         self._task: TaskID = self._bars.add_task(title, total=frames, done=0, videos=videos, fps=0.0)
@@ -68,7 +65,7 @@ class Lines:
         self._title, self._videos, self._total = title, videos, frames
         self._done = self._frames = 0
         self._begin = self._last = time.monotonic()
-        complain(f"{title}: {videos} videos, {frames} frames")
+        complain(f"{title}: {plural(videos, 'video')}, {plural(frames, 'frame')}")
 
     def frame(self, count: int = 1) -> None:
         self._frames += count

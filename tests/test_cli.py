@@ -366,6 +366,7 @@ def test_predict_keeps_nothing_when_the_method_fails(tmp_path: Path) -> None:
     frames = _write_frames(tmp_path / "clip")
     result = ovsbench("predict", frames, "--names", "dog", "-m", f"{tmp_path / 'stops.py'}:build")
     assert result.exit_code == 130
+    assert "nothing of it is kept" in result.stderr
     assert not [path for path in Path().rglob("*") if path.is_file()]
 
 

@@ -13,7 +13,7 @@ import typer
 from benchmark.cli.console import finish, plural, print_json, say
 from benchmark.cli.options import Checkpoint, Device, Json, Options, parse_options
 from benchmark.cli.progress import progress
-from benchmark.errors import MethodError, UserError
+from benchmark.errors import MethodError, StoppedError, UserError
 
 if TYPE_CHECKING:
     from benchmark.types import Image, Video, Vocabulary
@@ -86,6 +86,8 @@ def predict(
         with VideoWriter(folder, clip.id, clip.size) as writer:
             write_video(out, painted(writer), clip.fps)
         watcher.video()
+    except KeyboardInterrupt:
+        raise StoppedError(f"interrupted: {out} was not finished and nothing of it is kept") from None
     finally:
         watcher.stop()
     seconds = time.monotonic() - begin

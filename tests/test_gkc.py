@@ -329,6 +329,17 @@ def test_a_pickled_checkpoint_is_never_opened(tmp_path: Path):
         build(checkpoint=tmp_path / "old.pth", device="cpu")
 
 
+def test_weights_in_open_clips_own_form_are_read(tmp_path: Path, teacher):
+    """A tag or a file of open_clip and the name of an architecture take the same way as OpenAI's RN50 would."""
+    torch.save(teacher.model.state_dict(), tmp_path / "weights.pt")
+    loaded = clip.load(tmp_path / "weights.pt", model="ovsbench-world")
+    assert torch.allclose(loaded.encode_text(["red star"]), teacher.encode_text(["red star"]), atol=1e-6)
+    with pytest.raises(MethodError, match="open_clip could not make 'RN51'"):
+        clip.load(tmp_path / "weights.pt", model="RN51")
+    with pytest.raises(MethodError, match="nowhere"):
+        clip.load("nowhere.pt", model="ovsbench-world")
+
+
 def test_a_device_that_is_not_there_is_refused():
     assert choose("cpu") == "cpu"
     with pytest.raises(MethodError, match="a device that this machine has"):

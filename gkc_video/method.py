@@ -133,7 +133,7 @@ def link(
     return assemble(proposals.numbers, tracks, probabilities, proposals.objectness, vocabulary)
 
 
-def paint(classes: npt.NDArray[np.int64], vocabulary: Vocabulary) -> PanopticFrame:
+def paint(classes: npt.NDArray[np.int32], vocabulary: Vocabulary) -> PanopticFrame:
     """A frame of class indices (H, W) as segments, one a class, with the id 1 + index."""
     listed = list(vocabulary)
     present = np.flatnonzero(np.bincount(classes.ravel())).tolist()

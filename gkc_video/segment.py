@@ -77,7 +77,7 @@ def propose(model: GKC, image: Image, table: NameTable, merging: Merging) -> Pro
         if good.all() or not good.any():
             break
         masks, embeddings, chance, objectness = masks[good], embeddings[good], chance[good], objectness[good]
-    numbers = _full_size(masks, objectness, image.shape[:2])
+    numbers = 1 + _winner(masks.sigmoid() * objectness[:, None, None], image.shape[:2])
     present = np.flatnonzero(np.bincount(numbers.ravel(), minlength=len(masks) + 1)[1:])
     renumber = np.zeros(len(masks) + 1, np.int32)
     renumber[present + 1] = np.arange(1, len(present) + 1)
@@ -93,12 +93,12 @@ def propose(model: GKC, image: Image, table: NameTable, merging: Merging) -> Pro
 
 
 @torch.inference_mode()
-def class_map(model: GKC, image: Image, table: NameTable, merging: Merging) -> npt.NDArray[np.int64]:
+def class_map(model: GKC, image: Image, table: NameTable, merging: Merging) -> npt.NDArray[np.int32]:
     """The class index of every pixel, (H, W): argmax over classes of the sum over queries of class times mask."""
     masks, _, classes = run(model, image, table, merging.side)
     chance = classes.softmax(-1)[:, :-1]
     small = torch.einsum("qc,qhw->chw", chance, masks.sigmoid())
-    return _resize(small, image.shape[:2]).argmax(0).cpu().numpy()
+    return _winner(small, image.shape[:2])
 
 
 @torch.inference_mode()
@@ -117,20 +117,16 @@ def run(
     return masks, last.embeddings[0], class_logits(model.logits(last.embeddings[0], table.vectors), table.owner)
 
 
-def _full_size(masks: torch.Tensor, objectness: torch.Tensor, size: tuple[int, ...]) -> npt.NDArray[np.int32]:
-    """Winner of each pixel of the frame, 1 + query, one query at a time so that memory stays at two frames."""
-    best = torch.full(tuple(size), -1.0, device=masks.device)
-    winner = torch.zeros(tuple(size), dtype=torch.int32, device=masks.device)
-    for number, (mask, weight) in enumerate(zip(masks, objectness, strict=True), start=1):
-        value = _resize(mask[None], size)[0].sigmoid() * weight
+def _winner(maps: torch.Tensor, size: tuple[int, ...]) -> npt.NDArray[np.int32]:
+    """Number of the map (N, h, w) that is highest at each pixel of the frame; one is enlarged at a time."""
+    best = torch.full(tuple(size), -torch.inf, device=maps.device)
+    winner = torch.zeros(tuple(size), dtype=torch.int32, device=maps.device)
+    for number, small in enumerate(maps):
+        value = F.interpolate(small[None, None], tuple(size), mode="bilinear", align_corners=False)[0, 0]
         better = value > best
-        best[better] = value[better]
+        best = torch.where(better, value, best)
         winner[better] = number
     return winner.cpu().numpy()
-
-
-def _resize(maps: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
-    return F.interpolate(maps[None], tuple(size), mode="bilinear", align_corners=False)[0]
 
 
 def assemble(

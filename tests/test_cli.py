@@ -230,6 +230,7 @@ def test_options_reach_the_method_and_unknown_ones_are_refused(data: str, method
     refused(ovsbench("run", data, "-m", method, "-o", "b", "--option", "levl=2"), "did you mean 'level'?")
     refused(ovsbench("run", data, "-m", method, "-o", "b", "--option", "level=two"), "whole number")
     refused(ovsbench("run", data, "-m", method, "-o", "b", "--option", "level"), "key=value")
+    refused(ovsbench("run", data, "-m", method, "-o", "b", "--text-bank", "x.npy"), "has no option 'text_bank'")
 
 
 def test_an_unknown_method_gets_the_nearest(data: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +16,17 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, 
 Options = Annotated[
     list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the method; may be repeated.")
 ]
+TextBank = Annotated[
+    Path | None,
+    typer.Option("--text-bank", help="Precomputed name vectors (.npy), described by a .json beside; for gkc."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
+
+
+def method_options(pairs: list[str] | None, text_bank: Path | None) -> dict[str, str]:
+    """The options of a method, the text bank among them."""
+    bank = [] if text_bank is None else [f"text_bank={text_bank}"]
+    return parse_options([*(pairs or []), *bank])
 
 
 def parse_options(pairs: list[str] | None, what: str = "an option") -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.console import finish, plural, print_json, say
-from benchmark.cli.options import Checkpoint, Device, Json, Options, parse_options
+from benchmark.cli.options import Checkpoint, Device, Json, Options, TextBank, method_options
 from benchmark.cli.progress import progress
 from benchmark.errors import MethodError, StoppedError, UserError
 
@@ -31,6 +31,7 @@ def predict(
     stuff: Annotated[str, typer.Option("--stuff", help="Those of the names that are material, not objects.")] = "",
     device: Device = "auto",
     option: Options = None,
+    text_bank: TextBank = None,
     as_json: Json = False,
 ) -> None:
     """Segment any video with any words; write an overlay video, and the predictions in a folder beside it.
@@ -52,7 +53,7 @@ def predict(
     if out.suffix.lower() != ".mp4":
         raise UserError(f"expected an output file that ends in .mp4, got {out}. Name it so")
     clip = _remembering(open_video(video))
-    built = create(method, checkpoint=checkpoint, device=device, options=parse_options(option))
+    built = create(method, checkpoint=checkpoint, device=device, options=method_options(option, text_bank))
     if not hasattr(built, "predict"):
         raise MethodError(f"method {method} needs labels, and a video has none. Choose another: ovsbench list methods")
 

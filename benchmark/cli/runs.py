@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.console import finish, print_json, say
-from benchmark.cli.options import Checkpoint, Device, Json, Options, parse_options, parse_shard
+from benchmark.cli.options import Checkpoint, Device, Json, Options, TextBank, method_options, parse_shard
 from benchmark.cli.progress import progress
 from benchmark.errors import UserError, did_you_mean
 
@@ -33,6 +33,7 @@ def run(
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many videos.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove an earlier run in the folder first.")] = False,
     option: Options = None,
+    text_bank: TextBank = None,
     oracle: Annotated[bool, typer.Option("--oracle", help="Send the labels through the pipe; must score 1.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of random numbers.")] = 0,
     jobs: Jobs = 0,
@@ -57,7 +58,7 @@ def run(
     if offer not in (None, "all", "base", "novel"):
         raise UserError(f"cannot offer {offer!r}; {did_you_mean(offer or '', ('all', 'base', 'novel'))}")
     name = method or "oracle"
-    options, part = parse_options(option), parse_shard(shard)
+    options, part = method_options(option, text_bank), parse_shard(shard)
     folder = out or Path("runs") / Path(name.partition(".py:")[0]).name
     benchmark = manifest.load(data)
     made = (

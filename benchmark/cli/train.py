@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmark.cli.console import finish, say
-from benchmark.cli.options import Device, parse_options
+from benchmark.cli.options import Device, TextBank, parse_options
 from benchmark.cli.progress import progress
 from benchmark.errors import UserError, did_you_mean
 
@@ -23,9 +23,7 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as training.steps=100.")
     ] = None,
-    text_bank: Annotated[
-        Path | None, typer.Option("--text-bank", help="Precomputed name vectors (.npy), described by a .json beside.")
-    ] = None,
+    text_bank: TextBank = None,
     device: Device = "auto",
 ) -> None:
     """Train GKC, or the image-text teacher of the embedded world, as a TOML file says.

@@ -90,6 +90,14 @@ def test_things_move_meet_and_leave():
     assert returned >= 3
 
 
+def test_every_category_appears_among_the_videos_that_are_scored():
+    seen = set()
+    for number in range(WorldSettings().videos):
+        scene = draw_video(WORLD, WorldSettings(), number)
+        seen |= {actor.thing.id for actor in scene.actors} | {ground.stuff.id for ground in scene.grounds}
+    assert seen == WORLD.vocabulary.ids
+
+
 def test_parts_share_no_scene():
     frames = [draw_video(WORLD, WorldSettings(part, 1, 1), 0).frame(0)[0] for part in ("val", "dev", "train")]
     assert not np.array_equal(frames[0], frames[1])

@@ -19,8 +19,8 @@ from benchmark.panoptic import void_categories
 from benchmark.progress import SILENT, Progress
 from benchmark.types import Image, PanopticFrame, Rules
 from benchmark.video_io import write_video
-from data_prep.world.scene import Scene, draw_scene
-from data_prep.world.words import World, load_world
+from data_prep.world.scene import MOST_THINGS, Scene, draw_scene
+from data_prep.world.words import Thing, World, load_world
 
 Part = Literal["val", "dev", "train", "unlabelled"]
 Variant = Literal["ignore", "delete"]
@@ -68,7 +68,19 @@ def draw_video(world: World, settings: WorldSettings, number: int) -> Scene:
         things = tuple(t for t in world.things if not t.is_novel)
         world = dataclasses.replace(world, stuffs=tuple(s for s in world.stuffs if not s.is_novel))
         return draw_scene(world, settings.size, rng, things)
+    if settings.part in ("val", "dev"):
+        return draw_scene(world, settings.size, rng, _hand(world, settings.seed, part, number), once=True)
     return draw_scene(world, settings.size, rng, world.things)
+
+
+def _hand(world: World, seed: int, part: int, number: int) -> tuple[Thing, ...]:
+    """The things that may appear in a video to be scored: dealt like cards, so that none is left out for long."""
+    cards = []
+    for place in range(number * MOST_THINGS, (number + 1) * MOST_THINGS):
+        shuffle, card = divmod(place, len(world.things))
+        deck = np.random.default_rng([seed, part, 0xDECC, shuffle]).permutation(len(world.things))
+        cards.append(world.things[deck[card]])
+    return tuple(cards)
 
 
 def build_world(

@@ -16,6 +16,8 @@ from data_prep.world.words import Stuff, Thing, World
 
 REFERENCE_HEIGHT = 96
 """Lengths below are in pixels of a frame this high; larger frames show the same scene with more detail."""
+MOST_THINGS = 4
+"""Things in a scene, at most; at least two."""
 SMALLEST_VISIBLE = 0.0016
 """A thing of which less than this share of the frame can be seen is void in the labels."""
 
@@ -181,17 +183,28 @@ class Scene:
         return PanopticFrame(ids.astype(np.uint32), segments)
 
 
-def draw_scene(world: World, size: tuple[int, int], rng: np.random.Generator, things: tuple[Thing, ...]) -> Scene:
+def draw_scene(
+    world: World, size: tuple[int, int], rng: np.random.Generator, things: tuple[Thing, ...], *, once: bool = False
+) -> Scene:
     """A random scene: one to three stuffs and two to four of the given things, in one of five plots.
 
     The plots: *wander*; *cross* (two things meet in the middle, the front one larger, so the other is hidden);
     *twins* (two things of one category, which only their motion tells apart); *leave* (fast, out of the frame and
     back); *chase* (one follows another closely). They are what makes keeping identities hard.
+
+    Args:
+        world: gives the stuffs.
+        size: (height, width).
+        rng: decides everything.
+        things: those that may appear.
+        once: whether each may appear once only, twins apart.
     """
     height, width = REFERENCE_HEIGHT, REFERENCE_HEIGHT * size[1] / size[0]
     grounds = _draw_grounds(world, rng, width, height)
     plot = rng.choice(["wander", "cross", "twins", "leave", "chase"], p=[0.3, 0.2, 0.2, 0.2, 0.1])
-    chosen = [things[i] for i in rng.integers(len(things), size=int(rng.integers(2, 5)))]
+    count = int(rng.integers(2, MOST_THINGS + 1))
+    order = rng.permutation(len(things))[:count] if once else rng.integers(len(things), size=count)
+    chosen = [things[i] for i in order]
     if plot == "twins":
         chosen[1] = chosen[0]
     actors = []

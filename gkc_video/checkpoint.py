@@ -57,8 +57,8 @@ def resolve(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if not path.is_file():
         raise MethodError(
-            f"expected a checkpoint file or the name of a shipped one, got {str(name_or_path)!r}, which does not "
-            f"exist; {did_you_mean(str(name_or_path), known)}"
+            f"expected a checkpoint file or the name of a shipped one, got {str(name_or_path)!r}, which "
+            f"{'is a folder' if path.is_dir() else 'does not exist'}; {did_you_mean(str(name_or_path), known)}"
         )
     return path
 
@@ -103,7 +103,10 @@ def read(path: Path, kind: str) -> tuple[Header, dict[str, torch.Tensor]]:
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
-        raise MethodError(f"{path}: expected a safetensors checkpoint, got a file that is not one ({error})") from error
+        raise MethodError(
+            f"{path}: expected a safetensors checkpoint, got a file that is not one ({error}). "
+            "Give a file that `ovsbench train` wrote"
+        ) from error
     tensors = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     return Header(about["kind"], about["config"], about["story"]), tensors
 

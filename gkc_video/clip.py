@@ -99,13 +99,13 @@ def create(name: str, *, pretrained: str | None = None, device: str = "cpu") -> 
     open_clip.add_model_config(CONFIGS)
     logger = logging.getLogger()
     level = logger.level
-    logger.setLevel(logging.ERROR)  # open_clip warns of random weights, which here are always meant
+    logger.setLevel(logging.CRITICAL)  # open_clip warns of random weights, always meant here; its errors we tell
     try:
         model = open_clip.create_model(name, pretrained=pretrained, device=device)
         tokenizer = open_clip.get_tokenizer(name)
     except (RuntimeError, ValueError, OSError) as error:
         raise MethodError(
-            f"open_clip could not make {name!r} with weights {pretrained!r}: {error}. "
+            f"open_clip could not make {name!r} with weights {pretrained!r}: {str(error).rstrip('. ')}. "
             "Give a model name it lists and a tag it knows or the path of a weights file"
         ) from error
     finally:
@@ -118,8 +118,8 @@ def load(weights: str | Path, *, model: str | None = None, device: str = "cpu") 
     """CLIP from a checkpoint of `ovsbench train`, or, with `model`, from open_clip's own tags and files.
 
     Args:
-        weights: a checkpoint file or shipped name; with `model`, an open_clip tag (read from a hub's cache or
-            fetched by open_clip) or weights file.
+        weights: a checkpoint file or shipped name; with `model`, an open_clip tag (read from a hub's cache; the
+            command line fetches nothing unless HF_HUB_OFFLINE=0 is set) or weights file.
         model: open_clip architecture, such as "RN50-quickgelu".
         device: torch device.
 

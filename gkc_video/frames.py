@@ -98,7 +98,7 @@ def _cut(
 def _target(numbers: npt.NDArray[np.int32], classes: list[int]) -> Target:
     """Shares of each mask cell; segments that the cut left without a pixel disappear."""
     height, width = (n // MASK_STRIDE for n in numbers.shape)
-    cells = torch.from_numpy(np.ascontiguousarray(numbers)).view(height, MASK_STRIDE, width, MASK_STRIDE)
+    cells = torch.from_numpy(numbers.copy()).view(height, MASK_STRIDE, width, MASK_STRIDE)
     cells = cells.permute(0, 2, 1, 3).reshape(height, width, -1)  # (h, w, 16)
     kept = [n for n in range(1, len(classes) + 1) if (numbers == n).any()]
     masks = torch.stack([(cells == n).float().mean(-1) for n in kept]) if kept else torch.zeros(0, height, width)

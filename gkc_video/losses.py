@@ -13,12 +13,20 @@ from gkc_video.model import Prediction
 
 @dataclass(frozen=True)
 class Weights:
-    """Factors of the losses; the defaults are those of GKC's released configuration."""
+    """Factors of the losses; the defaults are those of GKC's released configuration, where it has them.
+
+    Attributes:
+        classes: cross-entropy of every query's class, of which `no_object` weighs queries that match nothing.
+        mask, dice: of matched masks.
+        names: cross-entropy of the names of true regions, ours.
+        distil: distance to the teacher on unlabelled frames, ours.
+    """
 
     classes: float = 2.0
     mask: float = 5.0
     dice: float = 5.0
     no_object: float = 0.1
+    names: float = 2.0
     distil: float = 10.0
 
 

@@ -48,13 +48,19 @@ def build(
         patience: frames for which an unseen object is remembered.
 
     Raises:
-        MethodError: no checkpoint, or one of another kind.
+        MethodError: no checkpoint, one of another kind, or an option out of its range.
     """
     if checkpoint is None:
         example = next((name for name in checkpoints.shipped() if name.startswith("gkc")), "FILE")
         raise MethodError(
             f"the method gkc needs trained weights, got no checkpoint. Give one with -c, such as -c {example}"
         )
+    for name, value in (("objectness", objectness), ("overlap", overlap)):
+        if not 0.0 <= value <= 1.0:
+            raise MethodError(f"option {name} of method gkc: expected a number from 0 to 1, got {value}. Write one")
+    for name, count, least in (("side", side, 1), ("patience", patience, 0)):
+        if count is not None and count < least:
+            raise MethodError(f"option {name} of method gkc: expected at least {least}, got {count}. Write more")
     path = checkpoints.resolve(checkpoint)
     loaded = load_gkc(path, choose(device))
     space = loaded.space if text_bank is None else Bank.read(text_bank)
@@ -88,6 +94,11 @@ class GKCMethod:
     notes: Mapping[str, str] = field(default_factory=dict)
     name: str = "gkc"
     precision: str = "float32"
+
+    @property
+    def device(self) -> str:
+        """That the model is on."""
+        return str(self.model.no_object.device)
 
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
         """Yields one frame for each image; its memory does not grow with the video."""

@@ -78,16 +78,39 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class Features:
+    """Maps that regions are looked at with.
+
+    Attributes:
+        fine: (B, C, H/4, W/4), mask features and the trunk's first stage.
+        coarse: (B, C', H/8, W/8), the trunk's second stage.
+    """
+
+    fine: torch.Tensor
+    coarse: torch.Tensor
+
+    def of(self, frame: int) -> Features:
+        """Those of one frame of the batch, B = 1."""
+        return Features(self.fine[frame : frame + 1], self.coarse[frame : frame + 1])
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The outcome at one of the decoder's prediction points.
 
     Attributes:
         masks: logits (B, Q, H/4, W/4).
         embeddings: (B, Q, D), not normalised.
+        states: (B, Q, width), the queries that the embeddings come from.
     """
 
     masks: torch.Tensor
     embeddings: torch.Tensor
+    states: torch.Tensor
+
+    def first(self, count: int) -> Prediction:
+        """Those of the first frames of the batch."""
+        return Prediction(self.masks[:count], self.embeddings[:count], self.states[:count])
 
 
 class Trunk(nn.Module):
@@ -118,30 +141,33 @@ class Trunk(nn.Module):
 
 
 class RegionHead(nn.Module):
-    """Adds to a query what lies under its mask: a small window of mask features, cut to the mask and its box.
+    """Adds to a query what lies under its mask: a small window of features, cut to the mask and its box.
 
     It gives the query the region's texture and outline directly, which a query alone learns slowly.
     """
 
-    GRID = 8
+    GRID = 12
 
-    def __init__(self, width: int, channels: int) -> None:
+    def __init__(self, width: int, fine: int, coarse: int) -> None:
         super().__init__()
-        self.narrow = nn.Conv2d(channels, width // 2, 1)
+        narrow, wide = width // 2, width
+        self.fine = nn.Conv2d(fine, narrow, 1)
+        self.coarse = nn.Conv2d(coarse, narrow, 1)
         self.look = nn.Sequential(
-            nn.Conv2d(width // 2 + 1, width // 2, 3, stride=2, padding=1), nn.GroupNorm(4, width // 2), nn.GELU()
-        )
-        self.join = nn.Linear(width // 2 * (self.GRID // 2) ** 2, width)
+            nn.Conv2d(2 * narrow + 1, narrow, 3, stride=2, padding=1), nn.GroupNorm(4, narrow), nn.GELU(),
+            nn.Conv2d(narrow, wide, 3, stride=2, padding=1), nn.GroupNorm(4, wide), nn.GELU(),
+        )  # fmt: skip
+        self.join = nn.Linear(wide * (self.GRID // 4) ** 2, width)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, masks: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        """masks: logits (B, Q, h, w); features: (B, C, h, w); returns (B, Q, width)."""
+    def forward(self, masks: torch.Tensor, features: Features) -> torch.Tensor:
+        """masks: logits (B, Q, h, w); features of the same B frames; returns (B, Q, width)."""
         batch, queries = masks.shape[:2]
         share = masks.detach().sigmoid()
         grid = _box_grids(share > 0.5, self.GRID)  # (B, Q, G, G, 2)
-        narrow = self.narrow(features)
-        window = F.grid_sample(narrow, grid.flatten(1, 2), align_corners=False)  # (B, C, Q*G, G)
-        window = window.unflatten(2, (queries, self.GRID)).transpose(1, 2).flatten(0, 1)  # (B*Q, C, G, G)
+        maps = (self.fine(features.fine), self.coarse(features.coarse))
+        windows = [F.grid_sample(m, grid.flatten(1, 2), align_corners=False) for m in maps]  # (B, C, Q*G, G)
+        window = torch.cat(windows, 1).unflatten(2, (queries, self.GRID)).transpose(1, 2).flatten(0, 1)
         shape = F.grid_sample(share.flatten(0, 1)[:, None], grid.flatten(0, 1), align_corners=False)  # (B*Q, 1, G, G)
         seen = self.look(torch.cat([window * shape, shape], 1)).flatten(1)
         return self.norm(self.join(seen)).unflatten(0, (batch, queries))
@@ -212,7 +238,7 @@ class GKC(nn.Module):
             warnings.filterwarnings("ignore", message=".*power of 2.*")  # about a CUDA operator that is not used
             self.segmenter = Segmenter(shape, channels)
         self.trunk = Trunk(visual)  # after the segmenter has drawn its first weights, so that it keeps its own
-        self.region = RegionHead(config.width, config.width + channels[0]) if config.region_head else None
+        self.region = RegionHead(config.width, config.width + channels[0], channels[1]) if config.region_head else None
         inside = [config.width] * config.decoder_layers + [config.width * (2 if config.region_head else 1)]
         self.project = nn.ModuleList(
             nn.Sequential(nn.Linear(size, config.width), nn.ReLU(), nn.Linear(config.width, config.text_width))
@@ -230,16 +256,25 @@ class GKC(nn.Module):
             pixels: uint8 (B, 3, H, W), H and W multiples of 32.
             last_only: embeddings for the last point only, as inference needs them.
         """
+        return self.look(pixels, last_only=last_only)[0]
+
+    def look(self, pixels: torch.Tensor, *, last_only: bool = False) -> tuple[list[Prediction], Features]:
+        """`forward`, and the features with which further regions of these frames can be named by `embed`."""
         pyramid = self.trunk((pixels.float() - self.mean) / self.std)
         states, masks, mask_features = self.segmenter(pyramid)
-        features = torch.cat([mask_features, pyramid[0]], 1)
-        chosen = range(len(states) - 1, len(states)) if last_only else range(len(states))
-        return [Prediction(masks[i], self._embed(i, states[i], masks[i], features)) for i in chosen]
+        features = Features(torch.cat([mask_features, pyramid[0]], 1), pyramid[1])
+        last = len(states) - 1
+        found = [Prediction(masks[last], self.embed(states[last], masks[last], features), states[last])]
+        if not last_only:
+            early = zip(self.project[:last], states[:last], masks[:last], strict=True)
+            found = [Prediction(m, project(s), s) for project, s, m in early] + found
+        return found, features
 
-    def _embed(self, point: int, state: torch.Tensor, masks: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        if self.region is not None and point == self.config.decoder_layers:
-            state = torch.cat([state, self.region(masks, features)], -1)
-        return self.project[point](state)
+    def embed(self, states: torch.Tensor, masks: torch.Tensor, features: Features) -> torch.Tensor:
+        """Embeddings (B, Q, D) of queries (B, Q, width) with masks as logits (B, Q, h, w), at the last point."""
+        if self.region is not None:
+            states = torch.cat([states, self.region(masks, features)], -1)
+        return self.project[-1](states)
 
     def logits(self, embeddings: torch.Tensor, names: torch.Tensor) -> torch.Tensor:
         """Scaled cosines (B, Q, K + 1) with unit name vectors (K, D); the last column is no-object."""

@@ -21,12 +21,14 @@ class Merging:
 
     Attributes:
         objectness: a query whose probability of being any named class is lower is dropped.
+        doubled: of two queries whose masks overlap with a higher IoU, the less confident is dropped.
         overlap: a region that keeps a smaller share of its own mask, after the others took theirs, is dropped.
         smallest: a region of fewer mask cells (4 x 4 pixels of the network's input) is dropped.
         side: the shorter side of the network's input in pixels, None for the frame's own size.
     """
 
     objectness: float = 0.5
+    doubled: float = 0.6
     overlap: float = 0.5
     smallest: int = 3
     side: int | None = None
@@ -53,7 +55,9 @@ class Proposals:
 
 @torch.inference_mode()
 def propose(model: GKC, image: Image, table: NameTable, merging: Merging) -> Proposals:
-    """Runs the model on a frame: every pixel goes to the query with the highest objectness times mask probability.
+    """Runs the model on a frame: every pixel goes to the query with the highest confidence times mask probability.
+
+    Confidence is objectness times the mean probability inside the mask.
 
     Args:
         model: in evaluation mode.
@@ -67,29 +71,51 @@ def propose(model: GKC, image: Image, table: NameTable, merging: Merging) -> Pro
     kept = (objectness >= merging.objectness) & (masks > 0).flatten(1).any(1)
     if not kept.any():
         kept[objectness.argmax()] = True  # a frame is never empty: its likeliest query speaks
-    masks, embeddings, chance, objectness = masks[kept], embeddings[kept], chance[kept], objectness[kept]
+    confidence = objectness * _sharpness(masks)
+    chosen = _distinct(masks, confidence, kept, merging.doubled)
+    masks, embeddings, chance, confidence = masks[chosen], embeddings[chosen], chance[chosen], confidence[chosen]
     while True:
-        winner = (masks.sigmoid() * objectness[:, None, None]).argmax(0)
+        winner = (masks.sigmoid() * confidence[:, None, None]).argmax(0)
         won = F.one_hot(winner, len(masks)).permute(2, 0, 1).bool()
         own = (masks > 0).flatten(1).sum(1)
         share = (won & (masks > 0)).flatten(1).sum(1) / own.clamp(min=1)
         good = (share >= merging.overlap) & (won.flatten(1).sum(1) >= merging.smallest)
         if good.all() or not good.any():
             break
-        masks, embeddings, chance, objectness = masks[good], embeddings[good], chance[good], objectness[good]
-    numbers = 1 + _winner(masks.sigmoid() * objectness[:, None, None], image.shape[:2])
+        masks, embeddings, chance, confidence = masks[good], embeddings[good], chance[good], confidence[good]
+    numbers = 1 + _winner(masks.sigmoid() * confidence[:, None, None], image.shape[:2])
     present = np.flatnonzero(np.bincount(numbers.ravel(), minlength=len(masks) + 1)[1:])
     renumber = np.zeros(len(masks) + 1, np.int32)
     renumber[present + 1] = np.arange(1, len(present) + 1)
-    chosen = torch.from_numpy(present).to(masks.device)
-    given = chance[chosen, :-1] / chance[chosen, :-1].sum(-1, keepdim=True).clamp(min=1e-9)
+    visible = torch.from_numpy(present).to(masks.device)
+    chance = chance[visible]
+    given = chance[:, :-1] / chance[:, :-1].sum(-1, keepdim=True).clamp(min=1e-9)
     return Proposals(
         renumber[numbers],
-        won[chosen].cpu().numpy(),
-        F.normalize(embeddings[chosen], dim=-1).cpu().numpy(),
-        objectness[chosen].cpu().numpy(),
+        won[visible].cpu().numpy(),
+        F.normalize(embeddings[visible], dim=-1).cpu().numpy(),
+        (1 - chance[:, -1]).cpu().numpy(),
         given.cpu().numpy(),
     )
+
+
+def _sharpness(masks: torch.Tensor) -> torch.Tensor:
+    """Mean probability inside each mask (Q, h, w) of logits; 0 for an empty one."""
+    inside = masks > 0
+    return (masks.sigmoid() * inside).flatten(1).sum(1) / inside.flatten(1).sum(1).clamp(min=1)
+
+
+def _distinct(masks: torch.Tensor, confidence: torch.Tensor, kept: torch.Tensor, doubled: float) -> list[int]:
+    """Kept queries from the most to the least confident, without those that say what one before them said."""
+    inside = (masks > 0).flatten(1).float()
+    both = inside @ inside.T
+    area = inside.sum(1)
+    iou = both / (area[:, None] + area[None] - both).clamp(min=1)
+    chosen: list[int] = []
+    for query in confidence.argsort(descending=True).tolist():
+        if kept[query] and not (iou[query, chosen] > doubled).any():
+            chosen.append(query)
+    return chosen
 
 
 @torch.inference_mode()

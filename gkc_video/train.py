@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from benchmark.errors import MethodError, did_you_mean
 from benchmark.manifest import load
 from gkc_video import clip, train_clip, train_gkc
+from gkc_video.checkpoint import resolve
 from gkc_video.device import choose
 from gkc_video.frames import Augmentation, FrameSource
 from gkc_video.losses import Weights
@@ -20,7 +21,7 @@ Log = Callable[[str], None]
 Settings = TypeVar("Settings")
 _TABLES = {
     "clip": {"kind", "out", "data", "training"},
-    "gkc": {"kind", "out", "side", "data", "clip", "text", "model", "augmentation", "training", "losses"},
+    "gkc": {"kind", "out", "side", "start", "data", "clip", "text", "model", "augmentation", "training", "losses"},
 }
 
 
@@ -28,8 +29,8 @@ def train(tables: Mapping[str, Any], out: Path | None = None, *, device: str = "
     """Trains what the tables describe and writes a checkpoint.
 
     Args:
-        tables: of a TOML file: `kind` ("clip" or "gkc"), `out`, `[data.*]` with the `folder` of each data set, and
-            settings; `configs/` has examples. The folders exist.
+        tables: of a TOML file: `kind` ("clip" or "gkc"), `out`, `[data.*]` with the `folder` of each data set, if
+            wanted `start` (a GKC checkpoint to begin from), and settings; `configs/` has examples. The folders exist.
         out: instead of the tables' own.
         device: torch device, "auto" for the first GPU.
         log: takes a line now and then.
@@ -102,6 +103,7 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, device: str, log: Log) -> P
         out=out,
         config={"text": about, "side": tables.get("side")},
         text_tensors=tensors,
+        start=resolve(tables["start"]) if "start" in tables else None,
         device=device,
         log=log,
     )

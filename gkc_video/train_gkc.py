@@ -19,8 +19,8 @@ from benchmark.types import Image
 from gkc_video import checkpoint
 from gkc_video.clip import Clip
 from gkc_video.frames import FrameSource
-from gkc_video.losses import Target, Weights, distillation, supervised
-from gkc_video.model import GKC, ModelConfig, Prediction, channels_last
+from gkc_video.losses import Target, Weights, distillation, match, supervised
+from gkc_video.model import GKC, Features, ModelConfig, Prediction, channels_last
 from gkc_video.text import TextSpace, name_table
 from gkc_video.train_clip import schedule
 
@@ -90,6 +90,7 @@ def train(
     out: Path,
     config: dict[str, object],
     text_tensors: dict[str, torch.Tensor],
+    start: Path | None = None,
     device: str = "cpu",
     log: Log = print,
 ) -> Path:
@@ -108,6 +109,7 @@ def train(
         config: what the checkpoint's header keeps beside the model's shape: `text`, the text side, and `side`, the
             shorter side of the input in pixels (None for any).
         text_tensors: weights or vectors of the text side.
+        start: a GKC checkpoint; weights of the same name and shape begin with its values.
         device: torch device.
         log: takes a line now and then.
     """
@@ -124,6 +126,9 @@ def train(
     optimiser = _optimiser(model, settings)
     state_path = out.with_name(f".{out.name}.state")
     identity = repr((settings, model_config, weights, labelled.benchmark.digest, labelled.augmentation))
+    if start is not None:
+        kept = _start_from(start, model)
+        log(f"{kept} of {len(model.state_dict())} tensors start from {start.name}")
     first, spent = _resume(state_path, identity, model, optimiser)
     if first:
         log(f"going on after step {first}")
@@ -147,6 +152,7 @@ def train(
                 weights.mask * parts["mask"]
                 + weights.dice * parts["dice"]
                 + weights.classes * parts["classes"]
+                + weights.names * parts["names"]
                 + weights.distil * parts.get("distil", torch.zeros((), device=device))
             )
             for group in optimiser.param_groups:
@@ -172,6 +178,7 @@ def train(
         "classes": [c.name for c in vocabulary],
         "size": list(labelled.augmentation.size),
         "unlabelled": unlabelled.benchmark.name if unlabelled is not None and settings.unlabelled else "",
+        "start": "" if start is None else f"{start.name}, sha256 {checkpoint.digest(start)}",
         "saw_novel": "without labels" if settings.unlabelled else "no",
         "seconds": round(spent),
         "final": {name: round(value, 4) for name, value in running.items()},
@@ -190,29 +197,53 @@ def _losses(
 ) -> dict[str, torch.Tensor]:
     device = names.device
     pixels = torch.from_numpy(np.stack(batch.images)).permute(0, 3, 1, 2).to(device)
-    predictions = model(pixels.to(memory_format=torch.channels_last))
+    predictions, features = model.look(pixels.to(memory_format=torch.channels_last))
     targets = [dataclasses.replace(t, masks=t.masks.to(device), classes=t.classes.to(device), valid=t.valid.to(device))
                for t in batch.targets]  # fmt: skip
-    seen = [Prediction(p.masks[:labelled], p.embeddings[:labelled]) for p in predictions]
+    seen = [p.first(labelled) for p in predictions]
     parts = supervised(seen, [model.logits(p.embeddings, names) for p in seen], targets, weights)
+    parts["names"] = _naming(model, seen[-1], features, targets, names, weights)
     if len(batch.images) > labelled and teacher is not None:
-        last = Prediction(predictions[-1].masks[labelled:], predictions[-1].embeddings[labelled:])
-        parts["distil"] = _distil(model, last, batch.images[labelled:], names, teacher)
+        last = predictions[-1]
+        parts["distil"] = _distil(
+            model, last.masks[labelled:], last.embeddings[labelled:], batch.images[labelled:], names, teacher
+        )
     return parts
 
 
+def _naming(
+    model: GKC, prediction: Prediction, features: Features, targets: list[Target], names: torch.Tensor, weights: Weights
+) -> torch.Tensor:
+    """Cross-entropy of the names of true regions: each query sees the true mask of its segment, not its own.
+
+    So naming is learnt from the first step on and does not wait for good masks.
+    """
+    logits = model.logits(prediction.embeddings, names)
+    wrong, count = prediction.embeddings.sum() * 0, 0
+    for frame, target in enumerate(targets):
+        if not len(target.classes):
+            continue
+        queries = match(prediction.masks[frame], logits[frame], target, weights)
+        has = queries >= 0
+        true = (target.masks[has] * 20 - 10)[None]
+        embeddings = model.embed(prediction.states[frame, queries[has]][None], true, features.of(frame))[0]
+        wrong = wrong + F.cross_entropy(model.logits(embeddings, names), target.classes[has], reduction="sum")
+        count += int(has.sum())
+    return wrong / max(1, count)
+
+
 def _distil(
-    model: GKC, prediction: Prediction, images: list[Image], names: torch.Tensor, teacher: Clip
+    model: GKC, masks: torch.Tensor, embeddings: torch.Tensor, images: list[Image], names: torch.Tensor, teacher: Clip
 ) -> torch.Tensor:
     """Distance to the teacher on the student's own regions in unlabelled frames; no mask or no-object loss there."""
     crops, chosen = [], []
-    for masks, embeddings, image in zip(prediction.masks, prediction.embeddings, images, strict=True):
-        absent = model.logits(embeddings, names).softmax(-1)[:, -1]
-        for query, inside in confident_regions(masks, absent):
+    for frame_masks, frame_embeddings, image in zip(masks, embeddings, images, strict=True):
+        absent = model.logits(frame_embeddings, names).softmax(-1)[:, -1]
+        for query, inside in confident_regions(frame_masks, absent):
             crops.append(teacher.mask_crop(image, inside))
-            chosen.append(embeddings[query])
+            chosen.append(frame_embeddings[query])
     if not chosen:
-        return prediction.embeddings.sum() * 0
+        return embeddings.sum() * 0
     return distillation(torch.stack(chosen), teacher.encode_images(crops))
 
 
@@ -244,6 +275,16 @@ def confident_regions(masks: torch.Tensor, absent: torch.Tensor) -> list[tuple[i
         if full.any():
             regions.append((query, full.cpu().numpy()))
     return regions
+
+
+def _start_from(path: Path, model: GKC) -> int:
+    """Takes over what fits by name and shape; returns how many tensors did."""
+    _, tensors = checkpoint.read(path, "gkc")
+    own = model.state_dict()
+    found = {name.removeprefix("student."): t for name, t in tensors.items() if name.startswith("student.")}
+    fitting = {name: t for name, t in found.items() if name in own and own[name].shape == t.shape}
+    model.load_state_dict(fitting, strict=False)
+    return len(fitting)
 
 
 def _draw_words(settings: GKCTraining, step: int, owner: np.ndarray) -> np.ndarray:

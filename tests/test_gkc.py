@@ -56,7 +56,7 @@ def test_gradients_reach_trunk_names_side_and_temperature(model: GKC):
     prediction = model(torch.randint(0, 255, (1, 3, 64, 64), dtype=torch.uint8))[-1]
     model.zero_grad()
     (model.logits(prediction.embeddings, names).square().mean() + prediction.masks.square().mean()).backward()
-    for name in ("trunk.visual.conv1.weight", "no_object", "log_scale", "region.narrow.weight"):
+    for name in ("trunk.visual.conv1.weight", "no_object", "log_scale", "region.fine.weight"):
         assert dict(model.named_parameters())[name].grad.abs().sum() > 0, name
     model.zero_grad()
 
@@ -104,7 +104,7 @@ def test_more_segments_than_queries_leaves_some_unmatched():
 
 
 def losses_of(masks: torch.Tensor, logits: torch.Tensor, target: Target) -> dict[str, float]:
-    prediction = Prediction(masks[None], torch.zeros(1, len(masks), 4))
+    prediction = Prediction(masks[None], torch.zeros(1, len(masks), 4), torch.zeros(1, len(masks), 1))
     return {k: v.item() for k, v in supervised([prediction], [logits[None]], [target], Weights()).items()}
 
 
@@ -143,7 +143,7 @@ class Fixed(torch.nn.Module):
 
     def __init__(self, masks: torch.Tensor, embeddings: torch.Tensor) -> None:
         super().__init__()
-        self.answer = [Prediction(masks[None], embeddings[None])]
+        self.answer = [Prediction(masks[None], embeddings[None], embeddings[None])]
 
     def forward(self, pixels: torch.Tensor, last_only: bool) -> list[Prediction]:
         return self.answer

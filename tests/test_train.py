@@ -82,6 +82,20 @@ def test_training_brings_the_loss_down_and_records_that_novel_things_stayed_unse
     assert any(name.startswith("text.") for name in tensors)
 
 
+def test_a_training_can_start_from_a_checkpoint_also_of_another_shape(tmp_path: Path, folders):
+    first = train(recipe(folders, steps=1), tmp_path / "first.safetensors", device="cpu", log=lambda line: None)
+    lines: list[str] = []
+    tables = {**recipe(folders, steps=1, seed=3), "start": str(first)}
+    out = train(tables, tmp_path / "second.safetensors", device="cpu", log=lines.append)
+    total = lines[0].split()[2]
+    assert lines[0] == f"{total} of {total} tensors start from first.safetensors"
+    assert checkpoint.digest(first) in checkpoint.read(out, "gkc")[0].story["start"]
+    tables["model"] = {**tables["model"], "queries": 5}
+    train(tables, tmp_path / "third.safetensors", device="cpu", log=lines.append)
+    wider = next(line for line in lines[1:] if "start from" in line)
+    assert int(wider.split()[0]) == int(total) - 2, "the queries' two embeddings are of another shape"
+
+
 def test_a_teacher_learns_from_pictures(tmp_path: Path, folders):
     tables = {
         "kind": "clip",

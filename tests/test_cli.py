@@ -371,6 +371,23 @@ def test_predict_keeps_nothing_when_the_method_fails(tmp_path: Path) -> None:
     assert not [path for path in Path().rglob("*") if path.is_file()]
 
 
+def test_predict_replaces_neither_its_input_nor_a_folder_of_others(tmp_path: Path, method: str) -> None:
+    pytest.importorskip("av")
+    frames = _write_frames(tmp_path / "street")
+    before = sorted(path.name for path in frames.iterdir())
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("precious")
+    arguments = ["predict", frames, "--names", "dog", "-m", method, "-o"]
+    refused(ovsbench(*arguments, tmp_path / "street.mp4"), "would replace", "Choose another -o")
+    refused(ovsbench(*arguments, tmp_path.with_suffix(".mp4")), "would replace")
+    refused(ovsbench(*arguments, "mine.mp4"), "expected a new folder or earlier predictions")
+    assert sorted(path.name for path in frames.iterdir()) == before
+    assert Path("mine/notes.txt").read_text() == "precious"
+    assert ovsbench(*arguments, "out.mp4").exit_code == 0
+    refused(ovsbench("predict", "out.mp4", "--names", "dog", "-m", method, "-o", "out.mp4"), "would replace")
+    assert ovsbench(*arguments, "out.mp4").exit_code == 0, "earlier predictions are replaced"
+
+
 def test_names_keep_their_order_and_synonyms() -> None:
     vocabulary = parse_names(" person , dog | puppy|hound")
     assert [(c.id, c.name, c.synonyms) for c in vocabulary] == [(1, "person", ()), (2, "dog", ("puppy", "hound"))]

@@ -22,6 +22,10 @@ RECENT = 16
 """Frames kept in memory, so that painting does not decode again what the method has just read."""
 
 
+NAMES = "names.json"
+"""What was looked for; beside the predictions."""
+
+
 def predict(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video file, or a folder of images.")],
     names: Annotated[str, typer.Option("--names", help='What to look for: "person, road, car|automobile".')],
@@ -52,6 +56,7 @@ def predict(
     vocabulary = parse_names(names, stuff)
     if out.suffix.lower() != ".mp4":
         raise UserError(f"expected an output file that ends in .mp4, got {out}. Name it so")
+    refuse_to_replace(video, out)
     clip = _remembering(open_video(video))
     built = create(method, checkpoint=checkpoint, device=device, options=method_options(option, text_bank))
     if not hasattr(built, "predict"):
@@ -92,7 +97,7 @@ def predict(
     finally:
         watcher.stop()
     seconds = time.monotonic() - begin
-    write_json(folder / "names.json", _names_file(vocabulary))
+    write_json(folder / NAMES, _names_file(vocabulary))
     found = {category.name: seen[category.name] for category in vocabulary}
     if as_json:
         print_json(
@@ -104,6 +109,27 @@ def predict(
         say(f"  {name}: in {plural(count, 'frame')}")
     say(f"Predictions: {folder}")
     finish(out)
+
+
+def refuse_to_replace(video: Path, out: Path) -> None:
+    """Makes sure that neither the input nor a stranger's folder lies where the results go.
+
+    Raises:
+        UserError: one does.
+    """
+    folder, read = out.with_suffix("").resolve(), video.resolve()
+    if read in (out.resolve(), folder) or folder in read.parents:
+        raise UserError(
+            f"expected an output beside the input, got {out}: it and its folder {out.with_suffix('')} would replace "
+            f"{video}. Choose another -o"
+        )
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not ((folder / NAMES).is_file() and (folder / "video.json").is_file()):
+        raise UserError(
+            f"{out.with_suffix('')}: expected a new folder or earlier predictions, found something else, which the "
+            "predictions would replace. Choose another -o"
+        )
 
 
 def parse_names(text: str, stuff: str = "") -> Vocabulary:

@@ -13,6 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from benchmark import files, plots
+from benchmark.errors import DataError
 from benchmark.scores import CategoryScores
 from leaderboard.export import as_csv, as_json, as_markdown, number, percent
 from leaderboard.row import Row
@@ -54,6 +55,9 @@ READING = (
     ),
     ("partial", "Only some of the benchmark's videos were run."),
 )
+
+SITE = frozenset({"index.html", "leaderboard.json", "leaderboard.csv", "leaderboard.md", "runs"})
+"""What lies in the folder of a site."""
 
 LOOKS_AT_FRAMES_FPS = 10_000
 """What is faster does not look at the frames; it would squeeze the speed chart."""
@@ -105,8 +109,10 @@ def write_site(rows: Sequence[Row], out: Path) -> Path:
         out: folder of the site; files of the same names are replaced.
 
     Raises:
-        DataError: a file cannot be written.
+        DataError: a file cannot be written, or the folder holds something else than a site.
     """
+    rows = list({row.folder: row for row in rows}.values())  # a run named twice is one run
+    _refuse_other_folders(out)
     taken: set[str] = set()
     pages = {row.folder: unique_slug(row.slug, taken) for row in sorted(rows, key=lambda row: (row.slug, row.folder))}
     all_tables = tables(rows)
@@ -136,6 +142,17 @@ def write_site(rows: Sequence[Row], out: Path) -> Path:
         (out / "leaderboard.csv").write_text(as_csv(all_tables), encoding="utf-8")
         (out / "leaderboard.md").write_text(as_markdown(all_tables), encoding="utf-8")
     return index
+
+
+def _refuse_other_folders(out: Path) -> None:
+    """Before anything is removed: the folder runs/ of a site holds pages, that of a person may hold runs."""
+    found = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
+    strange = sorted(found - SITE) or sorted(str(path.parent) for path in out.glob("runs/*/run.json"))
+    if strange:
+        raise DataError(
+            f"{out}: expected a new folder or an earlier site, found {', '.join(strange[:3])}. "
+            "Choose another folder with -o"
+        )
 
 
 def _section(table: Table, pages: dict[Path, str], strips: dict[Path, tuple[Strip, ...]]) -> dict[str, Any]:

@@ -246,3 +246,28 @@ def test_every_number_has_its_rule_beside_it(tmp_path: Path) -> None:
     page = write_site([write_run(tmp_path / "a")], tmp_path / "site").read_text()
     for rule in ("2bn / (b + n)", "TP + FP/2 + FN/2", "common pixels / (labelled + predicted - common)"):
         assert rule in page
+
+
+def test_a_site_is_never_built_over_runs_or_other_files(tmp_path: Path) -> None:
+    row = write_run(tmp_path / "runs" / "gkc")
+    with pytest.raises(DataError, match=r"expected a new folder or an earlier site, found .*runs/gkc"):
+        write_site([row], tmp_path)
+    assert (tmp_path / "runs" / "gkc" / "run.json").is_file()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "manifest.json").write_text("{}")
+    with pytest.raises(DataError, match=r"found manifest\.json\. Choose another folder"):
+        write_site([row], tmp_path / "data")
+    assert write_site([row], tmp_path / "site") == write_site([row], tmp_path / "site")
+
+
+def test_a_run_named_twice_is_one_row(tmp_path: Path) -> None:
+    row = write_run(tmp_path / "gkc")
+    write_site([row, read_row(tmp_path / "gkc")], tmp_path / "site")
+    assert len(json.loads((tmp_path / "site" / "leaderboard.json").read_text())["tables"][0]["rows"]) == 1
+
+
+def test_scores_of_other_counts_are_refused(tmp_path: Path) -> None:
+    write_run(tmp_path / "gkc", scores=dataclasses.replace(SCORES, counts_sha256="ab" * 32))
+    (tmp_path / "gkc" / "counts.jsonl").write_text("{}\n")
+    with pytest.raises(DataError, match=r"not read off counts\.jsonl as it is now\. Score the run again"):
+        read_row(tmp_path / "gkc")

@@ -96,6 +96,7 @@ class RunRecord:
         seed: of random numbers.
         device: that the method used.
         device_name: the hardware's name.
+        threads: that torch computes with on the CPU; None for a method without torch.
         notes: facts that the method told, such as trained_on, saw_novel, precision.
         versions: ovsbench, Python, and the packages that matter.
         platform: operating system and machine.
@@ -126,6 +127,7 @@ class RunRecord:
     seed: int = 0
     device: str = ""
     device_name: str = ""
+    threads: int | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     platform: str = ""
@@ -207,6 +209,7 @@ def describe(method: object, settings: Settings, benchmark: Benchmark, *, uses_l
         seed=settings.seed,
         device=device,
         device_name=device_name(device),
+        threads=_threads(),
         notes={str(key): str(value) for key, value in getattr(method, "notes", {}).items()},
         versions=versions(),
         platform=platform.platform(),
@@ -278,6 +281,11 @@ def device_name(device: str) -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def _threads() -> int | None:
+    torch: Any = sys.modules.get("torch")
+    return None if torch is None else int(torch.get_num_threads())
 
 
 def peak_memory_gb() -> float:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+from benchmark.counting import COUNTS
+from benchmark.errors import DataError
 from benchmark.record import RunRecord
-from benchmark.scores import HARMONIC, Scores
+from benchmark.scores import HARMONIC, SCORES, Scores
 from leaderboard.row import Flag, Row
 
 _PARTS = ("all", "base", "novel", HARMONIC, "things", "stuff")
@@ -19,6 +22,9 @@ def read_row(run: Path) -> Row:
         DataError: a file is missing or damaged.
     """
     record, scores = RunRecord.read(run), Scores.read(run)
+    counts = run / COUNTS
+    if counts.is_file() and hashlib.sha256(counts.read_bytes()).hexdigest() != scores.counts_sha256:
+        raise DataError(f"{run / SCORES}: its scores were not read off {counts.name} as it is now. Score the run again")
     finer = dict.fromkeys(c.group for c in scores.categories if c.group)
     flags = _flags(record, scores)
     title = Path(record.method).name + "".join(f" {key}={value}" for key, value in sorted(record.options.items()))
@@ -78,7 +84,8 @@ def _facts(record: RunRecord, scores: Scores) -> tuple[tuple[str, str], ...]:
             f"{timing.image_seconds:.2f} s, checking and writing {timing.store_seconds:.2f} s, "
             f"{timing.warmup_frames} first frames apart {timing.warmup_seconds:.2f} s"
         ),
-        "Device": f"{record.device_name or record.device} ({record.device})",
+        "Device": f"{record.device_name or record.device} ({record.device})"
+        + (f", {record.threads} {'thread' if record.threads == 1 else 'threads'}" if record.threads else ""),
         "Peak memory": f"{record.peak_memory_gb:.2f} GB"
         + (f", device {record.peak_device_memory_gb:.2f} GB" if record.peak_device_memory_gb else ""),
         "Seed": str(record.seed),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -62,6 +63,14 @@ def test_the_same_video_gets_the_same_random_numbers_whenever_it_is_made():
     first = draw(0, "a")
     assert draw(0, "b") != first != draw(1, "a")
     assert draw(0, "a") == first
+
+
+def test_the_threads_of_torch_are_recorded_once_it_is_loaded(monkeypatch, build_benchmark):
+    benchmark = build_benchmark(videos=1)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(get_num_threads=lambda: 3))
+    assert record.describe(object(), Settings("none", device="cpu"), benchmark).threads == 3
+    monkeypatch.delitem(sys.modules, "torch")
+    assert record.describe(object(), Settings("none", device="cpu"), benchmark).threads is None
 
 
 def test_the_hardware_has_a_name_without_torch():

@@ -9,6 +9,7 @@ from PIL import Image as Pillow
 
 from benchmark import manifest
 from benchmark.errors import DataError
+from benchmark.types import Rules
 from benchmark.video_io import open_video
 from data_prep.world.build import WorldSettings, build_world, draw_video
 from data_prep.world.captions import SIDE, build_captions, captions_of, draw_pictures
@@ -148,6 +149,12 @@ def test_a_training_set_that_deletes_draws_no_novel_thing():
         assert {s.category for s in frame.segments.values()} <= WORLD.vocabulary.base
 
 
+def test_short_videos_are_scored_over_the_windows_that_they_fill(tmp_path: Path):
+    short = build_world(tmp_path / "short", WorldSettings(videos=1, frames=4))
+    assert short.rules.vpq_windows == (1, 2, 4)
+    assert build_world(tmp_path / "long", WorldSettings(videos=1, frames=6)).rules == Rules()
+
+
 def test_an_unlabelled_set_has_no_labels(tmp_path: Path):
     data = build_world(tmp_path / "frames", WorldSettings("unlabelled", videos=1, frames=2))
     assert data.role == "unlabelled"
@@ -172,6 +179,7 @@ def test_an_mp4_beside_the_images_shows_the_same_frames(tmp_path: Path):
         ({"variant": "ignored"}, "did you mean 'ignore'"),
         ({"videos": 0}, "at least one video"),
         ({"size": (16, 16)}, "32 x 32"),
+        ({"seed": -1}, "seed of at least 0"),
     ],
 )
 def test_settings_that_cannot_be_drawn_are_refused(settings: dict, sentence: str):

@@ -31,7 +31,7 @@ def build_world(
     videos: Annotated[int, typer.Option(min=1, help="Number of videos.")] = 32,
     frames: Annotated[int, typer.Option(min=1, help="Frames in each video.")] = 24,
     size: Annotated[str, typer.Option(metavar="WxH", help="Width and height in pixels.")] = "160x96",
-    seed: Annotated[int, typer.Option(help="Another seed draws other scenes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other scenes.")] = 0,
     variant: Annotated[
         str, typer.Option(help="Of train: novel objects ignore (void) or delete (not drawn).")
     ] = "ignore",
@@ -44,8 +44,8 @@ def build_world(
     \b
     [bold]Examples[/bold]
       ovsbench data build world -o data/world
-      ovsbench data build world --part train --videos 400 --frames 4 --stride 6 -o data/world-train
-      ovsbench data build world --size 1920x1080 --videos 1 --frames 1000 -o data/long
+      ovsbench data build world --part train --videos 400 --stride 6 -o data/train
+      ovsbench data build world --size 1920x1080 --videos 1 -o data/large
     """
     from data_prep.world.build import WorldSettings
     from data_prep.world.build import build_world as draw
@@ -69,7 +69,8 @@ def build_camvid(
     \b
     [bold]Examples[/bold]
       ovsbench data build camvid --raw CamVid -o data/camvid
-      ovsbench data build camvid --raw CamVid --subset train --variant ignore -o data/camvid-train
+      ovsbench data build camvid --raw CamVid --subset train --variant ignore \\
+          -o data/camvid-train
     """
     from data_prep.camvid import build_camvid as read
 
@@ -81,7 +82,7 @@ def build_camvid(
 def build_captions(
     out: Out,
     pictures: Annotated[int, typer.Option(min=1, help="Number of captioned pictures.")] = 20000,
-    seed: Annotated[int, typer.Option(help="Another seed draws other pictures.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other pictures.")] = 0,
 ) -> None:
     """Draw captioned pictures of the embedded world, without masks: what its image-text teacher learns from.
 

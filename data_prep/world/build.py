@@ -53,6 +53,8 @@ class WorldSettings:
         for what, value, known in (("part", self.part, Part), ("variant", self.variant, Variant)):
             if value not in get_args(known):
                 raise DataError(f"the world has no {what} {value!r}; {did_you_mean(value, get_args(known))}")
+        if self.seed < 0:
+            raise DataError(f"expected a seed of at least 0, got {self.seed}. Choose another")
         if min(self.videos, self.frames, self.stride) < 1 or min(self.size) < 32:
             raise DataError(
                 f"expected at least one video, one frame and 32 x 32 pixels, got {self.videos} videos of "
@@ -111,7 +113,7 @@ def build_world(
         name=f"world-{settings.part}{suffix}",
         version=VERSION,
         source=Source("embedded world", note=note, licence="Apache-2.0, drawn by ovsbench"),
-        rules=Rules(task="panoptic"),
+        rules=_rules(settings, role),
         vocabulary=world.vocabulary,
         image_root="images",
         role=role,
@@ -143,6 +145,14 @@ def build_world(
     finally:
         progress.stop()
     return load(folder)
+
+
+def _rules(settings: WorldSettings, role: Role) -> Rules:
+    """Of the default windows those that its videos can fill; over a longer one no VPQ is defined."""
+    rules = Rules(task="panoptic")
+    if role != "benchmark":
+        return rules
+    return dataclasses.replace(rules, vpq_windows=tuple(k for k in rules.vpq_windows if k <= settings.frames))
 
 
 def _drawn(

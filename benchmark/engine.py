@@ -183,12 +183,15 @@ def _open_run(run: Path, facts: RunRecord, *, fresh: bool) -> RunRecord:
         if (run / record.RECORD).exists():
             earlier = RunRecord.read(run)
             differences = earlier.differences(facts)
-            if differences:
+            if differences and facts.shards == 1 and not any((run / PREDICTIONS).glob("*/video.json")):
+                _remove_run(run)  # it stopped before its first video was done: nothing to mix with, nothing to lose
+            elif differences:
                 raise UserError(
                     f"{run} holds a run with other settings: {', '.join(differences)}. "
                     "Start afresh with --fresh or choose another output folder with -o"
                 )
-            facts = dataclasses.replace(facts, started=earlier.started)
+            else:
+                facts = dataclasses.replace(facts, started=earlier.started)
         facts.write(run)
     return facts
 

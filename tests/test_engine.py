@@ -297,6 +297,20 @@ def test_a_run_with_other_settings_is_not_mixed_in(build_benchmark, method, tmp_
         run_method(method, build_benchmark(name="other", videos=2), run)
 
 
+def test_a_run_that_never_finished_a_video_may_change_its_settings(build_benchmark, method, tmp_path, monkeypatch):
+    benchmark, run = build_benchmark(videos=1), tmp_path / "run"
+    with pytest.raises(MethodError):
+        engine.predict(_Fails(), benchmark, run, settings=Settings("wrong", options={"category": "gras"}))
+    assert run_method(method, benchmark, run).options == {}
+    engine.score(benchmark, run)
+    assert sorted(results(run))[:2] == ["counts.jsonl", "predictions/v0/00000.png"]
+
+
+class _Fails:
+    def predict(self, video, vocabulary, rules):
+        raise MethodError("told to answer 'gras', which is not offered. Choose another")
+
+
 def test_changed_weights_under_the_same_name_are_noticed(build_benchmark, method, tmp_path):
     benchmark, run, weights = build_benchmark(videos=1), tmp_path / "run", tmp_path / "weights.bin"
     weights.write_bytes(b"one")

@@ -202,6 +202,12 @@ def _from_json(folder: Path, content: Mapping[str, Any]) -> Benchmark:
     _one_of("role", content["role"], get_args(Role))
     if not rules.vpq_windows or any(not isinstance(k, int) or k < 1 for k in rules.vpq_windows):
         raise DataError(f"expected vpq_windows as numbers of frames, at least 1, got {rules.vpq_windows}. Correct them")
+    for key in ("name", "version", "image_root"):
+        if not isinstance(content[key], str):
+            raise DataError(f"expected {key} as text, got {content[key]!r}. Correct it")
+    for video in content["videos"]:
+        if not isinstance(video["fps"], (int, float, type(None))):
+            raise DataError(f"video {video['id']}: expected fps as a number or null, got {video['fps']!r}. Correct it")
     entries = tuple(
         VideoEntry(
             id=safe_name(v["id"]),

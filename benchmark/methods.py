@@ -64,6 +64,8 @@ def info(name: str) -> MethodInfo:
             raise MethodError(f"{path}: expected a Python file with a build function, found none. Check the path")
         return MethodInfo(name, "", hashlib.sha256(path.read_bytes()).hexdigest(), name)
     known = {method.name: method for method in available()}
+    if name not in known and name.endswith(".py"):
+        raise MethodError(f"expected a file with the name of its build function, got {name}. Write {name}:build")
     if name not in known:
         raise MethodError(
             f"unknown method {name!r}; {did_you_mean(name, known)}. "

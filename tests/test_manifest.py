@@ -159,6 +159,8 @@ def test_a_folder_with_other_things_is_left_alone(writer, tmp_path):
         (("videos", 1, "id"), "v0", "an id twice"),
         (("categories", 0, "id"), -1, "0 or more"),
         (("videos", 0, "size"), [4], "missing or odd"),
+        (("videos", 0, "fps"), "ten", "expected fps as a number or null, got 'ten'"),
+        (("image_root",), 3, "expected image_root as text, got 3"),
     ],
 )
 def test_a_damaged_manifest_is_named(build_benchmark, path, value, sentence):

@@ -107,6 +107,8 @@ def test_options_may_be_choices_paths_and_anything():
 def test_a_file_that_cannot_be_used_is_one_sentence(file, tmp_path):
     with pytest.raises(MethodError, match=r"none\.py: expected a Python file"):
         methods.find(f"{tmp_path}/none.py:build")
+    with pytest.raises(MethodError, match=rf"Write {file}:build"):
+        methods.find(str(file))
     with pytest.raises(MethodError, match="has no 'bild'"):
         methods.find(f"{file}:bild")
     with pytest.raises(MethodError, match=r"returned int, which has no predict\(\)"):

@@ -8,7 +8,7 @@ from benchmark.metrics.vpq import Vpq
 from benchmark.types import Rules
 
 METRICS: tuple[Metric, ...] = (Vpq(), Miou())
-"""Every metric of the suite; the first that suits a task is the one that its leaderboard is sorted by."""
+"""Every metric of the suite, in the order in which files list them; how tables rank is `leaderboard.table`'s matter."""
 
 
 def metrics_for(rules: Rules) -> tuple[Metric, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +29,9 @@ class Porch(TyperGroup):
             if error.name not in OPTIONAL:
                 raise
             complain(f'error: this needs {error.name}, which is not installed. pip install "ovsbench[gkc,video]"')
+            raise typer.Exit(1) from error
+        except MemoryError as error:
+            complain(f"error: the memory of this machine is not enough: {error}. Use smaller frames or fewer processes")
             raise typer.Exit(1) from error
         except KeyboardInterrupt as interrupt:
             complain(str(interrupt) or "interrupted: everything finished so far is kept; run the same command to go on")
@@ -95,4 +99,5 @@ app.add_typer(board.app, name="board", rich_help_panel="Publish")
 
 def main() -> None:
     """The console script."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # weights come from paths and caches; nothing is fetched unasked
     app(prog_name="ovsbench")

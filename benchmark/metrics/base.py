@@ -133,7 +133,8 @@ def scores_of(counts: Counts, part: Part) -> dict[str, float | None]:
 def ratio(above: npt.NDArray[Any], below: npt.NDArray[Any]) -> Floats:
     """above / below, nan where below is 0."""
     above, below = np.broadcast_arrays(above, below)
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
+    quotient: Floats = np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
+    return quotient
 
 
 def mean_where(values: Floats, defined: npt.NDArray[np.bool_]) -> Floats:

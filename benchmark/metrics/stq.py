@@ -162,8 +162,11 @@ class StqAccumulator:
                     predicted[p] -= pixels
             official = self._association({g: n for g, n in self._true.items() if g not in hidden}, predicted)
         rows = {}
-        for number, (category, pixels) in enumerate(zip(self._ids, self._pixels.tolist(), strict=True)):
-            quality = Quality(*pixels, *plain.get(number, (0.0, 0)), *official.get(number, (0.0, 0)))
+        for number, (category, sums) in enumerate(zip(self._ids, self._pixels.tolist(), strict=True)):
+            intersection, predicted_pixels, true = sums
+            quality = Quality(
+                intersection, predicted_pixels, true, *plain.get(number, (0.0, 0)), *official.get(number, (0.0, 0))
+            )
             if quality != _NONE:
                 rows[category] = quality
         return StqCounts(dict(sorted(rows.items())), self._unnamed)

@@ -104,9 +104,8 @@ class _Run:
         if self.values is None or self.length is None:
             self.length = np.ones(values.shape, dtype=np.uint8)
         else:
-            self.length *= values == self.values
-            np.minimum(self.length, self.limit - 1, out=self.length)
-            self.length += 1
+            np.multiply(self.length, values == self.values, out=self.length)
+            np.add(self.length, self.length < self.limit, out=self.length)
         self.values = values
         return self.length
 
@@ -135,23 +134,25 @@ class VcAccumulator:
         size = 1 + len(self._ids)
         labels, guesses = _classes(truth.numbers, true, size), _classes(prediction.numbers, predicted, size)
         label_run, guess_run = self._label.add(labels), self._predicted.add(guesses)
-        hit = labels == guesses
-        hit &= labels != 0
+        hit: npt.NDArray[np.bool_] = np.equal(labels, guesses) & (labels != 0)
         if self._right is None:
             self._right = hit.astype(np.uint8)
         else:
-            np.minimum(self._right, self._lengths[-1] - 1, out=self._right)
-            self._right += 1
-            self._right *= hit
+            np.add(self._right, self._right < self._lengths[-1], out=self._right)
+            np.multiply(self._right, hit, out=self._right)
         if self._frames < self._lengths[0]:
             return
         # One histogram for all lengths: by segment, and by how many of the lengths each of the three runs reaches.
         levels = len(self._lengths) + 1
-        codes = truth.numbers.astype(np.uint16 if len(true) * levels**3 <= 1 << 16 else np.int64)
+        small = np.uint8 if levels**3 <= 1 << 8 else np.uint16
+        level = np.zeros(labels.shape, dtype=small)
         for run in (label_run, np.minimum(guess_run, label_run), np.minimum(self._right, label_run)):
-            codes *= levels
+            level *= small(levels)
             for n in self._lengths:
-                codes += run >= n
+                level += (run >= n).view(np.uint8)
+        codes: npt.NDArray[Any] = truth.numbers.astype(np.uint16 if len(true) * levels**3 <= 1 << 16 else np.int64)
+        codes *= levels**3
+        codes += level
         table = histogram(codes.ravel(), len(true) * levels**3).reshape(-1, levels, levels, levels)
         reached = np.zeros((3, len(self._lengths), size))  # labels, both, right; by length; by class
         for number in range(len(self._lengths)):

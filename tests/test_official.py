@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import PIL.Image
 import pytest
 
 from benchmark.metrics import Counts
+from benchmark.metrics.hota import Hota
 from benchmark.metrics.miou import Miou
 from benchmark.metrics.stq import Stq
 from benchmark.metrics.vc import Vc
@@ -143,6 +145,30 @@ def test_the_semantic_values_and_vc_are_the_official_ones(shared, case):
     for n, row in expected["vc"].items():
         assert sums["vc"].scores(None)[f"VC@{n}"] == near(row["VC"])
         assert sums["vc"].lengths[int(n)][-1].official_windows == row["windows"] - row["nan_windows"]
+
+
+def steady(frames: list[PanopticFrame]) -> list[PanopticFrame]:
+    """With one class for each id, as the tracks of the reference have it: the last frame's."""
+    last = {key: segment.category for frame in frames for key, segment in frame.segments.items()}
+    return [
+        PanopticFrame(f.ids, {key: replace(s, category=last[key]) for key, s in f.segments.items()}) for f in frames
+    ]
+
+
+@pytest.mark.parametrize("case", ["tiny", "standard"])
+def test_hota_is_that_of_trackeval(shared, case):
+    folder = shared / "cases" / case
+    expected = expected_of(folder)["trackeval"]
+    categories = json.loads((folder / "vipseg/gt/panoptic_gt.json").read_text())["categories"]
+    vocabulary = Vocabulary(tuple(Category(c["id"], c["name"], bool(c["isthing"])) for c in categories))
+    clips = ((steady(truth), steady(prediction)) for truth, prediction in vipseg_clips(folder))
+    counts = summed((Hota(),), clips, vocabulary)["hota"]
+    parts = {c.name: frozenset({c.id}) for c in vocabulary if c.name in expected}
+    for name, part in {**parts, "cls_comb_det_av": None}.items():
+        scores = counts.scores(part)
+        assert list(scores) == ["HOTA", "DetA", "AssA"]
+        for key, value in scores.items():
+            assert value == near(expected[name][key]), (name, key)
 
 
 def test_each_edge_rule_of_vpq_is_the_official_one(shared):

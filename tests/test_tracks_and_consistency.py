@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmark.metrics.hota import Hota
 from benchmark.metrics.stq import Stq
 from benchmark.metrics.vc import Vc
 from benchmark.panoptic import dense, overlap_dense
@@ -174,3 +175,23 @@ def test_the_association_of_a_class_is_that_of_its_own_tubes():
     prediction = [frame_of([[5, 5, 0, 0]], {5: 0})]
     by_class = {c: scores(Stq(), truth, prediction, frozenset({c}))["STQ_AQ"] for c in (0, 1, 2)}
     assert by_class == {0: 1.0, 1: None, 2: 0.0}
+
+
+def test_hota_of_one_object_whose_identity_changes_half_way():
+    truth = [frame_of([[1, 1]], {1: 0})] * 4
+    prediction = [frame_of([[5, 5]], {5: 0})] * 2 + [frame_of([[6, 6]], {6: 0})] * 2
+    found = scores(Hota(), truth, prediction)
+    assert found == pytest.approx({"HOTA": math.sqrt(1 / 2), "DetA": 1.0, "AssA": 2 / (4 + 2 - 2)})
+
+
+def test_hota_averages_over_thresholds():
+    truth = [frame_of([[1, 1, 1, 1]], {1: 0})]
+    prediction = [frame_of([[5, 5, 5, 0]], {5: 0})]  # IoU 0.75 reaches 15 of the 19 thresholds
+    assert scores(Hota(), truth, prediction)["HOTA"] == pytest.approx(15 / 19)
+
+
+def test_hota_asks_for_the_same_class_and_leaves_stuff_out():
+    truth = [frame_of([[1, 1, 2]], {1: 0, 2: 1})]
+    other = [frame_of([[1, 1, 2]], {1: 2, 2: 1})]
+    assert scores(Hota(), truth, other)["DetA"] == 0.0
+    assert scores(Hota(), truth, truth, frozenset({1}))["HOTA"] is None

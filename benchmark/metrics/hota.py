@@ -77,7 +77,9 @@ class HotaCounts:
         """Labelled and predicted masks, matches and association by threshold, summed over the classes."""
         tracks = [self.by_class.get(c, _NONE) for c in ids]
         rows = [[t.true, t.predicted, *t.matches, *t.association] for t in tracks]
-        return np.array(rows, dtype=np.float64).reshape(-1, 2 + 2 * len(ALPHAS)).sum(axis=0)
+        table = np.array(rows, dtype=np.float64).reshape(-1, 2 + 2 * len(ALPHAS))
+        total: Floats = table.sum(axis=0)
+        return total
 
     def read(self, sums: Floats, is_whole: bool) -> dict[str, Floats]:
         true, predicted = sums[:, :1], sums[:, 1:2]

@@ -113,11 +113,11 @@ def overlap_dense(truth: DenseFrame, prediction: DenseFrame) -> FrameOverlap:
     pairs = truth.numbers.astype(integer)
     pairs *= columns
     pairs += prediction.numbers.astype(integer, copy=False)
-    pixels = _histogram(pairs.ravel(), rows * columns)
+    pixels = histogram(pairs.ravel(), rows * columns)
     return FrameOverlap(truth.segments, prediction.segments, pixels.reshape(rows, columns))
 
 
-def _histogram(values: npt.NDArray[Any], length: int) -> npt.NDArray[np.int64]:
+def histogram(values: npt.NDArray[Any], length: int) -> npt.NDArray[np.int64]:
     """How often each of 0 .. length - 1 occurs; runs of equal values, as masks have them, are counted as one."""
     if np.count_nonzero(values[1:] != values[:-1]) > values.size // 8:  # noise: runs would cost more than they save
         return np.bincount(values, minlength=length).astype(np.int64, copy=False)

@@ -42,6 +42,7 @@ class Scores:
             "harmonic", the harmonic mean of base and novel.
         categories: the same for each class, in the order of the vocabulary.
         counts_sha256: of `counts.jsonl`, which the values were read off.
+        windows: VPQ windows that the benchmark's rules name, in frames.
     """
 
     benchmark: str
@@ -53,6 +54,7 @@ class Scores:
     values: Mapping[str, Mapping[str, float | None]]
     categories: tuple[CategoryScores, ...]
     counts_sha256: str = ""
+    windows: tuple[int, ...] = ()
 
     @property
     def is_partial(self) -> bool:
@@ -75,7 +77,7 @@ class Scores:
         del content["schema"]
         try:
             categories = tuple(CategoryScores(**row) for row in content["categories"])
-            return Scores(**{**content, "categories": categories})
+            return Scores(**{**content, "categories": categories, "windows": tuple(content.get("windows", ()))})
         except (KeyError, TypeError) as error:
             raise DataError(f"{run / SCORES}: a part is missing or odd: {error}. Score the run again") from error
 
@@ -94,7 +96,7 @@ def values_of(sums: VideoCounts, groups: Mapping[str, frozenset[int]]) -> dict[s
     values: dict[str, dict[str, float | None]] = {}
     for counts in sums.values():
         for group, ids in groups.items():
-            for name, value in counts.scores(ids).items():
+            for name, value in counts.scores(None if group == "all" else ids).items():
                 values.setdefault(name, {})[group] = value
     for by_group in values.values():
         if "base" in by_group and "novel" in by_group:
@@ -124,6 +126,7 @@ def scores_of(benchmark: Benchmark, counts: Mapping[str, VideoCounts], *, counts
         values=values_of(sums, benchmark.vocabulary.groups),
         categories=categories,
         counts_sha256=counts_sha256,
+        windows=tuple(sorted(benchmark.rules.vpq_windows)),
     )
 
 
@@ -132,6 +135,6 @@ def _flat(sums: VideoCounts, category: int) -> dict[str, float | None]:
 
 
 def by_video(benchmark: Benchmark, counts: Mapping[str, VideoCounts]) -> dict[str, dict[str, dict[str, Any]]]:
-    """For each video what `Scores.values` is for all of them; VPQ@k of a video shorter than k is None."""
+    """For each video what `Scores.values` is for all of them; VPQ@k and VC@k of a video shorter than k are None."""
     groups = benchmark.vocabulary.groups
     return {video: values_of(total([row], benchmark.rules), groups) for video, row in counts.items()}

@@ -17,7 +17,7 @@ from benchmark.errors import DataError
 from benchmark.scores import CategoryScores
 from leaderboard.export import as_csv, as_json, as_markdown, number, percent
 from leaderboard.row import Row
-from leaderboard.table import METRIC_RULES, Column, Line, Table, tables, unique_slug
+from leaderboard.table import GROUP_WORDS, METRIC_RULES, Column, Line, Table, tables, unique_slug
 
 READING = (
     (
@@ -301,6 +301,8 @@ def _run_page(table: Table, line: Line, page: str, strips: tuple[Strip, ...], ou
         "strips": strips,
         "category_columns": [(name if name != "mIoU" else "IoU", METRIC_RULES.get(name, "")) for name in metrics],
         "categories": [_category(c, metrics) for c in row.categories],
+        "value_groups": [GROUP_WORDS.get(group, group) for group in row.groups],
+        "values": [(name, [percent(by.get(group)) for group in row.groups]) for name, by in row.scores.items()],
     }
 
 

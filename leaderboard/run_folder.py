@@ -28,7 +28,7 @@ def read_row(run: Path) -> Row:
     finer = dict.fromkeys(c.group for c in scores.categories if c.group)
     flags = _flags(record, scores)
     title = Path(record.method).name + "".join(f" {key}={value}" for key, value in sorted(record.options.items()))
-    windows = sorted(int(name.partition("@")[2]) for name in scores.values if name.startswith("VPQ@"))
+    measured = sorted(int(name.partition("@")[2]) for name in scores.values if name.startswith("VPQ@"))
     return Row(
         folder=run.resolve(),
         slug=run.resolve().name,
@@ -41,7 +41,7 @@ def read_row(run: Path) -> Row:
         videos_total=scores.videos_total,
         base_count=sum(not c.is_novel for c in scores.categories),
         novel_count=sum(c.is_novel for c in scores.categories),
-        windows=tuple(windows),
+        windows=scores.windows or tuple(measured),
         groups=(*(part for part in _PARTS if part in scores.values.get("mIoU", {})), *finer),
         scores=scores.values,
         categories=scores.categories,

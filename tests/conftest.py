@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Reference cases beside the checkout; tests that need them are skipped elsewhere."""
-    folder = Path(__file__).parents[1].parent / "shared"
+    """Reference cases beside the checkout, or where OVSBENCH_SHARED says; without them tests are skipped."""
+    folder = Path(os.environ.get("OVSBENCH_SHARED") or Path(__file__).parents[1].parent / "shared")
     if not folder.is_dir():
         pytest.skip(f"reference cases are not here: {folder}")
     return folder

@@ -216,6 +216,17 @@ def test_the_labels_through_the_whole_pipe_score_exactly_one(data: str) -> None:
     assert record["mIoU.all"] == record["VPQ.all"] == record["mIoU.harmonic"] == 1.0
 
 
+def test_every_value_is_shown_when_asked_for_and_headlines_otherwise(data: str) -> None:
+    ovsbench("run", data, "--oracle", "-o", "runs/oracle", "-j", "1")
+    (record,) = json.loads(ovsbench("show", "runs/oracle", "--json").stdout)
+    assert record["PQ.things"] == record["fwIoU.all"] == 1.0
+    assert "VC_strict@8" not in ovsbench("show", "runs/oracle").stdout
+    result = ovsbench("show", "runs/oracle", "--all")
+    assert "VC_strict@8" in result.stdout
+    assert "STQ_official_AQ" in result.stdout
+    refused(ovsbench("show", "runs/oracle", "--all", "--by", "video"), "got both")
+
+
 def test_shards_fill_one_folder_and_score_waits_for_all(data: str, method: str) -> None:
     one = ovsbench("run", data, "-m", method, "-o", "runs/mine", "--shard", "1/2")
     assert one.exit_code == 0, one.output

@@ -78,6 +78,53 @@ def build_camvid(
     _built(benchmark, out)
 
 
+@build.command("vipseg")
+def build_vipseg(
+    out: Out,
+    raw: Annotated[Path, typer.Option("--raw", help="Folder with panoptic_gt.json and panomasksRGB.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of VIDEO/FRAME.jpg; imgs in RAW by default.")] = None,
+) -> None:
+    """Turn labels in the layout of VIPSeg into a benchmark folder; images stay where they are.
+
+    \b
+    [bold]Example[/bold]
+      ovsbench data build vipseg --raw VIPSeg -o data/vipseg
+    """
+    from benchmark.formats.vipseg import build_vipseg as read
+
+    _built(read(raw, out, images=images, progress=progress()), out)
+
+
+@build.command("vspw")
+def build_vspw(
+    out: Out,
+    raw: Annotated[Path, typer.Option("--raw", help="Folder with val.txt and data/VIDEO/mask.")],
+    subset: Annotated[str, typer.Option(help="Which list: train, val or test.")] = "val",
+    label_form: Annotated[
+        str, typer.Option("--label-form", help="released (classes 1 to 124) or shifted (0 to 123).")
+    ] = "released",
+    names: Annotated[Path | None, typer.Option(help="File with the 124 names of classes, one a line.")] = None,
+) -> None:
+    """Turn labels in the layout of VSPW into a benchmark folder; images stay where they are.
+
+    \b
+    [bold]Example[/bold]
+      ovsbench data build vspw --raw VSPW_480p --names classes.txt -o data/vspw
+    """
+    from benchmark.formats.vspw import build_vspw as read
+
+    words = None if names is None else _lines(names)
+    benchmark = read(raw, out, label_form=label_form, subset=subset, names=words, progress=progress())  # type: ignore[arg-type]
+    _built(benchmark, out)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except OSError as error:
+        raise UserError(f"{path}: expected a list of names, got an error: {error.strerror or error}") from error
+
+
 @build.command("captions")
 def build_captions(
     out: Out,

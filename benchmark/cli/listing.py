@@ -49,6 +49,8 @@ def _metrics() -> Listing:
 def _datasets() -> Listing:
     return ("name", "what", "build with"), [
         ("world", "the embedded world: drawn in seconds, nothing to download", "ovsbench data build world -o DATA"),
+        ("vipseg", "labels in the layout of VIPSeg", "ovsbench data build vipseg --raw RAW -o DATA"),
+        ("vspw", "labels in the layout of VSPW", "ovsbench data build vspw --raw RAW -o DATA"),
         ("camvid", "street video with dense labels", "ovsbench data build camvid --raw RAW -o DATA"),
     ]
 

@@ -107,6 +107,7 @@ def score(
 def show(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Scored run folders.")],
     by: Annotated[str | None, typer.Option("--by", help="A line for each category, or for each video.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every value for every part of the vocabulary.")] = False,
     as_json: Json = False,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Also write the table to a file.")] = None,
 ) -> None:
@@ -115,23 +116,33 @@ def show(
     \b
     [bold]Examples[/bold]
       ovsbench show runs/gkc runs/two-stage
+      ovsbench show runs/gkc --all
       ovsbench show runs/gkc --by category
       ovsbench show runs/gkc --by video --csv videos.csv
     """
-    from benchmark.cli.tables import by_category, by_video, overview, write_csv
+    from benchmark.cli import tables
     from leaderboard.run_folder import read_row
 
     if by not in (None, "category", "video"):
         raise UserError(f"cannot show by {by!r}; {did_you_mean(by or '', ('category', 'video'))}")
+    if by is not None and everything:
+        raise UserError("expected --by or --all, got both. Leave one out")
     rows = [read_row(folder) for folder in folders]
-    grids = overview(rows) if by is None else (by_category(rows) if by == "category" else by_video(rows),)
+    is_overview = by is None and not everything
+    if is_overview:
+        grids = tables.overview(rows)
+    else:
+        build = {None: tables.everything, "category": tables.by_category, "video": tables.by_video}[by]
+        grids = (build(rows),)
     if csv is not None:
-        write_csv(grids, csv)
+        tables.write_csv(grids, csv)
     if as_json:
-        print_json([record for grid in grids for record in grid.records()])
+        print_json(
+            tables.overview_records(rows) if is_overview else [record for grid in grids for record in grid.records()]
+        )
         return
     for grid in grids:
-        grid.print(upright=by is None)
+        grid.print(upright=is_overview)
     where = csv or (folders[0] if len(folders) == 1 else ", ".join(map(str, folders)))
     named = [str(folder) for folder in folders]
     following = ["show", *named, "--by", "category"] if by is None else ["board", "build", *named]

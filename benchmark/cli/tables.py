@@ -85,6 +85,34 @@ def overview(rows: Sequence[Row]) -> tuple[Grid, ...]:
     )
 
 
+def overview_records(rows: Sequence[Row]) -> list[dict[str, Cell]]:
+    """The overview for JSON: a dictionary a run, with every value that was measured, "VC@8.novel" say."""
+    from leaderboard.table import tables
+
+    records = [record for grid in overview(rows) for record in grid.records()]
+    lines = [line for table in tables(rows) for line in table.lines]
+    return [{**_flat(line.row), **record} for record, line in zip(records, lines, strict=True)]
+
+
+def _flat(row: Row) -> dict[str, Cell]:
+    return {f"{value}.{group}": score for value, of_group in row.scores.items() for group, score in of_group.items()}
+
+
+def everything(rows: Sequence[Row]) -> Grid:
+    """A line a value of each run, a column a part of the vocabulary."""
+    groups = list(dict.fromkeys(group for row in rows for of_group in row.scores.values() for group in of_group))
+    return Grid(
+        "all values",
+        ("run", "score", *groups),
+        tuple(
+            (row.slug, value, *(of_group.get(group) for group in groups))
+            for row in rows
+            for value, of_group in row.scores.items()
+        ),
+        words=2,
+    )
+
+
 def by_category(rows: Sequence[Row]) -> Grid:
     """A line a category, IoU and VPQ of each run side by side."""
     _same_benchmark(rows)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from benchmark.metrics.base import Accumulator, Counts, Metric, VideoCounts, harmonic
+from benchmark.metrics.hota import Hota
 from benchmark.metrics.miou import Miou
+from benchmark.metrics.stq import Stq
+from benchmark.metrics.vc import Vc
 from benchmark.metrics.vpq import Vpq
 from benchmark.types import Rules
 
-METRICS: tuple[Metric, ...] = (Vpq(), Miou())
+METRICS: tuple[Metric, ...] = (Vpq(), Miou(), Stq(), Hota(), Vc())
 """Every metric of the suite, in the order in which files list them; how tables rank is `leaderboard.table`'s matter."""
 
 

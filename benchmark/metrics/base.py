@@ -12,9 +12,38 @@ from benchmark.errors import DataError
 from benchmark.panoptic import DenseFrame, FrameOverlap
 from benchmark.types import Rules, Segment, Task, Vocabulary
 
+Floats = npt.NDArray[np.float64]
+Part = frozenset[int] | None
+"""Classes to average over; None for the whole vocabulary together with what belongs to no class, such as void."""
+
 
 class Counts(Protocol):
-    """What a metric keeps of a video; the counts of a set of videos are the sum of theirs."""
+    """What a metric keeps of a video; the counts of a set of videos are the sum of theirs.
+
+    `row` and `read` are the two halves of `scores`: between them rows may be summed over any choice of videos, each as
+    often as one likes, which is all that a bootstrap does.
+    """
+
+    @property
+    def classes(self) -> frozenset[int]:
+        """Category ids that the counts say something about."""
+        ...
+
+    def row(self, ids: Sequence[int]) -> Floats:
+        """The counts of some classes as numbers that add up over videos, (F,)."""
+        ...
+
+    def read(self, sums: Floats, is_whole: bool) -> dict[str, Floats]:
+        """The metric's values off sums of rows.
+
+        Args:
+            sums: (D, F), D sums of rows of the same classes.
+            is_whole: whether those are the whole vocabulary, so that what belongs to no class has its say.
+
+        Returns:
+            By the name of the value (D,) fractions, nan where undefined.
+        """
+        ...
 
     def __add__(self, other: Self, /) -> Self: ...
 
@@ -22,8 +51,8 @@ class Counts(Protocol):
         """Numbers and strings only; `Metric.counts_from_json` reads them back without a loss."""
         ...
 
-    def scores(self, ids: frozenset[int]) -> dict[str, float | None]:
-        """The metric's values, fractions in [0, 1], averaged over the classes `ids`; None where undefined."""
+    def scores(self, part: Part) -> dict[str, float | None]:
+        """The metric's values, fractions in [0, 1], averaged over the classes of `part`; None where undefined."""
         ...
 
 
@@ -94,9 +123,27 @@ def positions(segments: Sequence[Segment], index: Mapping[int, int]) -> npt.NDAr
         ) from error
 
 
-def mean(values: Sequence[float]) -> float | None:
-    """The average; None of nothing."""
-    return sum(values) / len(values) if values else None
+def scores_of(counts: Counts, part: Part) -> dict[str, float | None]:
+    """What `Counts.scores` is for every metric: the row of the classes, read."""
+    ids = sorted(counts.classes if part is None else counts.classes & part)
+    values = counts.read(counts.row(ids)[None], part is None)
+    return {name: None if np.isnan(value[0]) else float(value[0]) for name, value in values.items()}
+
+
+def ratio(above: npt.NDArray[Any], below: npt.NDArray[Any]) -> Floats:
+    """above / below, nan where below is 0."""
+    above, below = np.broadcast_arrays(above, below)
+    quotient: Floats = np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
+    return quotient
+
+
+def mean_where(values: Floats, defined: npt.NDArray[np.bool_]) -> Floats:
+    """The mean over the last axis of those values that are defined; nan of none.
+
+    >>> mean_where(np.array([[0.5, 1.0, 7.0]]), np.array([[True, True, False]])).tolist()
+    [0.75]
+    """
+    return ratio(np.where(defined, values, 0.0).sum(axis=-1), np.count_nonzero(defined, axis=-1))
 
 
 def harmonic(base: float | None, novel: float | None) -> float | None:

@@ -1,21 +1,32 @@
-"""Mean intersection over union of classes over a whole data set, as VSPW defines it.
+"""Semantic quality: how well the class of every pixel is told, over a whole data set and video by video.
 
-With the pixels of all frames of all videos together, IoU of class c = I_c / (G_c + P_c - I_c), where I_c are pixels
-labelled and predicted c, G_c labelled c, P_c predicted c. Pixels labelled void count nowhere; a pixel predicted void
-misses its true class. mIoU is the mean over the classes that the labels hold, so a class that is only predicted is not
-averaged, but its pixels are misses of the true class. This is not torchmetrics' MeanIoU, which averages over images.
-Source: VSPW-dataset/VSPW_code, evaluator_test.py.
+With the pixels of all frames of all videos together, I_c are pixels labelled and predicted c, G_c labelled c,
+P_c predicted c, and IoU_c = I_c / (G_c + P_c - I_c). Pixels labelled void count nowhere; a pixel predicted void misses
+its true class. A crowd is labelled pixels like any other.
+
+    mIoU            mean of IoU_c over the classes with G_c > 0: the rule of VSPW. A class that is only predicted is not
+                    averaged, but its pixels are misses of the true class.
+    mIoU_union      mean of IoU_c over the classes with G_c + P_c > 0: the rule of mmsegmentation and of STQ's SQ.
+    mIoU_video      mIoU of each video by itself, then the mean over the videos in which it is defined.
+    fwIoU           mean of IoU_c, weighted with G_c.
+    pixel_accuracy  sum of I_c / sum of G_c.
+    class_accuracy  mean of I_c / G_c over the classes with G_c > 0.
+
+Sums and means run over the classes that are asked for; without a class to average a value is undefined. None of these
+is torchmetrics' MeanIoU, which averages over images.
+Source: VSPW-dataset/VSPW_code, evaluator_test.py and test.py; open-mmlab/mmsegmentation, iou_metric.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.metrics.base import mean, positions
+from benchmark.metrics.base import Floats, Part, mean_where, positions, ratio, scores_of
 from benchmark.panoptic import DenseFrame, FrameOverlap
 from benchmark.types import Rules, Task, Vocabulary
 
@@ -28,33 +39,65 @@ class Pixels(NamedTuple):
     true: int
 
 
+_NONE = Pixels(0, 0, 0)
+
+
 @dataclass(frozen=True)
 class MiouCounts:
-    """Pixels by category id; a category without a pixel is left out."""
+    """For each video its pixels by category id; a category without a pixel is left out."""
 
-    pixels: Mapping[int, Pixels] = field(default_factory=dict)
+    videos: tuple[Mapping[int, Pixels], ...] = ()
+
+    @cached_property
+    def pixels(self) -> Mapping[int, Pixels]:
+        """The pixels of all videos."""
+        sums: dict[int, Pixels] = {}
+        for video in self.videos:
+            for c, pixels in video.items():
+                sums[c] = Pixels(*map(sum, zip(sums.get(c, _NONE), pixels, strict=True)))
+        return dict(sorted(sums.items()))
 
     def __add__(self, other: MiouCounts) -> MiouCounts:
-        none = Pixels(0, 0, 0)
-        both = sorted(self.pixels.keys() | other.pixels.keys())
-        return MiouCounts(
-            {c: Pixels(*map(sum, zip(self.pixels.get(c, none), other.pixels.get(c, none), strict=True))) for c in both}
-        )
+        return MiouCounts(self.videos + other.videos)
 
     def to_json(self) -> dict[str, Any]:
-        return {str(c): list(pixels) for c, pixels in self.pixels.items()}
+        return {"videos": [{str(c): list(pixels) for c, pixels in video.items()} for video in self.videos]}
 
-    def scores(self, ids: frozenset[int]) -> dict[str, float | None]:
-        """`mIoU` over the classes of `ids` that the labels hold."""
+    @property
+    def classes(self) -> frozenset[int]:
+        return frozenset(self.pixels)
+
+    def row(self, ids: Sequence[int]) -> Floats:
+        """Intersection, predicted, true of each class; then the sum of the videos' mIoU and how many have one."""
+        by_video = np.array([_means(_table(video, ids)) for video in self.videos])
+        return np.concatenate([_table(self.pixels, ids).ravel(), [np.nansum(by_video), np.isfinite(by_video).sum()]])
+
+    def read(self, sums: Floats, is_whole: bool) -> dict[str, Floats]:
+        intersection, predicted, true = sums[:, :-2].reshape(len(sums), 3, -1).transpose(1, 0, 2)  # (D, classes) each
+        iou = ratio(intersection, predicted + true - intersection)
+        labelled, all_true = true > 0, true.sum(axis=-1)
+        some = all_true > 0
         return {
-            "mIoU": mean(
-                [
-                    intersection / (predicted + true - intersection)
-                    for c, (intersection, predicted, true) in self.pixels.items()
-                    if c in ids and true > 0
-                ]
-            )
+            "mIoU": mean_where(iou, labelled),
+            "mIoU_union": mean_where(iou, predicted + true > 0),
+            "mIoU_video": ratio(sums[:, -2], sums[:, -1]),
+            "fwIoU": np.where(some, ratio(np.where(labelled, true * iou, 0.0).sum(axis=-1), all_true), np.nan),
+            "pixel_accuracy": ratio(intersection.sum(axis=-1), all_true),
+            "class_accuracy": mean_where(ratio(intersection, true), labelled),
         }
+
+    def scores(self, part: Part) -> dict[str, float | None]:
+        return scores_of(self, part)
+
+
+def _table(pixels: Mapping[int, Pixels], ids: Sequence[int]) -> Floats:
+    """Intersection, predicted, true: (3, classes)."""
+    return np.array([pixels.get(c, _NONE) for c in ids], dtype=np.float64).reshape(-1, 3).T
+
+
+def _means(table: Floats) -> float:
+    intersection, predicted, true = table
+    return float(mean_where(ratio(intersection, predicted + true - intersection), true > 0))
 
 
 class MiouAccumulator:
@@ -76,7 +119,7 @@ class MiouAccumulator:
 
     def counts(self) -> MiouCounts:
         rows = zip(self._ids, self._sums.tolist(), strict=True)
-        return MiouCounts({c: Pixels(*row) for c, row in sorted(rows) if any(row)})
+        return MiouCounts(({c: Pixels(*row) for c, row in sorted(rows) if any(row)},))
 
 
 @dataclass(frozen=True)
@@ -84,9 +127,9 @@ class Miou:
     """The metric as the suite sees it."""
 
     name: str = "miou"
-    title: str = "mIoU: mean IoU of the labelled classes over all pixels of the data set (VSPW)"
+    title: str = "mIoU: mean IoU of the labelled classes over all pixels of the data set (VSPW); fwIoU, accuracies"
     tasks: tuple[Task, ...] = ("semantic", "panoptic")
-    version: int = 1
+    version: int = 2
 
     def start(self, vocabulary: Vocabulary, rules: Rules) -> MiouAccumulator:
         return MiouAccumulator(vocabulary)
@@ -95,7 +138,7 @@ class Miou:
         return MiouCounts()
 
     def value_names(self, rules: Rules) -> tuple[str, ...]:
-        return ("mIoU",)
+        return ("mIoU", "mIoU_union", "mIoU_video", "fwIoU", "pixel_accuracy", "class_accuracy")
 
     def counts_from_json(self, value: Mapping[str, Any]) -> MiouCounts:
-        return MiouCounts({c: Pixels(*value[str(c)]) for c in sorted(map(int, value))})
+        return MiouCounts(tuple({c: Pixels(*v[str(c)]) for c in sorted(map(int, v))} for v in value["videos"]))

@@ -12,9 +12,15 @@ Over all windows of all videos, per class,
 
     PQ = sum of IoU / (tp + fp / 2 + fn / 2)
 
-VPQ@k is the mean of PQ over the classes with tp + fp + fn > 0 at this k, and VPQ the mean over the window lengths of
-the benchmark's rules; it is undefined if one of them has no value.
-Source: VIPSeg-Dataset/VIPSeg-Dataset, ClipPanoFCN/eval_vpq_vspw.py; Kim et al., Video Panoptic Segmentation, CVPR 2020.
+    VPQ@k, SQ@k, RQ@k   mean over the classes with tp + fp + fn > 0 at this k of PQ, of SQ = sum of IoU / tp (0 without
+                        a match) and of RQ = tp / (tp + fp / 2 + fn / 2); a class that is only predicted counts with 0
+    PQ                  VPQ@1: panoptic quality of single frames
+    VPQ                 mean of VPQ@k over the window lengths of the benchmark's rules
+    VPQ_official        mean of VPQ@k over k = 1, 2, 4, 6, 8, which is what the official script averages
+
+A mean over window lengths is undefined if one of them has no value.
+Source: VIPSeg-Dataset/VIPSeg-Dataset, ClipPanoFCN/eval_vpq_vspw.py; Kim et al., Video Panoptic Segmentation, CVPR 2020;
+cocodataset/panopticapi, evaluation.py.
 
 The table of a window is the sum of the tables of its frames, so that each frame is decoded and counted once for all k.
 """
@@ -29,7 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.metrics.base import mean, positions
+from benchmark.metrics.base import Floats, Part, mean_where, positions, ratio, scores_of
 from benchmark.panoptic import DenseFrame, FrameOverlap
 from benchmark.types import Rules, Segment, Task, Vocabulary
 
@@ -45,39 +51,62 @@ class Tubes(NamedTuple):
     def plus(self, other: Tubes) -> Tubes:
         return Tubes(self.iou + other.iou, self.tp + other.tp, self.fp + other.fp, self.fn + other.fn)
 
-    @property
-    def quality(self) -> float:
-        """PQ of the class; 0 for a class that occurs only on one side."""
-        return self.iou / (self.tp + self.fp / 2 + self.fn / 2)
-
 
 _NONE = Tubes(0.0, 0, 0, 0)
+OFFICIAL = (1, 2, 4, 6, 8)
+"""The window lengths that the official script averages; papers mostly average the first four."""
 
 
 @dataclass(frozen=True)
 class VpqCounts:
-    """Tubes by window length and category id; a category without a tube is left out, a window length never."""
+    """Tubes by window length and category id; a category without a tube is left out, a window length never.
+
+    Attributes:
+        windows: window length to category id to tubes.
+        headline: the lengths that `VPQ` averages.
+    """
 
     windows: Mapping[int, Mapping[int, Tubes]]
+    headline: tuple[int, ...]
 
     def __add__(self, other: VpqCounts) -> VpqCounts:
+        lengths = sorted(self.windows.keys() | other.windows.keys())
         return VpqCounts(
-            {
-                k: _sum(self.windows.get(k, {}), other.windows.get(k, {}))
-                for k in sorted(self.windows.keys() | other.windows.keys())
-            }
+            {k: _sum(self.windows.get(k, {}), other.windows.get(k, {})) for k in lengths},
+            tuple(sorted({*self.headline, *other.headline})),
         )
 
     def to_json(self) -> dict[str, Any]:
-        return {str(k): {str(c): list(tubes) for c, tubes in by.items()} for k, by in self.windows.items()}
+        windows = {str(k): {str(c): list(tubes) for c, tubes in by.items()} for k, by in self.windows.items()}
+        return {"headline": list(self.headline), "windows": windows}
 
-    def scores(self, ids: frozenset[int]) -> dict[str, float | None]:
-        """`VPQ`, and `VPQ@k` for each window length."""
-        by_window = {
-            f"VPQ@{k}": mean([tubes.quality for c, tubes in by.items() if c in ids]) for k, by in self.windows.items()
+    @property
+    def classes(self) -> frozenset[int]:
+        return frozenset(c for by in self.windows.values() for c in by)
+
+    def row(self, ids: Sequence[int]) -> Floats:
+        """For each window length and each class the four numbers of `Tubes`."""
+        rows = [by.get(c, _NONE) for by in self.windows.values() for c in ids]
+        return np.array(rows, dtype=np.float64).ravel()
+
+    def read(self, sums: Floats, is_whole: bool) -> dict[str, Floats]:
+        iou, tp, fp, fn = np.moveaxis(sums.reshape(len(sums), len(self.windows), -1, 4), -1, 0)  # (D, lengths, classes)
+        defined, below = tp + fp + fn > 0, tp + fp / 2 + fn / 2
+        quality = mean_where(ratio(iou, below), defined)  # (D, lengths)
+        matched = mean_where(np.where(tp > 0, ratio(iou, tp), 0.0), defined)
+        recognised = mean_where(ratio(tp, below), defined)
+        place = {k: number for number, k in enumerate(self.windows)}
+        values = {
+            "VPQ": quality[:, [place[k] for k in self.headline]].mean(axis=1),
+            "VPQ_official": quality[:, [place[k] for k in OFFICIAL]].mean(axis=1),
+            "PQ": quality[:, place[1]],
         }
-        defined = [value for value in by_window.values() if value is not None]
-        return {"VPQ": mean(defined) if len(defined) == len(by_window) else None, **by_window}
+        for k, number in place.items():
+            values |= {f"VPQ@{k}": quality[:, number], f"SQ@{k}": matched[:, number], f"RQ@{k}": recognised[:, number]}
+        return values
+
+    def scores(self, part: Part) -> dict[str, float | None]:
+        return scores_of(self, part)
 
 
 def _sum(left: Mapping[int, Tubes], right: Mapping[int, Tubes]) -> dict[int, Tubes]:
@@ -98,7 +127,9 @@ class _Table(NamedTuple):
 class VpqAccumulator:
     """Holds the tables of the last frames, as many as the longest window, and the sums of all windows so far."""
 
-    def __init__(self, vocabulary: Vocabulary, windows: Sequence[int]) -> None:
+    def __init__(self, vocabulary: Vocabulary, headline: Sequence[int]) -> None:
+        self._headline = tuple(sorted(set(headline)))
+        windows = _lengths(headline)
         self._ids = tuple(c.id for c in vocabulary)
         self._index = {category: number for number, category in enumerate(self._ids)}
         self._ious = {k: np.zeros(len(self._ids)) for k in windows}
@@ -146,11 +177,15 @@ class VpqAccumulator:
         self._numbers[length][2] += np.bincount(tubes.true_categories[missed], minlength=size)
 
     def counts(self) -> VpqCounts:
-        return VpqCounts({k: dict(self._rows(k)) for k in sorted(self._ious)})
+        return VpqCounts({k: dict(self._rows(k)) for k in self._ious}, self._headline)
 
     def _rows(self, length: int) -> list[tuple[int, Tubes]]:
         rows = zip(self._ids, self._ious[length].tolist(), self._numbers[length].T.tolist(), strict=True)
         return sorted((c, Tubes(iou, *numbers)) for c, iou, numbers in rows if any(numbers))
+
+
+def _lengths(headline: Sequence[int]) -> tuple[int, ...]:
+    return tuple(sorted({*headline, *OFFICIAL}))
 
 
 def _ids(segments: Sequence[Segment]) -> npt.NDArray[np.int64]:
@@ -206,23 +241,27 @@ class Vpq:
     """
 
     name: str = "vpq"
-    title: str = "VPQ: video panoptic quality, mean over window lengths (VIPSeg)"
+    title: str = "VPQ: video panoptic quality, mean over window lengths (VIPSeg); PQ, SQ, RQ"
     tasks: tuple[Task, ...] = ("semantic", "panoptic")
-    version: int = 1
+    version: int = 2
 
     def start(self, vocabulary: Vocabulary, rules: Rules) -> VpqAccumulator:
         return VpqAccumulator(vocabulary, rules.vpq_windows)
 
     def zero(self, rules: Rules) -> VpqCounts:
-        return VpqCounts({k: {} for k in sorted(rules.vpq_windows)})
+        lengths = _lengths(rules.vpq_windows)
+        return VpqCounts({k: {} for k in lengths}, tuple(sorted(set(rules.vpq_windows))))
 
     def value_names(self, rules: Rules) -> tuple[str, ...]:
-        return ("VPQ", *(f"VPQ@{k}" for k in sorted(rules.vpq_windows)))
+        by_length = [(f"VPQ@{k}", f"SQ@{k}", f"RQ@{k}") for k in _lengths(rules.vpq_windows)]
+        return ("VPQ", "VPQ_official", "PQ", *(name for names in by_length for name in names))
 
     def counts_from_json(self, value: Mapping[str, Any]) -> VpqCounts:
+        windows = value["windows"]
         return VpqCounts(
             {
-                k: {c: Tubes(*value[str(k)][str(c)]) for c in sorted(map(int, value[str(k)]))}
-                for k in sorted(map(int, value))
-            }
+                k: {c: Tubes(*windows[str(k)][str(c)]) for c in sorted(map(int, windows[str(k)]))}
+                for k in sorted(map(int, windows))
+            },
+            tuple(value["headline"]),
         )

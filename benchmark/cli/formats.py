@@ -1,0 +1,85 @@
+"""`ovsbench import` and `export`: predictions from and to the official layouts of data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.console import finish
+from benchmark.cli.progress import progress
+from benchmark.errors import UserError, did_you_mean
+
+Format = Annotated[str, typer.Option("--format", help="vipseg (pred.json, pan_pred) or vspw (masks of classes).")]
+LabelForm = Annotated[
+    str, typer.Option("--label-form", help="Of vspw: shifted (classes 0 to 123) or released (1 to 124, 0 unnamed).")
+]
+
+
+def import_(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="The benchmark folder that was predicted.")],
+    predictions: Annotated[Path, typer.Argument(metavar="PRED", help="Folder of predictions.")],
+    format_: Format,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="RUN", help="Run folder to make.")],
+    label_form: LabelForm = "shifted",
+    name: Annotated[str | None, typer.Option("--name", help="Of the method; the run folder's by default.")] = None,
+) -> None:
+    """Make a run of predictions in an official layout; score, show and compare take it like any other.
+
+    Every fault of the files is told, the first 20 in words.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench import data/vipseg preds --format vipseg -o runs/theirs
+      ovsbench import data/vspw preds --format vspw --label-form released -o runs/theirs
+    """
+    from benchmark import manifest
+
+    _check_format(format_)
+    benchmark, called = manifest.load(data), name or out.name
+    if format_ == "vipseg":
+        from benchmark.formats.vipseg import import_vipseg
+
+        import_vipseg(benchmark, predictions, out, name=called, progress=progress())
+    else:
+        from benchmark.formats.vspw import import_vspw
+
+        import_vspw(benchmark, predictions, out, name=called, label_form=label_form, progress=progress())  # type: ignore[arg-type]
+    finish(out, ["ovsbench", "score", out])
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    format_: Format,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write.")],
+    label_form: LabelForm = "shifted",
+    data: Annotated[Path | None, typer.Option("--data", help="The benchmark folder, if it has moved.")] = None,
+) -> None:
+    """Write the predictions of a run in an official layout, for the official scripts.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench export runs/gkc --format vipseg -o preds
+      ovsbench export runs/gkc --format vspw --label-form released -o masks
+    """
+    from benchmark.cli.runs import benchmark_of
+
+    _check_format(format_)
+    benchmark = benchmark_of(run, data)
+    if format_ == "vipseg":
+        from benchmark.formats.vipseg import export_vipseg
+
+        export_vipseg(benchmark, run, out, progress=progress())
+    else:
+        from benchmark.formats.vspw import export_vspw
+
+        export_vspw(benchmark, run, out, label_form=label_form, progress=progress())  # type: ignore[arg-type]
+    finish(out)
+
+
+def _check_format(name: str) -> None:
+    from benchmark.formats import FORMATS
+
+    if name not in FORMATS:
+        raise UserError(f"unknown format {name!r}; {did_you_mean(name, FORMATS)}")

@@ -1,0 +1,76 @@
+"""Mask images of other people: read with their size checked first, and folders of them compared with a list."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from benchmark.errors import DataError
+from benchmark.formats.faults import Faults
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    """(height, width) that a PNG announces.
+
+    Raises:
+        DataError: it is missing or no PNG.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(24)
+    except OSError as error:
+        raise DataError(f"{path}: expected a PNG, got an error: {error.strerror or error}") from error
+    if len(head) < 24 or head[:8] != _PNG:
+        raise DataError(f"{path}: expected a PNG, got something else")
+    width, height = struct.unpack(">II", head[16:24])
+    return height, width
+
+
+def read_png(path: Path, size: tuple[int, int], modes: Sequence[str]) -> npt.NDArray[Any]:
+    """The pixels of a mask.
+
+    Args:
+        path: a PNG.
+        size: (height, width) that it must have; looked at before anything is unpacked.
+        modes: Pillow's names of the kinds of pixels that are allowed.
+
+    Raises:
+        DataError: missing, broken, of another size or kind.
+    """
+    found = png_size(path)
+    if found != size:
+        raise DataError(f"{path}: expected {size[1]}x{size[0]} pixels, got {found[1]}x{found[0]}")
+    try:
+        with PIL.Image.open(io.BytesIO(path.read_bytes()), formats=("PNG",)) as image:
+            if image.mode not in modes:
+                raise DataError(f"{path}: expected pixels of kind {' or '.join(modes)}, got {image.mode}")
+            return np.asarray(image)
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: expected a PNG, got an error: {error}") from error
+
+
+def stems(frames: Iterable[str]) -> tuple[str, ...]:
+    """The names of a benchmark's frames without folders and endings, which is how layouts call them.
+
+    >>> stems(["v0/origin/00001.jpg"])
+    ('00001',)
+    """
+    return tuple(PurePosixPath(name).stem for name in frames)
+
+
+def compare_names(where: str, what: str, expected: Iterable[str], found: Iterable[str], faults: Faults) -> None:
+    """Notes what is missing and what is too much, one fault each."""
+    expected, found = list(expected), list(found)
+    for name in sorted(set(expected) - set(found)):
+        faults.add(f"{where}: {what} {name} is missing")
+    for name in sorted(set(found) - set(expected)):
+        faults.add(f"{where}: {what} {name} is not in the benchmark")

@@ -1,0 +1,277 @@
+"""The layout of VSPW: one 8-bit PNG a frame, whose pixels are numbers of classes.
+
+    labels       val.txt (a video a line), data/<video>/mask/<frame>.png, data/<video>/origin/<frame>.jpg
+    predictions  <video>/<frame>.png
+
+Numbers come in two forms. As released, 0 is void ("others"), 1 to 124 are the classes, 255 is void. Shifted by one, as
+the official evaluator reads them, 0 to 123 are the classes and 255 is void. A category's id is its shifted number.
+A prediction names every pixel: the evaluator takes 255 for another class without a word, so it is an error here, and
+only the released form can leave a pixel unnamed, with 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from benchmark.counting import predicted_frames
+from benchmark.errors import DataError, did_you_mean
+from benchmark.files import json_digest, writing
+from benchmark.formats import LabelForm
+from benchmark.formats.faults import Faults, LeftOutError
+from benchmark.formats.masks import compare_names, png_size, read_png, stems
+from benchmark.formats.runs import import_run, new_folder
+from benchmark.manifest import Benchmark, BenchmarkWriter, Source, VideoEntry, load, safe_name
+from benchmark.panoptic import semantic
+from benchmark.progress import SILENT, Progress
+from benchmark.record import RunRecord
+from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
+
+CLASSES = 124
+_VOID = 255
+
+
+def build_vspw(
+    raw: str | Path,
+    folder: str | Path,
+    *,
+    label_form: LabelForm = "released",
+    subset: str = "val",
+    names: Sequence[str] | None = None,
+    progress: Progress = SILENT,
+) -> Benchmark:
+    """Turns labels in the layout of VSPW into a benchmark folder; images stay where they are.
+
+    Args:
+        raw: folder with the lists and `data`.
+        folder: the benchmark folder to write.
+        label_form: how classes are numbered.
+        subset: name of a list: train, val, test.
+        names: of the classes, in the order of their numbers; "class 1" to "class 124" by default.
+        progress: told of frames and videos.
+
+    Raises:
+        DataError: anything in the raw folder is not in this layout, all of it told at once.
+    """
+    raw, folder = Path(raw).resolve(), Path(folder)
+    _check_form(label_form)
+    if names is not None and len(names) != CLASSES:
+        raise DataError(f"expected {CLASSES} names of classes, got {len(names)}. Write one a line")
+    words = names or [f"class {number}" for number in range(1, CLASSES + 1)]
+    vocabulary = Vocabulary(tuple(Category(number, word, is_thing=False) for number, word in enumerate(words)))
+    videos = _read_list(raw / f"{subset}.txt")
+    masks = {video: sorted((raw / "data" / video / "mask").glob("*.png")) for video in videos}
+    digest = json_digest(
+        [[video, path.name, sha256(path.read_bytes()).hexdigest()] for video in videos for path in masks[video]]
+    )
+    writer = BenchmarkWriter(
+        folder,
+        name=f"vspw-{subset}",
+        version="1",
+        source=Source(
+            name=f"VSPW layout, list {subset}, {label_form} numbers",
+            digest=digest,
+            licence="VSPW (Miao et al. 2021): for research use, videos of their owners",
+        ),
+        rules=Rules(task="semantic"),
+        vocabulary=vocabulary,
+        image_root=raw / "data",
+    )
+    faults = Faults()
+    progress.start(len(videos), sum(len(paths) for paths in masks.values()), f"reading VSPW {subset}")
+    try:
+        with writer:
+            for video in videos:
+                with faults.collecting():
+                    if not masks[video]:
+                        raise DataError(f"{raw / 'data' / video / 'mask'}: expected masks, found none")
+                    _build_video(writer, video, masks[video], label_form, faults, progress)
+                progress.video()
+            faults.stop(str(raw), "Mend the files and build again")
+    finally:
+        progress.stop()
+    return load(folder)
+
+
+def _build_video(
+    writer: BenchmarkWriter,
+    video: str,
+    masks: Sequence[Path],
+    form: LabelForm,
+    faults: Faults,
+    progress: Progress,
+) -> None:
+    before = faults.count
+    size = png_size(masks[0])
+    names = [f"{video}/origin/{path.stem}.jpg" for path in masks]
+    if writer.has_labels(video, size, names):
+        progress.frame(len(masks))
+        return
+    with writer.video(video, size, names) as labels:
+        for path in masks:
+            with faults.collecting():
+                frame = _frame(path, size, form, is_label=True)
+                if faults.count == before:
+                    labels.add(frame)
+            progress.frame()
+        if faults.count > before:
+            raise LeftOutError
+
+
+def import_vspw(
+    benchmark: Benchmark,
+    predictions: str | Path,
+    run: str | Path,
+    *,
+    name: str,
+    label_form: LabelForm = "shifted",
+    progress: Progress = SILENT,
+) -> RunRecord:
+    """Makes a run of predictions in the layout of VSPW.
+
+    Args:
+        benchmark: what was predicted; its frames must have the names of the predictions' files.
+        predictions: folder with a folder of masks for each video.
+        run: the run folder to make.
+        name: of the method, for tables.
+        label_form: how classes are numbered.
+        progress: told of frames and videos.
+
+    Raises:
+        DataError: anything is wrong with the files, all of it told at once.
+    """
+    folder = Path(predictions)
+    _check_form(label_form)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: expected a folder of predictions, found none. Check the path")
+    faults = Faults()
+    videos = [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    compare_names(str(folder), "video", [entry.id for entry in benchmark.entries], videos, faults)
+    listing = []
+    for entry in benchmark.entries:
+        if entry.id in videos:
+            found = stems(path.name for path in (folder / entry.id).glob("*.png"))
+            listing.append([entry.id, sorted(found)])
+            compare_names(str(folder / entry.id), "mask", stems(entry.frames), found, faults)
+
+    def read(entry: VideoEntry, index: int) -> PanopticFrame:
+        path = folder / entry.id / f"{stems([entry.frames[index]])[0]}.png"
+        if not path.exists():  # noted above
+            return PanopticFrame(np.zeros(entry.size, dtype=np.uint32))
+        frame = _frame(path, entry.size, label_form, is_label=False)
+        unknown = sorted({s.category for s in frame.segments.values()} - benchmark.vocabulary.ids)
+        if unknown:
+            raise DataError(f"{path}: classes that the benchmark lacks: {unknown[:5]}")
+        return frame
+
+    return import_run(
+        benchmark,
+        Path(run),
+        read,
+        faults,
+        name=name,
+        what=f"{folder} (VSPW layout)",
+        digest=json_digest(listing),
+        notes={"layout": "vspw", "label_form": label_form},
+        progress=progress,
+    )
+
+
+def export_vspw(
+    benchmark: Benchmark,
+    run: str | Path,
+    out: str | Path,
+    *,
+    label_form: LabelForm = "shifted",
+    progress: Progress = SILENT,
+) -> None:
+    """Writes a run's predictions in the layout of VSPW, objects of a class together.
+
+    Raises:
+        DataError: predictions are missing or damaged, a class or an unnamed pixel cannot be written, or the disk is
+            full.
+    """
+    _check_form(label_form)
+    if max(benchmark.vocabulary.ids) >= CLASSES:
+        raise DataError(
+            f"the layout of VSPW holds classes 0 to {CLASSES - 1}; {benchmark.name} has more. Export as vipseg"
+        )
+    with new_folder(Path(out)) as partial:
+        progress.start(len(benchmark.entries), sum(len(e.frames) for e in benchmark.entries), "exporting")
+        try:
+            for entry in benchmark.entries:
+                with writing(Path(out)):
+                    (partial / entry.id).mkdir()
+                for stem, frame in zip(
+                    stems(entry.frames), predicted_frames(benchmark, Path(run), entry.id), strict=True
+                ):
+                    classes = semantic(frame)
+                    if label_form == "shifted" and (classes < 0).any():
+                        raise DataError(
+                            f"video {entry.id}, frame {stem}: {np.count_nonzero(classes < 0)} pixels are unnamed, "
+                            "which shifted numbers cannot say. Export with --label-form released, where 0 says so"
+                        )
+                    pixels = (classes + (label_form == "released")).astype(np.uint8)
+                    with writing(Path(out)):
+                        PIL.Image.fromarray(pixels).save(partial / entry.id / f"{stem}.png", compress_level=3)
+                    progress.frame()
+                progress.video()
+        finally:
+            progress.stop()
+
+
+def _check_form(form: str) -> None:
+    if form not in get_args(LabelForm):
+        raise DataError(f"unknown label form {form!r}; {did_you_mean(form, get_args(LabelForm))}")
+
+
+def _read_list(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").split()
+    except OSError as error:
+        raise DataError(f"{path}: expected a list of videos, got an error: {error.strerror or error}") from error
+    if not lines:
+        raise DataError(f"{path}: expected a list of videos, found an empty file. Check the raw folder")
+    return [safe_name(line) for line in lines]
+
+
+def _frame(path: Path, size: tuple[int, int], form: LabelForm, *, is_label: bool) -> PanopticFrame:
+    """A frame from numbers of classes; a class is a segment, its id is one more than the category's."""
+    pixels = read_png(path, size, ("L", "P"))
+    present = np.flatnonzero(np.bincount(pixels.ravel(), minlength=256)).tolist()
+    table = _table(path, present, form, is_label=is_label)
+    segments = {
+        int(table[value]): Segment(int(table[value]), int(table[value]) - 1) for value in present if table[value]
+    }
+    return PanopticFrame(table[pixels], segments)
+
+
+def _table(path: Path, present: Sequence[int], form: LabelForm, *, is_label: bool) -> npt.NDArray[Any]:
+    """Pixel value to segment id, 0 for void.
+
+    Raises:
+        DataError: a value that is present cannot be in this form.
+    """
+    first = 1 if form == "released" else 0
+    table = np.zeros(256, dtype=np.uint32)
+    table[first : first + CLASSES] = np.arange(1, CLASSES + 1)
+    allowed = set(range(CLASSES + first)) | ({_VOID} if is_label else set())
+    odd = [value for value in present if value not in allowed]
+    if odd == [_VOID]:
+        raise DataError(
+            f"{path}: a prediction holds {_VOID}, which is no class; official scripts would take it for another. "
+            "Name every pixel" + ("" if form == "released" else ", or write released numbers, where 0 is unnamed")
+        )
+    if odd:
+        other = "shifted" if form == "released" else "released"
+        raise DataError(
+            f"{path}: values {', '.join(map(str, odd[:5]))} cannot be in {form} numbers (classes {first} to "
+            f"{first + CLASSES - 1}). If the files have {other} numbers, say --label-form {other}"
+        )
+    return table

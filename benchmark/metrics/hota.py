@@ -1,0 +1,195 @@
+"""HOTA: how well things are found, and how well found things keep their identity, over whole videos.
+
+The tracks of a class are its ids; an id that changes its class is a track of each. Similarity of a labelled and a
+predicted mask in a frame is their IoU, void not removed. For each threshold a = 0.05, 0.10, ... 0.95: in every frame
+one assignment of masks of equal class that maximises the sum of similarity times global alignment, of which those pairs
+with similarity >= a are matches (TP); the rest are misses (FN) and false alarms (FP). With g and p the tracks of a
+match and n(g, p) the matches of both tracks,
+
+    DetA_a = TP / (TP + FN + FP)
+    AssA_a = 1 / TP sum over matches of n(g, p) / (|g| + |p| - n(g, p))       |g|: frames of g; 0 without a match
+    HOTA_a = sqrt(DetA_a * AssA_a)
+
+HOTA, DetA, AssA are means over a. Over videos and over classes TP, FN, FP and the sums of AssA are added up, which is
+TrackEval's `cls_comb_det_av`; its `cls_comb_cls_av` averages over classes, also those that never occur. The global
+alignment of g and p is the sum over frames of s / (row + column - s) of the similarities s, divided like n(g, p).
+Without a labelled or predicted thing the value is undefined. The mark of a crowd is not read.
+Source: Luiten et al., HOTA, IJCV 2020; JonathonLuiten/TrackEval, trackeval/metrics/hota.py.
+
+The tables of similarities of a video are kept until its end, a few numbers a frame, because the alignment needs all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmark.metrics.base import Floats, Part, positions, ratio, scores_of
+from benchmark.panoptic import DenseFrame, FrameOverlap
+from benchmark.types import Rules, Task, Vocabulary
+
+ALPHAS = np.arange(0.05, 0.99, 0.05)
+_EPSILON = np.finfo(np.float64).eps
+
+
+class Tracks(NamedTuple):
+    """One class: labelled and predicted masks; by threshold the matches, and the sum of their association."""
+
+    true: int
+    predicted: int
+    matches: tuple[int, ...]
+    association: tuple[float, ...]
+
+    def plus(self, other: Tracks) -> Tracks:
+        return Tracks(
+            self.true + other.true,
+            self.predicted + other.predicted,
+            tuple(a + b for a, b in zip(self.matches, other.matches, strict=True)),
+            tuple(a + b for a, b in zip(self.association, other.association, strict=True)),
+        )
+
+
+_NONE = Tracks(0, 0, (0,) * len(ALPHAS), (0.0,) * len(ALPHAS))
+
+
+@dataclass(frozen=True)
+class HotaCounts:
+    """Tracks by category id; a category without a mask is left out."""
+
+    by_class: Mapping[int, Tracks] = field(default_factory=dict)
+
+    def __add__(self, other: HotaCounts) -> HotaCounts:
+        both = sorted(self.by_class.keys() | other.by_class.keys())
+        return HotaCounts({c: self.by_class.get(c, _NONE).plus(other.by_class.get(c, _NONE)) for c in both})
+
+    def to_json(self) -> dict[str, Any]:
+        return {str(c): [t.true, t.predicted, list(t.matches), list(t.association)] for c, t in self.by_class.items()}
+
+    @property
+    def classes(self) -> frozenset[int]:
+        return frozenset(self.by_class)
+
+    def row(self, ids: Sequence[int]) -> Floats:
+        """Labelled and predicted masks, matches and association by threshold, summed over the classes."""
+        tracks = [self.by_class.get(c, _NONE) for c in ids]
+        rows = [[t.true, t.predicted, *t.matches, *t.association] for t in tracks]
+        table = np.array(rows, dtype=np.float64).reshape(-1, 2 + 2 * len(ALPHAS))
+        total: Floats = table.sum(axis=0)
+        return total
+
+    def read(self, sums: Floats, is_whole: bool) -> dict[str, Floats]:
+        true, predicted = sums[:, :1], sums[:, 1:2]
+        matches, association = np.split(sums[:, 2:], 2, axis=1)  # (D, thresholds) each
+        detection = ratio(matches, true + predicted - matches)
+        something = true + predicted > 0
+        kept = np.where(something, ratio(association, np.maximum(matches, 1)), np.nan)
+        values = {"HOTA": np.sqrt(detection * kept), "DetA": detection, "AssA": kept}
+        return {name: value.mean(axis=1) for name, value in values.items()}
+
+    def scores(self, part: Part) -> dict[str, float | None]:
+        return scores_of(self, part)
+
+
+class _Table(NamedTuple):
+    """The masks of one class in one frame: places of their tracks, and similarities (true, predicted)."""
+
+    true: npt.NDArray[np.intp]
+    predicted: npt.NDArray[np.intp]
+    similarity: Floats
+
+
+class HotaAccumulator:
+    """Keeps each frame's similarities by class until the video ends."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._ids = tuple(c.id for c in vocabulary)
+        self._index = {category: number for number, category in enumerate(self._ids)}
+        self._is_thing = np.array([c.is_thing for c in vocabulary])
+        self._frames: dict[int, list[_Table]] = {}  # by place of the class
+        self._true: dict[int, dict[int, int]] = {}  # place of the class to segment id to place of the track
+        self._predicted: dict[int, dict[int, int]] = {}
+
+    def add(self, truth: DenseFrame, prediction: DenseFrame, overlap: FrameOverlap) -> None:
+        true, predicted = positions(overlap.truth, self._index), positions(overlap.prediction, self._index)
+        shared = overlap.pixels[1:, 1:]
+        union = overlap.pixels[1:].sum(axis=1)[:, None] + overlap.pixels[:, 1:].sum(axis=0) - shared
+        similarity = ratio(shared, union)
+        for place in np.unique(np.concatenate([true, predicted])).tolist():
+            if not self._is_thing[place]:
+                continue
+            rows, columns = np.flatnonzero(true == place), np.flatnonzero(predicted == place)
+            left, right = self._true.setdefault(place, {}), self._predicted.setdefault(place, {})
+            self._frames.setdefault(place, []).append(
+                _Table(
+                    np.array([left.setdefault(overlap.truth[i].id, len(left)) for i in rows], dtype=np.intp),
+                    np.array([right.setdefault(overlap.prediction[i].id, len(right)) for i in columns], dtype=np.intp),
+                    similarity[np.ix_(rows, columns)],
+                )
+            )
+
+    def counts(self) -> HotaCounts:
+        rows = {
+            self._ids[place]: _count(tables, len(self._true[place]), len(self._predicted[place]))
+            for place, tables in self._frames.items()
+        }
+        return HotaCounts(dict(sorted(rows.items())))
+
+
+def _count(tables: Sequence[_Table], tracks: int, predictions: int) -> Tracks:
+    from scipy.optimize import linear_sum_assignment
+
+    true, predicted = np.zeros(tracks), np.zeros(predictions)  # frames of each track
+    together = np.zeros((tracks, predictions))
+    for table in tables:
+        true[table.true] += 1
+        predicted[table.predicted] += 1
+        s = table.similarity
+        among = s.sum(axis=0, keepdims=True) + s.sum(axis=1, keepdims=True) - s
+        together[np.ix_(table.true, table.predicted)] += np.where(among > _EPSILON, ratio(s, among), 0.0)
+    either = true[:, None] + predicted
+    alignment = together / (either - together)
+    matches = np.zeros((len(ALPHAS), tracks, predictions))
+    for table in tables:
+        where = np.ix_(table.true, table.predicted)
+        rows, columns = linear_sum_assignment(alignment[where] * table.similarity, maximize=True)
+        hit = table.similarity[rows, columns] >= ALPHAS[:, None] - _EPSILON  # (thresholds, pairs)
+        matches[:, table.true[rows], table.predicted[columns]] += hit
+    association = (matches * matches / np.maximum(1, either - matches)).sum(axis=(1, 2))
+    return Tracks(
+        int(true.sum()),
+        int(predicted.sum()),
+        tuple(int(number) for number in matches.sum(axis=(1, 2))),
+        tuple(association.tolist()),
+    )
+
+
+@dataclass(frozen=True)
+class Hota:
+    """The metric as the suite sees it."""
+
+    name: str = "hota"
+    title: str = "HOTA: finding things and keeping their identity, with DetA and AssA (TrackEval)"
+    tasks: tuple[Task, ...] = ("panoptic",)
+    version: int = 1
+
+    def start(self, vocabulary: Vocabulary, rules: Rules) -> HotaAccumulator:
+        return HotaAccumulator(vocabulary)
+
+    def zero(self, rules: Rules) -> HotaCounts:
+        return HotaCounts()
+
+    def value_names(self, rules: Rules) -> tuple[str, ...]:
+        return ("HOTA", "DetA", "AssA")
+
+    def counts_from_json(self, value: Mapping[str, Any]) -> HotaCounts:
+        return HotaCounts(
+            {
+                c: Tracks(true, predicted, tuple(matches), tuple(association))
+                for c in sorted(map(int, value))
+                for true, predicted, matches, association in [value[str(c)]]
+            }
+        )

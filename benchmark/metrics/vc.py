@@ -1,0 +1,222 @@
+"""Video consistency: where the labels stay the same for n frames, do the predictions stay the same too?
+
+In a window of n frames A are the pixels whose label is the same in all of them, B those whose prediction is.
+
+    VC@n         mean over windows of |A and B| / |A|, by the official script: void equal to void stays the same, a
+                 prediction that stays wrong counts in full, and the last window of every video is left out (so a video
+                 of n frames has none).
+    VC_strict@n  mean over all windows of |A' and C| / |A'|: A' is A without void, C are the pixels whose prediction is
+                 the label in all n frames.
+
+A window without a pixel in A (A') is left out. The mean runs over the windows of all videos together; no window, no
+value. Of some classes only, the value is the mean over classes of the mean over windows, with the pixels of A that are
+labelled with the class; void belongs to no class. Predicted void is a prediction like any other. Crowds are labels like
+any other.
+Source: Miao et al., VSPW, CVPR 2021; VSPW-dataset/VSPW_code, VC_perclip.py.
+
+A window ends at a frame if the runs of equal values that end there are at least n long, so that one pass serves all n
+and no frame but the last is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmark.metrics.base import Floats, Part, mean_where, positions, ratio, scores_of
+from benchmark.panoptic import DenseFrame, FrameOverlap, histogram
+from benchmark.types import Rules, Task, Vocabulary
+
+WHOLE = -1
+"""Stands where a category id would, for all pixels together."""
+
+
+class Windows(NamedTuple):
+    """Windows of one length: sum of the shares of consistent pixels, and how many windows have one."""
+
+    official: float
+    official_windows: int
+    strict: float
+    strict_windows: int
+
+    def plus(self, other: Windows) -> Windows:
+        return Windows(*(a + b for a, b in zip(self, other, strict=True)))  # type: ignore[arg-type]
+
+
+_NONE = Windows(0.0, 0, 0.0, 0)
+
+
+@dataclass(frozen=True)
+class VcCounts:
+    """Windows by length and category id, `WHOLE` for all pixels; a category without a window is left out."""
+
+    lengths: Mapping[int, Mapping[int, Windows]]
+
+    def __add__(self, other: VcCounts) -> VcCounts:
+        both = {n: (self.lengths.get(n, {}), other.lengths.get(n, {})) for n in (*self.lengths, *other.lengths)}
+        return VcCounts(
+            {
+                n: {c: left.get(c, _NONE).plus(right.get(c, _NONE)) for c in sorted(left.keys() | right.keys())}
+                for n, (left, right) in sorted(both.items())
+            }
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {str(n): {str(c): list(windows) for c, windows in by.items()} for n, by in self.lengths.items()}
+
+    @property
+    def classes(self) -> frozenset[int]:
+        return frozenset(c for by in self.lengths.values() for c in by) - {WHOLE}
+
+    def row(self, ids: Sequence[int]) -> Floats:
+        """For each length, for all pixels and then for each class, the four numbers of `Windows`."""
+        rows = [by.get(c, _NONE) for by in self.lengths.values() for c in (WHOLE, *ids)]
+        return np.array(rows, dtype=np.float64).ravel()
+
+    def read(self, sums: Floats, is_whole: bool) -> dict[str, Floats]:
+        table = sums.reshape(len(sums), len(self.lengths), -1, 4)  # (D, lengths, 1 + classes, 4)
+        shares = ratio(table[..., 0::2], table[..., 1::2])
+        defined = table[..., 1::2] > 0
+        values: dict[str, Floats] = {}
+        for number, n in enumerate(self.lengths):
+            for rule, name in enumerate((f"VC@{n}", f"VC_strict@{n}")):
+                of_rule, has = shares[:, number, :, rule], defined[:, number, :, rule]
+                values[name] = of_rule[:, 0] if is_whole else mean_where(of_rule[:, 1:], has[:, 1:])
+        return values
+
+    def scores(self, part: Part) -> dict[str, float | None]:
+        return scores_of(self, part)
+
+
+@dataclass
+class _Run:
+    """For each pixel how many frames, this one included, it has had its value; counted up to a limit, 255 at most."""
+
+    limit: int
+    values: npt.NDArray[Any] | None = None
+    length: npt.NDArray[np.uint8] | None = None
+
+    def add(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        if self.values is None or self.length is None:
+            self.length = np.ones(values.shape, dtype=np.uint8)
+        else:
+            np.multiply(self.length, values == self.values, out=self.length)
+            np.add(self.length, self.length < self.limit, out=self.length)
+        self.values = values
+        return self.length
+
+
+class VcAccumulator:
+    """Holds the last frame's classes and, for each pixel, how long labels, predictions and hits have lasted."""
+
+    def __init__(self, vocabulary: Vocabulary, lengths: Sequence[int]) -> None:
+        self._ids = tuple(c.id for c in vocabulary)
+        self._index = {category: number for number, category in enumerate(self._ids)}
+        self._lengths = tuple(sorted(lengths))
+        self._label, self._predicted = _Run(self._lengths[-1]), _Run(self._lengths[-1])
+        self._right: npt.NDArray[np.uint8] | None = None
+        shape = (len(self._lengths), 1 + len(self._ids))  # column 0: all pixels
+        self._shares = {rule: np.zeros(shape) for rule in ("official", "strict")}
+        self._windows = {rule: np.zeros(shape, dtype=np.int64) for rule in ("official", "strict")}
+        self._last: tuple[Floats, Floats] | None = None  # the newest window's pixels, which may be the video's last
+        self._frames = 0
+
+    def add(self, truth: DenseFrame, prediction: DenseFrame, overlap: FrameOverlap) -> None:
+        if self._last is not None:
+            self._count("official", *self._last)
+        self._frames += 1
+        true = np.append(0, 1 + positions(overlap.truth, self._index))  # 0 is void
+        predicted = np.append(0, 1 + positions(overlap.prediction, self._index))
+        size = 1 + len(self._ids)
+        labels, guesses = _classes(truth.numbers, true, size), _classes(prediction.numbers, predicted, size)
+        label_run, guess_run = self._label.add(labels), self._predicted.add(guesses)
+        hit: npt.NDArray[np.bool_] = np.equal(labels, guesses) & (labels != 0)
+        if self._right is None:
+            self._right = hit.astype(np.uint8)
+        else:
+            np.add(self._right, self._right < self._lengths[-1], out=self._right)
+            np.multiply(self._right, hit, out=self._right)
+        if self._frames < self._lengths[0]:
+            return
+        # One histogram for all lengths: by segment, and by how many of the lengths each of the three runs reaches.
+        levels = len(self._lengths) + 1
+        small = np.uint8 if levels**3 <= 1 << 8 else np.uint16
+        level = np.zeros(labels.shape, dtype=small)
+        for run in (label_run, np.minimum(guess_run, label_run), np.minimum(self._right, label_run)):
+            level *= small(levels)
+            for n in self._lengths:
+                level += (run >= n).view(np.uint8)
+        codes: npt.NDArray[Any] = truth.numbers.astype(np.uint16 if len(true) * levels**3 <= 1 << 16 else np.int64)
+        codes *= levels**3
+        codes += level
+        table = histogram(codes.ravel(), len(true) * levels**3).reshape(-1, levels, levels, levels)
+        reached = np.zeros((3, len(self._lengths), size))  # labels, both, right; by length; by class
+        for number in range(len(self._lengths)):
+            for row, pixels in enumerate(
+                (table[:, number + 1 :], table[:, :, number + 1 :], table[:, :, :, number + 1 :])
+            ):
+                np.add.at(reached[row, number], true, pixels.sum(axis=(1, 2, 3)))
+        everything = reached.sum(axis=2, keepdims=True)
+        self._last = (
+            np.concatenate([everything[1], reached[1, :, 1:]], axis=1),
+            np.concatenate([everything[0], reached[0, :, 1:]], axis=1),
+        )
+        labelled = reached[:, :, 1:].sum(axis=2, keepdims=True)
+        self._count(
+            "strict",
+            np.concatenate([labelled[2], reached[2, :, 1:]], axis=1),
+            np.concatenate([labelled[0], reached[0, :, 1:]], axis=1),
+        )
+
+    def _count(self, rule: str, consistent: Floats, area: Floats) -> None:
+        np.add(self._shares[rule], ratio(consistent, area), out=self._shares[rule], where=area > 0)
+        self._windows[rule] += area > 0
+
+    def counts(self) -> VcCounts:
+        parts = (WHOLE, *self._ids)
+        return VcCounts({n: dict(self._rows(number, parts)) for number, n in enumerate(self._lengths)})
+
+    def _rows(self, number: int, parts: Sequence[int]) -> list[tuple[int, Windows]]:
+        columns = [sums[rule][number].tolist() for rule in self._shares for sums in (self._shares, self._windows)]
+        rows = [(part, Windows(*values)) for part, *values in zip(parts, *columns, strict=True)]
+        return sorted(row for row in rows if row[1] != _NONE)
+
+
+def _classes(numbers: npt.NDArray[Any], classes: npt.NDArray[np.intp], size: int) -> npt.NDArray[Any]:
+    """The class of every pixel from the number of its segment; uint8 where that suffices."""
+    if numbers.dtype == np.uint8 and size <= 256:
+        table = classes.astype(np.uint8).tobytes().ljust(256, b"\0")
+        return np.frombuffer(numbers.tobytes().translate(table), np.uint8).reshape(numbers.shape)
+    return classes.astype(np.uint8 if size <= 256 else np.int32).take(numbers)
+
+
+@dataclass(frozen=True)
+class Vc:
+    """The metric as the suite sees it; window lengths of 2 to 255 frames."""
+
+    windows: tuple[int, ...] = (8, 16)
+    name: str = "vc"
+    title: str = "VC: share of pixels whose prediction stays where the label stays, over n frames (VSPW)"
+    tasks: tuple[Task, ...] = ("semantic", "panoptic")
+    version: int = 1
+
+    def start(self, vocabulary: Vocabulary, rules: Rules) -> VcAccumulator:
+        return VcAccumulator(vocabulary, self.windows)
+
+    def zero(self, rules: Rules) -> VcCounts:
+        return VcCounts({n: {} for n in sorted(self.windows)})
+
+    def value_names(self, rules: Rules) -> tuple[str, ...]:
+        return tuple(name for n in sorted(self.windows) for name in (f"VC@{n}", f"VC_strict@{n}"))
+
+    def counts_from_json(self, value: Mapping[str, Any]) -> VcCounts:
+        return VcCounts(
+            {
+                n: {c: Windows(*value[str(n)][str(c)]) for c in sorted(map(int, value[str(n)]))}
+                for n in sorted(map(int, value))
+            }
+        )

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark import engine, manifest
+from benchmark.comparison import ScoreName, compare, differing_parts
+from benchmark.counting import read_counts
+from benchmark.errors import UserError
+from benchmark.record import Settings
+from benchmark.types import PanopticFrame, Rules
+
+
+class HalfOracle:
+    """The labels, but of every second video nothing."""
+
+    name = "half"
+
+    def with_labels(self, truth):
+        self._truth = truth
+        return self
+
+    def predict(self, video, vocabulary, rules):
+        for index in range(len(video)):
+            keep = int(video.id[1:]) % 2 == 0
+            yield self._truth(video.id, index) if keep else PanopticFrame(np.zeros(video.size, dtype=np.uint32))
+
+
+@pytest.fixture
+def runs(build_benchmark, tmp_path) -> tuple[manifest.Benchmark, dict[str, Path]]:
+    """A run that is right, one that is right every second time, on six videos."""
+    benchmark = build_benchmark(videos=6)
+    folders = {"half": tmp_path / "half", "full": tmp_path / "full"}
+    for name, method in (("half", HalfOracle()), ("full", engine.OracleMethod())):
+        engine.predict(method, benchmark, folders[name], settings=Settings(name))
+        engine.score(benchmark, folders[name])
+    return benchmark, folders
+
+
+def counts_of(benchmark: manifest.Benchmark, folders: dict[str, Path]) -> dict:
+    return {name: read_counts(benchmark, folder) for name, folder in folders.items()}
+
+
+def test_a_comparison_says_what_differs_where_and_how_surely(runs):
+    benchmark, folders = runs
+    found = compare(benchmark, counts_of(benchmark, folders), draws=200)
+    assert found.main == ScoreName("mIoU", "harmonic")
+    full = found.scores["full"][ScoreName("mIoU", "all")]
+    assert (full.value, full.low, full.high) == (1.0, 1.0, 1.0)
+    (pair,) = found.pairs
+    assert (pair.first, pair.second) == ("half", "full")
+    difference = pair.differences[ScoreName("mIoU", "all")]
+    assert difference.interval.value == pytest.approx(1.0 - found.scores["half"][ScoreName("mIoU", "all")].value)
+    assert difference.is_clear
+    assert found.ranks[0] == ("full",)
+    assert {delta.name for delta in pair.videos if delta.change} <= {"v1", "v3", "v5"}
+    assert [abs(delta.change or 0) for delta in pair.categories] == sorted(
+        (abs(delta.change or 0) for delta in pair.categories), reverse=True
+    )
+
+
+def test_the_score_that_ranks_may_be_chosen(runs):
+    benchmark, folders = runs
+    counts = counts_of(benchmark, folders)
+    assert compare(benchmark, counts, main=ScoreName("VPQ@1", "things"), draws=20).main.group == "things"
+    with pytest.raises(UserError, match="did you mean 'mIoU'"):
+        compare(benchmark, counts, main=ScoreName("mIuO", "all"), draws=20)
+    with pytest.raises(UserError, match="unknown part"):
+        compare(benchmark, counts, main=ScoreName("mIoU", "birds"), draws=20)
+
+
+def test_runs_over_different_videos_are_not_compared(runs):
+    benchmark, folders = runs
+    counts = counts_of(benchmark, folders)
+    del counts["half"]["v3"]
+    with pytest.raises(UserError, match="in one only: v3"):
+        compare(benchmark, counts)
+    with pytest.raises(UserError, match="at least two"):
+        compare(benchmark, {"full": counts["full"]})
+
+
+def test_benchmarks_differ_in_the_parts_that_are_named(build_benchmark):
+    one = build_benchmark()
+    other = dataclasses.replace(one, version="2", rules=Rules(vpq_windows=(1,)), folder=Path("elsewhere"))
+    assert differing_parts(one, other) == ["version", "rules"]
+    assert differing_parts(one, dataclasses.replace(one, image_root="/images")) == []
+
+
+def ovsbench(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from benchmark.cli import main; main()", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def test_the_verb_prints_tables_json_and_csv(runs, tmp_path):
+    _, folders = runs
+    done = ovsbench("compare", folders["half"], folders["full"], "--draws", 50, "--csv", tmp_path / "t.csv")
+    assert done.returncode == 0, done.stderr
+    for words in ("95 % interval", "Videos that moved most", "Categories that moved most", "Ranks by mIoU.harmonic"):
+        assert words in done.stdout
+    assert (tmp_path / "t.csv").read_text().startswith("run,score,value,low,high\n")
+    done = ovsbench("compare", folders["half"], folders["full"], "--by", "VPQ", "--draws", 50, "--json")
+    content = json.loads(done.stdout)
+    assert content["main"] == "VPQ.all"
+    assert content["ranks"][0] == [str(folders["full"])]
+    assert content["pairs"][0]["differences"]["VPQ.all"]["is_clear"] is True
+
+
+def test_the_verb_refuses_runs_on_different_benchmarks(runs, build_benchmark, tmp_path):
+    _, folders = runs
+    other = build_benchmark(name="other", videos=2)
+    engine.predict(engine.OracleMethod(), other, tmp_path / "third", settings=Settings("oracle"))
+    engine.score(other, tmp_path / "third")
+    done = ovsbench("compare", folders["full"], tmp_path / "third")
+    assert done.returncode == 1
+    assert "which differ in videos" in done.stderr

@@ -15,14 +15,11 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import multiprocessing
-import os
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -32,6 +29,7 @@ from benchmark import files, record
 from benchmark.counting import COUNTS, PREDICTIONS, CountedVideo, count_video, predicted_frames
 from benchmark.errors import DataError, MethodError, StoppedError, UserError
 from benchmark.manifest import Benchmark, VideoEntry
+from benchmark.processes import process_pool
 from benchmark.progress import SILENT, Progress
 from benchmark.record import RunRecord, Settings, Timing
 from benchmark.scores import SCORES, Scores, scores_of
@@ -420,40 +418,12 @@ def _count(
         for video in videos:
             yield video, count_video(benchmark, run, video, keys[video])
         return
-    # Fresh processes: forking one that has threads, as torch starts them, can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(videos)), context, _start_worker) as pool:
-        with _without_ctrl_c():  # the processes start here, and inherit that Ctrl-C is for their parent
-            waiting: dict[Future[CountedVideo | None], str] = {
-                pool.submit(count_video, benchmark, run, video, keys[video]): video for video in videos
-            }
-        try:
-            for future in as_completed(waiting):
-                yield waiting[future], future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _without_ctrl_c() -> Iterator[None]:
-    """Holds Ctrl-C back until the block ends; a process that starts in the block never gets it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _start_worker() -> None:
-    """Makes a process end when its parent does, however that ends."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    with process_pool(min(jobs, len(videos))) as pool:
+        waiting: dict[Future[CountedVideo | None], str] = {
+            pool.submit(count_video, benchmark, run, video, keys[video]): video for video in videos
+        }
+        for future in as_completed(waiting):
+            yield waiting[future], future.result()
 
 
 def _write_scores(benchmark: Benchmark, run: Path, counted: Sequence[CountedVideo]) -> Scores:

@@ -50,9 +50,7 @@ def demo(
       ovsbench demo
       ovsbench demo -o /tmp/demo --videos 8
     """
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
+    from benchmark.processes import process_pool
     from data_prep.world.build import WorldSettings, build_world
     from leaderboard.render import write_site
     from leaderboard.run_folder import read_row
@@ -67,7 +65,7 @@ def demo(
     for number, contestant in enumerate(CONTESTANTS, 1):
         say(f"2/3  Method {number} of {len(CONTESTANTS)}, {contestant.method}: {contestant.about}")
         # A process for each, so that its peak memory is its own.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        with process_pool(1) as pool:
             pool.submit(_run, contestant, data, runs / contestant.method, fresh=fresh).result()
     folders = [runs / contestant.method for contestant in CONTESTANTS]
     say("3/3  Scores, as fractions, and the page")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -16,6 +14,7 @@ from PIL import Image as Pillow
 from benchmark.errors import DataError, did_you_mean
 from benchmark.manifest import Benchmark, BenchmarkWriter, Role, Source, load
 from benchmark.panoptic import void_categories
+from benchmark.processes import process_pool
 from benchmark.progress import SILENT, Progress
 from benchmark.types import Image, PanopticFrame, Rules
 from benchmark.video_io import write_video
@@ -162,9 +161,11 @@ def _drawn(
     if jobs == 1:
         yield from (_draw_frames(folder, world, settings, mp4, number) for number in todo)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        work = partial(_draw_whole, folder, world, settings, mp4)
-        yield from (iter(frames) for frames in pool.map(work, todo))
+    with process_pool(jobs) as pool:
+        # Not pool.map, which cancels what waits when Ctrl-C comes: the pool stumbles over that as its processes end.
+        waiting = deque(pool.submit(_draw_whole, folder, world, settings, mp4, number) for number in todo)
+        while waiting:
+            yield iter(waiting.popleft().result())
 
 
 def _draw_whole(folder: Path, world: World, settings: WorldSettings, mp4: bool, number: int) -> list[PanopticFrame]:

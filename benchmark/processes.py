@@ -1,0 +1,55 @@
+"""Processes that work for this one: started afresh, deaf to Ctrl-C, and gone as soon as this one is."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+
+@contextlib.contextmanager
+def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of `jobs` processes; on an error, and on Ctrl-C, what they have not finished is dropped.
+
+    A terminal sends Ctrl-C to all processes at once. Here only the parent answers it, so that a person reads one
+    sentence and not a traceback from each process.
+    """
+    # Fresh processes: forking one that has threads, as torch starts them, can hang.
+    context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(jobs, context, _end_with_parent) as pool:
+        with _without_ctrl_c():
+            pool.submit(int)  # the processes start here, and inherit that Ctrl-C is not for them
+        try:
+            yield pool
+        except BaseException:
+            # Terminated and not asked to stop: what they are at may take minutes, and nobody wants it any more.
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            raise
+
+
+@contextlib.contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Holds Ctrl-C back until the block ends; a process that starts in the block never gets it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    """Makes a process end when its parent does, however that ends."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 
 from benchmark import manifest
 from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
+
+# A shell that runs the tests in the background makes them deaf to Ctrl-C, and what they start as well.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from benchmark import files
 from benchmark.errors import MethodError, did_you_mean
 
 SHIPPED = Path(__file__).parent / "checkpoints"
@@ -70,16 +71,19 @@ def digest(path: Path) -> str:
 
 
 def write(path: Path, header: Header, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Writes a checkpoint beside its place and moves it there; floating-point tensors are stored as float16."""
+    """Writes a checkpoint beside its place and moves it there; floating-point tensors are stored as float16.
+
+    Raises:
+        DataError: it cannot be written, such as on a full disk.
+    """
     stored = {
         name: (t.half() if t.is_floating_point() else t).detach().cpu().contiguous() for name, t in tensors.items()
     }
     about = {"schema": _SCHEMA, "kind": header.kind, "config": header.config, "story": header.story}
     data = save(stored, metadata={_HEADER_KEY: json.dumps(about, sort_keys=True)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.partial")
-    beside.write_bytes(data)
-    beside.replace(path)
+    with files.writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_bytes(path, data)
 
 
 def read(path: Path, kind: str) -> tuple[Header, dict[str, torch.Tensor]]:

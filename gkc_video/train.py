@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from benchmark.errors import MethodError, did_you_mean
 from benchmark.manifest import load
@@ -123,7 +123,21 @@ def _settings(kind: type[Settings], tables: Mapping[str, Any], name: str) -> Set
     strange = sorted(set(table) - known)
     if strange:
         raise MethodError(f"[{name}] has an unknown setting {strange[0]!r}; {did_you_mean(strange[0], known)}")
+    for key, hint in get_type_hints(kind).items():
+        if key in table and not _fits(table[key], hint):
+            wanted = getattr(hint, "__name__", str(hint))
+            raise MethodError(f"[{name}] {key}: expected a value of type {wanted}, got {table[key]!r}. Correct it")
     try:
         return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
     except TypeError as error:
         raise MethodError(f"[{name}]: {error}. Complete the table") from error
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a value of a TOML file is what a settings object declares; a whole number is a float too."""
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if get_origin(hint) is tuple:
+        parts = get_args(hint)
+        return isinstance(value, list) and len(value) == len(parts) and all(map(_fits, value, parts))
+    return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))

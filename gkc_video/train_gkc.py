@@ -313,8 +313,12 @@ def _save_state(
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.partial")
     state = {"identity": identity, "model": model.state_dict(), "optimiser": optimiser.state_dict()}
-    torch.save({**state, "step": step, "spent": spent}, beside)
-    beside.replace(path)
+    try:
+        torch.save({**state, "step": step, "spent": spent}, beside)
+        beside.replace(path)
+    except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
+        beside.unlink(missing_ok=True)
+        raise DataError(f"{path}: the state of the training cannot be written: {error}. Make room") from error
 
 
 def _resume(path: Path, identity: str, model: GKC, optimiser: torch.optim.Optimizer) -> tuple[int, float]:

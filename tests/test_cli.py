@@ -447,6 +447,11 @@ def test_settings_on_the_command_line_win_and_leave_the_file_alone() -> None:
     assert tables == {"training": {"steps": 10, "seed": 1}}
 
 
+def test_a_setting_below_a_value_is_refused() -> None:
+    with pytest.raises(UserError, match="steps is a value and not a table"):
+        with_overrides({"training": {"steps": 10}}, {"training.steps.x": "1"})
+
+
 def test_a_broken_training_file_is_named() -> None:
     Path("broken.toml").write_text("= 3")
     refused(ovsbench("train", "broken.toml"), "broken.toml", "Correct it")

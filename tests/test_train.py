@@ -119,12 +119,29 @@ def test_a_teacher_learns_from_pictures(tmp_path: Path, folders):
         ({"clip": {}}, r"expected checkpoint or model in \[clip\]"),
         ({"text": {"bank": "nowhere.npy"}}, "found no nowhere.npy"),
         ({"augmentation": {}}, "size"),
+        ({"augmentation": {"size": 96}}, r"\[augmentation\] size: expected a value of type tuple.*, got 96"),
+        ({"training": {"steps": "many"}}, r"\[training\] steps: expected a value of type int, got 'many'"),
+        ({"training": {"learning_rate": True}}, "expected a value of type float, got True"),
     ],
 )
 def test_a_training_file_with_a_fault_is_refused_in_words(tmp_path: Path, folders, change: dict, sentence: str):
     with pytest.raises((MethodError, DataError), match=sentence):
         train({**recipe(folders), **change}, tmp_path / "m.safetensors", device="cpu", log=lambda line: None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(tmp_path: Path, folders, monkeypatch):
+    def full(state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise RuntimeError("PytorchStreamWriter failed writing file")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(DataError, match=r"cannot be written: PytorchStreamWriter failed.*Make room"):
+        train(recipe(folders), tmp_path / "out.safetensors", device="cpu", log=lambda line: None)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(DataError, match=r"file/a\.safetensors: cannot be written"):
+        (tmp_path / "file").write_text("")
+        checkpoint.write(tmp_path / "file" / "a.safetensors", checkpoint.Header("gkc", {}, {}), {})
 
 
 def test_no_place_to_write_is_refused(folders):

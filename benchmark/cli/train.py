@@ -12,7 +12,7 @@ import typer
 from benchmark.cli.console import finish, say
 from benchmark.cli.options import Device, TextBank, parse_options
 from benchmark.cli.progress import progress
-from benchmark.errors import UserError, did_you_mean
+from benchmark.errors import StoppedError, UserError, did_you_mean
 
 RECIPE = ".recipe.json"
 
@@ -43,7 +43,15 @@ def train(
         build_missing(name, table)
     from gkc_video.train import train as fit
 
-    checkpoint = fit(tables, out, device=device, log=say)
+    try:
+        checkpoint = fit(tables, out, device=device, log=say)
+    except KeyboardInterrupt:
+        kept = (
+            "a teacher is trained in one go and nothing of it is kept; the same command starts again"
+            if tables.get("kind") == "clip"
+            else "the same command goes on from the last saved step"
+        )
+        raise StoppedError(f"interrupted: {kept}") from None
     if tables.get("kind") == "clip":
         finish(checkpoint, ["ovsbench", "train", "configs/world-gkc.toml", "--set", f"clip.checkpoint={checkpoint}"])
     else:
@@ -81,6 +89,8 @@ def with_overrides(tables: dict[str, Any], overrides: Mapping[str, str]) -> dict
         *path, last = key.split(".")
         table = changed
         for part in path:
+            if not isinstance(table.get(part, {}), dict):
+                raise UserError(f"a setting {key!r} cannot be: {part} is a value and not a table. Correct --set")
             table[part] = dict(table.get(part, {}))
             table = table[part]
         table[last] = value

@@ -106,7 +106,8 @@ def create(name: str, *, pretrained: str | None = None, device: str = "cpu") -> 
     except (RuntimeError, ValueError, OSError) as error:
         raise MethodError(
             f"open_clip could not make {name!r} with weights {pretrained!r}: {str(error).rstrip('. ')}. "
-            "Give a model name it lists and a tag it knows or the path of a weights file"
+            "Give a model name it lists and the path of a weights file, or a tag it knows whose weights are in the "
+            "cache; HF_HUB_OFFLINE=0 lets it fetch them"
         ) from error
     finally:
         logger.setLevel(level)

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.context import SpawnContext, SpawnProcess
 
 
 @contextlib.contextmanager
@@ -18,12 +19,8 @@ def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     A terminal sends Ctrl-C to all processes at once. Here only the parent answers it, so that a person reads one
     sentence and not a traceback from each process.
     """
-    # Fresh processes: forking one that has threads, as torch starts them, can hang.
-    context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(jobs, context, _end_with_parent) as pool:
-        with _without_ctrl_c():
-            pool.submit(int)  # the processes start here, and inherit that Ctrl-C is not for them
+    with ProcessPoolExecutor(jobs, _DeafContext(), _end_with_parent) as pool:
         try:
             yield pool
         except BaseException:
@@ -31,6 +28,20 @@ def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
             for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
             raise
+
+
+class _DeafProcess(SpawnProcess):
+    """A process that inherits, whenever the pool starts it, that Ctrl-C is not for it."""
+
+    def start(self) -> None:
+        with _without_ctrl_c():
+            super().start()
+
+
+class _DeafContext(SpawnContext):
+    """Fresh processes: forking one that has threads, as torch starts them, can hang."""
+
+    Process = _DeafProcess
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from benchmark.errors import DataError, MethodError
 
 Offer = Literal["all", "base", "novel"]
-Task = Literal["semantic", "panoptic"]
+Task = Literal["semantic", "panoptic", "instance"]
 Ids = npt.NDArray[np.uint32]
 Image = npt.NDArray[np.uint8]
 
@@ -163,6 +163,28 @@ class PanopticFrame:
 
 
 @dataclass(frozen=True)
+class InstanceTrack:
+    """One object of a video, labelled or predicted, in all its frames; tracks may overlap.
+
+    Attributes:
+        id: 1 to 2**32 - 1, unique in the video.
+        category: id of a `Category`.
+        masks: for each frame the text of its mask, see `benchmark.rle`; None where it is not seen.
+        score: confidence, a finite number of at least 0; 1.0 for labels.
+        is_crowd: labels only: objects that are not told apart.
+        area: labels only: mean pixels of the frames in which it is seen, where the data set's owners state them; None
+            to count the masks.
+    """
+
+    id: int
+    category: int
+    masks: tuple[str | None, ...]
+    score: float = 1.0
+    is_crowd: bool = False
+    area: float | None = None
+
+
+@dataclass(frozen=True)
 class Video:
     """The frames of one video, read when asked for; it holds no labels.
 
@@ -207,7 +229,8 @@ class Rules:
     """What a benchmark asks for and how it is scored; written in its manifest.
 
     Attributes:
-        task: semantic (a class for each pixel) or panoptic (also objects with identities).
+        task: semantic (a class for each pixel), panoptic (also objects with identities) or instance (scored objects
+            that may overlap, nothing else).
         offered: the part of the vocabulary that methods choose from.
         vpq_windows: window lengths, in frames, whose VPQ values are averaged.
     """

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmark import rle
+from benchmark.errors import DataError
+
+SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9))
+
+
+def masks_of(size: tuple[int, int]) -> st.SearchStrategy[np.ndarray]:
+    bits = st.lists(st.booleans(), min_size=size[0] * size[1], max_size=size[0] * size[1])
+    return bits.map(lambda row: np.array(row).reshape(size))
+
+
+def read(masks: list[np.ndarray | None], size: tuple[int, int]) -> rle.Tracks:
+    return rle.read_tracks([[None if mask is None else rle.encode(mask) for mask in masks]], size, len(masks))
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        ([[0, 0], [0, 0]], "4"),
+        ([[1, 1], [1, 1]], "04"),
+        ([[0, 1], [0, 1]], "22"),  # column by column
+        ([[0, 1, 0, 1, 1]], "1111"),  # 1 outside, 1 inside, 1 outside, 2 inside, written as 2 - 1 = 1
+        ([[0] * 16 + [1]], "`01"),  # 16 needs a second group, because the first one's fifth bit is a sign
+    ],
+)
+def test_texts_of_small_masks_are_those_of_coco(rows, text):
+    mask = np.array(rows, dtype=bool)
+    assert rle.encode(mask) == text
+    assert (rle.decode(text, mask.shape) == mask).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(SIZES.flatmap(lambda size: st.tuples(masks_of(size), masks_of(size))))
+def test_tubes_measure_what_pixels_measure(pair):
+    first, second = pair
+    size = first.shape
+    one, two = read([first, None, second], size), read([second, first, second], size)
+    assert one.areas.tolist() == [[first.sum(), 0, second.sum()]]
+    assert rle.area(one.tubes[0]) == first.sum() + second.sum()
+    assert rle.intersection(one.tubes[0], two.tubes[0]) == (first & second).sum() + second.sum()
+    assert (np.diff(one.tubes[0]) > 0).all()
+    assert (rle.decode(rle.encode(first), size) == first).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(SIZES.flatmap(masks_of), st.integers(1, 2**32 - 1))
+def test_masks_of_ids_are_those_of_each_id(mask, key):
+    ids = np.where(mask, key, 0).astype(np.uint32)
+    assert rle.encode_ids(ids) == ({key: rle.encode(mask)} if mask.any() else {})
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 2**31), min_size=1, max_size=30))
+def test_run_lengths_survive_their_text(runs):
+    assert rle.lengths(rle.compress(runs)).tolist() == runs
+
+
+def test_tracks_read_together_are_those_read_alone():
+    rng = np.random.default_rng(0)
+    texts = [[rle.encode(rng.random((5, 7)) < 0.5) if rng.random() < 0.7 else None for _ in range(4)] for _ in range(6)]
+    texts[2] = [None] * 4
+    together = rle.read_tracks(texts, (5, 7), 4)
+    for number, track in enumerate(texts):
+        alone = rle.read_tracks([track], (5, 7), 4)
+        assert (together.areas[number] == alone.areas[0]).all()
+        assert (together.tubes[number] == alone.tubes[0]).all()
+
+
+def test_runs_of_no_length_change_nothing():
+    plain, padded = rle.compress([2, 3, 1]), rle.compress([0, 0, 2, 1, 0, 2, 1, 0])
+    assert (rle.decode(plain, (2, 3)) == rle.decode(padded, (2, 3))).all()
+    assert rle.read_tracks([[padded]], (2, 3), 1).tubes[0].tolist() == [2, 5]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "empty"),
+        ("22~", "no such text"),
+        ("2\u00e9", "letters that do not occur"),
+        ("2`", "cut off"),
+        ("23", "2x2 = 4 pixels, got 5"),
+        (rle.compress([2, 1]), "got 3"),
+        ("o" * 9 + "1", "larger than any frame"),
+        ("6N", "negative"),
+    ],
+)
+def test_a_text_that_is_no_mask_is_refused(text, words):
+    with pytest.raises(DataError, match=words):
+        rle.read_tracks([[None, text]], (2, 2), 2)
+
+
+def test_lengths_that_cannot_be_are_refused():
+    with pytest.raises(DataError, match="at least 0"):
+        rle.compress([3, -1, 2])
+
+
+@pytest.mark.parametrize("case", ["tiny", "standard"])
+def test_the_masks_of_reference_cases_survive(shared, case):
+    for row in json.loads((shared / f"cases/{case}/ytvis/results.json").read_text()):
+        for mask in row["segmentations"]:
+            if mask is not None:
+                assert rle.encode(rle.decode(mask["counts"], tuple(mask["size"]))) == mask["counts"]
+    for row in json.loads((shared / f"cases/{case}/ytvis/gt.json").read_text())["annotations"]:
+        texts = [mask and rle.compress(mask["counts"]) for mask in row["segmentations"]]
+        areas = rle.read_tracks([texts], (row["height"], row["width"]), row["length"]).areas[0]
+        assert areas.tolist() == [area or 0 for area in row["areas"]]

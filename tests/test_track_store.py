@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark import rle
+from benchmark.errors import DataError
+from benchmark.track_store import TRACKS, TrackFolder, TrackWriter
+from benchmark.types import InstanceTrack, Segment
+
+LEFT = rle.encode(np.array([[True, False], [True, False]]))
+TOP = rle.encode(np.array([[True, True], [False, False]]))
+ONE = InstanceTrack(1, 4, (LEFT, None, TOP), 0.25)
+TWO = InstanceTrack(7, 2, (TOP, LEFT, None), 0.75, is_crowd=True, area=2.5)
+
+
+def write(folder: Path, *tracks: InstanceTrack) -> TrackFolder:
+    with TrackWriter(folder, "a", (2, 2), 3) as writer:
+        for track in tracks:
+            writer.add(track)
+    found = TrackFolder(folder)
+    assert found.digest == writer.digest
+    return found
+
+
+def test_tracks_come_back_as_they_were_written_and_in_their_order(tmp_path):
+    found = write(tmp_path / "a", TWO, ONE)
+    assert found.tracks == (TWO, ONE)
+    assert (len(found), found.size, found.video_id) == (3, (2, 2), "a")
+    found.verify()
+    assert found.decoded().masks.areas.tolist() == [[2, 2, 0], [2, 0, 2]]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [TRACKS, "video.json"]
+
+
+def test_a_video_may_have_no_track(tmp_path):
+    assert write(tmp_path / "a").tracks == ()
+
+
+def test_a_picture_shows_the_higher_score_where_tracks_overlap(tmp_path):
+    frame = write(tmp_path / "a", ONE, TWO).frame(0)
+    assert frame.ids.tolist() == [[7, 7], [1, 0]]
+    assert frame.segments == {1: Segment(1, 4, 0.25), 7: Segment(7, 2, 0.75, is_crowd=True)}
+
+
+def test_the_same_tracks_make_the_same_bytes(tmp_path):
+    assert write(tmp_path / "a", ONE, TWO).digest == write(tmp_path / "b", ONE, TWO).digest
+    assert write(tmp_path / "a", TWO, ONE).digest != TrackFolder(tmp_path / "b").digest
+
+
+@pytest.mark.parametrize(
+    ("track", "words"),
+    [
+        (replace(ONE, id=0), "ids from 1"),
+        (replace(TWO, id=1), "came before"),
+        (replace(TWO, masks=(LEFT,)), "expected 3 masks, one for each frame, got 1"),
+        (replace(TWO, score=float("nan")), "score of at least 0, got nan"),
+        (replace(TWO, score=-0.5), "score of at least 0, got -0.5"),
+        (replace(TWO, masks=(None, None, "23")), "track 7, frame 2: expected run lengths of 2x2 = 4 pixels, got 5"),
+    ],
+)
+def test_a_track_that_cannot_be_is_refused_and_nothing_stays(tmp_path, track, words):
+    with pytest.raises(DataError, match=words):
+        write(tmp_path / "a", ONE, track)
+    assert list(tmp_path.iterdir()) == []
+
+
+def line(**changes: object) -> str:
+    row = {"id": 1, "category": 4, "score": 0.5, "is_crowd": False, "area": None, "masks": [LEFT, None, TOP]}
+    return json.dumps({**row, **changes}) + "\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[" * 10_000,
+        line(masks=[LEFT, None]),
+        line(masks=[LEFT, None, 5]),
+        line(masks=[LEFT, None, "23"]),
+        line(masks=7),
+        line(id="x"),
+        line() + line(),
+        "",
+    ],
+)
+def test_a_damaged_file_is_refused(tmp_path, content):
+    write(tmp_path / "a", ONE)
+    (tmp_path / "a" / TRACKS).write_text(content)
+    with pytest.raises(DataError, match=r"tracks.jsonl \(video a\): expected the tracks of a video"):
+        TrackFolder(tmp_path / "a").decoded()
+    with pytest.raises(DataError, match="changed since"):
+        TrackFolder(tmp_path / "a").verify()
+
+
+def test_a_description_without_its_numbers_is_refused(tmp_path):
+    write(tmp_path / "a", ONE)
+    (tmp_path / "a/video.json").write_text('{"schema": 1}')
+    with pytest.raises(DataError, match="expected video, frames, tracks, size and sha256"):
+        TrackFolder(tmp_path / "a")

@@ -18,7 +18,7 @@ from typing import Any, Literal, Self, get_args
 from benchmark import files, store
 from benchmark.errors import DataError, did_you_mean
 from benchmark.progress import SILENT, Progress
-from benchmark.types import Category, Image, Offer, PanopticFrame, Rules, Task, Video, Vocabulary
+from benchmark.types import Category, Image, Nearest, Offer, PanopticFrame, Rules, Task, Video, Vocabulary
 from benchmark.video_io import read_image
 
 Role = Literal["benchmark", "train", "unlabelled"]
@@ -144,9 +144,13 @@ class Benchmark:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over the manifest with its label digests; where folder and images lie does not matter."""
+        """sha256 over the manifest with its label digests; where folder and images lie, and how near novel words are to
+        base ones, does not matter.
+        """
         content = _to_json(self)
         del content["image_root"]
+        for category in content["categories"]:
+            category.pop("nearest", None)  # a remark on the words; the question asked stays the same
         return files.json_digest(content)
 
 
@@ -188,7 +192,7 @@ def _to_json(benchmark: Benchmark) -> dict[str, Any]:
         "source": dataclasses.asdict(benchmark.source),
         "rules": {**dataclasses.asdict(benchmark.rules), "vpq_windows": list(benchmark.rules.vpq_windows)},
         "image_root": benchmark.image_root,
-        "categories": [{**dataclasses.asdict(c), "synonyms": list(c.synonyms)} for c in benchmark.vocabulary],
+        "categories": [_category_json(c) for c in benchmark.vocabulary],
         "videos": [
             {**dataclasses.asdict(e), "size": list(e.size), "frames": list(e.frames)} for e in benchmark.entries
         ],
@@ -226,13 +230,23 @@ def _from_json(folder: Path, content: Mapping[str, Any]) -> Benchmark:
         version=content["version"],
         source=Source(**content["source"]),
         rules=rules,
-        vocabulary=Vocabulary(
-            tuple(Category(**{**c, "synonyms": tuple(c["synonyms"])}) for c in content["categories"])
-        ),
+        vocabulary=Vocabulary(tuple(_category(c) for c in content["categories"])),
         image_root=content["image_root"],
         entries=entries,
         role=content["role"],
     )
+
+
+def _category_json(category: Category) -> dict[str, Any]:
+    row = {**dataclasses.asdict(category), "synonyms": list(category.synonyms)}
+    if category.nearest is None:
+        del row["nearest"]
+    return row
+
+
+def _category(row: Mapping[str, Any]) -> Category:
+    nearest = None if row.get("nearest") is None else Nearest(**row["nearest"])
+    return Category(**{**row, "synonyms": tuple(row["synonyms"]), "nearest": nearest})
 
 
 def _one_of(what: str, value: object, known: Sequence[str]) -> None:

@@ -25,6 +25,21 @@ VOID = 0
 
 
 @dataclass(frozen=True, slots=True)
+class Nearest:
+    """Which base class a novel one is nearest to by name: how novel the word is, as a number.
+
+    Attributes:
+        base: id of the base category.
+        similarity: cosine of the vectors of the two names, in [-1, 1].
+        space: the text model and prompt; similarities of different spaces are not comparable.
+    """
+
+    base: int
+    similarity: float
+    space: str
+
+
+@dataclass(frozen=True, slots=True)
 class Category:
     """A class of the vocabulary; the id identifies it, its words may repeat.
 
@@ -35,6 +50,7 @@ class Category:
         is_novel: whether its masks were withheld from training.
         synonyms: other words for the same class; methods may use them or not.
         group: a finer part of base or novel that is reported apart ("" for none).
+        nearest: of a novel category where text vectors were at hand; describes, and enters no digest.
     """
 
     id: int
@@ -43,6 +59,7 @@ class Category:
     is_novel: bool = False
     synonyms: tuple[str, ...] = ()
     group: str = ""
+    nearest: Nearest | None = None
 
 
 @dataclass(frozen=True)

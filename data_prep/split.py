@@ -1,19 +1,65 @@
-"""Base and novel splits: which categories of a data set are withheld from training, each split a JSON file."""
+"""Base and novel splits: which categories of a data set are withheld from training, each split a JSON file.
+
+    {"schema": 1, "name": "zoo", "dataset": "vipseg",
+     "base": [{"id": 5, "name": "dog", "is_thing": true, "synonyms": ["hound"]}],
+     "novel": [{"id": 2, "name": "lava", "is_thing": false, "nearest": {"base": 5, "similarity": 0.61}}],
+     "groups": {"hot": [2]}, "space": "ViT-B/16 (OpenAI CLIP), prompt: a photo of a {}",
+     "source": {"paper": "", "repository": "", "file": ""}, "licence": "",
+     "protocol": {"task": "", "vocabulary": "", "training": "", "metric": ""}, "corrected": [""], "note": ""}
+
+Only the first five keys are needed. Classes of the data set that a split does not list are void.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from benchmark import files
 from benchmark.errors import DataError, did_you_mean
-from benchmark.types import Category, Vocabulary
+from benchmark.types import Category, Nearest, Vocabulary
 
 _FOLDER = Path(__file__).parent / "splits"
-_KEYS = frozenset({"schema", "name", "dataset", "base", "novel", "groups", "source", "note"})
-_CATEGORY_KEYS = frozenset({"id", "name", "is_thing", "synonyms"})
+_CATEGORY_KEYS = frozenset({"id", "name", "is_thing", "synonyms", "nearest"})
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who made a split and where it can be read; "" where there is nothing to say.
+
+    Attributes:
+        paper: title, authors, venue.
+        repository: owner and name on GitHub.
+        file: path in it.
+    """
+
+    paper: str = ""
+    repository: str = ""
+    file: str = ""
+
+    def __str__(self) -> str:
+        return "; ".join(filter(None, (self.paper, ":".join(filter(None, (self.repository, self.file))))))
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How the makers of a split use it, in words; what a benchmark does stands in its rules.
+
+    Attributes:
+        task: semantic, panoptic or instance.
+        vocabulary: names offered at test time: those of the split at hand (restricted) or all (generalised).
+        training: what hides the novel classes: ignore, delete, or other data.
+        metric: what is reported.
+    """
+
+    task: str = ""
+    vocabulary: str = ""
+    training: str = ""
+    metric: str = ""
 
 
 @dataclass(frozen=True)
@@ -23,16 +69,22 @@ class Split:
     Attributes:
         name: what `--split` is given.
         dataset: the reader it belongs to.
-        vocabulary: all categories in the order of their ids, with novel flags and groups.
+        vocabulary: all categories in the order of their ids, with novel flags, groups and nearest base classes.
         source: who made the split, and where it can be read.
+        licence: what may be done with the list, and with the data.
+        protocol: how its makers use it.
+        corrected: what differs from the source, a sentence each: errors of it, entries that match no class.
         note: why it is as it is.
     """
 
     name: str
     dataset: str
     vocabulary: Vocabulary
-    source: str
-    note: str
+    source: Origin = Origin()
+    licence: str = ""
+    protocol: Protocol = Protocol()
+    corrected: tuple[str, ...] = ()
+    note: str = ""
 
 
 def list_splits(dataset: str | None = None) -> tuple[str, ...]:
@@ -43,10 +95,6 @@ def list_splits(dataset: str | None = None) -> tuple[str, ...]:
 
 def load_split(name_or_path: str | Path) -> Split:
     """Reads a split by the name it came with, or from a JSON file of one's own.
-
-    The file is an object with `schema`, `name`, `dataset`, `base`, `novel`, and if wanted `groups` (name of a group to
-    ids), `source` and `note`. `base` and `novel` are lists of categories: `id`, `name`, `is_thing`, and if wanted
-    `synonyms`.
 
     Raises:
         DataError: unknown name, or a file that is no split.
@@ -68,8 +116,48 @@ def load_split(name_or_path: str | Path) -> Split:
         raise DataError(f"{path}: {error}") from error
 
 
+def write_split(path: Path, split: Split) -> None:
+    """Writes a split in the form that `load_split` reads, a category a line.
+
+    Raises:
+        DataError: the name has another suffix than .json, or the file cannot be written.
+    """
+    if path.suffix != ".json":
+        raise DataError(f"{path}: expected a name that ends in .json, by which --split tells a file. Choose another")
+    files.write_bytes(path, ("{\n" + ",\n".join(_lines(split)) + "\n}\n").encode())
+
+
+def _lines(split: Split) -> Iterator[str]:
+    def line(key: str, value: object) -> str:
+        return f" {_text(key)}: {_text(value)}"
+
+    yield from (line("schema", files.SCHEMA), line("name", split.name), line("dataset", split.dataset))
+    for key, is_novel in (("base", False), ("novel", True)):
+        rows = ",\n".join("  " + _text(_category_json(c)) for c in split.vocabulary if c.is_novel == is_novel)
+        yield f' "{key}": [\n{rows}\n ]'
+    named = dict.fromkeys(c.group for c in split.vocabulary if c.group)
+    yield line("groups", {name: sorted(c.id for c in split.vocabulary if c.group == name) for name in named})
+    yield from (line("space", space) for space in sorted({c.nearest.space for c in split.vocabulary if c.nearest}))
+    yield from (line("source", asdict(split.source)), line("licence", split.licence))
+    yield from (line("protocol", asdict(split.protocol)), line("corrected", split.corrected), line("note", split.note))
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _category_json(category: Category) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": category.id, "name": category.name, "is_thing": category.is_thing}
+    if category.synonyms:
+        row["synonyms"] = list(category.synonyms)
+    if category.nearest is not None:
+        row["nearest"] = {"base": category.nearest.base, "similarity": category.nearest.similarity}
+    return row
+
+
 def _from_json(content: Mapping[str, Any]) -> Split:
-    _only_known(content, _KEYS)
+    known = {field.name for field in fields(Split)} - {"vocabulary"} | {"schema", "base", "novel", "groups", "space"}
+    _only_known(content, frozenset(known))
     group_of: dict[int, str] = {}
     for group, ids in content.get("groups", {}).items():
         for number in ids:
@@ -78,28 +166,71 @@ def _from_json(content: Mapping[str, Any]) -> Split:
                     f"category {number} is in two groups, {group_of[number]!r} and {group!r}. Leave it in one"
                 )
             group_of[number] = group
+    space = _word(content, "space")
     categories = [
-        _category(entry, is_novel, group_of.pop(entry["id"], ""))
+        _category(entry, is_novel, group_of.pop(entry["id"], ""), space)
         for is_novel in (False, True)
         for entry in content["novel" if is_novel else "base"]
     ]
     if group_of:
         raise DataError(f"groups name categories that the split lacks: {sorted(group_of)}. Remove them")
+    vocabulary = Vocabulary(tuple(sorted(categories, key=lambda category: category.id)))
+    strange = [c.name for c in vocabulary if c.nearest and c.nearest.base not in vocabulary.base]
+    if strange:
+        raise DataError(f"the nearest class of {strange[0]!r} is not among the base classes. Correct its `nearest`")
+    if not _word(content, "name") or not _word(content, "dataset"):
+        raise DataError("expected a name and a data set, one is empty. Fill it in")
+    source = content.get("source", {})
     return Split(
-        name=str(content["name"]),
-        dataset=str(content["dataset"]),
-        vocabulary=Vocabulary(tuple(sorted(categories, key=lambda category: category.id))),
-        source=str(content.get("source", "")),
-        note=str(content.get("note", "")),
+        name=content["name"],
+        dataset=content["dataset"],
+        vocabulary=vocabulary,
+        source=Origin(source) if isinstance(source, str) else Origin(**_words(source, Origin)),
+        licence=_word(content, "licence"),
+        protocol=Protocol(**_words(content.get("protocol", {}), Protocol)),
+        corrected=tuple(map(str, content.get("corrected", ()))),
+        note=_word(content, "note"),
     )
 
 
-def _category(entry: Mapping[str, Any], is_novel: bool, group: str) -> Category:
+def _category(entry: Mapping[str, Any], is_novel: bool, group: str, space: str) -> Category:
     _only_known(entry, _CATEGORY_KEYS)
-    if type(entry["id"]) is not int or not isinstance(entry["is_thing"], bool):
-        raise DataError(f"expected a whole number as id and true or false as is_thing, got {dict(entry)}. Correct it")
-    synonyms = tuple(str(word) for word in entry.get("synonyms", ()))
-    return Category(entry["id"], str(entry["name"]), entry["is_thing"], is_novel, synonyms, group)
+    if type(entry["id"]) is not int or not isinstance(entry["is_thing"], bool) or not isinstance(entry["name"], str):
+        raise DataError(
+            f"expected whole number as id, text as name and true or false as is_thing, got {dict(entry)}. Correct it"
+        )
+    synonyms = entry.get("synonyms", [])
+    if not isinstance(synonyms, list) or not all(isinstance(word, str) for word in synonyms):
+        raise DataError(f"expected synonyms as a list of words, got {synonyms!r} for {entry['name']!r}. Correct them")
+    nearest = None if entry.get("nearest") is None else _nearest(entry, is_novel, space)
+    return Category(entry["id"], entry["name"], entry["is_thing"], is_novel, tuple(synonyms), group, nearest)
+
+
+def _nearest(entry: Mapping[str, Any], is_novel: bool, space: str) -> Nearest:
+    near = entry["nearest"]
+    _only_known(near, frozenset({"base", "similarity"}))
+    base, similarity = near["base"], near["similarity"]
+    if not is_novel or not space:
+        raise DataError(f"{entry['name']!r} has a nearest base class; only novel ones of a split with a `space` have")
+    if type(base) is not int or not isinstance(similarity, int | float) or not _is_cosine(similarity):
+        raise DataError(f"expected the id of a base class and a similarity from -1 to 1, got {dict(near)}. Correct it")
+    return Nearest(base, float(similarity), space)
+
+
+def _is_cosine(value: float) -> bool:
+    return math.isfinite(value) and -1.0 <= value <= 1.0
+
+
+def _words(entry: Mapping[str, Any], kind: type[Origin] | type[Protocol]) -> dict[str, str]:
+    _only_known(entry, frozenset(field.name for field in fields(kind)))
+    return {key: _word(entry, key) for key in entry}
+
+
+def _word(entry: Mapping[str, Any], key: str) -> str:
+    value = entry.get(key, "")
+    if not isinstance(value, str):
+        raise DataError(f"expected {key} as text, got {value!r}. Correct it")
+    return value
 
 
 def _only_known(entry: Mapping[str, Any], known: frozenset[str]) -> None:

@@ -59,9 +59,11 @@ def _splits() -> Listing:
     from data_prep.split import list_splits, load_split
 
     splits = [load_split(name) for name in list_splits()]
-    return ("name", "dataset", "base", "novel", "source"), [
-        (s.name, s.dataset, str(len(s.vocabulary.base)), str(len(s.vocabulary.novel)), s.source) for s in splits
-    ]
+    return ("name", "dataset", "base", "novel", "task", "vocabulary", "source"), [
+        (s.name, s.dataset, str(len(s.vocabulary.base)), str(len(s.vocabulary.novel)), s.protocol.task,
+         s.protocol.vocabulary.partition(":")[0], str(s.source))
+        for s in splits
+    ]  # fmt: skip
 
 
 def _checkpoints() -> Listing:

@@ -18,6 +18,7 @@ import hashlib
 import shutil
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -290,7 +291,7 @@ class _PredictLoop:
         spent = Timing()
         record.set_seed(self.seed, entry.id)
         with VideoWriter(self.run / PREDICTIONS / entry.id, entry.id, entry.size) as writer:
-            frames = iter(self.method.predict(video, self.vocabulary, self.rules))
+            frames = frames_of(self.method, video, self.vocabulary, self.rules)
             for index, name in enumerate(entry.frames):
                 start, read = time.perf_counter(), clock.seconds
                 frame = next(frames, None)
@@ -324,6 +325,28 @@ class _PredictLoop:
             return Timing(1, seconds - image_seconds, image_seconds, stored)
         self.is_warm = True
         return Timing(store_seconds=stored, warmup_frames=1, warmup_seconds=seconds)
+
+
+def frames_of(method: Method, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
+    """The frames of a method, one at a time; what it raises becomes one sentence that says where.
+
+    Raises:
+        MethodError: the method raised, or returned nothing to go through; the traceback hangs on it as its cause.
+    """
+    index = 0
+    try:
+        for frame in method.predict(video, vocabulary, rules):
+            yield frame
+            index += 1
+    except (UserError, ModuleNotFoundError, MemoryError):
+        raise  # says itself what to do, or the command line does
+    except Exception as error:
+        raised = traceback.extract_tb(error.__traceback__)[-1]
+        raise MethodError(
+            f"video {video.id}, frame {index}: expected a frame, the method raised {type(error).__name__}: "
+            f"{' '.join(str(error).split())} ({Path(raised.filename).name}, line {raised.lineno}). "
+            "Correct the method; finished videos are kept, and the same command goes on from there"
+        ) from error
 
 
 def score(benchmark: Benchmark, run: Path, *, jobs: int = 1, progress: Progress = SILENT) -> Scores:

@@ -105,7 +105,7 @@ class VideoWriter:
         if missing:
             raise DataError(f"{where}: segments without a pixel: {missing[:5]}. List only segments that are visible")
         rows = [
-            [value, s.id, s.category, float(s.score), *([1] if s.is_crowd else [])]
+            [value, int(s.id), int(s.category), float(s.score), *([1] if s.is_crowd else [])]  # plug-ins give numpy's
             for value, s in zip(values, segments, strict=True)
         ]
         line = json.dumps({"segments": rows}, separators=(",", ":"), allow_nan=False).encode() + b"\n"

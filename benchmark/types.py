@@ -285,11 +285,16 @@ def check_frame(frame: PanopticFrame, size: tuple[int, int], vocabulary: Vocabul
         vocabulary: the classes that were offered.
         where: video and frame, for the message.
     """
+    if not isinstance(frame, PanopticFrame) or not isinstance(frame.ids, np.ndarray):
+        came = type(frame if not isinstance(frame, PanopticFrame) else frame.ids).__name__
+        raise MethodError(f"{where}: expected a PanopticFrame with a numpy array of ids, got {came}. Yield one a frame")
     if frame.ids.shape != size or frame.ids.dtype != np.uint32:
         raise MethodError(
             f"{where}: expected ids as uint32 of shape {size}, got {frame.ids.dtype} of shape {frame.ids.shape}. "
             "Return masks at the size of the frame"
         )
+    if VOID in frame.segments:
+        raise MethodError(f"{where}: a segment has the id {VOID}, which means background. Number segments from 1")
     flat = frame.ids.ravel()
     ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]), flat.size - 1)  # of runs of one id: far fewer to sort
     present = set(np.unique(flat[ends]).tolist()) - {VOID}
@@ -301,6 +306,8 @@ def check_frame(frame: PanopticFrame, size: tuple[int, int], vocabulary: Vocabul
             "List each segment that has a pixel, and no other"
         )
     for key, segment in frame.segments.items():
+        if not isinstance(segment, Segment):
+            raise MethodError(f"{where}: expected a Segment for id {key}, got {type(segment).__name__}. Make one")
         if key != segment.id:
             raise MethodError(f"{where}: segment {segment.id} is filed under {key}. File each under its own id")
         if segment.category not in vocabulary:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from benchmark.cli import board, compare, data, demo, formats, listing, packages, predict, runs, train
+from benchmark.cli import board, compare, data, demo, formats, listing, packages, plugin, predict, runs, train
 from benchmark.cli.console import complain
 from benchmark.errors import UserError
 
@@ -95,6 +95,8 @@ app.command(rich_help_panel="Run and score")(runs.score)
 app.command(rich_help_panel="Run and score")(runs.show)
 app.command(rich_help_panel="Run and score")(predict.predict)
 app.command(rich_help_panel="Run and score")(compare.compare)
+app.command("new-method", rich_help_panel="Your own method")(plugin.new_method)
+app.command("check-method", rich_help_panel="Your own method")(plugin.check_method)
 app.command("import", rich_help_panel="Run and score")(formats.import_)
 app.command(rich_help_panel="Run and score")(formats.export)
 app.add_typer(board.app, name="board", rich_help_panel="Publish")

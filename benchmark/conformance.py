@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark import record
-from benchmark.engine import frames_of
 from benchmark.errors import DataError, MethodError, UserError
 from benchmark.manifest import Benchmark
+from benchmark.predicting import frames_of
 from benchmark.types import Image, LabelReader, Method, Offer, PanopticFrame, Video, check_frame
 
 ODD_SIZE = (67, 111)

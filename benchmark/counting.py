@@ -16,6 +16,8 @@ from benchmark.store import FrameFolder
 from benchmark.types import Rules
 
 COUNTS = "counts.jsonl"
+PARTIAL_COUNTS = ".counts.partial.jsonl"
+"""Counts of a scoring that goes on, or was stopped; in any order."""
 PREDICTIONS = "predictions"
 
 

@@ -1,5 +1,7 @@
 """Benchmark folders: a manifest, labels beside it, images wherever the user has them.
 
+`manifest_writer` builds them, `manifest_check` looks at every file of one.
+
 manifest.json      schema, name, version, source, role, task and rules, categories, videos, image root
 labels/<video>/    the true segments of each frame, see `benchmark.store`
 """
@@ -7,17 +9,14 @@ labels/<video>/    the true segments of each frame, see `benchmark.store`
 from __future__ import annotations
 
 import dataclasses
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 from benchmark import files, store
 from benchmark.errors import DataError, did_you_mean
-from benchmark.progress import SILENT, Progress
 from benchmark.types import Category, Image, Nearest, Offer, PanopticFrame, Rules, Task, Video, Vocabulary
 from benchmark.video_io import read_image
 
@@ -147,7 +146,7 @@ class Benchmark:
         """sha256 over the manifest with its label digests; where folder and images lie, and how near novel words are to
         base ones, does not matter.
         """
-        content = _to_json(self)
+        content = to_json(self)
         del content["image_root"]
         for category in content["categories"]:
             category.pop("nearest", None)  # a remark on the words; the question asked stays the same
@@ -174,7 +173,7 @@ def load(folder: str | Path) -> Benchmark:
     path = folder / MANIFEST
     content = files.read_json(path, "the manifest of a benchmark folder")
     try:
-        return _from_json(folder, content)
+        return from_json(folder, content)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DataError(
             f"{path}: a part of the manifest is missing or odd: {error!r}. Build the folder anew"
@@ -183,7 +182,8 @@ def load(folder: str | Path) -> Benchmark:
         raise DataError(f"{path}: {error}") from error
 
 
-def _to_json(benchmark: Benchmark) -> dict[str, Any]:
+def to_json(benchmark: Benchmark) -> dict[str, Any]:
+    """What the manifest of a benchmark holds."""
     return {
         "schema": files.SCHEMA,
         "name": benchmark.name,
@@ -199,7 +199,13 @@ def _to_json(benchmark: Benchmark) -> dict[str, Any]:
     }
 
 
-def _from_json(folder: Path, content: Mapping[str, Any]) -> Benchmark:
+def from_json(folder: Path, content: Mapping[str, Any]) -> Benchmark:
+    """The inverse of `to_json`.
+
+    Raises:
+        DataError: a value is not among those allowed.
+        KeyError, TypeError, ValueError, IndexError: a part is missing or of another kind.
+    """
     rules = Rules(**{**content["rules"], "vpq_windows": tuple(content["rules"]["vpq_windows"])})
     _one_of("task", rules.task, get_args(Task))
     _one_of("offered", rules.offered, get_args(Offer))
@@ -263,214 +269,3 @@ def safe_name(name: str) -> str:
     if not name or name.startswith(".") or any(c in name for c in "/\\\0") or not name.isprintable():
         raise DataError(f"expected a video id that can name a folder, got {name!r}. Rename the video")
     return name
-
-
-class BenchmarkWriter:
-    """Builds a benchmark folder, one video at a time; the manifest is written when the `with` block ends well.
-
-    Labels that an earlier build with the same arguments finished before it was stopped need no second
-    making: ask `has_labels` before reading a video's raw labels.
-
-    Args:
-        folder: new, empty, or a benchmark folder (also a half-built one), whose manifest is then replaced.
-        name: as in `Benchmark`, like the rest.
-
-    Raises:
-        DataError: the folder holds something else.
-    """
-
-    def __init__(
-        self,
-        folder: str | Path,
-        *,
-        name: str,
-        version: str,
-        source: Source,
-        rules: Rules,
-        vocabulary: Vocabulary,
-        image_root: str | Path,
-        role: Role = "benchmark",
-    ) -> None:
-        self.folder = Path(folder)
-        self._benchmark = Benchmark(
-            self.folder, name, version, source, rules, vocabulary, Path(image_root).as_posix(), (), role
-        )
-        self._entries: dict[str, VideoEntry] = {}
-        self._goes_on = False  # whether a build with the same arguments was stopped here
-        if self.folder.exists() and not self.folder.is_dir():
-            raise DataError(f"{self.folder}: expected a folder, found a file. Choose another output")
-        known = {MANIFEST, "labels", "images"}
-        found = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
-        strange = sorted(name for name in found - known if not name.startswith("."))
-        if strange:
-            raise DataError(
-                f"{self.folder}: expected a new folder or a benchmark, found other files: {', '.join(strange[:3])}. "
-                "Choose another output folder"
-            )
-
-    def __enter__(self) -> Self:
-        with files.writing(self.folder):
-            (self.folder / "labels").mkdir(parents=True, exist_ok=True)
-        settings = {"schema": files.SCHEMA, "digest": self._benchmark.digest}
-        self._goes_on = self._building.exists() and files.read_json(self._building, "a half-built mark") == settings
-        files.write_json(self._building, settings)
-        return self
-
-    @property
-    def _building(self) -> Path:
-        return self.folder / ".building.json"
-
-    def has_labels(self, video_id: str, size: tuple[int, int], frames: Sequence[str], fps: float | None = None) -> bool:
-        """Whether a stopped build left this video's labels whole; if so the video is added and needs no `video()`."""
-        folder = self.folder / "labels" / safe_name(video_id)
-        if not self._goes_on or not folder.is_dir():
-            return False
-        try:
-            labels = store.FrameFolder(folder)
-            labels.verify()
-        except DataError:
-            return False  # damaged: made again, like one that is missing
-        if (len(labels), labels.size) != (len(frames), tuple(size)):
-            return False
-        self._announce(video_id, frames)
-        self._entries[video_id] = VideoEntry(video_id, size, tuple(frames), fps, labels.digest)
-        return True
-
-    def video(
-        self, video_id: str, size: tuple[int, int], frames: Sequence[str], fps: float | None = None
-    ) -> _LabelWriter:
-        """A `with` block that takes one labelled frame for each image: `labels.add(PanopticFrame(...))`.
-
-        Args:
-            video_id: name, unique in the benchmark.
-            size: (height, width) of images and labels.
-            frames: image files in time order, relative to the image root.
-            fps: frames a second, None where unknown.
-        """
-        self._announce(video_id, frames)
-        if self._benchmark.role == "unlabelled":
-            raise DataError(f"video {video_id}: an unlabelled benchmark takes no labels. Use unlabelled_video()")
-        return _LabelWriter(self, VideoEntry(video_id, size, tuple(frames), fps, ""))
-
-    def unlabelled_video(
-        self, video_id: str, size: tuple[int, int], frames: Sequence[str], fps: float | None = None
-    ) -> None:
-        """Adds a video that has no labels."""
-        self._announce(video_id, frames)
-        self._entries[video_id] = VideoEntry(video_id, size, tuple(frames), fps, "")
-
-    def _announce(self, video_id: str, frames: Sequence[str]) -> None:
-        safe_name(video_id)
-        if video_id in self._entries:
-            raise DataError(f"video {video_id} came twice. Give each video its own id")
-        if not frames:
-            raise DataError(f"video {video_id} has no frame. Leave it out")
-
-    def _finish(self, entry: VideoEntry) -> None:
-        self._entries[entry.id] = entry
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            if not self._entries:
-                raise DataError(f"{self.folder}: expected at least one video, got none. Check the raw folder")
-            built = dataclasses.replace(self._benchmark, entries=tuple(self._entries.values()))
-            _from_json(self.folder, _to_json(built))  # what cannot be loaded is not written
-            for folder in (self.folder / "labels").iterdir():
-                if folder.name not in self._entries:  # of an earlier build with other videos
-                    shutil.rmtree(folder)
-            files.write_json(self.folder / MANIFEST, _to_json(built))
-            self._building.unlink()
-
-
-class _LabelWriter:
-    """Takes the labels of one video and files its entry when the `with` block ends well."""
-
-    def __init__(self, benchmark: BenchmarkWriter, entry: VideoEntry) -> None:
-        self._benchmark = benchmark
-        self._entry = entry
-        self._writer = store.VideoWriter(benchmark.folder / "labels" / entry.id, entry.id, entry.size)
-
-    def __enter__(self) -> Self:
-        self._writer.__enter__()
-        return self
-
-    def add(self, frame: PanopticFrame) -> None:
-        """Appends the labels of the next frame; a frame without any segment is allowed.
-
-        Raises:
-            DataError: an unknown category, or what `store.VideoWriter.add` refuses.
-        """
-        vocabulary = self._benchmark._benchmark.vocabulary
-        for segment in frame.segments.values():
-            if segment.category not in vocabulary:
-                raise DataError(
-                    f"video {self._entry.id}, frame {self._writer.frames}: segment {segment.id} has category "
-                    f"{segment.category}, which the vocabulary lacks. Leave it void or add the category"
-                )
-        self._writer.add(frame)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None and self._writer.frames != len(self._entry.frames):
-            mismatch = DataError(
-                f"video {self._entry.id}: expected labels of {len(self._entry.frames)} frames, got "
-                f"{self._writer.frames}. Add one for each image, empty ones too"
-            )
-            self._writer.__exit__(DataError, mismatch, None)
-            raise mismatch
-        self._writer.__exit__(kind, error, trace)
-        if kind is None:
-            self._benchmark._finish(dataclasses.replace(self._entry, labels_sha256=self._writer.digest))
-
-
-def check(benchmark: Benchmark, *, images: bool = True, progress: Progress = SILENT) -> list[str]:
-    """Looks at every file of a benchmark and says what is wrong, one sentence each; nothing wrong, empty list.
-
-    Args:
-        benchmark: an opened folder.
-        images: whether every image is decoded as well.
-        progress: told of frames and videos.
-    """
-    problems: list[str] = []
-
-    def attempt(work: Callable[[], object]) -> None:
-        try:
-            work()
-        except DataError as error:
-            problems.append(str(error))
-
-    frames = sum(len(entry.frames) for entry in benchmark.entries)
-    progress.start(len(benchmark.entries), frames, f"checking {benchmark.name}")
-    try:
-        for entry in benchmark.entries:
-            if benchmark.role != "unlabelled":
-                attempt(lambda entry=entry: problems.extend(_label_problems(benchmark, entry)))  # type: ignore[misc]
-            video = benchmark.video(entry.id)
-            for index in range(len(entry.frames)):
-                if images:
-                    attempt(lambda video=video, index=index: video.image(index))  # type: ignore[misc]
-                progress.frame()
-            progress.video()
-    finally:
-        progress.stop()
-    return problems
-
-
-def _label_problems(benchmark: Benchmark, entry: VideoEntry) -> list[str]:
-    frames = benchmark.truth_frames(entry.id)
-    frames.verify()
-    used = {segment.category for index in range(len(frames)) for segment in frames.dense(index).segments}
-    problems = [
-        f"video {entry.id}: its labels use category {category}, which the vocabulary lacks. Build {benchmark.name} anew"
-        for category in sorted(used - benchmark.vocabulary.ids)
-    ]
-    if benchmark.role == "train":
-        problems += [
-            f"video {entry.id}: its labels hold the novel category {benchmark.vocabulary.by_id[category].name!r}, "
-            "which training must not see. Leave its masks out"
-            for category in sorted(used & benchmark.vocabulary.novel)
-        ]
-    return problems

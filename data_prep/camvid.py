@@ -26,7 +26,8 @@ import PIL.Image
 
 from benchmark.errors import DataError, did_you_mean
 from benchmark.files import json_digest
-from benchmark.manifest import Benchmark, BenchmarkWriter, Source, load
+from benchmark.manifest import Benchmark, Source, load
+from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.panoptic import void_categories
 from benchmark.progress import SILENT, Progress
 from benchmark.types import VOID, PanopticFrame, Rules, Segment, Vocabulary

@@ -10,6 +10,7 @@ import PIL.Image
 import pytest
 
 from benchmark import manifest
+from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
 # A shell that runs the tests in the background makes them deaf to Ctrl-C, and what they start as well.
@@ -83,7 +84,7 @@ def build_benchmark(tmp_path: Path, vocabulary: Vocabulary) -> BuildBenchmark:
     ) -> manifest.Benchmark:
         rng = np.random.default_rng(7)
         folder = tmp_path / name
-        with manifest.BenchmarkWriter(
+        with BenchmarkWriter(
             folder,
             name="boxes",
             version="1",

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import counting, engine, files, methods, scores
+from benchmark import counting, engine, files, methods, scores, scoring
 from benchmark.errors import BusyError, DataError, MethodError, StoppedError, UserError
 from benchmark.manifest import Benchmark
 from benchmark.metrics import metrics_for
@@ -48,7 +48,7 @@ def build(*, checkpoint, device, strength: int = 1):
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from benchmark import engine, manifest, methods
+from benchmark import engine, files, manifest, methods
 from benchmark.metrics.vpq import VpqAccumulator
 from benchmark.record import Settings
 from benchmark.scores import Scores
@@ -69,9 +69,9 @@ if __name__ == "__main__":
         engine.predict(methods.create(method), benchmark, Path(run), settings=Settings(method))
     else:
         {"frame": lambda: fatal(VpqAccumulator, "add", 9),
-         "line": lambda: fatal(engine.files, "append_line", 2),
-         "counts": lambda: fatal(engine.files, "write_bytes", 1),
-         "parallel": lambda: fatal(engine.files, "append_line", 2),
+         "line": lambda: fatal(files, "append_line", 2),
+         "counts": lambda: fatal(files, "write_bytes", 1),
+         "parallel": lambda: fatal(files, "append_line", 2),
          "scores": lambda: fatal(Scores, "write", 1)}[point]()
         engine.score(benchmark, Path(run), jobs=2 if point == "parallel" else 1)
 """
@@ -418,7 +418,7 @@ def test_ctrl_c_while_scoring_keeps_what_was_counted(undisturbed, tmp_path, monk
     benchmark, expected = undisturbed
     run = tmp_path / "whole"
     (run / "counts.jsonl").unlink()
-    plain = engine.count_video
+    plain = scoring.count_video
 
     def interrupted(benchmark: Benchmark, run: Path, video: str, key: str | None = None):
         if video == "v2":
@@ -426,7 +426,7 @@ def test_ctrl_c_while_scoring_keeps_what_was_counted(undisturbed, tmp_path, monk
         return plain(benchmark, run, video, key)
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "count_video", interrupted)
+        patch.setattr(scoring, "count_video", interrupted)
         with pytest.raises(StoppedError, match="interrupted: 2 of 3 videos scored"):
             engine.score(benchmark, run)
     assert len(list(files.read_lines(run / ".counts.partial.jsonl"))) == 2
@@ -442,6 +442,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_workers_too_and_none_of_them_complains
 import os, signal, sys
 from pathlib import Path
 from benchmark import engine, manifest
+from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.errors import StoppedError
 
 class Stop:  # when the workers have just been started
@@ -530,6 +531,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from benchmark import engine, manifest
+from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.record import Settings
 from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
@@ -546,7 +548,7 @@ class Moving:
         return map(frame, range(len(video)))
 
 vocabulary = Vocabulary((Category(0, "a", True), Category(1, "b", True, is_novel=True)))
-with manifest.BenchmarkWriter(folder / "data", name="long", version="1", source=manifest.Source("made"),
+with BenchmarkWriter(folder / "data", name="long", version="1", source=manifest.Source("made"),
                               rules=Rules(), vocabulary=vocabulary, image_root=".") as writer:
     with writer.video("v", size, [f"{i}.png" for i in range(count)]) as labels:
         for time in range(count):

@@ -16,6 +16,7 @@ from benchmark.errors import DataError
 from benchmark.formats.faults import SHOWN, Faults
 from benchmark.formats.vipseg import build_vipseg, export_vipseg, import_vipseg
 from benchmark.formats.vspw import build_vspw, export_vspw, import_vspw
+from benchmark.manifest_check import check
 from benchmark.record import RunRecord, Settings
 from benchmark.store import FrameFolder, VideoWriter
 from benchmark.types import PanopticFrame, Rules, Segment
@@ -72,7 +73,7 @@ def test_labels_of_vipseg_become_a_benchmark(vipseg, tmp_path):
     assert frame.ids.tolist() == [[1, 1], [300, 0]]
     assert frame.segments == {1: Segment(1, 3), 300: Segment(300, 5)}
     assert benchmark.entry("a").frames == ("a/0.jpg", "a/1.jpg")
-    assert manifest.check(benchmark, images=False) == []
+    assert check(benchmark, images=False) == []
 
 
 def test_the_labels_file_may_have_its_official_name(vipseg, tmp_path):

@@ -8,6 +8,8 @@ import pytest
 
 from benchmark import manifest
 from benchmark.errors import DataError
+from benchmark.manifest_check import check
+from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.types import PanopticFrame, Rules, Segment
 
 SIZE = (4, 6)
@@ -17,12 +19,12 @@ DOG = PanopticFrame(np.full(SIZE, 3, dtype=np.uint32), {3: Segment(3, 4)})
 
 @pytest.fixture
 def writer(tmp_path, vocabulary):
-    def make(**changes) -> manifest.BenchmarkWriter:
+    def make(**changes) -> BenchmarkWriter:
         arguments = {
             "name": "toy", "version": "1", "source": manifest.Source("made up"), "rules": Rules(),
             "vocabulary": vocabulary, "image_root": "images", **changes,
         }  # fmt: skip
-        return manifest.BenchmarkWriter(tmp_path / "toy", **arguments)
+        return BenchmarkWriter(tmp_path / "toy", **arguments)
 
     return make
 
@@ -39,7 +41,7 @@ def test_what_was_built_is_loaded(build_benchmark, vocabulary):
     truth = benchmark.truth("v1", 2)
     assert (truth.ids % 251 == video.image(2)[..., 0]).all()
     assert len(benchmark.truth_frames("v1")) == 3
-    assert manifest.check(benchmark) == []
+    assert check(benchmark) == []
 
 
 def test_the_digest_is_of_the_content_and_not_of_the_place(build_benchmark, tmp_path):
@@ -201,17 +203,17 @@ def test_check_names_every_problem(build_benchmark):
     (benchmark.folder / "images/v0/001.png").write_bytes(b"broken")
     (benchmark.folder / "images/v1/002.png").unlink()
     (benchmark.labels_folder("v2") / "00000.png").unlink()
-    problems = manifest.check(benchmark)
+    problems = check(benchmark)
     assert len(problems) == 3
     assert [any(part in problem for problem in problems) for part in ("v0/001.png", "v1/002.png", "v2/00000.png")]
-    assert len(manifest.check(benchmark, images=False)) == 1
+    assert len(check(benchmark, images=False)) == 1
 
 
 def test_check_sees_a_training_leak(build_benchmark):
     clean = build_benchmark(name="clean", role="train", categories=(4, 2, 9))
-    assert manifest.check(clean) == []
+    assert check(clean) == []
     leaky = build_benchmark(name="leaky", role="train", categories=(4, 7), videos=6)
-    assert any("novel category 'unicorn'" in problem for problem in manifest.check(leaky))
+    assert any("novel category 'unicorn'" in problem for problem in check(leaky))
 
 
 def test_scoring_needs_no_images(build_benchmark):

@@ -9,6 +9,7 @@ from PIL import Image as Pillow
 
 from benchmark import manifest
 from benchmark.errors import DataError
+from benchmark.manifest_check import check
 from benchmark.types import Rules
 from benchmark.video_io import open_video
 from data_prep.world.build import WorldSettings, build_world, draw_video
@@ -109,7 +110,7 @@ def test_the_same_settings_give_the_same_bytes_with_any_number_of_processes(tmp_
     build_world(tmp_path / "one", SMALL)
     build_world(tmp_path / "two", SMALL, jobs=2)
     assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
-    assert manifest.check(manifest.load(tmp_path / "one")) == []
+    assert check(manifest.load(tmp_path / "one")) == []
 
 
 def test_a_stopped_build_goes_on_and_ends_the_same(tmp_path: Path):
@@ -139,7 +140,7 @@ def test_a_training_set_that_ignores_holds_novel_things_as_void(tmp_path: Path):
         void += int((frame.ids == 0).sum())
     assert labelled <= data.vocabulary.base
     assert void > 0.05 * 8 * 96 * 160
-    assert manifest.check(data) == []
+    assert check(data) == []
 
 
 def test_a_training_set_that_deletes_draws_no_novel_thing():

@@ -176,10 +176,10 @@ def check(
       ovsbench data check data/world
       ovsbench data check data/world --no-images --json
     """
-    from benchmark import manifest
+    from benchmark import manifest, manifest_check
 
     benchmark = manifest.load(data)
-    problems = manifest.check(benchmark, images=images, progress=progress(quiet=as_json))
+    problems = manifest_check.check(benchmark, images=images, progress=progress(quiet=as_json))
     if as_json:
         print_json({"data": str(data), "digest": benchmark.digest, "problems": problems})
     else:

@@ -32,7 +32,8 @@ from benchmark.files import writing
 from benchmark.formats.faults import Faults, LeftOutError
 from benchmark.formats.masks import compare_names, png_size, read_png, stems
 from benchmark.formats.runs import import_run, new_folder
-from benchmark.manifest import Benchmark, BenchmarkWriter, Source, VideoEntry, load
+from benchmark.manifest import Benchmark, Source, VideoEntry, load
+from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.panoptic import dense, ids_to_rgb, rgb_to_ids
 from benchmark.progress import SILENT, Progress
 from benchmark.record import RunRecord

@@ -27,7 +27,8 @@ from benchmark.formats import LabelForm
 from benchmark.formats.faults import Faults, LeftOutError
 from benchmark.formats.masks import compare_names, png_size, read_png, stems
 from benchmark.formats.runs import import_run, new_folder
-from benchmark.manifest import Benchmark, BenchmarkWriter, Source, VideoEntry, load, safe_name
+from benchmark.manifest import Benchmark, Source, VideoEntry, load, safe_name
+from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.panoptic import semantic
 from benchmark.progress import SILENT, Progress
 from benchmark.record import RunRecord

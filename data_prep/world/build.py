@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image as Pillow
 
 from benchmark.errors import DataError, did_you_mean
-from benchmark.manifest import Benchmark, BenchmarkWriter, Role, Source, load
+from benchmark.manifest import Benchmark, Role, Source, load
+from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.panoptic import void_categories
 from benchmark.processes import process_pool
 from benchmark.progress import SILENT, Progress

@@ -1,0 +1,133 @@
+"""The second loop: the predictions of a run folder to counts and scores."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from benchmark import files
+from benchmark.counting import COUNTS, PARTIAL_COUNTS, PREDICTIONS, CountedVideo, count_video
+from benchmark.errors import DataError, StoppedError, UserError
+from benchmark.manifest import Benchmark
+from benchmark.processes import process_pool
+from benchmark.progress import SILENT, Progress
+from benchmark.record import RunRecord
+from benchmark.scores import Scores, scores_of
+
+
+def score(benchmark: Benchmark, run: Path, *, jobs: int = 1, progress: Progress = SILENT) -> Scores:
+    """Scores the predictions of a run; videos that are counted already are not counted again.
+
+    The result does not depend on `jobs`, to the last bit. Nothing is installed or imported that predicts.
+
+    Args:
+        benchmark: the one that the run was made on.
+        run: the run folder.
+        jobs: processes.
+        progress: told of frames and videos.
+
+    Raises:
+        UserError: predictions are missing, or were made on another benchmark.
+        DataError: labels or predictions are damaged.
+        StoppedError: Ctrl-C; counted videos stay.
+    """
+    if jobs < 1:
+        raise UserError(f"expected at least 1 job, got {jobs}. Leave -j out for one")
+    videos = _videos_to_score(benchmark, run)
+    with files.folder_lock(run):
+        known = _known_counts(benchmark, run)
+        frames = sum(len(benchmark.entry(video).frames) for video in videos)
+        progress.start(len(videos), frames, f"scoring {run.name} on {benchmark.name}")
+        done = 0
+        try:
+            for video, counted in _count(benchmark, run, videos, known, jobs):
+                if counted is not None:
+                    known[video] = counted
+                    files.append_line(run / PARTIAL_COUNTS, counted.to_json())
+                done += 1
+                progress.frame(len(benchmark.entry(video).frames))
+                progress.video()
+        except KeyboardInterrupt:
+            raise StoppedError(
+                f"interrupted: {done} of {len(videos)} videos scored; run the same command to go on"
+            ) from None
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"a scoring process was ended from outside after {done} of {len(videos)} videos, perhaps for memory. "
+                "Run the same command with fewer jobs (-j); it goes on from there"
+            ) from error
+        finally:
+            progress.stop()
+        return _write_scores(benchmark, run, [known[video] for video in videos])
+
+
+def _videos_to_score(benchmark: Benchmark, run: Path) -> list[str]:
+    if not run.is_dir():
+        raise UserError(f"{run}: expected a run folder, found none. Make one with: ovsbench run")
+    if benchmark.role == "unlabelled":
+        raise UserError(f"benchmark {benchmark.name} has no labels to score against. Choose a labelled one")
+    facts = RunRecord.read(run)
+    if facts.benchmark_digest != benchmark.digest:
+        raise UserError(
+            f"{run}: its predictions were made on {facts.benchmark} (digest {facts.benchmark_digest[:12]}), not on "
+            f"{benchmark.name} (digest {benchmark.digest[:12]}). Score it on the benchmark of the run, or run again"
+        )
+    videos = [entry.id for entry in benchmark.entries[: facts.limit]]
+    missing = [video for video in videos if not (run / PREDICTIONS / video / "video.json").exists()]
+    if missing:
+        raise UserError(
+            f"{run}: score refuses incomplete results: {len(missing)} of {len(videos)} videos have no predictions "
+            f"({', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}). Finish the run with the same command"
+        )
+    return videos
+
+
+def _known_counts(benchmark: Benchmark, run: Path) -> dict[str, CountedVideo]:
+    """Counts of an earlier scoring, finished or not; whether they still hold is seen by their keys."""
+    known: dict[str, CountedVideo] = {}
+    for path in (run / COUNTS, run / PARTIAL_COUNTS):
+        try:
+            for line in files.read_lines(path):
+                counted = CountedVideo.from_json(line, benchmark.rules, path)
+                known[counted.video] = counted
+        except DataError:
+            path.unlink()  # made by another version or damaged: counted again
+    return known
+
+
+Counted = tuple[str, CountedVideo | None]
+
+
+def _count(
+    benchmark: Benchmark, run: Path, videos: Sequence[str], known: Mapping[str, CountedVideo], jobs: int
+) -> Iterator[Counted]:
+    """Each video with its counts, None where the known ones hold; in any order."""
+    keys = {video: known[video].key if video in known else None for video in videos}
+    if jobs == 1 or len(videos) < 2:
+        for video in videos:
+            yield video, count_video(benchmark, run, video, keys[video])
+        return
+    with process_pool(min(jobs, len(videos))) as pool:
+        waiting: dict[Future[CountedVideo | None], str] = {
+            pool.submit(count_video, benchmark, run, video, keys[video]): video for video in videos
+        }
+        for future in as_completed(waiting):
+            yield waiting[future], future.result()
+
+
+def _write_scores(benchmark: Benchmark, run: Path, counted: Sequence[CountedVideo]) -> Scores:
+    """Writes counts in the benchmark's order, then scores; only then the unordered counts may go."""
+    content = "".join(files.json_line(one.to_json()) for one in counted).encode()
+    files.write_bytes(run / COUNTS, content)
+    scores = scores_of(
+        benchmark,
+        {one.video: one.counts for one in counted},
+        counts_sha256=hashlib.sha256(content).hexdigest(),
+    )
+    scores.write(run)
+    with files.writing(run):
+        (run / PARTIAL_COUNTS).unlink(missing_ok=True)
+    return scores

@@ -27,9 +27,10 @@ def build(
     objectness: float = 0.5,
     overlap: float = 0.5,
     side: int | None = None,
-    track: bool = True,
+    associate: str = "combined",
     vote: bool = True,
-    patience: int = 12,
+    patience: int | None = None,
+    delay: int = 0,
 ) -> Method:
     """The two-stage method.
 
@@ -66,9 +67,10 @@ def build(
         objectness=objectness,
         overlap=overlap,
         side=side,
-        track=track,
+        associate=associate,
         vote=vote,
         patience=patience,
+        delay=delay,
     )
     return TwoStage(gkc, Namer.load(clip or partner, model=clip_model, device=device, prompt=prompt, synonyms=synonyms))
 
@@ -104,13 +106,13 @@ class TwoStage:
 
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
         """Yields one frame for each image; its memory does not grow with the video."""
-        from gkc_video.associate import Tracker
-        from gkc_video.method import link
+        from gkc_video.method import Linker
 
         table = self.gkc.names(vocabulary)
         classifier = self.namer.learn(vocabulary)
-        tracker = Tracker(self.gkc.association) if self.gkc.association else None
+        linker = Linker(vocabulary, self.gkc.association, self.gkc.delay)
         for image in video.images():
             proposals = self.gkc.propose(image, table)
             probabilities = classifier.probabilities(image, proposals.numbers, len(proposals.embeddings))
-            yield link(proposals, probabilities, tracker, vocabulary)
+            yield from linker.add(proposals, probabilities)
+        yield from linker.rest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from benchmark.errors import MethodError
 from benchmark.types import Image, PanopticFrame, Rules, Segment, Video, Vocabulary
 from gkc_video import checkpoint as checkpoints
-from gkc_video.associate import Association, Regions, Tracker
+from gkc_video.associate import Association, Regions, Track, Tracker, association
 from gkc_video.device import choose
 from gkc_video.load import load_gkc
 from gkc_video.model import GKC
@@ -29,9 +30,10 @@ def build(
     objectness: float = 0.5,
     overlap: float = 0.5,
     side: int | None = None,
-    track: bool = True,
+    associate: str = "combined",
     vote: bool = True,
-    patience: int = 12,
+    patience: int | None = None,
+    delay: int = 0,
 ) -> GKCMethod:
     """GKC with a trained checkpoint.
 
@@ -43,9 +45,10 @@ def build(
         objectness: see `Merging`, like `overlap`.
         overlap: share of its mask that a region must keep.
         side: shorter side of the network's input; by default the size it was trained for.
-        track: whether regions are linked over time; otherwise each frame stands alone.
+        associate: how regions are linked over time, a name of `gkc_video.associate.ASSOCIATIONS`.
         vote: whether class scores are averaged along a track.
-        patience: frames for which an unseen object is remembered.
+        patience: frames for which an unseen object is remembered; by default as the association has it.
+        delay: frames that an answer waits, so that so many later ones vote for its classes too; 0 is online.
 
     Raises:
         MethodError: no checkpoint, one of another kind, or an option out of its range.
@@ -58,9 +61,10 @@ def build(
     for name, value in (("objectness", objectness), ("overlap", overlap)):
         if not 0.0 <= value <= 1.0:
             raise MethodError(f"option {name} of method gkc: expected a number from 0 to 1, got {value}. Write one")
-    for name, count, least in (("side", side, 1), ("patience", patience, 0)):
+    for name, count, least in (("side", side, 1), ("patience", patience, 0), ("delay", delay, 0)):
         if count is not None and count < least:
             raise MethodError(f"option {name} of method gkc: expected at least {least}, got {count}. Write more")
+    linking = association(associate, vote=vote, patience=patience)
     path = checkpoints.resolve(checkpoint)
     loaded = load_gkc(path, choose(device))
     space = loaded.space if text_bank is None else Bank.read(text_bank)
@@ -70,25 +74,28 @@ def build(
         loaded.model,
         space,
         merging,
-        Association(vote=vote, patience=patience) if track else None,
+        linking,
+        delay=delay,
         synonyms=synonyms,
         checkpoint_sha256=checkpoints.digest(path),
-        notes={"trained_on": story.get("data", ""), **story, **space.about, "association": "ovsbench, not part of GKC"},
+        notes={
+            "trained_on": story.get("data", ""),
+            **story,
+            **space.about,
+            "association": f"{associate}; of ovsbench, not part of GKC",
+        },
     )
 
 
 @dataclass(frozen=True)
 class GKCMethod:
-    """See `build`.
-
-    Attributes:
-        association: None leaves frames unlinked.
-    """
+    """See `build`."""
 
     model: GKC
     space: TextSpace
     merging: Merging
-    association: Association | None
+    association: Association
+    delay: int = 0
     synonyms: bool = False
     checkpoint_sha256: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)
@@ -118,30 +125,49 @@ class GKCMethod:
         return propose(self.model, image, table, self.merging)
 
     def _panoptic(self, video: Video, table: NameTable, vocabulary: Vocabulary) -> Iterator[PanopticFrame]:
-        tracker = Tracker(self.association) if self.association else None
+        linker = Linker(vocabulary, self.association, self.delay)
         for image in video.images():
             proposals = self.propose(image, table)
-            yield link(proposals, proposals.probabilities, tracker, vocabulary)
+            yield from linker.add(proposals, proposals.probabilities)
+        yield from linker.rest()
 
     def _semantic(self, image: Image, table: NameTable, vocabulary: Vocabulary) -> PanopticFrame:
         return paint(class_map(self.model, image, table, self.merging), vocabulary)
 
 
-def link(
-    proposals: Proposals, probabilities: npt.NDArray[np.float32], tracker: Tracker | None, vocabulary: Vocabulary
-) -> PanopticFrame:
-    """The panoptic frame of named regions, linked to the frames before if there is a tracker.
+class Linker:
+    """Links named regions to those of the frames before, for any method that has regions; one for each video.
 
     Args:
-        proposals: the regions.
-        probabilities: (N, C) class probabilities, whoever gave them.
-        tracker: of this video; None numbers the regions anew in each frame.
         vocabulary: the C classes.
+        settings: of the linking.
+        delay: frames that an answer waits for later votes.
     """
-    tracks: npt.NDArray[np.int64] = np.arange(1, len(probabilities) + 1)
-    if tracker is not None:
-        tracks, probabilities = tracker.link(Regions(proposals.masks, proposals.embeddings, probabilities))
-    return assemble(proposals.numbers, tracks, probabilities, proposals.objectness, vocabulary)
+
+    def __init__(self, vocabulary: Vocabulary, settings: Association, delay: int = 0) -> None:
+        self._vocabulary = vocabulary
+        self._tracker = Tracker(settings)
+        self._delay = delay
+        self._waiting: deque[tuple[Proposals, npt.NDArray[np.float32], tuple[Track, ...]]] = deque()
+
+    def add(self, proposals: Proposals, probabilities: npt.NDArray[np.float32]) -> Iterator[PanopticFrame]:
+        """Takes in a frame's regions and their class probabilities (N, C), whoever gave them; yields what is ready."""
+        regions = Regions(proposals.masks, proposals.embeddings, probabilities, proposals.queries)
+        self._waiting.append((proposals, probabilities, self._tracker.follow(regions)))
+        while len(self._waiting) > self._delay:
+            yield self._frame()
+
+    def rest(self) -> Iterator[PanopticFrame]:
+        """Yields the frames that still wait at the end of the video."""
+        while self._waiting:
+            yield self._frame()
+
+    def _frame(self) -> PanopticFrame:
+        proposals, probabilities, tracks = self._waiting.popleft()
+        ids = np.array([track.id for track in tracks], np.int64)
+        if self._tracker.settings.vote and tracks:
+            probabilities = np.stack([track.vote for track in tracks])
+        return assemble(proposals.numbers, ids, probabilities, proposals.objectness, self._vocabulary)
 
 
 def paint(classes: npt.NDArray[np.int32], vocabulary: Vocabulary) -> PanopticFrame:

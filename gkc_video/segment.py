@@ -41,9 +41,10 @@ class Proposals:
     Attributes:
         numbers: (H, W) int32 at the frame's size; n is region n - 1, 0 is none.
         masks: (N, h, w) bool at mask size, not overlapping.
-        embeddings: (N, D) float32 unit vectors.
+        embeddings: (N, D) float32 unit vectors of the text space.
         objectness: (N,) float32, probability of being any of the names.
         probabilities: (N, C) float32 over the classes, given that it is one.
+        queries: (N, E) float32 unit vectors of the decoder's last states; None where there is no decoder.
     """
 
     numbers: npt.NDArray[np.int32]
@@ -51,6 +52,7 @@ class Proposals:
     embeddings: npt.NDArray[np.float32]
     objectness: npt.NDArray[np.float32]
     probabilities: npt.NDArray[np.float32]
+    queries: npt.NDArray[np.float32] | None = None
 
 
 @torch.inference_mode()
@@ -65,7 +67,7 @@ def propose(model: GKC, image: Image, table: NameTable, merging: Merging) -> Pro
         table: names to choose from, on the model's device.
         merging: thresholds and input size.
     """
-    masks, embeddings, classes = run(model, image, table, merging.side)
+    masks, embeddings, states, classes = run(model, image, table, merging.side)
     chance = classes.softmax(-1)
     objectness = 1 - chance[:, -1]
     kept = (objectness >= merging.objectness) & (masks > 0).flatten(1).any(1)
@@ -73,7 +75,8 @@ def propose(model: GKC, image: Image, table: NameTable, merging: Merging) -> Pro
         kept[objectness.argmax()] = True  # a frame is never empty: its likeliest query speaks
     confidence = objectness * _sharpness(masks)
     chosen = _distinct(masks, confidence, kept, merging.doubled)
-    masks, embeddings, chance, confidence = masks[chosen], embeddings[chosen], chance[chosen], confidence[chosen]
+    masks, confidence = masks[chosen], confidence[chosen]
+    picked = torch.tensor(chosen, device=masks.device)
     while True:
         winner = (masks.sigmoid() * confidence[:, None, None]).argmax(0)
         won = F.one_hot(winner, len(masks)).permute(2, 0, 1).bool()
@@ -82,20 +85,22 @@ def propose(model: GKC, image: Image, table: NameTable, merging: Merging) -> Pro
         good = (share >= merging.overlap) & (won.flatten(1).sum(1) >= merging.smallest)
         if good.all() or not good.any():
             break
-        masks, embeddings, chance, confidence = masks[good], embeddings[good], chance[good], confidence[good]
+        masks, confidence, picked = masks[good], confidence[good], picked[good]
     numbers = 1 + _winner(masks.sigmoid() * confidence[:, None, None], image.shape[:2])
     present = np.flatnonzero(np.bincount(numbers.ravel(), minlength=len(masks) + 1)[1:])
     renumber = np.zeros(len(masks) + 1, np.int32)
     renumber[present + 1] = np.arange(1, len(present) + 1)
     visible = torch.from_numpy(present).to(masks.device)
-    chance = chance[visible]
+    picked = picked[visible]
+    chance = chance[picked]
     given = chance[:, :-1] / chance[:, :-1].sum(-1, keepdim=True).clamp(min=1e-9)
     return Proposals(
         renumber[numbers],
         won[visible].cpu().numpy(),
-        F.normalize(embeddings[visible], dim=-1).cpu().numpy(),
+        F.normalize(embeddings[picked], dim=-1).cpu().numpy(),
         (1 - chance[:, -1]).cpu().numpy(),
         given.cpu().numpy(),
+        F.normalize(states[picked], dim=-1).cpu().numpy(),
     )
 
 
@@ -121,7 +126,7 @@ def _distinct(masks: torch.Tensor, confidence: torch.Tensor, kept: torch.Tensor,
 @torch.inference_mode()
 def class_map(model: GKC, image: Image, table: NameTable, merging: Merging) -> npt.NDArray[np.int32]:
     """The class index of every pixel, (H, W): argmax over classes of the sum over queries of class times mask."""
-    masks, _, classes = run(model, image, table, merging.side)
+    masks, _, _, classes = run(model, image, table, merging.side)
     chance = classes.softmax(-1)[:, :-1]
     small = torch.einsum("qc,qhw->chw", chance, masks.sigmoid())
     return _winner(small, image.shape[:2])
@@ -130,8 +135,8 @@ def class_map(model: GKC, image: Image, table: NameTable, merging: Merging) -> n
 @torch.inference_mode()
 def run(
     model: GKC, image: Image, table: NameTable, side: int | None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Mask logits (Q, h, w) of the frame without its padding, embeddings (Q, D), class logits (Q, C + 1)."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Mask logits (Q, h, w) of the frame without its padding, embeddings (Q, D), states (Q, E), logits (Q, C + 1)."""
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(table.vectors.device)
     if side is not None and min(image.shape[:2]) != side:
         factor = side / min(image.shape[:2])
@@ -140,7 +145,8 @@ def run(
     height, width = pixels.shape[-2:]
     last = model(pad(pixels).to(memory_format=torch.channels_last), last_only=True)[-1]
     masks = last.masks[0, :, : -(-height // 4), : -(-width // 4)]
-    return masks, last.embeddings[0], class_logits(model.logits(last.embeddings[0], table.vectors), table.owner)
+    classes = class_logits(model.logits(last.embeddings[0], table.vectors), table.owner)
+    return masks, last.embeddings[0], last.states[0], classes
 
 
 def _winner(maps: torch.Tensor, size: tuple[int, ...]) -> npt.NDArray[np.int32]:

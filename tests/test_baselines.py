@@ -207,6 +207,7 @@ class HandMadeGKC:
     """Proposes the same two regions in each frame."""
 
     association = Association()
+    delay = 0
     checkpoint_sha256 = "student"
     notes: ClassVar = {"trained_on": "nothing"}
 

@@ -3,12 +3,16 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from benchmark.errors import MethodError  # noqa: E402
-from gkc_video.method import GKCMethod, build  # noqa: E402
+from benchmark.types import Category, Vocabulary  # noqa: E402
+from gkc_video.associate import ASSOCIATIONS  # noqa: E402
+from gkc_video.method import GKCMethod, Linker, build  # noqa: E402
+from gkc_video.segment import Proposals  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -29,3 +33,24 @@ def test_an_option_out_of_its_range_is_refused_before_weights_are_read(options: 
 def test_the_method_tells_the_device_that_its_model_is_on():
     model = SimpleNamespace(no_object=torch.zeros(1))
     assert GKCMethod(model, None, None, None).device == "cpu"  # type: ignore[arg-type]
+
+
+def test_an_answer_that_waits_is_named_by_later_votes_too():
+    """One region, called dog in its first frame and cat in the two after it."""
+    words = Vocabulary((Category(4, "dog", True), Category(5, "cat", True)))
+    rows = [np.array([row], np.float32) for row in ([0.9, 0.1], [0.2, 0.8], [0.1, 0.9])]
+    one = np.ones((1, 1), np.float32)
+    proposals = Proposals(np.ones((2, 2), np.int32), np.ones((1, 1, 1), bool), one, one[0], one)
+
+    def named(delay: int, how: str = "combined") -> list[int]:
+        linker = Linker(words, ASSOCIATIONS[how], delay)
+        frames = [frame for row in rows for frame in linker.add(proposals, row)]
+        assert len(frames) == max(0, 3 - delay)
+        frames += linker.rest()
+        assert {key for frame in frames for key in frame.segments} == ({3} if how == "combined" else {3, 4, 5})
+        return [segment.category for frame in frames for segment in frame.segments.values()]
+
+    assert named(0) == [4, 4, 5], "online: the mean of 0.9, 0.2 is still dog"
+    assert named(1) == [4, 5, 5]
+    assert named(2) == named(9) == [5, 5, 5]
+    assert named(9, "none") == [4, 5, 5], "without tracks nobody votes"

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from benchmark import files, store
 from benchmark.errors import DataError, did_you_mean
+from benchmark.track_store import TrackFolder
 from benchmark.types import Category, Image, Nearest, Offer, PanopticFrame, Rules, Task, Video, Vocabulary
 from benchmark.video_io import read_image
 
@@ -119,10 +120,32 @@ class Benchmark:
         return self.folder / "labels" / video_id
 
     def truth_frames(self, video_id: str) -> store.FrameFolder:
-        """The labels of a video.
+        """The labels of a video of a semantic or panoptic benchmark.
 
         Raises:
             DataError: they are missing, damaged, or not the ones that the manifest was written with.
+        """
+        labels = self.labels(video_id)
+        if isinstance(labels, TrackFolder):
+            raise DataError(f"benchmark {self.name} holds tracks that may overlap, no frames. Choose a panoptic one")
+        return labels
+
+    def truth_tracks(self, video_id: str) -> TrackFolder:
+        """The labels of a video of an instance benchmark.
+
+        Raises:
+            DataError: as `truth_frames`.
+        """
+        labels = self.labels(video_id)
+        if isinstance(labels, store.FrameFolder):
+            raise DataError(f"benchmark {self.name} holds frames, no tracks. Choose one of task instance")
+        return labels
+
+    def labels(self, video_id: str) -> store.FrameFolder | TrackFolder:
+        """The labels of a video, as the benchmark's task has them.
+
+        Raises:
+            DataError: as `truth_frames`.
         """
         entry = self.entry(video_id)
         if not entry.labels_sha256:
@@ -132,14 +155,14 @@ class Benchmark:
             raise DataError(
                 f"{folder}: expected the labels of video {video_id}, found no folder. Build {self.name} anew"
             )
-        frames = store.FrameFolder(folder)
-        if (len(frames), frames.size, frames.digest) != (len(entry.frames), entry.size, entry.labels_sha256):
+        labels = open_masks(folder, self.rules.task)
+        if (len(labels), labels.size, labels.digest) != (len(entry.frames), entry.size, entry.labels_sha256):
             raise DataError(f"{folder}: these are not the labels that the manifest describes. Build {self.name} anew")
-        return frames
+        return labels
 
     def truth(self, video_id: str, index: int) -> PanopticFrame:
-        """The labels of one frame."""
-        return self.truth_frames(video_id).frame(index)
+        """The labels of one frame; of overlapping tracks those on top."""
+        return self.labels(video_id).frame(index)
 
     @cached_property
     def digest(self) -> str:
@@ -151,6 +174,11 @@ class Benchmark:
         for category in content["categories"]:
             category.pop("nearest", None)  # a remark on the words; the question asked stays the same
         return files.json_digest(content)
+
+
+def open_masks(folder: Path, task: Task) -> store.FrameFolder | TrackFolder:
+    """The folder of a video, labels or predictions, as a task stores them."""
+    return TrackFolder(folder) if task == "instance" else store.FrameFolder(folder)
 
 
 @dataclass(frozen=True)

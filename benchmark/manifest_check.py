@@ -7,6 +7,7 @@ from collections.abc import Callable
 from benchmark.errors import DataError
 from benchmark.manifest import Benchmark, VideoEntry
 from benchmark.progress import SILENT, Progress
+from benchmark.track_store import TrackFolder
 
 
 def check(benchmark: Benchmark, *, images: bool = True, progress: Progress = SILENT) -> list[str]:
@@ -43,9 +44,12 @@ def check(benchmark: Benchmark, *, images: bool = True, progress: Progress = SIL
 
 
 def _label_problems(benchmark: Benchmark, entry: VideoEntry) -> list[str]:
-    frames = benchmark.truth_frames(entry.id)
-    frames.verify()
-    used = {segment.category for index in range(len(frames)) for segment in frames.dense(index).segments}
+    labels = benchmark.labels(entry.id)
+    labels.verify()
+    if isinstance(labels, TrackFolder):
+        used = {track.category for track in labels.decoded().tracks}
+    else:
+        used = {segment.category for index in range(len(labels)) for segment in labels.dense(index).segments}
     problems = [
         f"video {entry.id}: its labels use category {category}, which the vocabulary lacks. Build {benchmark.name} anew"
         for category in sorted(used - benchmark.vocabulary.ids)

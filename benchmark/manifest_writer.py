@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from benchmark import files, store
 from benchmark.errors import DataError
-from benchmark.manifest import MANIFEST, Benchmark, Role, Source, VideoEntry, from_json, safe_name, to_json
+from benchmark.manifest import MANIFEST, Benchmark, Role, Source, VideoEntry, from_json, open_masks, safe_name, to_json
+from benchmark.track_store import TrackWriter
 from benchmark.types import PanopticFrame, Rules, Vocabulary
 
 
@@ -76,7 +78,7 @@ class BenchmarkWriter:
         if not self._goes_on or not folder.is_dir():
             return False
         try:
-            labels = store.FrameFolder(folder)
+            labels = open_masks(folder, self._benchmark.rules.task)
             labels.verify()
         except DataError:
             return False  # damaged: made again, like one that is missing
@@ -100,7 +102,26 @@ class BenchmarkWriter:
         self._announce(video_id, frames)
         if self._benchmark.role == "unlabelled":
             raise DataError(f"video {video_id}: an unlabelled benchmark takes no labels. Use unlabelled_video()")
+        if self._benchmark.rules.task == "instance":
+            raise DataError(f"video {video_id}: an instance benchmark takes tracks, no frames. Use tracks()")
         return _LabelWriter(self, VideoEntry(video_id, size, tuple(frames), fps, ""))
+
+    @contextlib.contextmanager
+    def tracks(
+        self, video_id: str, size: tuple[int, int], frames: Sequence[str], fps: float | None = None
+    ) -> Iterator[TrackWriter]:
+        """A `with` block that takes the labelled tracks of a video of an instance benchmark: `labels.add(track)`.
+
+        Args:
+            video_id, size, frames, fps: as for `video`.
+        """
+        self._announce(video_id, frames)
+        if self._benchmark.role == "unlabelled" or self._benchmark.rules.task != "instance":
+            raise DataError(f"video {video_id}: only a labelled instance benchmark takes tracks. Use its own writer")
+        folder = self.folder / "labels" / video_id
+        with TrackWriter(folder, video_id, size, len(frames), self._benchmark.vocabulary) as writer:
+            yield writer
+        self._finish(VideoEntry(video_id, size, tuple(frames), fps, writer.digest))
 
     def unlabelled_video(
         self, video_id: str, size: tuple[int, int], frames: Sequence[str], fps: float | None = None

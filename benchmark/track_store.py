@@ -27,7 +27,7 @@ import numpy as np
 from benchmark import rle
 from benchmark.errors import DataError
 from benchmark.files import SCHEMA, json_line, read_json, write_json, writing
-from benchmark.types import Ids, InstanceTrack, PanopticFrame, Segment
+from benchmark.types import Ids, InstanceTrack, PanopticFrame, Segment, Vocabulary
 
 TRACKS = "tracks.jsonl"
 
@@ -35,7 +35,7 @@ TRACKS = "tracks.jsonl"
 class TrackWriter:
     """Writes the tracks of one video; the folder appears when the `with` block ends well, on an error nothing stays.
 
-    >>> with TrackWriter(Path("labels/street"), "street", (480, 854), frames=2) as video:  # doctest: +SKIP
+    >>> with TrackWriter(Path("labels/street"), "street", (480, 854), 2, vocabulary) as video:  # doctest: +SKIP
     ...     video.add(InstanceTrack(id=1, category=7, masks=(rle.encode(mask), None)))
 
     Args:
@@ -43,13 +43,15 @@ class TrackWriter:
         video_id: name of the video.
         size: (height, width) of every frame.
         frames: of the video.
+        vocabulary: the classes that tracks may have.
     """
 
-    def __init__(self, folder: Path, video_id: str, size: tuple[int, int], frames: int) -> None:
+    def __init__(self, folder: Path, video_id: str, size: tuple[int, int], frames: int, vocabulary: Vocabulary) -> None:
         self.folder = folder
         self.video_id = video_id
         self.size = size
         self.frames = frames
+        self.vocabulary = vocabulary
         self.digest = ""  # known after the `with` block
         self._partial = folder.with_name(f".{folder.name}.partial")
         self._old = folder.with_name(f".{folder.name}.old")
@@ -69,13 +71,17 @@ class TrackWriter:
         """Appends a track; one without any mask is allowed.
 
         Raises:
-            DataError: an id twice, masks of another size or number than the video's frames, a score that is none, or
-                a failing disk.
+            DataError: an id twice, an unknown category, masks of another size or number than the video's frames, a
+                score that is none, or a failing disk.
         """
         where = f"video {self.video_id}, track {track.id}"
         if track.id in self._ids:
             raise DataError(f"{where}: this id came before. Give each track of a video its own id")
-        check_track(track, self.size, self.frames, where)
+        if track.category not in self.vocabulary:
+            raise DataError(
+                f"{where}: it has category {track.category}, which the vocabulary lacks. Leave it out or add it"
+            )
+        _check(track, self.size, self.frames, where)
         line = json_line(dataclasses.asdict(track)).encode()
         assert self._lines is not None, "add() belongs inside the `with` block"
         with writing(self.folder):
@@ -106,7 +112,7 @@ class TrackWriter:
             shutil.rmtree(self._old, ignore_errors=True)
 
 
-def check_track(track: InstanceTrack, size: tuple[int, int], frames: int, where: str) -> None:
+def _check(track: InstanceTrack, size: tuple[int, int], frames: int, where: str) -> None:
     """Raises a `DataError` that says what is wrong with a track, if anything is.
 
     Args:

@@ -7,19 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import rle
+from benchmark import manifest, rle
 from benchmark.errors import DataError
+from benchmark.manifest_check import check
+from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.track_store import TRACKS, TrackFolder, TrackWriter
-from benchmark.types import InstanceTrack, Segment
+from benchmark.types import Category, InstanceTrack, PanopticFrame, Rules, Segment, Vocabulary
 
 LEFT = rle.encode(np.array([[True, False], [True, False]]))
 TOP = rle.encode(np.array([[True, True], [False, False]]))
+WORDS = Vocabulary((Category(4, "dog", True), Category(2, "cat", True, is_novel=True)))
 ONE = InstanceTrack(1, 4, (LEFT, None, TOP), 0.25)
 TWO = InstanceTrack(7, 2, (TOP, LEFT, None), 0.75, is_crowd=True, area=2.5)
 
 
 def write(folder: Path, *tracks: InstanceTrack) -> TrackFolder:
-    with TrackWriter(folder, "a", (2, 2), 3) as writer:
+    with TrackWriter(folder, "a", (2, 2), 3, WORDS) as writer:
         for track in tracks:
             writer.add(track)
     found = TrackFolder(folder)
@@ -56,6 +59,7 @@ def test_the_same_tracks_make_the_same_bytes(tmp_path):
     [
         (replace(ONE, id=0), "ids from 1"),
         (replace(TWO, id=1), "came before"),
+        (replace(TWO, category=5), "category 5, which the vocabulary lacks"),
         (replace(TWO, masks=(LEFT,)), "expected 3 masks, one for each frame, got 1"),
         (replace(TWO, score=float("nan")), "score of at least 0, got nan"),
         (replace(TWO, score=-0.5), "score of at least 0, got -0.5"),
@@ -101,3 +105,53 @@ def test_a_description_without_its_numbers_is_refused(tmp_path):
     (tmp_path / "a/video.json").write_text('{"schema": 1}')
     with pytest.raises(DataError, match="expected video, frames, tracks, size and sha256"):
         TrackFolder(tmp_path / "a")
+
+
+def build(folder: Path, *, task: str = "instance", role: str = "benchmark") -> BenchmarkWriter:
+    return BenchmarkWriter(
+        folder,
+        name="toy",
+        version="1",
+        source=manifest.Source("toy"),
+        rules=Rules(task=task),
+        vocabulary=WORDS,
+        image_root=".",
+        role=role,
+    )
+
+
+def test_an_instance_benchmark_keeps_its_tracks(tmp_path):
+    with build(tmp_path / "data") as writer, writer.tracks("a", (2, 2), ["0.jpg", "1.jpg", "2.jpg"]) as labels:
+        labels.add(ONE)
+        labels.add(TWO)
+    benchmark = manifest.load(tmp_path / "data")
+    assert benchmark.rules.task == "instance"
+    assert benchmark.truth_tracks("a").tracks == (ONE, TWO)
+    assert benchmark.truth("a", 0).ids.tolist() == [[7, 7], [1, 0]]
+    assert check(benchmark, images=False) == []
+    with pytest.raises(DataError, match="tracks that may overlap, no frames"):
+        benchmark.truth_frames("a")
+
+
+def test_a_stopped_build_of_tracks_goes_on(tmp_path):
+    with pytest.raises(KeyboardInterrupt), build(tmp_path / "data") as writer:
+        with writer.tracks("a", (2, 2), ["0.jpg", "1.jpg", "2.jpg"]) as labels:
+            labels.add(ONE)
+        raise KeyboardInterrupt
+    with build(tmp_path / "data") as writer:
+        assert writer.has_labels("a", (2, 2), ["0.jpg", "1.jpg", "2.jpg"])
+    assert manifest.load(tmp_path / "data").truth_tracks("a").tracks == (ONE,)
+
+
+def test_tracks_and_frames_are_not_taken_for_one_another(tmp_path):
+    with pytest.raises(DataError, match="takes tracks, no frames"), build(tmp_path / "a") as writer:
+        writer.video("a", (2, 2), ["0.jpg"])
+    with (
+        pytest.raises(DataError, match="only a labelled"),
+        build(tmp_path / "b", task="semantic") as one,
+    ):
+        one.tracks("a", (2, 2), ["0.jpg"]).__enter__()
+    with build(tmp_path / "c", task="panoptic") as writer, writer.video("a", (2, 2), ["0.jpg"]) as labels:
+        labels.add(PanopticFrame(np.zeros((2, 2), np.uint32)))
+    with pytest.raises(DataError, match="holds frames, no tracks"):
+        manifest.load(tmp_path / "c").truth_tracks("a")

@@ -11,7 +11,7 @@ from typing import Any
 from benchmark import files
 from benchmark.errors import DataError
 from benchmark.manifest import Benchmark
-from benchmark.metrics import Counts, VideoCounts, harmonic, metrics_for
+from benchmark.metrics import NUMBERS, Counts, VideoCounts, harmonic, metrics_for
 from benchmark.types import Rules
 
 SCORES = "scores.json"
@@ -32,7 +32,9 @@ class CategoryScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """The content of `scores.json`; every value is a fraction in [0, 1], or None where it is undefined.
+    """The content of `scores.json`; every value is a fraction, or None where it is undefined.
+
+    Fractions lie in [0, 1], MOTA at most at 1; `metrics.NUMBERS` are numbers.
 
     Attributes:
         benchmark, version, digest: what was scored on.
@@ -92,14 +94,14 @@ def total(counts: Iterable[VideoCounts], rules: Rules) -> dict[str, Counts]:
 
 
 def values_of(sums: VideoCounts, groups: Mapping[str, frozenset[int]]) -> dict[str, dict[str, float | None]]:
-    """Metric to group to value; with "harmonic" if there are base and novel."""
+    """Metric to group to value; with "harmonic" if there are base and novel, but for `NUMBERS`."""
     values: dict[str, dict[str, float | None]] = {}
     for counts in sums.values():
         for group, ids in groups.items():
             for name, value in counts.scores(None if group == "all" else ids).items():
                 values.setdefault(name, {})[group] = value
-    for by_group in values.values():
-        if "base" in by_group and "novel" in by_group:
+    for name, by_group in values.items():
+        if "base" in by_group and "novel" in by_group and name not in NUMBERS:
             by_group[HARMONIC] = harmonic(by_group["base"], by_group["novel"])
     return values
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.errors import UserError
-from benchmark.metrics import Counts
+from benchmark.metrics import NUMBERS, Counts
 from benchmark.metrics.base import Floats, Part
 
 DRAWS = 2000
@@ -105,7 +105,8 @@ def draws_of(
     if group == "harmonic":
         base, novel = (resample(counts, groups[part], times)[value] for part in ("base", "novel"))
         both = base + novel
-        return np.where(both == 0, 0.0, np.divide(2 * base * novel, both, out=np.zeros_like(both), where=both != 0))
+        mean = np.divide(2 * base * novel, both, out=np.zeros_like(both), where=both != 0)
+        return np.where((np.minimum(base, novel) < 0) | (value in NUMBERS), np.nan, mean)
     return resample(counts, None if group == "all" else groups[group], times)[value]
 
 

@@ -15,7 +15,7 @@ import pytest
 from benchmark import counting, engine, files, methods, scores, scoring
 from benchmark.errors import BusyError, DataError, MethodError, StoppedError, UserError
 from benchmark.manifest import Benchmark
-from benchmark.metrics import metrics_for
+from benchmark.metrics import NUMBERS, metrics_for
 from benchmark.record import RunRecord, Settings
 from benchmark.store import VideoWriter
 from benchmark.types import PanopticFrame, Rules, Segment, Video, Vocabulary
@@ -125,12 +125,15 @@ def test_the_labels_score_exactly_one(build_benchmark, tmp_path):
     assert set(result.values) == {name for m in metrics_for(benchmark.rules) for name in m.value_names(benchmark.rules)}
     # Videos of seven frames have no window of eight; an official rule leaves the first object of a video out.
     exact = [name for name in result.values if not name.endswith(("@8", "@16")) and "official" not in name]
-    stuff = [(name, "stuff") for name in ("STQ", "STQ_AQ", "HOTA", "DetA", "AssA")]  # nothing to follow
+    followed = ("STQ", "STQ_AQ", "HOTA", "DetA", "AssA", "MOTA", "MOTP", "IDF1", "IDP", "IDR", *NUMBERS)
+    stuff = [(name, "stuff") for name in followed]  # nothing to follow
     values = {(name, group): v for name in exact for group, v in result.values[name].items()}
     assert {values.pop(key) for key in stuff} == {None}
+    assert {values.pop(key) for key in list(values) if key[0] in NUMBERS} == {0.0}
     assert set(values.values()) == {1.0}
     assert set(result.values["VPQ"]) == {"all", "base", "novel", "things", "stuff", "harmonic"}
-    assert all(category.scores[name] in (1.0, None) for category in result.categories for name in exact)
+    fractions = [name for name in exact if name not in NUMBERS]
+    assert all(category.scores[name] in (1.0, None) for category in result.categories for name in fractions)
     assert not result.is_partial
     assert scores.Scores.read(tmp_path / "run") == result
 

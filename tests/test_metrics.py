@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.metrics import METRICS, harmonic, metrics_for
+from benchmark.metrics import METRICS, NUMBERS, harmonic, metrics_for
+from benchmark.metrics.clear import Clear
 from benchmark.metrics.hota import Hota
 from benchmark.metrics.miou import Miou, MiouCounts, Pixels
 from benchmark.metrics.stq import Stq
@@ -18,7 +19,7 @@ from benchmark.panoptic import dense, overlap_dense
 from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
 Frames = Sequence[PanopticFrame]
-SHORT = (Vpq(), Miou(), Stq(), Hota(), Vc(windows=(2, 3)))
+SHORT = (Vpq(), Miou(), Stq(), Hota(), Clear(), Vc(windows=(2, 3)))
 """Every metric, for clips of a few frames."""
 THREE = Vocabulary((Category(0, "a", True), Category(1, "b", False), Category(2, "c", True)))
 
@@ -189,7 +190,9 @@ def test_renaming_ids_changes_no_score(pair, left, right):
 
     truth, prediction = pair
     truth = without_crowds(truth)
-    for metric in (m for m in SHORT if m.name != "hota"):  # of equally good assignments HOTA takes one by order
+    for metric in SHORT:
+        if metric.name in ("hota", "clear"):  # of equally good assignments these take one by order
+            continue
         plain = counts(metric, truth, prediction).scores(THREE.ids)
         other = counts(metric, renamed(truth, left), renamed(prediction, right)).scores(THREE.ids)
         names = [name for name in plain if not name.startswith("STQ_official")]  # that one looks for the first id
@@ -221,7 +224,7 @@ def test_labels_as_prediction_score_exactly_one(truth):
     truth = without_crowds(truth)
     for metric in SHORT:
         for name, value in counts(metric, truth, truth).scores(None).items():
-            assert value in (1.0, None) or name.startswith("STQ"), name
+            assert value in (0.0 if name in NUMBERS else 1.0, None) or name.startswith("STQ"), name
     stq = counts(Stq(), truth, truth).scores(None)
     has_things = any(s.category != 1 for frame in truth for s in frame.segments.values())
     assert stq["STQ"] in ((1.0, None) if has_things else (0.0, None))
@@ -293,6 +296,7 @@ def test_a_changed_id_costs_what_follows_objects_and_not_what_names_pixels():
         (Vpq(), ["VPQ@2", "VPQ@4"], ["VPQ@1"]),
         (Stq(), ["STQ", "STQ_AQ"], ["STQ_SQ"]),
         (Hota(), ["HOTA", "AssA"], ["DetA"]),
+        (Clear(), ["MOTA", "IDF1"], ["MOTP", "FP", "FN"]),
         (Miou(), [], ["mIoU", "fwIoU"]),
         (Vc(windows=(2,)), [], ["VC@2", "VC_strict@2"]),
     ):
@@ -325,14 +329,22 @@ def test_frames_without_any_segment_count_nothing():
 
 
 @pytest.mark.parametrize(
-    ("base", "novel", "expected"), [(0.5, 0.5, 0.5), (1.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.5, None, None)]
+    ("base", "novel", "expected"),
+    [(0.5, 0.5, 0.5), (1.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.5, None, None), (0.5, -0.1, None)],
 )
 def test_the_harmonic_mean_of_base_and_novel(base, novel, expected):
     assert harmonic(base, novel) == expected
 
 
 def test_identities_are_scored_only_where_labels_have_them():
-    assert [metric.name for metric in metrics_for(Rules(task="panoptic"))] == ["vpq", "miou", "stq", "hota", "vc"]
+    assert [metric.name for metric in metrics_for(Rules(task="panoptic"))] == [
+        "vpq",
+        "miou",
+        "stq",
+        "hota",
+        "clear",
+        "vc",
+    ]
     assert [metric.name for metric in metrics_for(Rules(task="semantic"))] == ["vpq", "miou", "vc"]
 
 

@@ -10,6 +10,7 @@ import PIL.Image
 import pytest
 
 from benchmark.metrics import Counts
+from benchmark.metrics.clear import Clear
 from benchmark.metrics.hota import Hota
 from benchmark.metrics.miou import Miou
 from benchmark.metrics.stq import Stq
@@ -169,6 +170,36 @@ def test_hota_is_that_of_trackeval(shared, case):
         assert list(scores) == ["HOTA", "DetA", "AssA"]
         for key, value in scores.items():
             assert value == near(expected[name][key]), (name, key)
+
+
+@pytest.mark.parametrize("case", ["tiny", "standard"])
+def test_clear_and_identity_are_exactly_those_of_motmetrics(shared, case):
+    folder = shared / "cases" / case
+    expected = expected_of(folder)["motmetrics"]["per_class"]
+    names = {c["id"]: c["name"] for c in json.loads((folder / "ytvis/gt.json").read_text())["categories"]}
+    categories = json.loads((folder / "vipseg/gt/panoptic_gt.json").read_text())["categories"]
+    vocabulary = Vocabulary(tuple(Category(c["id"], c["name"], bool(c["isthing"])) for c in categories))
+    by_name = {c.name: c.id for c in vocabulary}
+    total = Clear().zero(Rules())
+    for number, (truth, prediction) in enumerate(vipseg_clips(folder), 1):
+        counts = count(Clear(), steady(truth), steady(prediction), vocabulary)
+        total += counts
+        rows = {key: row for key, row in expected.items() if key.startswith(f"{number}/")}
+        assert counts.classes == {by_name[names[int(key.partition("/")[2])]] for key in rows}
+        for key, row in rows.items():
+            scores = counts.scores(frozenset({by_name[names[int(key.partition("/")[2])]]}))
+            check_clear(scores, row)
+            assert scores["MOTP"] == (None if row["motp"] is None else near(1 - row["motp"]))
+    check_clear(total.scores(None), expected["OVERALL"])
+
+
+def check_clear(scores: dict[str, float | None], row: dict) -> None:
+    """To the last bit."""
+    names = {
+        "MOTA": "mota", "IDF1": "idf1", "IDP": "idp", "IDR": "idr",
+        "IDSW": "num_switches", "FP": "num_false_positives", "FN": "num_misses",
+    }  # fmt: skip
+    assert {name: scores[name] for name in names} == {name: row[key] for name, key in names.items()}
 
 
 def test_each_edge_rule_of_vpq_is_the_official_one(shared):

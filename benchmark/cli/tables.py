@@ -41,14 +41,24 @@ class Grid:
         print_table(self.title, first, others)
 
     def _texts(self, row: Sequence[Cell]) -> list[str]:
+        from benchmark.metrics import NUMBERS
+
+        counted = any(word in NUMBERS for word in row[: self.words])
         return [
-            cell if isinstance(cell, str) else fraction(cell) if column not in ("fps", "memory_gb") else _amount(cell)
+            cell if isinstance(cell, str)
+            else _number(cell) if counted
+            else _amount(cell) if column in ("fps", "memory_gb")
+            else fraction(cell)
             for column, cell in zip(self.columns, row, strict=True)
-        ]
+        ]  # fmt: skip
 
     def records(self) -> list[dict[str, Cell]]:
         """One dictionary a row, for JSON."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
 
 
 def _amount(value: float | None) -> str:

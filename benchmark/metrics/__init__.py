@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmark.metrics.base import Accumulator, Counts, Metric, VideoCounts, harmonic
+from benchmark.metrics.base import NUMBERS, Accumulator, Counts, Metric, VideoCounts, harmonic
+from benchmark.metrics.clear import Clear
 from benchmark.metrics.hota import Hota
 from benchmark.metrics.miou import Miou
 from benchmark.metrics.stq import Stq
@@ -10,7 +11,7 @@ from benchmark.metrics.vc import Vc
 from benchmark.metrics.vpq import Vpq
 from benchmark.types import Rules
 
-METRICS: tuple[Metric, ...] = (Vpq(), Miou(), Stq(), Hota(), Vc())
+METRICS: tuple[Metric, ...] = (Vpq(), Miou(), Stq(), Hota(), Clear(), Vc())
 """Every metric of the suite, in the order in which files list them; how tables rank is `leaderboard.table`'s matter."""
 
 
@@ -19,4 +20,4 @@ def metrics_for(rules: Rules) -> tuple[Metric, ...]:
     return tuple(metric for metric in METRICS if rules.task in metric.tasks)
 
 
-__all__ = ["METRICS", "Accumulator", "Counts", "Metric", "VideoCounts", "harmonic", "metrics_for"]
+__all__ = ["METRICS", "NUMBERS", "Accumulator", "Counts", "Metric", "VideoCounts", "harmonic", "metrics_for"]

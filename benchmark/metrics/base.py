@@ -41,7 +41,7 @@ class Counts(Protocol):
             is_whole: whether those are the whole vocabulary, so that what belongs to no class has its say.
 
         Returns:
-            By the name of the value (D,) fractions, nan where undefined.
+            By the name of the value (D,) fractions (of `NUMBERS` numbers), nan where undefined.
         """
         ...
 
@@ -52,7 +52,10 @@ class Counts(Protocol):
         ...
 
     def scores(self, part: Part) -> dict[str, float | None]:
-        """The metric's values, fractions in [0, 1], averaged over the classes of `part`; None where undefined."""
+        """The metric's values over the classes of `part`; None where undefined.
+
+        Fractions in [0, 1], but for `NUMBERS`, and MOTA, which may fall below 0.
+        """
         ...
 
 
@@ -146,12 +149,16 @@ def mean_where(values: Floats, defined: npt.NDArray[np.bool_]) -> Floats:
     return ratio(np.where(defined, values, 0.0).sum(axis=-1), np.count_nonzero(defined, axis=-1))
 
 
-def harmonic(base: float | None, novel: float | None) -> float | None:
-    """2bn / (b + n), 0 if both are 0; None if one is undefined.
+NUMBERS = frozenset({"IDSW", "FP", "FN"})
+"""Values that are numbers of something, not fractions; they have no harmonic mean."""
 
-    >>> harmonic(0.5, 0.25), harmonic(0.0, 0.0), harmonic(0.5, None)
-    (0.3333333333333333, 0.0, None)
+
+def harmonic(base: float | None, novel: float | None) -> float | None:
+    """2bn / (b + n), 0 if both are 0; None if one is undefined or below 0, where the mean has no meaning.
+
+    >>> harmonic(0.5, 0.25), harmonic(0.0, 0.0), harmonic(0.5, None), harmonic(0.5, -0.1)
+    (0.3333333333333333, 0.0, None, None)
     """
-    if base is None or novel is None:
+    if base is None or novel is None or min(base, novel) < 0:
         return None
     return 2 * base * novel / (base + novel) if base + novel else 0.0

@@ -1,0 +1,213 @@
+"""CLEAR and identity measures: how often things are found, confused and lost, counted by `motmetrics`.
+
+The tracks of a class are its ids; an id that changes its class is a track of each. A labelled and a predicted mask of
+equal class may match in a frame if their IoU is at least 0.5, void not removed. For CLEAR each frame keeps the pairs of
+earlier frames that still may match, and pairs the rest so that the sum of 1 - IoU is least; an object that is paired
+with another track than last time is a switch (IDSW). What is left over is missed (FN) or a false alarm (FP). For the
+identity measures tracks are paired once for the whole video, so that the frames in which paired tracks may match
+(IDTP) are most. With the labelled masks T and the predicted masks P,
+
+    MOTA = 1 - (FN + FP + IDSW) / T      below 0 where errors are more than objects
+    MOTP = mean IoU of the matches       (motmetrics itself gives 1 - that, the mean distance)
+    IDP = IDTP / P     IDR = IDTP / T     IDF1 = 2 IDTP / (T + P)
+    IDSW, FP, FN                         numbers, not fractions
+
+Over videos and over classes all numbers are added up; without anything to divide by a value is undefined. An old pair
+is kept even after frames in which one of the two was away; TrackEval forgets it then, so that its IDSW, FP and FN may
+differ. The mark of a crowd is not read.
+Source: Bernardin and Stiefelhagen, Evaluating Multiple Object Tracking Performance: the CLEAR MOT Metrics, 2008;
+Ristani et al., Performance Measures and a Data Set for Multi-Target, Multi-Camera Tracking, ECCVW 2016;
+cheind/py-motmetrics 1.4.
+
+One table of events a video serves all of its classes, since masks of different classes are never paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmark.metrics.base import Floats, Part, positions, ratio, scores_of
+from benchmark.panoptic import DenseFrame, FrameOverlap
+from benchmark.types import Rules, Segment, Task, Vocabulary
+
+
+class Events(NamedTuple):
+    """One class: labelled and predicted masks; matches, switches among them, sum of their 1 - IoU; IDTP."""
+
+    true: int
+    predicted: int
+    matches: int
+    switches: int
+    distance: float
+    kept: int
+
+    def plus(self, other: Events) -> Events:
+        return Events(
+            self.true + other.true,
+            self.predicted + other.predicted,
+            self.matches + other.matches,
+            self.switches + other.switches,
+            self.distance + other.distance,
+            self.kept + other.kept,
+        )
+
+
+_NONE = Events(0, 0, 0, 0, 0.0, 0)
+
+
+@dataclass(frozen=True)
+class ClearCounts:
+    """Events by category id; a category without a mask is left out."""
+
+    by_class: Mapping[int, Events] = field(default_factory=dict)
+
+    def __add__(self, other: ClearCounts) -> ClearCounts:
+        both = sorted(self.by_class.keys() | other.by_class.keys())
+        return ClearCounts({c: self.by_class.get(c, _NONE).plus(other.by_class.get(c, _NONE)) for c in both})
+
+    def to_json(self) -> dict[str, Any]:
+        return {str(c): list(events) for c, events in self.by_class.items()}
+
+    @property
+    def classes(self) -> frozenset[int]:
+        return frozenset(self.by_class)
+
+    def row(self, ids: Sequence[int]) -> Floats:
+        """The six numbers of `Events`, summed over the classes."""
+        table = np.array([self.by_class.get(c, _NONE) for c in ids], dtype=np.float64).reshape(-1, len(_NONE))
+        total: Floats = table.sum(axis=0)
+        return total
+
+    def read(self, sums: Floats, is_whole: bool) -> dict[str, Floats]:
+        true, predicted, matches, switches, distance, kept = sums.T
+        missed, alarms = true - matches, predicted - matches
+        something = true + predicted > 0
+        return {
+            "MOTA": 1 - ratio(missed + alarms + switches, true),
+            "MOTP": 1 - ratio(distance, matches),
+            "IDF1": ratio(2 * kept, true + predicted),
+            "IDP": ratio(kept, predicted),
+            "IDR": ratio(kept, true),
+            **{
+                name: np.where(something, number, np.nan)
+                for name, number in (("IDSW", switches), ("FP", alarms), ("FN", missed))
+            },
+        }
+
+    def scores(self, part: Part) -> dict[str, float | None]:
+        return scores_of(self, part)
+
+
+class ClearAccumulator:
+    """Gives each frame's things to an accumulator of motmetrics, which is imported with the first thing."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._ids = tuple(c.id for c in vocabulary)
+        self._index = {category: number for number, category in enumerate(self._ids)}
+        self._is_thing = np.array([c.is_thing for c in vocabulary])
+        self._true: dict[tuple[int, int], int] = {}  # place of the class and segment id, to number of the track
+        self._predicted: dict[tuple[int, int], int] = {}
+        self._events: Any = None  # motmetrics.MOTAccumulator
+
+    def add(self, truth: DenseFrame, prediction: DenseFrame, overlap: FrameOverlap) -> None:
+        true, predicted = positions(overlap.truth, self._index), positions(overlap.prediction, self._index)
+        rows, columns = np.flatnonzero(self._is_thing[true]), np.flatnonzero(self._is_thing[predicted])
+        if not rows.size + columns.size:
+            return
+        if self._events is None:
+            from motmetrics import MOTAccumulator
+
+            self._events = MOTAccumulator(auto_id=True)
+        shared = overlap.pixels[1:, 1:][np.ix_(rows, columns)]
+        areas = overlap.pixels[1:].sum(axis=1)[rows], overlap.pixels[:, 1:].sum(axis=0)[columns]
+        union = areas[0][:, None] + areas[1] - shared
+        may_match = (true[rows][:, None] == predicted[columns]) & (2 * shared >= union)
+        self._events.update(
+            _numbers(overlap.truth, true, rows, self._true),
+            _numbers(overlap.prediction, predicted, columns, self._predicted),
+            np.where(may_match, 1 - ratio(shared, union), np.nan),
+        )
+
+    def counts(self) -> ClearCounts:
+        if self._events is None:
+            return ClearCounts()
+        true, predicted = _places(self._true), _places(self._predicted)
+        events = self._events.events
+        kinds, tracks = events["Type"].to_numpy(), events["OId"].to_numpy()
+        found, missed, alarm = np.isin(kinds, ("MATCH", "SWITCH")), kinds == "MISS", kinds == "FP"
+        size = len(self._ids)
+
+        def number(which: npt.NDArray[np.bool_], weights: Floats | None = None) -> npt.NDArray[Any]:
+            return np.bincount(true[tracks[which].astype(np.intp)], weights, minlength=size)
+
+        matches = number(found)
+        alarms = np.bincount(predicted[events["HId"].to_numpy()[alarm].astype(np.intp)], minlength=size)
+        distances = number(found, events["D"].to_numpy()[found])
+        rows = zip(
+            self._ids,
+            (matches + number(missed)).tolist(),
+            (matches + alarms).tolist(),
+            matches.tolist(),
+            number(kinds == "SWITCH").tolist(),
+            distances.tolist(),
+            _kept(events, true, size).tolist(),
+            strict=True,
+        )
+        return ClearCounts({c: Events(*row) for c, *row in sorted(rows) if row[0] + row[1]})
+
+
+def _numbers(
+    segments: Sequence[Segment],
+    places: npt.NDArray[np.intp],
+    wanted: npt.NDArray[np.intp],
+    known: dict[tuple[int, int], int],
+) -> list[int]:
+    """The numbers of the tracks of some segments; new tracks get the next number."""
+    return [known.setdefault((int(places[i]), segments[i].id), len(known)) for i in wanted.tolist()]
+
+
+def _places(tracks: Mapping[tuple[int, int], int]) -> npt.NDArray[np.intp]:
+    """The place of the class of each track, in the order of their numbers."""
+    return np.array([place for place, _ in tracks], dtype=np.intp)
+
+
+def _kept(events: Any, true: npt.NDArray[np.intp], size: int) -> npt.NDArray[np.int64]:
+    """IDTP of each class: motmetrics pairs whole tracks; what a pair saves is twice the frames that it shares."""
+    from motmetrics.metrics import events_to_df_map, id_global_assignment
+
+    frames = events_to_df_map(events)
+    found = id_global_assignment(frames)
+    tracks = len(true)
+    kept = np.zeros(size, dtype=np.int64)
+    apart = np.diag(found["fnmatrix"][:tracks, -tracks:])  # a labelled track left alone misses all of its frames
+    for row, column in zip(found["rids"], found["cids"], strict=True):
+        if row < tracks:
+            kept[true[row]] += int(apart[row] - found["fnmatrix"][row, column])
+    return kept
+
+
+@dataclass(frozen=True)
+class Clear:
+    """The metric as the suite sees it."""
+
+    name: str = "clear"
+    title: str = "CLEAR and identity: MOTA, MOTP, switches, IDF1 of things, at IoU 0.5 (motmetrics)"
+    tasks: tuple[Task, ...] = ("panoptic",)
+    version: int = 1
+
+    def start(self, vocabulary: Vocabulary, rules: Rules) -> ClearAccumulator:
+        return ClearAccumulator(vocabulary)
+
+    def zero(self, rules: Rules) -> ClearCounts:
+        return ClearCounts()
+
+    def value_names(self, rules: Rules) -> tuple[str, ...]:
+        return ("MOTA", "MOTP", "IDF1", "IDP", "IDR", "IDSW", "FP", "FN")
+
+    def counts_from_json(self, value: Mapping[str, Any]) -> ClearCounts:
+        return ClearCounts({c: Events(*value[str(c)]) for c in sorted(map(int, value))})

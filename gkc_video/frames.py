@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 
 from benchmark.manifest import Benchmark
 from benchmark.panoptic import dense
-from benchmark.types import Image, Video
+from benchmark.types import Image, PanopticFrame, Video
 from gkc_video.losses import Target
 
 MASK_STRIDE = 4
@@ -34,6 +34,24 @@ class Augmentation:
     brightness: float = 0.15
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A frame as a training step sees it.
+
+    Attributes:
+        image: uint8 (H, W, 3), augmented.
+        target: its labels; None for an unlabelled frame.
+        video, frame: which frame it is, by their places in the benchmark.
+        flips: whether left and right, up and down were swapped.
+    """
+
+    image: Image
+    target: Target | None
+    video: int
+    frame: int
+    flips: tuple[bool, bool]
+
+
 class FrameSource:
     """Random frames of a folder; the same generator gives the same frames."""
 
@@ -49,8 +67,8 @@ class FrameSource:
     def __len__(self) -> int:
         return len(self._index)
 
-    def draw(self, rng: np.random.Generator) -> tuple[Image, Target | None]:
-        """A picture, uint8 (H, W, 3), and its target; None for unlabelled frames."""
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        """A random frame, augmented."""
         number, index = self._index[int(rng.integers(len(self._index)))]
         video = self._videos[number]
         image = video.image(index)
@@ -60,12 +78,21 @@ class FrameSource:
             frame = dense(self.benchmark.truth(video.id, index))
             numbers = frame.numbers.astype(np.int32)
             classes = [self._class_of[s.category] for s in frame.segments]
-        image, numbers = self._augment(image, numbers, rng)
-        return image, None if numbers is None else _target(numbers, classes)
+        image, numbers, flips = self._augment(image, numbers, rng)
+        return Drawn(image, None if numbers is None else _target(numbers, classes), number, index, flips)
+
+    def original(self, drawn: Drawn) -> tuple[Image, PanopticFrame]:
+        """Picture and labels of a labelled frame as they are in the folder."""
+        video = self._videos[drawn.video]
+        return video.image(drawn.frame), self.benchmark.truth(video.id, drawn.frame)
+
+    def where(self, drawn: Drawn) -> str:
+        """Names the frame, for messages."""
+        return f"{self._videos[drawn.video].id}/{self._videos[drawn.video].frames[drawn.frame]}"
 
     def _augment(
         self, image: Image, numbers: npt.NDArray[np.int32] | None, rng: np.random.Generator
-    ) -> tuple[Image, npt.NDArray[np.int32] | None]:
+    ) -> tuple[Image, npt.NDArray[np.int32] | None, tuple[bool, bool]]:
         how = self.augmentation
         if how.scale != (1.0, 1.0):
             factor = float(rng.uniform(*how.scale))
@@ -74,12 +101,15 @@ class FrameSource:
             if numbers is not None:
                 numbers = np.asarray(Pillow.fromarray(numbers).resize(to, Pillow.Resampling.NEAREST))
         image, numbers = _cut(image, numbers, how.size, rng)
-        if rng.random() < 0.5:
+        mirrored = bool(rng.random() < 0.5)
+        if mirrored:
             image, numbers = image[:, ::-1], None if numbers is None else numbers[:, ::-1]
-        if how.flip_vertical and rng.random() < 0.5:
+        upturned = bool(how.flip_vertical and rng.random() < 0.5)
+        if upturned:
             image, numbers = image[::-1], None if numbers is None else numbers[::-1]
         bright = 1 + float(rng.uniform(-how.brightness, how.brightness))
-        return np.clip(image * np.float32(bright), 0, 255).astype(np.uint8), numbers
+        image = np.clip(image * np.float32(bright), 0, 255).astype(np.uint8)
+        return image, numbers, (mirrored, upturned)
 
 
 def _cut(
@@ -103,4 +133,4 @@ def _target(numbers: npt.NDArray[np.int32], classes: list[int]) -> Target:
     kept = [n for n in range(1, len(classes) + 1) if (numbers == n).any()]
     masks = torch.stack([(cells == n).float().mean(-1) for n in kept]) if kept else torch.zeros(0, height, width)
     target = torch.tensor([classes[n - 1] for n in kept], dtype=torch.int64)
-    return Target(masks, target, (cells > 0).float().mean(-1))
+    return Target(masks, target, (cells > 0).float().mean(-1), tuple(n - 1 for n in kept))

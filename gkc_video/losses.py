@@ -20,6 +20,7 @@ class Weights:
         mask, dice: of matched masks.
         names: cross-entropy of the names of true regions, ours.
         distil: distance to the teacher on unlabelled frames, ours.
+        tgkd: text-guided distillation on labelled regions, of which `pairs` weighs the relations if they are separate.
     """
 
     classes: float = 2.0
@@ -28,6 +29,8 @@ class Weights:
     no_object: float = 0.1
     names: float = 2.0
     distil: float = 10.0
+    tgkd: float = 10.0
+    pairs: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,13 @@ class Target:
         masks: (N, h, w) share of each cell that belongs to the segment, in [0, 1].
         classes: (N,) int64, index of the segment's name.
         valid: (h, w) share of each cell that is labelled; void takes no part in any loss.
+        kept: place of each segment among those of the whole frame, of which a cut may have left out some.
     """
 
     masks: torch.Tensor
     classes: torch.Tensor
     valid: torch.Tensor
+    kept: tuple[int, ...] = ()
 
 
 def match(prediction_masks: torch.Tensor, logits: torch.Tensor, target: Target, weights: Weights) -> torch.Tensor:
@@ -65,29 +70,56 @@ def match(prediction_masks: torch.Tensor, logits: torch.Tensor, target: Target, 
     return found.to(prediction_masks.device)
 
 
-def supervised(
+Matches = list[list[torch.Tensor]]
+"""By prediction point and frame what `match` gave."""
+
+
+def match_all(
     predictions: list[Prediction], logits: list[torch.Tensor], targets: list[Target], weights: Weights
+) -> Matches:
+    """The queries of all segments at every prediction point."""
+    return [
+        [match(masks, scores, target, weights) for masks, scores, target in zip(p.masks, point, targets, strict=True)]
+        for p, point in zip(predictions, logits, strict=True)
+    ]
+
+
+def supervised(
+    predictions: list[Prediction],
+    logits: list[torch.Tensor],
+    targets: list[Target],
+    weights: Weights,
+    matches: Matches,
+    dropped: list[torch.Tensor] | None = None,
 ) -> dict[str, torch.Tensor]:
     """Mean losses over all prediction points: `mask`, `dice`, `classes`, not yet weighted.
 
     A query that matches nothing learns no-object, unless most of its mask lies on void: there it may be right about
     an object that was not labelled, such as a novel one.
+
+    Args:
+        predictions, logits: of every prediction point; logits (B, Q, K + 1) with no-object last.
+        targets: of the B frames.
+        weights: of which `no_object` is used.
+        matches: by `match_all`.
+        dropped: for each frame which of its segments teach no class this time, (N,) bool; their queries learn masks
+            and neither their name nor no-object.
     """
     parts: dict[str, list[torch.Tensor]] = {"mask": [], "dice": [], "classes": []}
     segments = max(1, sum(len(t.classes) for t in targets))
-    for prediction, point_logits in zip(predictions, logits, strict=True):
+    for prediction, point_logits, point_matches in zip(predictions, logits, matches, strict=True):
         mask = dice = prediction.masks.sum() * 0
         labels, counted = [], []
-        for masks, scores, target in zip(prediction.masks, point_logits, targets, strict=True):
+        for frame, (masks, scores, target) in enumerate(zip(prediction.masks, point_logits, targets, strict=True)):
             nothing = scores.shape[-1] - 1
             label = torch.full((len(scores),), nothing, device=scores.device)
             unclear = _share_on_void(masks, target.valid) > 0.5
             if len(target.classes):
-                queries = match(masks, scores, target, weights)
+                queries = point_matches[frame]
                 has = queries >= 0
                 queries, truth = queries[has], target.masks[has]
                 label[queries] = target.classes[has]
-                unclear[queries] = False
+                unclear[queries] = False if dropped is None else dropped[frame][has]
                 chosen = masks[queries]
                 valid = target.valid
                 mask = mask + _binary(chosen, truth, valid).sum()

@@ -47,6 +47,8 @@ class ModelConfig:
         heads: attention heads.
         region_head: whether the last embedding of a query also sees the features under its own mask; False is GKC's
             plain query projection at every point.
+        distil_head: whether there are projections that copy the teacher, for training with text-guided distillation;
+            a written checkpoint has none.
     """
 
     trunk: str = "RN50-quickgelu"
@@ -58,6 +60,7 @@ class ModelConfig:
     feed_forward: int = 1024
     heads: int = 8
     region_head: bool = True
+    distil_head: bool = False
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> ModelConfig:
@@ -102,15 +105,18 @@ class Prediction:
         masks: logits (B, Q, H/4, W/4).
         embeddings: (B, Q, D), not normalised.
         states: (B, Q, width), the queries that the embeddings come from.
+        copies: (B, Q, D), not normalised, what imitates the teacher; None without a `distil_head`.
     """
 
     masks: torch.Tensor
     embeddings: torch.Tensor
     states: torch.Tensor
+    copies: torch.Tensor | None = None
 
     def first(self, count: int) -> Prediction:
         """Those of the first frames of the batch."""
-        return Prediction(self.masks[:count], self.embeddings[:count], self.states[:count])
+        copies = None if self.copies is None else self.copies[:count]
+        return Prediction(self.masks[:count], self.embeddings[:count], self.states[:count], copies)
 
 
 class Trunk(nn.Module):
@@ -244,6 +250,9 @@ class GKC(nn.Module):
             nn.Sequential(nn.Linear(size, config.width), nn.ReLU(), nn.Linear(config.width, config.text_width))
             for size in inside
         )
+        heads = [nn.Linear(config.width, config.text_width) for _ in range(points)] if config.distil_head else []
+        self.distil = nn.ModuleList(heads)
+        self.relation_scale = nn.Parameter(torch.ones(())) if config.distil_head else None
         self.no_object = nn.Parameter(torch.randn(1, config.text_width) * 512**-0.5)
         self.log_scale = nn.Parameter(torch.tensor(2.659))  # ln(1 / 0.07)
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
@@ -264,30 +273,37 @@ class GKC(nn.Module):
         states, masks, mask_features = self.segmenter(pyramid)
         features = Features(torch.cat([mask_features, pyramid[0]], 1), pyramid[1])
         last = len(states) - 1
-        found = [Prediction(masks[last], self.embed(states[last], masks[last], features), states[last])]
-        if not last_only:
-            early = zip(self.project[:last], states[:last], masks[:last], strict=True)
-            found = [Prediction(m, project(s), s) for project, s, m in early] + found
-        return found, features
+        joined = [*states[:last], self._joined(states[last], masks[last], features)]
+        wanted = [last] if last_only else range(last + 1)
+        return [
+            Prediction(masks[n], self.project[n](joined[n]), states[n], self._copies(n, joined[n])) for n in wanted
+        ], features
 
     def embed(self, states: torch.Tensor, masks: torch.Tensor, features: Features) -> torch.Tensor:
         """Embeddings (B, Q, D) of queries (B, Q, width) with masks as logits (B, Q, h, w), at the last point."""
-        if self.region is not None:
-            states = torch.cat([states, self.region(masks, features)], -1)
-        return self.project[-1](states)
+        return self.project[-1](self._joined(states, masks, features))
+
+    def _joined(self, states: torch.Tensor, masks: torch.Tensor, features: Features) -> torch.Tensor:
+        return states if self.region is None else torch.cat([states, self.region(masks, features)], -1)
+
+    def _copies(self, point: int, joined: torch.Tensor) -> torch.Tensor | None:
+        """What imitates the teacher, from the query feature before its ReLU, as in GKC's `prior`."""
+        return self.distil[point](self.project[point][0](joined)) if self.distil else None  # type: ignore[index]
 
     def logits(self, embeddings: torch.Tensor, names: torch.Tensor) -> torch.Tensor:
-        """Scaled cosines (B, Q, K + 1) with unit name vectors (K, D); the last column is no-object."""
-        anchors = torch.cat([names, F.normalize(self.no_object, dim=-1)])
-        return self.log_scale.exp() * F.normalize(embeddings, dim=-1) @ anchors.T
+        """Scaled cosines (B, Q, K + 1) with unit name vectors (K, D), or (B, K, D); the last column is no-object."""
+        nothing = F.normalize(self.no_object, dim=-1).expand(*names.shape[:-2], 1, -1)
+        anchors = torch.cat([names, nothing], -2)
+        return self.log_scale.exp() * F.normalize(embeddings, dim=-1) @ anchors.transpose(-1, -2)
 
 
-def class_logits(logits: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
+def class_logits(logits: torch.Tensor, owner: torch.Tensor, *, mean: bool = False) -> torch.Tensor:
     """Name logits to class logits: the best name of each class counts; no-object stays last.
 
     Args:
         logits: (..., N + 1) of N names and no-object.
         owner: (N,) class index of each name, every class from 0 to C - 1 at least once.
+        mean: whether the mean over a class's names counts instead.
 
     Returns:
         (..., C + 1).
@@ -295,7 +311,7 @@ def class_logits(logits: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
     classes = int(owner.max()) + 1
     index = torch.cat([owner, owner.new_tensor([classes])]).expand_as(logits)
     out = logits.new_full((*logits.shape[:-1], classes + 1), -torch.inf)
-    return out.scatter_reduce(-1, index, logits, "amax")
+    return out.scatter_reduce(-1, index, logits, "mean" if mean else "amax", include_self=False)
 
 
 def pad(pixels: torch.Tensor) -> torch.Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from benchmark.errors import DataError, MethodError, did_you_mean
 from benchmark.types import Vocabulary
 from gkc_video.clip import Clip
+from gkc_video.synonyms import plain
 
 BANKS = Path(__file__).parent / "banks"
 """Descriptions (names, model, prompt, digest) of well-known banks, by file stem; the vectors are not ours to ship."""
@@ -31,6 +32,10 @@ class TextSpace(Protocol):
         Raises:
             MethodError: a name has no vector.
         """
+        ...
+
+    def knows(self, name: str) -> bool:
+        """Whether `encode` has a vector for a name."""
         ...
 
     @property
@@ -54,6 +59,9 @@ class Prompted:
     def encode(self, names: Sequence[str]) -> torch.Tensor:
         vectors = [self.clip.encode_text([t.format(name) for name in names]) for t in self.templates]
         return F.normalize(torch.stack(vectors).mean(0), dim=-1)
+
+    def knows(self, name: str) -> bool:
+        return True
 
     @property
     def width(self) -> int:
@@ -116,16 +124,27 @@ class Bank:
         return Bank(tuple(about["names"]), vectors, about["model"], about["prompt"], dict(alias or {}))
 
     def encode(self, names: Sequence[str]) -> torch.Tensor:
-        rows = {_plain(name): i for i, name in reversed(list(enumerate(self.names)))}
-        alias = {_plain(word): _plain(name) for word, name in self.alias.items()}
-        wanted = [alias.get(_plain(name), _plain(name)) for name in names]
-        for name, key in zip(names, wanted, strict=True):
-            if key not in rows:
+        for name in names:
+            if not self.knows(name):
                 raise MethodError(
-                    f"the text bank of {self.model} has no vector for {name!r}; {did_you_mean(key, rows)}. "
-                    "Use a name of the bank, or a checkpoint with a text encoder"
+                    f"the text bank of {self.model} has no vector for {name!r}; "
+                    f"{did_you_mean(plain(name), self._rows)}. Use a name of it, or a checkpoint with a text encoder"
                 )
-        return self.vectors[[rows[key] for key in wanted]]
+        return self.vectors[[self._rows[self._key(name)] for name in names]]
+
+    def knows(self, name: str) -> bool:
+        return self._key(name) in self._rows
+
+    def _key(self, name: str) -> str:
+        return self._aliases.get(plain(name), plain(name))
+
+    @cached_property
+    def _rows(self) -> Mapping[str, int]:
+        return {plain(name): i for i, name in reversed(list(enumerate(self.names)))}
+
+    @cached_property
+    def _aliases(self) -> Mapping[str, str]:
+        return {plain(word): plain(name) for word, name in self.alias.items()}
 
     @property
     def width(self) -> int:
@@ -134,12 +153,6 @@ class Bank:
     @property
     def about(self) -> Mapping[str, str]:
         return {"text model": self.model, "prompt": self.prompt, "text bank": f"{len(self.names)} names"}
-
-
-def _plain(name: str) -> str:
-    """Lower case, without COCO's suffixes, hyphens or underscores: "Sky-other-merged" is "sky"."""
-    bare = re.sub(r"-(other|merged|stuff)\b", "", name.strip().casefold())
-    return re.sub(r"[-_\s]+", " ", bare).strip()
 
 
 @dataclass(frozen=True)

@@ -5,23 +5,41 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from benchmark.errors import MethodError, did_you_mean
 from benchmark.manifest import load
+from benchmark.types import Vocabulary
 from gkc_video import clip, train_clip, train_gkc
+from gkc_video.checkpoint import digest as checkpoint_digest
 from gkc_video.checkpoint import resolve
 from gkc_video.device import choose
 from gkc_video.frames import Augmentation, FrameSource
 from gkc_video.losses import Weights
 from gkc_video.model import ModelConfig
-from gkc_video.text import Bank, Prompted, TextSpace
+from gkc_video.synonyms import OWN, Table, Thesaurus
+from gkc_video.teaching import Teaching
+from gkc_video.text import Bank, NameTable, Prompted, TextSpace, name_table
+from gkc_video.wordnet import WordNet
 
 Log = Callable[[str], None]
 Settings = TypeVar("Settings")
 _TABLES = {
     "clip": {"kind", "out", "data", "training"},
-    "gkc": {"kind", "out", "side", "start", "data", "clip", "text", "model", "augmentation", "training", "losses"},
+    "gkc": {
+        "kind",
+        "out",
+        "side",
+        "start",
+        "data",
+        "clip",
+        "text",
+        "synonyms",
+        "model",
+        "augmentation",
+        "training",
+        "losses",
+    },
 }
 
 
@@ -88,6 +106,15 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, device: str, log: Log) -> P
         state = teacher.model.state_dict()
         tensors = clip.pack_tokens({name: t for name, t in state.items() if not name.startswith("visual.")})
     shape = ModelConfig.from_json({**tables.get("model", {}), "trunk": teacher.name, "text_width": space.width})
+    labelled = FrameSource(load(_folder(tables, "labelled")), augmentation)
+    words = None
+    if settings.diversify != "off":
+        words = _words(_settings(SynonymSources, tables, "synonyms"), labelled.benchmark.vocabulary, space)
+    teaching = None
+    if settings.needs_teacher:
+        cache = Path(source["cache"]) if "cache" in source else None
+        digest = checkpoint_digest(resolve(source["checkpoint"])) if _is_ours(source) else str(source.get("checkpoint"))
+        teaching = Teaching(teacher, labelled, digest, cache)
     unlabelled = None
     if settings.unlabelled:
         unlabelled = FrameSource(load(_folder(tables, "unlabelled")), augmentation)
@@ -95,10 +122,11 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, device: str, log: Log) -> P
         settings,
         shape,
         _settings(Weights, tables, "losses"),
-        labelled=FrameSource(load(_folder(tables, "labelled")), augmentation),
+        labelled=labelled,
         unlabelled=unlabelled,
         space=space,
-        teacher=teacher if settings.unlabelled else None,
+        teaching=teaching,
+        words=words,
         trunk=teacher.model.visual,
         out=out,
         config={"text": about, "side": tables.get("side")},
@@ -107,6 +135,40 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, device: str, log: Log) -> P
         device=device,
         log=log,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class SynonymSources:
+    """Where text diversification takes its words from, beside the vocabulary: the `[synonyms]` table.
+
+    Attributes:
+        own: whether the table of this project is asked.
+        table: a further table, a file in the form of `words/own.json`; "" for none.
+        wordnet: folder of WordNet's database files; "" for none.
+        senses: meanings of a name that WordNet is asked for.
+    """
+
+    own: bool = True
+    table: str = ""
+    wordnet: str = ""
+    senses: int = 1
+
+
+def _words(sources: SynonymSources, vocabulary: Vocabulary, space: TextSpace) -> NameTable:
+    """Names and synonyms of the base classes that have a vector, without those that name a novel class."""
+    tables = [
+        *([Table.read(OWN)] if sources.own else []),
+        *([Table.read(Path(sources.table))] if sources.table else []),
+    ]
+    thesaurus = Thesaurus(tuple(tables), WordNet(Path(sources.wordnet)) if sources.wordnet else None, sources.senses)
+    novel = [category for category in vocabulary if category.is_novel]
+    found = thesaurus.diversify(vocabulary.offered("base"), novel)
+    known = [dataclasses.replace(c, synonyms=tuple(word for word in c.synonyms if space.knows(word))) for c in found]
+    return name_table(space, Vocabulary(tuple(known)), synonyms=True)
+
+
+def _is_ours(source: Mapping[str, Any]) -> bool:
+    return "checkpoint" in source and "model" not in source
 
 
 def _folder(tables: Mapping[str, Any], name: str) -> Path:
@@ -125,8 +187,9 @@ def _settings(kind: type[Settings], tables: Mapping[str, Any], name: str) -> Set
         raise MethodError(f"[{name}] has an unknown setting {strange[0]!r}; {did_you_mean(strange[0], known)}")
     for key, hint in get_type_hints(kind).items():
         if key in table and not _fits(table[key], hint):
-            wanted = getattr(hint, "__name__", str(hint))
-            raise MethodError(f"[{name}] {key}: expected a value of type {wanted}, got {table[key]!r}. Correct it")
+            choices = get_args(hint) if get_origin(hint) is Literal else ()
+            wanted = " or ".join(map(repr, choices)) or f"a value of type {getattr(hint, '__name__', hint)}"
+            raise MethodError(f"[{name}] {key}: expected {wanted}, got {table[key]!r}. Correct it")
     try:
         return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
     except TypeError as error:
@@ -137,6 +200,8 @@ def _fits(value: object, hint: Any) -> bool:
     """Whether a value of a TOML file is what a settings object declares; a whole number is a float too."""
     if hint is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
     if get_origin(hint) is tuple:
         parts = get_args(hint)
         return isinstance(value, list) and len(value) == len(parts) and all(map(_fits, value, parts))

@@ -1,27 +1,29 @@
-"""Training of GKC: masks and names of base classes; on unlabelled frames, if wanted, the teacher's embeddings."""
+"""Training of GKC: masks and names of base classes; if wanted with synonyms, and with a teacher's embeddings."""
 
 from __future__ import annotations
 
 import copy
-import dataclasses
+import csv
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
+from benchmark import files
 from benchmark.errors import DataError
-from benchmark.types import Image
 from gkc_video import checkpoint
-from gkc_video.clip import Clip
+from gkc_video.diversify import Diversification
 from gkc_video.frames import FrameSource
-from gkc_video.losses import Target, Weights, distillation, match, supervised
-from gkc_video.model import GKC, Features, ModelConfig, Prediction, channels_last
-from gkc_video.text import TextSpace, name_table
+from gkc_video.losses import Weights
+from gkc_video.model import GKC, ModelConfig, channels_last
+from gkc_video.step import Batch, losses, name_step
+from gkc_video.teaching import Teaching
+from gkc_video.text import NameTable, TextSpace, name_table
 from gkc_video.train_clip import schedule
 
 Log = Callable[[str], None]
@@ -33,35 +35,56 @@ class GKCTraining:
 
     Attributes:
         steps, batch: optimiser steps and labelled frames in each.
+        accumulate: parts in which a step's frames are gone through one after the other, to save memory.
+        precision: of the model's forward pass; "bfloat16" is for GPUs.
         unlabelled: unlabelled frames in each step, 0 for none.
-        distil_from: share of the steps after which distillation begins; before, there are no masks worth a crop.
+        distil_from: share of the steps after which distillation on them begins; before, no mask is worth a crop.
+        diversify: kind of text diversification, see `gkc_video.diversify`.
+        tgkd: form of text-guided distillation on labelled regions.
+        region_dropout: chance of a labelled region to teach no name in a step; GKC's configuration has 0.5 or 0.
+        region_limit: at most so many regions of a step take part in text-guided distillation.
         learning_rate: peak of a one-cycle schedule, AdamW.
         trunk_rate: factor on it for the trunk.
         clip_norm: largest norm of the gradient.
-        synonyms: whether each step draws one word of each class from its name and synonyms.
         seed: of initial weights, order and augmentation.
         save_every: steps between states from which a killed run goes on.
     """
 
     steps: int = 4000
     batch: int = 8
+    accumulate: int = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
     unlabelled: int = 0
     distil_from: float = 0.3
+    diversify: Diversification = "off"
+    tgkd: Literal["off", "merged", "separate"] = "off"
+    region_dropout: float = 0.0
+    region_limit: int = 200
     learning_rate: float = 1e-3
     trunk_rate: float = 0.3
     weight_decay: float = 0.02
     clip_norm: float = 1.0
-    synonyms: bool = False
     seed: int = 0
     save_every: int = 250
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "accumulate", "save_every", "region_limit"):
+            if getattr(self, name) < 1:
+                raise DataError(f"[training] {name}: expected at least 1, got {getattr(self, name)}. Write more")
+        if self.unlabelled < 0 or not 0 <= self.region_dropout < 1 or not 0 <= self.distil_from <= 1:
+            raise DataError(
+                "[training]: expected unlabelled from 0, region_dropout from 0 to below 1 and distil_from from 0 to 1, "
+                f"got {self.unlabelled}, {self.region_dropout}, {self.distil_from}. Correct them"
+            )
+        if self.batch % self.accumulate:
+            raise DataError(
+                f"[training] accumulate: expected a divisor of batch = {self.batch}, got {self.accumulate}. Change one"
+            )
 
-@dataclass(frozen=True)
-class Batch:
-    """What one step sees: labelled frames first, then unlabelled ones."""
-
-    images: list[Image]
-    targets: list[Target]
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a CLIP image encoder takes part."""
+        return bool(self.unlabelled) or self.tgkd != "off" or self.diversify == "thresRand"
 
 
 def draw_batch(
@@ -69,12 +92,11 @@ def draw_batch(
 ) -> Batch:
     """The frames of a step; they depend on seed and step alone, so a resumed run sees the same."""
     rng = np.random.default_rng([settings.seed, 77, step])
-    drawn = [labelled.draw(rng) for _ in range(settings.batch)]
-    images = [image for image, _ in drawn]
-    targets = [target for _, target in drawn if target is not None]
+    frames = [labelled.draw(rng) for _ in range(settings.batch)]
+    others = []
     if unlabelled is not None and with_unlabelled:
-        images += [unlabelled.draw(rng)[0] for _ in range(settings.unlabelled)]
-    return Batch(images, targets)
+        others = [unlabelled.draw(rng) for _ in range(settings.unlabelled)]
+    return Batch(frames, others)
 
 
 def train(
@@ -85,16 +107,17 @@ def train(
     labelled: FrameSource,
     unlabelled: FrameSource | None,
     space: TextSpace,
-    teacher: Clip | None,
+    teaching: Teaching | None,
     trunk: torch.nn.Module,
     out: Path,
     config: dict[str, object],
     text_tensors: dict[str, torch.Tensor],
+    words: NameTable | None = None,
     start: Path | None = None,
     device: str = "cpu",
     log: Log = print,
 ) -> Path:
-    """Trains a model and writes its checkpoint, with the text side inside it.
+    """Trains a model and writes its checkpoint, with the text side inside it, and its losses as `<name>.csv` beside it.
 
     Args:
         settings: steps, rates and so on.
@@ -103,24 +126,30 @@ def train(
         labelled: frames whose labels hold base classes only.
         unlabelled: frames for distillation.
         space: gives the vectors of the base names.
-        teacher: sees cut-outs of unlabelled frames.
+        teaching: the teacher.
         trunk: image tower that the student's trunk starts from; it is copied.
         out: the checkpoint; `.<name>.state` beside it lets a killed run go on.
         config: what the checkpoint's header keeps beside the model's shape: `text`, the text side, and `side`, the
             shorter side of the input in pixels (None for any).
         text_tensors: weights or vectors of the text side.
+        words: names and synonyms of the base classes for text diversification; by default those of the data's
+            vocabulary.
         start: a GKC checkpoint; weights of the same name and shape begin with its values.
         device: torch device.
         log: takes a line now and then.
+
+    Raises:
+        DataError: a part that the settings need is missing, a loss is no number, or the disk is full.
     """
-    if settings.unlabelled and (unlabelled is None or teacher is None):
+    if (settings.needs_teacher and teaching is None) or (settings.unlabelled and unlabelled is None):
         raise DataError(
             "distillation needs unlabelled frames and a teacher; one is missing. Set unlabelled = 0 or give both"
         )
     torch.manual_seed(settings.seed)
     vocabulary = labelled.benchmark.vocabulary.offered("base")
-    words = name_table(space, vocabulary, synonyms=settings.synonyms)
-    vectors, owner = words.vectors.to(device), words.owner.numpy()
+    words = words or name_table(space, vocabulary, synonyms=settings.diversify != "off")
+    words = NameTable(words.vectors.to(device), words.owner.to(device))
+    model_config = replace(model_config, distil_head=settings.tgkd != "off")
     model = GKC(model_config, copy.deepcopy(trunk)).to(device).requires_grad_(True).train()
     channels_last(model)
     optimiser = _optimiser(model, settings)
@@ -129,7 +158,9 @@ def train(
     if start is not None:
         kept = _start_from(start, model)
         log(f"{kept} of {len(model.state_dict())} tensors start from {start.name}")
+    curve = _Curve(out.with_suffix(".csv"))
     first, spent = _resume(state_path, identity, model, optimiser)
+    curve.begin(first)
     if first:
         log(f"going on after step {first}")
     distil_from = int(settings.distil_from * settings.steps)
@@ -146,27 +177,26 @@ def train(
             assert waiting is not None
             batch = waiting.result()
             waiting = ahead(step + 1) if step + 1 < settings.steps else None
-            names = vectors[torch.from_numpy(_draw_words(settings, step, owner))]
-            parts = _losses(model, batch, names, weights, teacher, settings.batch)
-            loss = (
-                weights.mask * parts["mask"]
-                + weights.dice * parts["dice"]
-                + weights.classes * parts["classes"]
-                + weights.names * parts["names"]
-                + weights.distil * parts.get("distil", torch.zeros((), device=device))
-            )
             for group in optimiser.param_groups:
                 group["lr"] = group["peak"] * schedule(step, settings.steps)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            parts = _backward(settings, step, model, batch, words, weights, teaching)
+            wrong = [name for name, value in parts.items() if not np.isfinite(value)]
+            if wrong:
+                frames = ", ".join(labelled.where(drawn) for drawn in batch.labelled)
+                raise DataError(
+                    f"step {step + 1}: the loss {wrong[0]} is no number any more; the step's frames were {frames}. "
+                    f"Lower learning_rate; the state of an earlier step is in {state_path}"
+                )
             torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
             optimiser.step()
             for name, value in parts.items():
-                running[name] = running.get(name, value.item()) * 0.98 + value.item() * 0.02
+                running[name] = running.get(name, value) * 0.98 + value * 0.02
             spent = time.perf_counter() - started
             if (step + 1) % 50 == 0 or step + 1 == settings.steps:
                 shown = "  ".join(f"{name} {value:.3f}" for name, value in running.items())
                 log(f"step {step + 1}/{settings.steps}  {shown}  {spent:.0f} s")
+                curve.add(step + 1, running, spent)
             if (step + 1) % settings.save_every == 0 and step + 1 < settings.steps:
                 _save_state(state_path, identity, model, optimiser, step + 1, spent)
     story = {
@@ -176,6 +206,7 @@ def train(
         "data_digest": labelled.benchmark.digest,
         "frames": len(labelled),
         "classes": [c.name for c in vocabulary],
+        "words": len(words.owner),
         "size": list(labelled.augmentation.size),
         "unlabelled": unlabelled.benchmark.name if unlabelled is not None and settings.unlabelled else "",
         "start": "" if start is None else f"{start.name}, sha256 {checkpoint.digest(start)}",
@@ -185,96 +216,85 @@ def train(
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }
-    header = checkpoint.Header("gkc", {"model": model_config.to_json(), **config}, story)
-    tensors = {f"student.{name}": t for name, t in model.state_dict().items()}
+    shape = replace(model_config, distil_head=False).to_json()
+    header = checkpoint.Header("gkc", {"model": shape, **config}, story)
+    student = {n: t for n, t in model.state_dict().items() if not n.startswith(("distil.", "relation_scale"))}
+    tensors = {f"student.{name}": t for name, t in student.items()}
     checkpoint.write(out, header, tensors | {f"text.{name}": t for name, t in text_tensors.items()})
     state_path.unlink(missing_ok=True)
     return out
 
 
-def _losses(
-    model: GKC, batch: Batch, names: torch.Tensor, weights: Weights, teacher: Clip | None, labelled: int
-) -> dict[str, torch.Tensor]:
-    device = names.device
-    pixels = torch.from_numpy(np.stack(batch.images)).permute(0, 3, 1, 2).to(device)
-    predictions, features = model.look(pixels.to(memory_format=torch.channels_last))
-    targets = [dataclasses.replace(t, masks=t.masks.to(device), classes=t.classes.to(device), valid=t.valid.to(device))
-               for t in batch.targets]  # fmt: skip
-    seen = [p.first(labelled) for p in predictions]
-    parts = supervised(seen, [model.logits(p.embeddings, names) for p in seen], targets, weights)
-    parts["names"] = _naming(model, seen[-1], features, targets, names, weights)
-    if len(batch.images) > labelled and teacher is not None:
-        last = predictions[-1]
-        parts["distil"] = _distil(
-            model, last.masks[labelled:], last.embeddings[labelled:], batch.images[labelled:], names, teacher
-        )
-    return parts
+def _backward(
+    settings: GKCTraining,
+    step: int,
+    model: GKC,
+    batch: Batch,
+    words: NameTable,
+    weights: Weights,
+    teaching: Teaching | None,
+) -> dict[str, float]:
+    """Adds the gradients of one step, part by part; returns the mean losses."""
+    rng = np.random.default_rng([settings.seed, 99, step])
+    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+    device = model.no_object.device.type
+    sums: dict[str, float] = {}
+    for part in _parts(batch, settings.accumulate):
+        taught = None
+        if teaching is not None and (settings.tgkd != "off" or settings.diversify == "thresRand"):
+            taught = [teaching.regions(drawn) for drawn in part.labelled]
+        scale = 1.0 if teaching is None else float(teaching.clip.model.logit_scale.exp())
+        boxes = [t.boxes for t in taught or []]
+        names = name_step(settings.diversify, words, part.targets, boxes, scale, rng)
+        with torch.autocast(device, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            parts = losses(
+                model,
+                part,
+                names,
+                weights,
+                teacher=None if teaching is None else teaching.clip,
+                taught=[t.regions for t in taught or []] if settings.tgkd != "off" else None,
+                form=settings.tgkd,
+                region_dropout=settings.region_dropout,
+                region_limit=settings.region_limit // settings.accumulate or 1,
+                generator=generator,
+            )
+        loss = torch.stack([getattr(weights, name) * value for name, value in parts.items()]).sum()
+        (loss / settings.accumulate).backward()
+        for name, value in parts.items():
+            sums[name] = sums.get(name, 0.0) + value.item() / settings.accumulate
+    return sums
 
 
-def _naming(
-    model: GKC, prediction: Prediction, features: Features, targets: list[Target], names: torch.Tensor, weights: Weights
-) -> torch.Tensor:
-    """Cross-entropy of the names of true regions: each query sees the true mask of its segment, not its own.
-
-    So naming is learnt from the first step on and does not wait for good masks.
-    """
-    logits = model.logits(prediction.embeddings, names)
-    wrong, count = prediction.embeddings.sum() * 0, 0
-    for frame, target in enumerate(targets):
-        if not len(target.classes):
-            continue
-        queries = match(prediction.masks[frame], logits[frame], target, weights)
-        has = queries >= 0
-        true = (target.masks[has] * 20 - 10)[None]
-        embeddings = model.embed(prediction.states[frame, queries[has]][None], true, features.of(frame))[0]
-        wrong = wrong + F.cross_entropy(model.logits(embeddings, names), target.classes[has], reduction="sum")
-        count += int(has.sum())
-    return wrong / max(1, count)
+def _parts(batch: Batch, count: int) -> list[Batch]:
+    """The batch in `count` parts of the same number of labelled frames."""
+    return [Batch(batch.labelled[n::count], batch.unlabelled[n::count]) for n in range(count)]
 
 
-def _distil(
-    model: GKC, masks: torch.Tensor, embeddings: torch.Tensor, images: list[Image], names: torch.Tensor, teacher: Clip
-) -> torch.Tensor:
-    """Distance to the teacher on the student's own regions in unlabelled frames; no mask or no-object loss there."""
-    crops, chosen = [], []
-    for frame_masks, frame_embeddings, image in zip(masks, embeddings, images, strict=True):
-        absent = model.logits(frame_embeddings, names).softmax(-1)[:, -1]
-        for query, inside in confident_regions(frame_masks, absent):
-            crops.append(teacher.mask_crop(image, inside))
-            chosen.append(frame_embeddings[query])
-    if not chosen:
-        return embeddings.sum() * 0
-    return distillation(torch.stack(chosen), teacher.encode_images(crops))
+class _Curve:
+    """Writes the running losses as CSV, a line every fifty steps; a resumed run cuts what came after its state."""
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows: list[dict[str, str]] = []
 
-@torch.no_grad()
-def confident_regions(masks: torch.Tensor, absent: torch.Tensor) -> list[tuple[int, np.ndarray]]:
-    """Queries of one frame whose masks are sharp, not empty and not doubled, with their masks at full size.
+    def begin(self, step: int) -> None:
+        """Keeps the lines of a stopped run up to the step that it goes on from."""
+        if step and self._path.exists():
+            with self._path.open(newline="") as file:
+                self._rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
 
-    A mask is sharp if the mean probability inside it exceeds 0.8; a query counts unless it is surely no-object (0.9).
-
-    Args:
-        masks: logits (Q, h, w).
-        absent: (Q,) probability of no-object.
-    """
-    share = masks.sigmoid()
-    inside = share > 0.5
-    area = inside.flatten(1).sum(1)
-    sharp = (share * inside).flatten(1).sum(1) / area.clamp(min=1)
-    good = (sharp > 0.8) & (area >= 8) & (absent < 0.9)
-    taken = torch.zeros_like(inside[0])
-    regions = []
-    for query in (sharp * good).argsort(descending=True).tolist():
-        if not good[query]:
-            break
-        fresh = inside[query] & ~taken
-        if fresh.sum() < 0.7 * area[query]:
-            continue
-        taken |= inside[query]
-        full = F.interpolate(masks[query][None, None], scale_factor=4.0, mode="bilinear")[0, 0] > 0
-        if full.any():
-            regions.append((query, full.cpu().numpy()))
-    return regions
+    def add(self, step: int, values: dict[str, float], seconds: float) -> None:
+        """Writes one more line; columns are all losses so far."""
+        row = {"step": str(step), "seconds": f"{seconds:.0f}", **{name: f"{v:.5f}" for name, v in values.items()}}
+        self._rows.append(row)
+        columns = list(dict.fromkeys(name for row in self._rows for name in row))
+        with files.writing(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("w", newline="") as file:
+                writer = csv.DictWriter(file, columns, restval="")
+                writer.writeheader()
+                writer.writerows(self._rows)
 
 
 def _start_from(path: Path, model: GKC) -> int:
@@ -285,12 +305,6 @@ def _start_from(path: Path, model: GKC) -> int:
     fitting = {name: t for name, t in found.items() if name in own and own[name].shape == t.shape}
     model.load_state_dict(fitting, strict=False)
     return len(fitting)
-
-
-def _draw_words(settings: GKCTraining, step: int, owner: np.ndarray) -> np.ndarray:
-    """One word of each class: always its name, or with `synonyms` any of its words."""
-    rng = np.random.default_rng([settings.seed, 99, step])
-    return np.array([rng.choice(np.flatnonzero(owner == c)) for c in range(owner.max() + 1)])
 
 
 def _optimiser(model: GKC, settings: GKCTraining) -> torch.optim.AdamW:

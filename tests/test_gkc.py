@@ -13,7 +13,7 @@ from benchmark.errors import DataError, MethodError  # noqa: E402
 from benchmark.types import Category, Rules, Video, Vocabulary, check_frame  # noqa: E402
 from gkc_video import checkpoint, clip  # noqa: E402
 from gkc_video.device import choose  # noqa: E402
-from gkc_video.losses import Target, Weights, distillation, match, supervised  # noqa: E402
+from gkc_video.losses import Target, Weights, distillation, match, match_all, supervised  # noqa: E402
 from gkc_video.method import build, paint  # noqa: E402
 from gkc_video.model import GKC, ModelConfig, Prediction, class_logits, pad  # noqa: E402
 from gkc_video.segment import Merging, assemble, propose  # noqa: E402
@@ -104,8 +104,9 @@ def test_more_segments_than_queries_leaves_some_unmatched():
 
 
 def losses_of(masks: torch.Tensor, logits: torch.Tensor, target: Target) -> dict[str, float]:
-    prediction = Prediction(masks[None], torch.zeros(1, len(masks), 4), torch.zeros(1, len(masks), 1))
-    return {k: v.item() for k, v in supervised([prediction], [logits[None]], [target], Weights()).items()}
+    points = [Prediction(masks[None], torch.zeros(1, len(masks), 4), torch.zeros(1, len(masks), 1))]
+    matches = match_all(points, [logits[None]], [target], Weights())
+    return {k: v.item() for k, v in supervised(points, [logits[None]], [target], Weights(), matches).items()}
 
 
 def test_a_perfect_answer_costs_nothing():

@@ -13,8 +13,9 @@ from benchmark.errors import DataError, MethodError  # noqa: E402
 from benchmark.manifest import load  # noqa: E402
 from data_prep.world.build import WorldSettings, build_world  # noqa: E402
 from data_prep.world.captions import build_captions  # noqa: E402
-from gkc_video import checkpoint, train_gkc  # noqa: E402
+from gkc_video import checkpoint, clip, step, train_gkc  # noqa: E402
 from gkc_video.frames import Augmentation, FrameSource  # noqa: E402
+from gkc_video.teaching import Teaching  # noqa: E402
 from gkc_video.train import train  # noqa: E402
 from gkc_video.train_clip import contrast, schedule  # noqa: E402
 
@@ -28,6 +29,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     build_world(root / "unlabelled", WorldSettings("unlabelled", videos=2, frames=2))
     build_captions(root / "captions", pictures=96, seed=4)
     return {path.name: path for path in root.iterdir()}
+
+
+def quiet(line: str) -> None:
+    """Takes the log."""
 
 
 def recipe(folders: dict[str, Path], **training: object) -> dict:
@@ -171,7 +176,8 @@ def test_a_drawn_frame_keeps_image_and_target_together(folders):
     moved = FrameSource(data, Augmentation((64, 96), scale=(0.8, 1.2), flip_vertical=True, brightness=0.0))
     for source, size in ((plain, (96, 160)), (moved, (64, 96))):
         for seed in range(5):
-            image, target = source.draw(np.random.default_rng(seed))
+            drawn = source.draw(np.random.default_rng(seed))
+            image, target = drawn.image, drawn.target
             assert image.shape == (*size, 3)
             assert target is not None
             assert target.masks.shape[1:] == target.valid.shape == (size[0] // 4, size[1] // 4)
@@ -194,7 +200,84 @@ def test_sharp_regions_are_taken_once():
     blurred = torch.full((8, 8), 0.1)
     masks = torch.stack([mask, mask * 0.9, blurred, -mask])
     absent = torch.tensor([0.1, 0.1, 0.1, 0.95])
-    found = train_gkc.confident_regions(masks, absent)
+    found = step.confident_regions(masks, absent)
     assert [query for query, _ in found] == [0]
     assert found[0][1].shape == (32, 32)
     assert copy.copy(found[0][1])[:, :14].all()
+
+
+@pytest.mark.parametrize("how", ["draw", "thresRand", "clusterMax", "clusterAvg"])
+def test_every_kind_of_diversification_trains(tmp_path: Path, folders, how: str):
+    out = train(
+        recipe(folders, steps=1, diversify=how, tgkd="separate"), tmp_path / "a.safetensors", device="cpu", log=quiet
+    )
+    header, tensors = checkpoint.read(out, "gkc")
+    assert header.story["words"] > len(header.story["classes"])
+    assert {"tgkd", "pairs", "names", "classes"} <= set(header.story["final"])
+    assert not [name for name in tensors if "distil" in name or "relation" in name], "only training needs them"
+
+
+def test_a_training_that_diversifies_and_distils_goes_on_to_the_same_bytes(tmp_path: Path, folders, monkeypatch):
+    """With the teacher's vectors in a cache, with dropped regions, and with a step in two parts."""
+    tables = recipe(folders, diversify="thresRand", tgkd="merged", region_dropout=0.5, accumulate=2)
+    whole = train(tables, tmp_path / "whole.safetensors", device="cpu", log=quiet)
+    tables["clip"]["cache"] = str(tmp_path / "cache")
+    save = train_gkc._save_state
+
+    def save_and_stop(*arguments: object) -> None:
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_gkc, "_save_state", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(tables, tmp_path / "stopped.safetensors", device="cpu", log=quiet)
+    train(tables, tmp_path / "stopped.safetensors", device="cpu", log=quiet)
+    _, one = checkpoint.read(whole, "gkc")
+    _, two = checkpoint.read(tmp_path / "stopped.safetensors", "gkc")
+    worst = max((one[name] - two[name]).abs().max().item() for name in one if one[name].is_floating_point())
+    assert worst < 2e-3, "the cache keeps vectors as float16"
+    assert list((tmp_path / "cache").rglob("*.safetensors"))
+    rows = (tmp_path / "stopped.csv").read_text().splitlines()
+    assert rows[0].startswith("step,seconds,mask,dice")
+    assert rows[-1].startswith("4,")
+
+
+def test_cached_vectors_are_those_of_the_teacher(tmp_path: Path, folders):
+    data = load(folders["train"])
+    source = FrameSource(data, Augmentation((96, 160), flip_vertical=True, brightness=0.0))
+    teacher = clip.load("clip-world")
+    cached = Teaching(teacher, source, "x", tmp_path)
+    for seed in range(4):
+        drawn = source.draw(np.random.default_rng(seed))
+        assert drawn.target is not None
+        image, truth = source.original(drawn)
+        way = np.s_[:: -1 if drawn.flips[1] else 1, :: -1 if drawn.flips[0] else 1]
+        assert np.array_equal(image[way], drawn.image)
+        numbers = [sorted(truth.segments)[place] for place in drawn.target.kept]
+        crops = [teacher.mask_crop(drawn.image, truth.ids[way] == number) for number in numbers]
+        for _ in range(2):  # asked, then from the cache
+            found = cached.regions(drawn)
+            assert torch.allclose(found.regions, teacher.encode_images(crops), atol=2e-3)
+            assert found.boxes.shape == found.regions.shape
+
+
+def test_a_loss_that_is_no_number_stops_with_the_frames_of_its_step(tmp_path: Path, folders, monkeypatch):
+    monkeypatch.setattr(train_gkc, "losses", lambda *a, **k: {"mask": torch.tensor(float("nan"), requires_grad=True)})
+    with pytest.raises(DataError, match=r"step 1: the loss mask is no number any more; .*\.jpg"):
+        train(recipe(folders), tmp_path / "a.safetensors", device="cpu", log=quiet)
+    assert not (tmp_path / "a.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"steps": 0}, "steps: expected at least 1"),
+        ({"accumulate": 3}, "accumulate: expected a divisor of batch = 2"),
+        ({"diversify": "some"}, "expected 'off' or 'draw'"),
+        ({"region_dropout": 1.5}, "region_dropout from 0"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(tmp_path: Path, folders, wrong: dict, message: str):
+    with pytest.raises((DataError, MethodError), match=message):
+        train(recipe(folders, **wrong), tmp_path / "a.safetensors", device="cpu", log=quiet)

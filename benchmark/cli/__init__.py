@@ -8,7 +8,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from benchmark.cli import board, compare, data, demo, formats, listing, packages, plugin, predict, runs, train
+from benchmark.cli import (
+    board,
+    compare,
+    data,
+    demo,
+    formats,
+    listing,
+    packages,
+    plugin,
+    predict,
+    runs,
+    synonyms,
+    train,
+)
 from benchmark.cli.console import complain
 from benchmark.errors import UserError
 
@@ -90,6 +103,7 @@ app.command(rich_help_panel="Start here")(demo.demo)
 app.add_typer(data.app, name="data", rich_help_panel="Data and models")
 app.command("list", rich_help_panel="Data and models")(listing.list_)
 app.command(rich_help_panel="Data and models")(train.train)
+app.command(rich_help_panel="Data and models")(synonyms.synonyms)
 app.command(rich_help_panel="Run and score")(runs.run)
 app.command(rich_help_panel="Run and score")(runs.score)
 app.command(rich_help_panel="Run and score")(runs.show)

@@ -1,0 +1,267 @@
+"""The losses of one training step: what is asked of the model, of its text side and of the teacher."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from benchmark.types import Image
+from gkc_video import tgkd
+from gkc_video.clip import Clip
+from gkc_video.diversify import Diversification, StepNames, draw_words, image_names, word_chances
+from gkc_video.frames import Drawn
+from gkc_video.losses import Matches, Target, Weights, distillation, match_all, supervised
+from gkc_video.model import GKC, Features, Prediction
+from gkc_video.text import NameTable
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees.
+
+    Attributes:
+        labelled, unlabelled: frames.
+    """
+
+    labelled: list[Drawn]
+    unlabelled: list[Drawn]
+
+    @property
+    def images(self) -> list[Image]:
+        """All images, labelled ones first."""
+        return [drawn.image for drawn in (*self.labelled, *self.unlabelled)]
+
+    @property
+    def targets(self) -> list[Target]:
+        """Of the labelled frames."""
+        return [drawn.target for drawn in self.labelled if drawn.target is not None]
+
+
+@dataclass(frozen=True)
+class Names:
+    """The text side of a step.
+
+    Attributes:
+        plain: (C, D) unit vectors of the class names.
+        offered: what the labelled frames are told from.
+        targets: their labels, with classes as places in `offered`.
+        regions: (N, D) for each labelled frame, the vector of the name that each region has.
+    """
+
+    plain: torch.Tensor
+    offered: StepNames
+    targets: list[Target]
+    regions: list[torch.Tensor]
+
+
+def name_step(
+    how: Diversification,
+    words: NameTable,
+    targets: Sequence[Target],
+    boxes: Sequence[torch.Tensor],
+    scale: float,
+    rng: np.random.Generator,
+) -> Names:
+    """Chooses the names of a step.
+
+    Args:
+        how: kind of text diversification.
+        words: of the base classes, each class's own name first; the classes in order.
+        targets: labels of the labelled frames.
+        boxes: for `thresRand`, the teacher's vectors (N, D) of each frame's region boxes; else unused.
+        scale: the teacher's inverse temperature.
+        rng: of this step.
+    """
+    owner = words.owner.cpu().numpy()
+    classes = int(owner.max()) + 1
+    first = [int(np.flatnonzero(owner == c)[0]) for c in range(classes)]
+    plain = words.vectors[first]
+    if how == "thresRand":
+        lists = []
+        for target, box in zip(targets, boxes, strict=True):
+            own = target.classes.tolist()
+            chances = word_chances(box, words, target.classes.to(box.device), scale).cpu().numpy()
+            lists.append(image_names(first, own, draw_words(chances, owner, own, rng)))
+        moved = [
+            dataclasses.replace(t, classes=torch.tensor(n.slots, dtype=torch.int64, device=t.classes.device))
+            for t, n in zip(targets, lists, strict=True)
+        ]
+        named = [words.vectors[[n.words[slot] for slot in n.slots]] for n in lists]
+        return Names(plain, StepNames.of_images(words, lists), moved, named)
+    if how == "draw":
+        drawn = [int(rng.choice(np.flatnonzero(owner == c))) for c in range(classes)]
+        offered = StepNames.plain(words.vectors[drawn])
+    elif how == "off":
+        offered = StepNames.plain(plain)
+    else:
+        whole = StepNames.plain(words.vectors)
+        offered = dataclasses.replace(whole, pool=words.owner, mean=how == "clusterAvg")
+    vectors = words.vectors[drawn] if how == "draw" else plain
+    return Names(plain, offered, list(targets), [vectors[t.classes] for t in targets])
+
+
+def losses(
+    model: GKC,
+    batch: Batch,
+    names: Names,
+    weights: Weights,
+    *,
+    teacher: Clip | None = None,
+    taught: Sequence[torch.Tensor] | None = None,
+    form: str = "merged",
+    region_dropout: float = 0.0,
+    region_limit: int = 200,
+    generator: torch.Generator | None = None,
+) -> dict[str, torch.Tensor]:
+    """The parts of a step's loss, not yet weighted: mask, dice, classes, names; where asked for distil, tgkd, pairs.
+
+    Args:
+        model: in training mode.
+        batch: frames.
+        names: of this step.
+        weights: of matching and no-object.
+        teacher: for unlabelled frames.
+        taught: the teacher's vectors (N, D) of each labelled frame's regions, for text-guided distillation.
+        form: of it, "merged" or "separate".
+        region_dropout: chance of each labelled region to teach no name in this step.
+        region_limit: at most so many regions of the batch take part in text-guided distillation, drawn at random.
+        generator: of the two draws.
+    """
+    device = model.no_object.device
+    pixels = torch.from_numpy(np.stack(batch.images)).permute(0, 3, 1, 2).to(device)
+    predictions, features = model.look(pixels.to(memory_format=torch.channels_last))
+    labelled = len(batch.labelled)
+    targets = [dataclasses.replace(t, masks=t.masks.to(device), classes=t.classes.to(device), valid=t.valid.to(device))
+               for t in names.targets]  # fmt: skip
+    seen = [p.first(labelled) for p in predictions]
+    logits = [names.offered.logits(model, p.embeddings) for p in seen]
+    matches = match_all(seen, logits, targets, weights)
+    dropped = None
+    if region_dropout:
+        dropped = [torch.rand(len(t.classes), generator=generator).to(device) < region_dropout for t in targets]
+    parts = supervised(seen, logits, targets, weights, matches, dropped)
+    parts["names"] = _naming(model, seen[-1], features, targets, names.offered, matches[-1])
+    if taught is not None:
+        assert model.relation_scale is not None, "text-guided distillation needs a distil_head"
+        chosen = _some_regions(targets, region_limit, generator)
+        parts |= _tgkd(seen, matches, taught, names.regions, model.relation_scale, chosen, form)
+    if batch.unlabelled and teacher is not None:
+        last = predictions[-1]
+        unlabelled = [drawn.image for drawn in batch.unlabelled]
+        parts["distil"] = _distil(
+            model, last.masks[labelled:], last.embeddings[labelled:], unlabelled, names.plain, teacher
+        )
+    return parts
+
+
+def _naming(
+    model: GKC,
+    prediction: Prediction,
+    features: Features,
+    targets: Sequence[Target],
+    names: StepNames,
+    matches: Sequence[torch.Tensor],
+) -> torch.Tensor:
+    """Cross-entropy of the names of true regions: each query sees the true mask of its segment, not its own.
+
+    So naming is learnt from the first step on and does not wait for good masks.
+    """
+    wrong, count = prediction.embeddings.sum() * 0, 0
+    for frame, (target, queries) in enumerate(zip(targets, matches, strict=True)):
+        has = queries >= 0
+        if not has.any():
+            continue
+        true = (target.masks[has] * 20 - 10)[None]
+        embeddings = model.embed(prediction.states[frame, queries[has]][None], true, features.of(frame))
+        logits = names.of(frame).logits(model, embeddings)[0]
+        wrong = wrong + F.cross_entropy(logits, target.classes[has], reduction="sum")
+        count += int(has.sum())
+    return wrong / max(1, count)
+
+
+def _some_regions(targets: Sequence[Target], limit: int, generator: torch.Generator | None) -> list[torch.Tensor]:
+    """For each frame which of its regions take part, (N,) bool, at most `limit` in all."""
+    sizes = [len(t.classes) for t in targets]
+    chosen = torch.zeros(sum(sizes), dtype=torch.bool)
+    chosen[torch.randperm(sum(sizes), generator=generator)[:limit]] = True
+    return list(chosen.split(sizes))
+
+
+def _tgkd(
+    predictions: Sequence[Prediction],
+    matches: Matches,
+    taught: Sequence[torch.Tensor],
+    names: Sequence[torch.Tensor],
+    scale: torch.Tensor,
+    chosen: Sequence[torch.Tensor],
+    form: str,
+) -> dict[str, torch.Tensor]:
+    """Text-guided distillation at every prediction point; the mean over the points."""
+    found: dict[str, list[torch.Tensor]] = {}
+    for prediction, point in zip(predictions, matches, strict=True):
+        assert prediction.copies is not None, "text-guided distillation needs a distil_head"
+        images = []
+        for frame, queries in enumerate(point):
+            takes = (queries >= 0) & chosen[frame].to(queries.device)
+            if takes.any():
+                student = F.normalize(prediction.copies[frame, queries[takes]], dim=-1)
+                images.append(tgkd.relations(student, taught[frame][takes], names[frame][takes], scale))
+        if not images:
+            values = {"tgkd": prediction.copies.sum() * 0}
+        elif form == "merged":
+            values = {"tgkd": tgkd.merged(images)}
+        else:
+            values = dict(zip(("tgkd", "pairs"), tgkd.separate(images), strict=True))
+        for name, value in values.items():
+            found.setdefault(name, []).append(value)
+    return {name: torch.stack(values).mean() for name, values in found.items()}
+
+
+def _distil(
+    model: GKC, masks: torch.Tensor, embeddings: torch.Tensor, images: list[Image], names: torch.Tensor, teacher: Clip
+) -> torch.Tensor:
+    """Distance to the teacher on the student's own regions in unlabelled frames; no mask or no-object loss there."""
+    crops, chosen = [], []
+    for frame_masks, frame_embeddings, image in zip(masks, embeddings, images, strict=True):
+        absent = model.logits(frame_embeddings, names).softmax(-1)[:, -1]
+        for query, inside in confident_regions(frame_masks, absent):
+            crops.append(teacher.mask_crop(image, inside))
+            chosen.append(frame_embeddings[query])
+    if not chosen:
+        return embeddings.sum() * 0
+    return distillation(torch.stack(chosen), teacher.encode_images(crops))
+
+
+@torch.no_grad()
+def confident_regions(masks: torch.Tensor, absent: torch.Tensor) -> list[tuple[int, np.ndarray]]:
+    """Queries of one frame whose masks are sharp, not empty and not doubled, with their masks at full size.
+
+    A mask is sharp if the mean probability inside it exceeds 0.8; a query counts unless it is surely no-object (0.9).
+
+    Args:
+        masks: logits (Q, h, w).
+        absent: (Q,) probability of no-object.
+    """
+    share = masks.sigmoid()
+    inside = share > 0.5
+    area = inside.flatten(1).sum(1)
+    sharp = (share * inside).flatten(1).sum(1) / area.clamp(min=1)
+    good = (sharp > 0.8) & (area >= 8) & (absent < 0.9)
+    taken = torch.zeros_like(inside[0])
+    regions = []
+    for query in (sharp * good).argsort(descending=True).tolist():
+        if not good[query]:
+            break
+        fresh = inside[query] & ~taken
+        if fresh.sum() < 0.7 * area[query]:
+            continue
+        taken |= inside[query]
+        full = F.interpolate(masks[query][None, None], scale_factor=4.0, mode="bilinear")[0, 0] > 0
+        if full.any():
+            regions.append((query, full.cpu().numpy()))
+    return regions

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmark.cli import data_split
 from benchmark.cli.console import complain, finish, plural, print_json, print_table, say
 from benchmark.cli.options import Json
 from benchmark.cli.progress import progress
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Build, check and show benchmark folders.", no_args_is_help=True)
 build = typer.Typer(help="Turn raw data, or the embedded world, into a benchmark folder.", no_args_is_help=True)
 app.add_typer(build, name="build")
+app.command()(data_split.split)
+app.command()(data_split.novelty)
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="A benchmark folder, as data build makes it.")]
 Out = Annotated[Path, typer.Option("-o", "--out", metavar="DATA", help="Folder to build; a stopped build goes on.")]

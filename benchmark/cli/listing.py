@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchmark.cli.console import print_json, print_table
 from benchmark.cli.options import Json
 from benchmark.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from data_prep.split import Split
 
 Listing = tuple[Sequence[str], list[Sequence[str]]]
 
@@ -28,7 +32,9 @@ def list_(
     if what not in LISTINGS:
         raise UserError(f"cannot list {what!r}; {did_you_mean(what, LISTINGS)}")
     columns, rows = LISTINGS[what]()
-    if as_json:
+    if as_json and what == "splits":
+        print_json(_split_records())
+    elif as_json:
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
         print_table(what, columns, rows, words=len(columns))
@@ -64,6 +70,29 @@ def _splits() -> Listing:
          s.protocol.vocabulary.partition(":")[0], str(s.source))
         for s in splits
     ]  # fmt: skip
+
+
+def _split_records() -> list[dict[str, Any]]:
+    """Everything that the files of the splits say; for `--json`."""
+    from data_prep.split import list_splits, load_split
+
+    def words(split: Split, is_novel: bool) -> list[dict[str, Any]]:
+        return [dataclasses.asdict(c) for c in split.vocabulary if c.is_novel == is_novel]
+
+    return [
+        {
+            "name": split.name,
+            "dataset": split.dataset,
+            "base": words(split, False),
+            "novel": words(split, True),
+            "source": dataclasses.asdict(split.source),
+            "protocol": dataclasses.asdict(split.protocol),
+            "licence": split.licence,
+            "corrected": list(split.corrected),
+            "note": split.note,
+        }
+        for split in map(load_split, list_splits())
+    ]
 
 
 def _checkpoints() -> Listing:

@@ -48,7 +48,8 @@ def train(tables: Mapping[str, Any], out: Path | None = None, *, device: str = "
 
     Args:
         tables: of a TOML file: `kind` ("clip" or "gkc"), `out`, `[data.*]` with the `folder` of each data set, if
-            wanted `start` (a GKC checkpoint to begin from), and settings; `configs/` has examples. The folders exist.
+            wanted `start` (a GKC checkpoint, or the folder of a Mask2Former, to begin from), and settings; `configs/`
+            has examples. The folders exist.
         out: instead of the tables' own.
         device: torch device, "auto" for the first GPU.
         log: takes a line now and then.
@@ -131,7 +132,7 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, device: str, log: Log) -> P
         out=out,
         config={"text": about, "side": tables.get("side")},
         text_tensors=tensors,
-        start=resolve(tables["start"]) if "start" in tables else None,
+        start=_start(tables),
         device=device,
         log=log,
     )
@@ -169,6 +170,12 @@ def _words(sources: SynonymSources, vocabulary: Vocabulary, space: TextSpace) ->
 
 def _is_ours(source: Mapping[str, Any]) -> bool:
     return "checkpoint" in source and "model" not in source
+
+
+def _start(tables: Mapping[str, Any]) -> Path | None:
+    if "start" not in tables:
+        return None
+    return Path(tables["start"]) if Path(tables["start"]).is_dir() else resolve(tables["start"])
 
 
 def _folder(tables: Mapping[str, Any], name: str) -> Path:

@@ -21,6 +21,7 @@ from gkc_video.diversify import Diversification
 from gkc_video.frames import FrameSource
 from gkc_video.losses import Weights
 from gkc_video.model import GKC, ModelConfig, channels_last
+from gkc_video.start import start_from, weights_file
 from gkc_video.step import Batch, losses, name_step
 from gkc_video.teaching import Teaching
 from gkc_video.text import NameTable, TextSpace, name_table
@@ -134,7 +135,7 @@ def train(
         text_tensors: weights or vectors of the text side.
         words: names and synonyms of the base classes for text diversification; by default those of the data's
             vocabulary.
-        start: a GKC checkpoint; weights of the same name and shape begin with its values.
+        start: a GKC checkpoint or a Mask2Former, see `gkc_video.start`.
         device: torch device.
         log: takes a line now and then.
 
@@ -156,7 +157,7 @@ def train(
     state_path = out.with_name(f".{out.name}.state")
     identity = repr((settings, model_config, weights, labelled.benchmark.digest, labelled.augmentation))
     if start is not None:
-        kept = _start_from(start, model)
+        kept = start_from(start, model)
         log(f"{kept} of {len(model.state_dict())} tensors start from {start.name}")
     curve = _Curve(out.with_suffix(".csv"))
     first, spent = _resume(state_path, identity, model, optimiser)
@@ -209,7 +210,7 @@ def train(
         "words": len(words.owner),
         "size": list(labelled.augmentation.size),
         "unlabelled": unlabelled.benchmark.name if unlabelled is not None and settings.unlabelled else "",
-        "start": "" if start is None else f"{start.name}, sha256 {checkpoint.digest(start)}",
+        "start": "" if start is None else f"{start.name}, sha256 {checkpoint.digest(weights_file(start))}",
         "saw_novel": "without labels" if settings.unlabelled else "no",
         "seconds": round(spent),
         "final": {name: round(value, 4) for name, value in running.items()},
@@ -295,16 +296,6 @@ class _Curve:
                 writer = csv.DictWriter(file, columns, restval="")
                 writer.writeheader()
                 writer.writerows(self._rows)
-
-
-def _start_from(path: Path, model: GKC) -> int:
-    """Takes over what fits by name and shape; returns how many tensors did."""
-    _, tensors = checkpoint.read(path, "gkc")
-    own = model.state_dict()
-    found = {name.removeprefix("student."): t for name, t in tensors.items() if name.startswith("student.")}
-    fitting = {name: t for name, t in found.items() if name in own and own[name].shape == t.shape}
-    model.load_state_dict(fitting, strict=False)
-    return len(fitting)
 
 
 def _optimiser(model: GKC, settings: GKCTraining) -> torch.optim.AdamW:

@@ -37,6 +37,7 @@ VERBS = (
     "score",
     "show",
     "predict",
+    "association",
     "train",
     "board",
     "board build",

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from benchmark.cli import (
+    association,
     board,
     compare,
     data,
@@ -109,6 +110,7 @@ app.command(rich_help_panel="Run and score")(runs.score)
 app.command(rich_help_panel="Run and score")(runs.show)
 app.command(rich_help_panel="Run and score")(predict.predict)
 app.command(rich_help_panel="Run and score")(compare.compare)
+app.command(rich_help_panel="Compare parts of GKC")(association.association)
 app.command("new-method", rich_help_panel="Your own method")(plugin.new_method)
 app.command("check-method", rich_help_panel="Your own method")(plugin.check_method)
 app.command("import", rich_help_panel="Run and score")(formats.import_)

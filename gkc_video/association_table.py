@@ -1,0 +1,178 @@
+"""Associations side by side: the model runs once on each frame, each association links the same regions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import MethodError, did_you_mean
+from benchmark.files import json_digest
+from benchmark.manifest import Benchmark
+from benchmark.metrics import VideoCounts, metrics_for
+from benchmark.panoptic import dense, overlap_dense
+from benchmark.progress import SILENT, Progress
+from benchmark.scores import total, values_of
+from benchmark.types import PanopticFrame, Video, Vocabulary
+from gkc_video.associate import ASSOCIATIONS, Association, association
+from gkc_video.method import GKCMethod, Linker
+from gkc_video.persistence import Persistence, persistence
+from gkc_video.recorded import Recorded, record
+from gkc_video.segment import Proposals
+
+VARIANTS = (*ASSOCIATIONS, "iou,vote=no", "combined,vote=no", "combined,delay=12")
+"""What is compared where nothing else is asked for."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row of the table: a name, and what it stands for."""
+
+    name: str
+    settings: Association
+    delay: int = 0
+
+    @staticmethod
+    def read(text: str) -> Variant:
+        """A variant from the name of an association and changes: "combined,birth=0.5,vote=no,delay=4".
+
+        Raises:
+            MethodError: an unknown association or setting, or a value that does not fit.
+        """
+        name, *changes = [part.strip() for part in text.split(",")]
+        kinds = {f.name: type(getattr(Association(), f.name)) for f in fields(Association)}
+        kinds |= {"revival": float, "delay": int}
+        values: dict[str, Any] = {}
+        for change in changes:
+            key, equals, value = change.partition("=")
+            if key not in kinds or not equals:
+                raise MethodError(
+                    f"expected a setting of the association as key=value, got {change!r}; {did_you_mean(key, kinds)}"
+                )
+            values[key] = _convert(kinds[key], value, f"setting {key} of the association {name}")
+        delay = int(values.pop("delay", 0))
+        return Variant(text, replace(association(name), **values), delay)
+
+    def link(self, frames: Iterable[Proposals], vocabulary: Vocabulary) -> Iterator[PanopticFrame]:
+        """The frames of one video as this variant links them."""
+        linker = Linker(vocabulary, self.settings, self.delay)
+        for proposals in frames:
+            yield from linker.add(proposals, proposals.probabilities)
+        yield from linker.rest()
+
+
+def _convert(kind: type, text: str, what: str) -> object:
+    if kind is bool:
+        if text not in ("yes", "no"):
+            raise MethodError(f"{what}: expected yes or no, got {text!r}. Write one of them")
+        return text == "yes"
+    try:
+        return kind(text)
+    except ValueError:
+        raise MethodError(f"{what}: expected a number, got {text!r}. Write one") from None
+
+
+def compare(
+    method: GKCMethod,
+    benchmark: Benchmark,
+    variants: Sequence[Variant],
+    cache: Path,
+    *,
+    limit: int | None = None,
+    progress: Progress = SILENT,
+) -> dict[str, Mapping[str, Mapping[str, float | None]]]:
+    """Scores of every variant: variant, metric, part of the vocabulary to a fraction, as `scores.json` has them.
+
+    Args:
+        method: gives the regions; its own association is not used.
+        benchmark: with labels.
+        variants: the rows.
+        cache: folder for the regions.
+        limit: only the first so many videos.
+        progress: told of frames, those of the model and of every variant.
+    """
+    entries = benchmark.entries[:limit]
+    frames = sum(len(entry.frames) for entry in entries)
+    progress.start(len(entries), frames * (1 + len(variants)), f"associations on {benchmark.name}")
+    counts: dict[str, list[VideoCounts]] = {variant.name: [] for variant in variants}
+    folder = cache / _key(method, benchmark.digest, benchmark.vocabulary)
+    try:
+        for entry in entries:
+            regions = record(method, benchmark.video(entry.id), benchmark.vocabulary, folder / entry.id)
+            progress.frame(len(entry.frames))
+            for variant in variants:
+                counts[variant.name].append(_count(variant, regions, benchmark, entry.id))
+                progress.frame(len(entry.frames))
+            progress.video()
+    finally:
+        progress.stop()
+    groups = benchmark.vocabulary.groups
+    return {name: values_of(total(videos, benchmark.rules), groups) for name, videos in counts.items()}
+
+
+def _count(variant: Variant, regions: Recorded, benchmark: Benchmark, video: str) -> VideoCounts:
+    truth = benchmark.truth_frames(video)
+    accumulators = {m.name: m.start(benchmark.vocabulary, benchmark.rules) for m in metrics_for(benchmark.rules)}
+    for index, frame in enumerate(variant.link(regions, benchmark.vocabulary)):
+        true, predicted = truth.dense(index), dense(frame)
+        overlap = overlap_dense(true, predicted)
+        for accumulator in accumulators.values():
+            accumulator.add(true, predicted, overlap)
+    return {name: one.counts() for name, one in accumulators.items()}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video in which one object is labelled.
+
+    Attributes:
+        video: the frames.
+        masks: pictures of the same number and size, black where the object is not.
+    """
+
+    video: Video
+    masks: Video
+
+
+def follow(
+    method: GKCMethod,
+    clips: Sequence[Clip],
+    vocabulary: Vocabulary,
+    variants: Sequence[Variant],
+    cache: Path,
+    *,
+    progress: Progress = SILENT,
+) -> dict[str, dict[str, Persistence]]:
+    """Whether the labelled object of each clip keeps its track: variant, then clip.
+
+    Args:
+        method: gives the regions.
+        clips: each with one object.
+        vocabulary: the names offered; they decide which queries become regions.
+        variants: the rows.
+        cache: folder for the regions.
+        progress: told of frames.
+    """
+    frames = sum(len(clip.video) for clip in clips)
+    progress.start(len(clips), frames * (1 + len(variants)), "associations on clips")
+    found: dict[str, dict[str, Persistence]] = {variant.name: {} for variant in variants}
+    try:
+        for clip in clips:
+            folder = cache / _key(method, json_digest([clip.video.id, list(clip.video.frames)]), vocabulary)
+            regions = record(method, clip.video, vocabulary, folder / clip.video.id)
+            progress.frame(len(clip.video))
+            for variant in variants:
+                linked = (frame.ids for frame in variant.link(regions, vocabulary))
+                masks = (image.max(-1) > 0 for image in clip.masks.images())
+                found[variant.name][clip.video.id] = persistence(zip(linked, masks, strict=True))
+                progress.frame(len(clip.video))
+            progress.video()
+    finally:
+        progress.stop()
+    return found
+
+
+def _key(method: GKCMethod, data: str, vocabulary: Vocabulary) -> str:
+    """Names what the regions depend on: weights, thresholds, frames and words."""
+    return json_digest([method.checkpoint_sha256, repr(method.merging), data, vocabulary.digest, method.synonyms])[:16]

@@ -110,7 +110,8 @@ def compare(
     has_both = "base" in groups and "novel" in groups
     main = main or ScoreName("mIoU", HARMONIC if has_both else "all")
     wanted = list(dict.fromkeys([main, *_headline(rules, groups, has_both)]))
-    metric_of = {value: metric.name for metric in metrics_for(rules) for value in metric.value_names(rules)}
+    extra = set.intersection(*(set(video) for run in runs.values() for video in run.values()))  # that all runs have
+    metric_of = {value: metric.name for metric in metrics_for(rules, extra) for value in metric.value_names(rules)}
     _check(main, metric_of, [*groups, *([HARMONIC] if has_both else [])])
     times = stats.draw_videos(len(videos), draws, seed)
     drawn = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,8 @@ class CountedVideo:
         """
         try:
             counts: dict[str, Counts] = {
-                metric.name: metric.counts_from_json(line["counts"][metric.name]) for metric in metrics_for(rules)
+                metric.name: metric.counts_from_json(line["counts"][metric.name])
+                for metric in metrics_for(rules, line["counts"])
             }
             return CountedVideo(line["video"], line["key"], counts)
         except (KeyError, TypeError, ValueError) as error:
@@ -71,7 +72,9 @@ def predicted_frames(benchmark: Benchmark, run: Path, video_id: str) -> FrameFol
     return frames
 
 
-def count_video(benchmark: Benchmark, run: Path, video_id: str, known_key: str | None = None) -> CountedVideo | None:
+def count_video(
+    benchmark: Benchmark, run: Path, video_id: str, known_key: str | None = None, extra: Collection[str] = ()
+) -> CountedVideo | None:
     """Counts a video for every metric: each frame is decoded once and one joint histogram is made of it.
 
     Args:
@@ -79,6 +82,7 @@ def count_video(benchmark: Benchmark, run: Path, video_id: str, known_key: str |
         run: has the predictions.
         video_id: of the video.
         known_key: of counts that are there already; if the bytes still give this key, nothing is counted.
+        extra: names of optional metrics to count too.
 
     Returns:
         The counts, or None if those of `known_key` hold.
@@ -89,10 +93,11 @@ def count_video(benchmark: Benchmark, run: Path, video_id: str, known_key: str |
     truth, prediction = benchmark.truth_frames(video_id), predicted_frames(benchmark, run, video_id)
     truth.verify()
     prediction.verify()
-    key = counts_key(benchmark, truth, prediction)
+    key = counts_key(benchmark, truth, prediction, extra)
     if key == known_key:
         return None
-    accumulators = {m.name: m.start(benchmark.vocabulary, benchmark.rules) for m in metrics_for(benchmark.rules)}
+    metrics = metrics_for(benchmark.rules, extra)
+    accumulators = {metric.name: metric.start(benchmark.vocabulary, benchmark.rules) for metric in metrics}
     for index in range(len(truth)):
         true, predicted = truth.dense(index), prediction.dense(index)
         try:
@@ -104,12 +109,12 @@ def count_video(benchmark: Benchmark, run: Path, video_id: str, known_key: str |
     return CountedVideo(video_id, key, {name: one.counts() for name, one in accumulators.items()})
 
 
-def counts_key(benchmark: Benchmark, truth: FrameFolder, prediction: FrameFolder) -> str:
+def counts_key(benchmark: Benchmark, truth: FrameFolder, prediction: FrameFolder, extra: Collection[str] = ()) -> str:
     """Digest of all that decides the counts of a video."""
     rules = benchmark.rules
     return files.json_digest(
         {
-            "metrics": [[metric.name, metric.version] for metric in metrics_for(rules)],
+            "metrics": [[metric.name, metric.version] for metric in metrics_for(rules, extra)],
             "windows": list(rules.vpq_windows),
             "categories": sorted(benchmark.vocabulary.ids),
             "truth": truth.digest,

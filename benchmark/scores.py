@@ -85,9 +85,11 @@ class Scores:
 
 
 def total(counts: Iterable[VideoCounts], rules: Rules) -> dict[str, Counts]:
-    """The sum of the counts of videos, by the name of the metric."""
-    sums: dict[str, Counts] = {metric.name: metric.zero(rules) for metric in metrics_for(rules)}
-    for video in counts:
+    """The sum of the counts of videos, by the name of the metric; of an optional one if every video has it."""
+    videos = list(counts)
+    extra = set.intersection(*map(set, videos)) if videos else set()
+    sums: dict[str, Counts] = {metric.name: metric.zero(rules) for metric in metrics_for(rules, extra)}
+    for video in videos:
         for name in sums:
             sums[name] = sums[name] + video[name]
     return sums

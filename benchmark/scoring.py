@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from benchmark import files
 from benchmark.counting import COUNTS, PARTIAL_COUNTS, PREDICTIONS, CountedVideo, count_video
-from benchmark.errors import DataError, StoppedError, UserError
+from benchmark.errors import DataError, StoppedError, UserError, did_you_mean
 from benchmark.manifest import Benchmark
+from benchmark.metrics import OPTIONAL
 from benchmark.processes import process_pool
 from benchmark.progress import SILENT, Progress
 from benchmark.record import RunRecord
 from benchmark.scores import Scores, scores_of
 
 
-def score(benchmark: Benchmark, run: Path, *, jobs: int = 1, progress: Progress = SILENT) -> Scores:
+def score(
+    benchmark: Benchmark, run: Path, *, extra: Collection[str] = (), jobs: int = 1, progress: Progress = SILENT
+) -> Scores:
     """Scores the predictions of a run; videos that are counted already are not counted again.
 
     The result does not depend on `jobs`, to the last bit. Nothing is installed or imported that predicts.
@@ -26,24 +29,28 @@ def score(benchmark: Benchmark, run: Path, *, jobs: int = 1, progress: Progress 
     Args:
         benchmark: the one that the run was made on.
         run: the run folder.
+        extra: names of optional metrics to count too; those that the run was scored with before are kept.
         jobs: processes.
         progress: told of frames and videos.
 
     Raises:
-        UserError: predictions are missing, or were made on another benchmark.
+        UserError: predictions are missing, or were made on another benchmark; an unknown extra metric.
         DataError: labels or predictions are damaged.
         StoppedError: Ctrl-C; counted videos stay.
     """
     if jobs < 1:
         raise UserError(f"expected at least 1 job, got {jobs}. Leave -j out for one")
+    _check_extra(benchmark, extra)
     videos = _videos_to_score(benchmark, run)
     with files.folder_lock(run):
         known = _known_counts(benchmark, run)
+        counted_before = {name for one in known.values() for name in one.counts}
+        extra = sorted(m.name for m in OPTIONAL if m.name in counted_before or m.name in extra)
         frames = sum(len(benchmark.entry(video).frames) for video in videos)
         progress.start(len(videos), frames, f"scoring {run.name} on {benchmark.name}")
         done = 0
         try:
-            for video, counted in _count(benchmark, run, videos, known, jobs):
+            for video, counted in _count(benchmark, run, videos, known, extra, jobs):
                 if counted is not None:
                     known[video] = counted
                     files.append_line(run / PARTIAL_COUNTS, counted.to_json())
@@ -62,6 +69,16 @@ def score(benchmark: Benchmark, run: Path, *, jobs: int = 1, progress: Progress 
         finally:
             progress.stop()
         return _write_scores(benchmark, run, [known[video] for video in videos])
+
+
+def _check_extra(benchmark: Benchmark, extra: Collection[str]) -> None:
+    for name in extra:
+        fitting = [metric.name for metric in OPTIONAL if benchmark.rules.task in metric.tasks]
+        if name not in fitting:
+            raise UserError(
+                f"there is no optional metric {name!r} for the {benchmark.rules.task} benchmark {benchmark.name}; "
+                f"{did_you_mean(name, fitting) if fitting else 'there is none at all. Leave --with out'}"
+            )
 
 
 def _videos_to_score(benchmark: Benchmark, run: Path) -> list[str]:
@@ -102,17 +119,22 @@ Counted = tuple[str, CountedVideo | None]
 
 
 def _count(
-    benchmark: Benchmark, run: Path, videos: Sequence[str], known: Mapping[str, CountedVideo], jobs: int
+    benchmark: Benchmark,
+    run: Path,
+    videos: Sequence[str],
+    known: Mapping[str, CountedVideo],
+    extra: Sequence[str],
+    jobs: int,
 ) -> Iterator[Counted]:
     """Each video with its counts, None where the known ones hold; in any order."""
     keys = {video: known[video].key if video in known else None for video in videos}
     if jobs == 1 or len(videos) < 2:
         for video in videos:
-            yield video, count_video(benchmark, run, video, keys[video])
+            yield video, count_video(benchmark, run, video, keys[video], extra)
         return
     with process_pool(min(jobs, len(videos))) as pool:
         waiting: dict[Future[CountedVideo | None], str] = {
-            pool.submit(count_video, benchmark, run, video, keys[video]): video for video in videos
+            pool.submit(count_video, benchmark, run, video, keys[video], extra): video for video in videos
         }
         for future in as_completed(waiting):
             yield waiting[future], future.result()

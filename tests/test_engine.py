@@ -574,3 +574,13 @@ def test_memory_does_not_depend_on_the_length_of_a_video(tmp_path):
         )  # fmt: skip
         peaks.append(int(done.stdout))
     assert peaks[1] <= 1.2 * peaks[0], f"kB at 100 and 1000 frames: {peaks}"
+
+
+def test_an_optional_metric_is_counted_when_asked_for_and_kept_from_then_on(build_benchmark, tmp_path):
+    benchmark = build_benchmark(videos=2)
+    engine.predict(engine.OracleMethod(), benchmark, tmp_path / "run", settings=Settings("oracle"))
+    assert "J&F" not in engine.score(benchmark, tmp_path / "run").values
+    with pytest.raises(UserError, match="did you mean 'davis'"):
+        engine.score(benchmark, tmp_path / "run", extra=["davids"])
+    assert engine.score(benchmark, tmp_path / "run", extra=["davis"]).values["J&F"]["all"] == 1.0
+    assert engine.score(benchmark, tmp_path / "run").values["J&F"]["all"] == 1.0

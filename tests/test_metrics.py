@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.metrics import METRICS, NUMBERS, harmonic, metrics_for
+from benchmark.metrics import METRICS, NUMBERS, OPTIONAL, harmonic, metrics_for
 from benchmark.metrics.clear import Clear
+from benchmark.metrics.davis import Davis
 from benchmark.metrics.hota import Hota
 from benchmark.metrics.miou import Miou, MiouCounts, Pixels
 from benchmark.metrics.stq import Stq
@@ -19,7 +20,7 @@ from benchmark.panoptic import dense, overlap_dense
 from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
 Frames = Sequence[PanopticFrame]
-SHORT = (Vpq(), Miou(), Stq(), Hota(), Clear(), Vc(windows=(2, 3)))
+SHORT = (Vpq(), Miou(), Stq(), Hota(), Clear(), Davis(), Vc(windows=(2, 3)))
 """Every metric, for clips of a few frames."""
 THREE = Vocabulary((Category(0, "a", True), Category(1, "b", False), Category(2, "c", True)))
 
@@ -191,7 +192,7 @@ def test_renaming_ids_changes_no_score(pair, left, right):
     truth, prediction = pair
     truth = without_crowds(truth)
     for metric in SHORT:
-        if metric.name in ("hota", "clear"):  # of equally good assignments these take one by order
+        if metric.name in ("hota", "clear", "davis"):  # of equally good assignments these take one by order
             continue
         plain = counts(metric, truth, prediction).scores(THREE.ids)
         other = counts(metric, renamed(truth, left), renamed(prediction, right)).scores(THREE.ids)
@@ -224,7 +225,7 @@ def test_labels_as_prediction_score_exactly_one(truth):
     truth = without_crowds(truth)
     for metric in SHORT:
         for name, value in counts(metric, truth, truth).scores(None).items():
-            assert value in (0.0 if name in NUMBERS else 1.0, None) or name.startswith("STQ"), name
+            assert value in (0.0 if name in NUMBERS or "decay" in name else 1.0, None) or name.startswith("STQ"), name
     stq = counts(Stq(), truth, truth).scores(None)
     has_things = any(s.category != 1 for frame in truth for s in frame.segments.values())
     assert stq["STQ"] in ((1.0, None) if has_things else (0.0, None))
@@ -345,12 +346,14 @@ def test_identities_are_scored_only_where_labels_have_them():
         "clear",
         "vc",
     ]
+    assert metrics_for(Rules(task="panoptic"), ["davis"])[-1].name == "davis"
+    assert metrics_for(Rules(task="semantic"), ["davis"]) == metrics_for(Rules(task="semantic"))
     assert [metric.name for metric in metrics_for(Rules(task="semantic"))] == ["vpq", "miou", "vc"]
 
 
 def test_value_names_are_the_keys_of_the_scores():
     rules = Rules(vpq_windows=(4, 1))
-    for metric in METRICS:
+    for metric in (*METRICS, *OPTIONAL):
         assert tuple(metric.zero(rules).scores(frozenset())) == metric.value_names(rules)
 
 

@@ -47,9 +47,12 @@ def _methods() -> Listing:
 
 
 def _metrics() -> Listing:
-    from benchmark.metrics import METRICS
+    from benchmark.metrics import METRICS, OPTIONAL
 
-    return ("name", "title"), [(metric.name, metric.title) for metric in METRICS]
+    return ("name", "title", "counted"), [
+        *((metric.name, metric.title, "always") for metric in METRICS),
+        *((metric.name, metric.title, f"score --with {metric.name}") for metric in OPTIONAL),
+    ]
 
 
 def _datasets() -> Listing:

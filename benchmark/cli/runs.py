@@ -81,6 +81,10 @@ def run(
 def score(
     folder: RunFolder,
     data: Annotated[Path | None, typer.Option("--data", help="The benchmark folder, if it has moved.")] = None,
+    extra: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="METRIC", help="Also count a metric that takes long: davis (J&F). Repeatable."),
+    ] = None,
     jobs: Jobs = 0,
     as_json: Json = False,
 ) -> None:
@@ -90,13 +94,14 @@ def score(
     [bold]Examples[/bold]
       ovsbench score runs/gkc
       ovsbench score runs/gkc -j 4 --json
+      ovsbench score runs/gkc --with davis
     """
     from benchmark import engine
     from benchmark.files import read_json
     from benchmark.scores import SCORES
 
     benchmark = benchmark_of(folder, data)
-    engine.score(benchmark, folder, jobs=cores(jobs), progress=progress(quiet=as_json))
+    engine.score(benchmark, folder, extra=extra or (), jobs=cores(jobs), progress=progress(quiet=as_json))
     if as_json:
         print_json(read_json(folder / SCORES, "the scores of a run"))
         return

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from benchmark.metrics.base import NUMBERS, Accumulator, Counts, Metric, VideoCounts, harmonic
 from benchmark.metrics.clear import Clear
+from benchmark.metrics.davis import Davis
 from benchmark.metrics.hota import Hota
 from benchmark.metrics.miou import Miou
 from benchmark.metrics.stq import Stq
@@ -15,9 +18,21 @@ METRICS: tuple[Metric, ...] = (Vpq(), Miou(), Stq(), Hota(), Clear(), Vc())
 """Every metric of the suite, in the order in which files list them; how tables rank is `leaderboard.table`'s matter."""
 
 
-def metrics_for(rules: Rules) -> tuple[Metric, ...]:
-    """The metrics that have a meaning for a benchmark's task."""
-    return tuple(metric for metric in METRICS if rules.task in metric.tasks)
+OPTIONAL: tuple[Metric, ...] = (Davis(),)
+"""Metrics that take too long to be counted unless they are asked for."""
 
 
-__all__ = ["METRICS", "NUMBERS", "Accumulator", "Counts", "Metric", "VideoCounts", "harmonic", "metrics_for"]
+def metrics_for(rules: Rules, extra: Collection[str] = ()) -> tuple[Metric, ...]:
+    """The metrics that have a meaning for a benchmark's task.
+
+    Args:
+        rules: name the task.
+        extra: names of the optional ones to have too; other names are passed over.
+    """
+    wanted = (*METRICS, *(metric for metric in OPTIONAL if metric.name in extra))
+    return tuple(metric for metric in wanted if rules.task in metric.tasks)
+
+
+__all__ = [
+    "METRICS", "NUMBERS", "OPTIONAL", "Accumulator", "Counts", "Metric", "VideoCounts", "harmonic", "metrics_for",
+]  # fmt: skip

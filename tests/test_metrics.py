@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from benchmark.metrics import METRICS, NUMBERS, OPTIONAL, harmonic, metrics_for
 from benchmark.metrics.clear import Clear
+from benchmark.metrics.confusion import UNNAMED, Confusion
 from benchmark.metrics.davis import Davis
 from benchmark.metrics.hota import Hota
 from benchmark.metrics.miou import Miou, MiouCounts, Pixels
@@ -20,7 +21,7 @@ from benchmark.panoptic import dense, overlap_dense
 from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
 Frames = Sequence[PanopticFrame]
-SHORT = (Vpq(), Miou(), Stq(), Hota(), Clear(), Davis(), Vc(windows=(2, 3)))
+SHORT = (Vpq(), Miou(), Stq(), Hota(), Clear(), Davis(), Vc(windows=(2, 3)), Confusion())
 """Every metric, for clips of a few frames."""
 THREE = Vocabulary((Category(0, "a", True), Category(1, "b", False), Category(2, "c", True)))
 
@@ -345,10 +346,11 @@ def test_identities_are_scored_only_where_labels_have_them():
         "hota",
         "clear",
         "vc",
+        "confusion",
     ]
     assert metrics_for(Rules(task="panoptic"), ["davis"])[-1].name == "davis"
     assert metrics_for(Rules(task="semantic"), ["davis"]) == metrics_for(Rules(task="semantic"))
-    assert [metric.name for metric in metrics_for(Rules(task="semantic"))] == ["vpq", "miou", "vc"]
+    assert [metric.name for metric in metrics_for(Rules(task="semantic"))] == ["vpq", "miou", "vc", "confusion"]
 
 
 def test_value_names_are_the_keys_of_the_scores():
@@ -359,3 +361,20 @@ def test_value_names_are_the_keys_of_the_scores():
 
 def test_vpq_counts_of_different_windows_do_not_lose_one():
     assert VpqCounts({1: {}}, (1,)) + VpqCounts({2: {}}, (2,)) == VpqCounts({1: {}, 2: {}}, (1, 2))
+
+
+VOCABULARY_OF_TWO = Vocabulary((Category(4, "d", True), Category(9, "g", False)))
+
+
+def test_mistakes_are_counted_by_pixel_and_void_labels_are_left_out():
+    truth = frame_of([[1, 1, 1, 2], [0, 0, 2, 2]], {1: 4, 2: 9})
+    prediction = frame_of([[1, 1, 2, 2], [1, 2, 2, 0]], {1: 4, 2: 9})
+    accumulator = Confusion().start(VOCABULARY_OF_TWO, Rules())
+    left, right = dense(truth), dense(prediction)
+    accumulator.add(left, right, overlap_dense(left, right))
+    counts = accumulator.counts()
+    assert counts.pairs == {4: {4: 2, 9: 1}, 9: {UNNAMED: 1, 9: 2}}
+    assert counts.scores(None) == {"named": 5 / 6}
+    assert counts.scores(frozenset({9})) == {"named": 2 / 3}
+    assert [(m.true, m.predicted, m.pixels) for m in counts.mistakes()] == [(4, 9, 1), (9, UNNAMED, 1)]
+    assert Confusion().counts_from_json(counts.to_json()) == counts

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from benchmark.metrics.base import NUMBERS, Accumulator, Counts, Metric, VideoCounts, harmonic
 from benchmark.metrics.clear import Clear
+from benchmark.metrics.confusion import Confusion
 from benchmark.metrics.davis import Davis
 from benchmark.metrics.hota import Hota
 from benchmark.metrics.miou import Miou
@@ -14,7 +15,7 @@ from benchmark.metrics.vc import Vc
 from benchmark.metrics.vpq import Vpq
 from benchmark.types import Rules
 
-METRICS: tuple[Metric, ...] = (Vpq(), Miou(), Stq(), Hota(), Clear(), Vc())
+METRICS: tuple[Metric, ...] = (Vpq(), Miou(), Stq(), Hota(), Clear(), Vc(), Confusion())
 """Every metric of the suite, in the order in which files list them; how tables rank is `leaderboard.table`'s matter."""
 
 

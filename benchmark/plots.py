@@ -80,7 +80,7 @@ def category_bars(bars: Sequence[Bar], label: str) -> Figure:
     groups: dict[str, list[Bar]] = {}
     for bar in sorted(bars, key=lambda bar: bar.is_novel):
         groups.setdefault(bar.group or ("novel" if bar.is_novel else "base"), []).append(bar)
-    figure, axes = _empty(width=6.4, height=0.9 + 0.19 * (len(bars) + 1.6 * len(groups)))
+    figure, axes = empty(width=6.4, height=0.9 + 0.19 * (len(bars) + 1.6 * len(groups)))
     names: list[str] = []
     heights: list[float] = []
     top = 0.0
@@ -93,7 +93,7 @@ def category_bars(bars: Sequence[Bar], label: str) -> Figure:
             axes.text(
                 (bar.value or 0.0) + 0.008, top, _number(bar.value), va="center", ha="left", fontsize=8, color=INK
             )
-            names.append(_short(bar.name))
+            names.append(short(bar.name))
             heights.append(top)
         top += 0.3
     axes.set(xlim=(0, 1.06), ylim=(top + 0.8, 0.4), xlabel=label)
@@ -104,7 +104,7 @@ def category_bars(bars: Sequence[Bar], label: str) -> Figure:
 
 def accuracy_against_speed(points: Sequence[Point], label: str) -> Figure:
     """Score against frames a second, on a logarithmic axis; up and right is better."""
-    figure, axes = _empty(width=4.6, height=3.2)
+    figure, axes = empty(width=4.6, height=3.2)
     for number, point in enumerate(points):
         colour = SERIES[number % len(SERIES)]
         face = colour if point.is_ranked else "none"
@@ -127,7 +127,7 @@ def vpq_by_window(curves: Mapping[str, Mapping[int, float]]) -> Figure:
     Args:
         curves: method to {window in frames: VPQ as a fraction}.
     """
-    figure, axes = _empty(width=4.6, height=3.2)
+    figure, axes = empty(width=4.6, height=3.2)
     windows = sorted({window for curve in curves.values() for window in curve})
     ends: list[tuple[float, str, str]] = []  # last value, name, colour
     for number, (name, curve) in enumerate(curves.items()):
@@ -142,7 +142,7 @@ def vpq_by_window(curves: Mapping[str, Mapping[int, float]]) -> Figure:
     for value, name, colour in sorted(ends):
         floor = max(value, floor + limit * 0.065)  # names of curves that end together stay apart
         axes.annotate(
-            _short(name),
+            short(name),
             (windows[-1], floor),
             xytext=(9, 0),
             textcoords="offset points",
@@ -198,15 +198,21 @@ def _settings() -> AbstractContextManager[None]:
     return rc_context(SETTINGS)
 
 
-def _empty(width: float, height: float) -> tuple[Figure, Axes]:
+def empty(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure with one pair of axes, on the Agg canvas whatever the display is; sizes in inches."""
+    figure, (axes,) = panels(width, height, 1)
+    return figure, axes
+
+
+def panels(width: float, height: float, count: int) -> tuple[Figure, list[Axes]]:
+    """A figure with pairs of axes below one another that share the horizontal one."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with _settings():
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
-        return figure, figure.add_subplot()
+        return figure, list(figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0])
 
 
 def _name_points(axes: Axes, points: Sequence[Point]) -> None:
@@ -215,7 +221,7 @@ def _name_points(axes: Axes, points: Sequence[Point]) -> None:
     for number, point in sorted(enumerate(points), key=lambda pair: pair[1].score):
         floor = max(point.score, floor + 0.045)
         axes.annotate(
-            _short(point.name),
+            short(point.name),
             (point.fps, floor),
             xytext=(9, 0),
             textcoords="offset points",
@@ -229,7 +235,8 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
+    """A name that leaves room for the data."""
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 

@@ -113,6 +113,12 @@ def show(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Scored run folders.")],
     by: Annotated[str | None, typer.Option("--by", help="A line for each category, or for each video.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every value for every part of the vocabulary.")] = False,
+    sort: Annotated[
+        str | None, typer.Option("--sort", metavar="COLUMN", help="With --by: best first, or -COLUMN: worst first.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="DIR", help="Also draw categories, confusion, windows, videos.")
+    ] = None,
     as_json: Json = False,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Also write the table to a file.")] = None,
 ) -> None:
@@ -123,7 +129,8 @@ def show(
       ovsbench show runs/gkc runs/two-stage
       ovsbench show runs/gkc --all
       ovsbench show runs/gkc --by category
-      ovsbench show runs/gkc --by video --csv videos.csv
+      ovsbench show runs/gkc --by video --sort=-VPQ --csv videos.csv
+      ovsbench show runs/gkc --by category --sort IoU --plot plots
     """
     from benchmark.cli import tables
     from leaderboard.run_folder import read_row
@@ -132,15 +139,19 @@ def show(
         raise UserError(f"cannot show by {by!r}; {did_you_mean(by or '', ('category', 'video'))}")
     if by is not None and everything:
         raise UserError("expected --by or --all, got both. Leave one out")
+    if sort is not None and by is None:
+        raise UserError(f"expected --by with --sort {sort}, got none. Add --by category or --by video")
     rows = [read_row(folder) for folder in folders]
     is_overview = by is None and not everything
     if is_overview:
         grids = tables.overview(rows)
     else:
         build = {None: tables.everything, "category": tables.by_category, "video": tables.by_video}[by]
-        grids = (build(rows),)
+        grids = (build(rows) if sort is None else build(rows).sorted_by(sort),)
     if csv is not None:
         tables.write_csv(grids, csv)
+    if plot is not None:
+        _draw(folders, plot)
     if as_json:
         print_json(
             tables.overview_records(rows) if is_overview else [record for grid in grids for record in grid.records()]
@@ -148,10 +159,30 @@ def show(
         return
     for grid in grids:
         grid.print(upright=is_overview)
-    where = csv or (folders[0] if len(folders) == 1 else ", ".join(map(str, folders)))
+    where = plot or csv or (folders[0] if len(folders) == 1 else ", ".join(map(str, folders)))
     named = [str(folder) for folder in folders]
     following = ["show", *named, "--by", "category"] if by is None else ["board", "build", *named]
     finish(where, ["ovsbench", *following])
+
+
+def _draw(folders: list[Path], out: Path) -> None:
+    """All figures of each run, in a folder of its name if there are several, and their VPQ by window together."""
+    from benchmark import diagnosis, plots
+    from benchmark.counting import read_counts
+    from benchmark.files import writing
+    from benchmark.scores import Scores
+    from leaderboard.table import unique_slug
+
+    taken: set[str] = set()
+    names = {folder: unique_slug(folder.resolve().name, taken) for folder in folders}
+    with writing(out):
+        for folder, name in names.items():
+            benchmark = benchmark_of(folder)
+            counts = read_counts(benchmark, folder)
+            diagnosis.draw(benchmark, counts, name, out if len(folders) == 1 else out / name)
+        if len(folders) > 1:
+            curves = {name: diagnosis.window_curve(Scores.read(folder)) for folder, name in names.items()}
+            plots.save(plots.vpq_by_window(curves), out / "windows")
 
 
 def benchmark_of(run: Path, data: Path | None = None) -> Benchmark:

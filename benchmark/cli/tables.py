@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.cli.console import fraction, print_table
-from benchmark.errors import UserError
+from benchmark.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from leaderboard.row import Row
@@ -51,6 +52,27 @@ class Grid:
             else fraction(cell)
             for column, cell in zip(self.columns, row, strict=True)
         ]  # fmt: skip
+
+    def sorted_by(self, column: str) -> Grid:
+        """The rows in the order of a column: numbers from the highest, words from A; "-" before the name turns it.
+
+        A missing number comes last. A part of the column's name will do: "mIoU" is the first that holds it.
+
+        Raises:
+            UserError: there is no such column.
+        """
+        wanted = column.removeprefix("-")
+        names = [name.casefold() for name in self.columns]
+        fitting = [i for i, name in enumerate(names) if wanted.casefold() in name]
+        if not fitting:
+            raise UserError(f"cannot sort by {wanted!r}; {did_you_mean(wanted, self.columns)}")
+        place = names.index(wanted.casefold()) if wanted.casefold() in names else fitting[0]
+        is_turned = column.startswith("-")
+        known = [row for row in self.rows if row[place] is not None]
+        downwards = (place >= self.words) != is_turned
+        ordered = sorted(known, key=lambda row: row[place], reverse=downwards)  # type: ignore[arg-type, return-value]
+        missing = [row for row in self.rows if row[place] is None]
+        return dataclasses.replace(self, rows=(*ordered, *missing))
 
     def records(self) -> list[dict[str, Cell]]:
         """One dictionary a row, for JSON."""

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmark import diagnosis, engine, plots
+from benchmark.cli.tables import Grid
+from benchmark.counting import read_counts
+from benchmark.errors import UserError
+from benchmark.metrics.confusion import UNNAMED, ConfusionCounts
+from benchmark.record import Settings
+from benchmark.types import Category, PanopticFrame, Segment, Vocabulary
+
+TWO = Vocabulary((Category(4, "dog", True), Category(9, "lava", False, is_novel=True)))
+GRID = Grid("t", ("video", "mIoU all", "VPQ all"), (("b", 0.5, None), ("a", 0.7, 0.1), ("c", None, 0.2)), words=1)
+
+
+class AlwaysDog:
+    """Calls every pixel a dog."""
+
+    name = "dog"
+
+    def predict(self, video, vocabulary, rules):
+        for _ in range(len(video)):
+            yield PanopticFrame(np.ones(video.size, dtype=np.uint32), {1: Segment(1, 4)})
+
+
+def test_a_run_is_drawn_in_five_figures_as_svg_and_png(build_benchmark, tmp_path):
+    benchmark = build_benchmark()
+    engine.predict(AlwaysDog(), benchmark, tmp_path / "run", settings=Settings("dog"))
+    engine.score(benchmark, tmp_path / "run")
+    counts = read_counts(benchmark, tmp_path / "run")
+    paths = diagnosis.draw(benchmark, counts, "dog", tmp_path / "plots")
+    assert sorted({path.stem for path in paths}) == [
+        "categories-VPQ", "categories-mIoU", "confusion", "videos", "windows",
+    ]  # fmt: skip
+    assert {path.suffix for path in paths} == {".svg", ".png"}
+    assert all(path.stat().st_size > 1000 for path in paths)
+    again = diagnosis.draw(benchmark, counts, "dog", tmp_path / "again")
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in paths]
+
+
+def test_the_map_holds_the_pairs_that_are_confused_and_what_is_right():
+    counts = ConfusionCounts({4: {4: 60, 9: 30, UNNAMED: 10}, 9: {9: 4}})
+    svg = plots.inline_svg(diagnosis.confusion_map(counts, TWO), "confusion")
+    for text in (">dog<", ">lava<", "(no name)", ">30<", ">10<", "taken for"):
+        assert text in svg
+    assert ">60<" not in svg  # dog is no column, since nothing else is taken for it
+
+
+def test_a_run_without_a_mistake_has_an_empty_map():
+    svg = plots.inline_svg(diagnosis.confusion_map(ConfusionCounts({4: {4: 6}}), TWO), "confusion")
+    assert "no pixel has a wrong name" in svg
+
+
+def test_the_distribution_names_the_median_and_the_worst_videos():
+    scores = {f"v{number}": number / 10 for number in range(10)}
+    svg = plots.inline_svg(diagnosis.video_distribution({"mIoU": scores, "VPQ": {"v1": 1.0}}), "videos")
+    assert "mIoU: median 0.45; worst v0 0.00, v1 0.10, v2 0.20" in svg
+    plots.inline_svg(diagnosis.video_distribution({}), "videos")
+
+
+@pytest.mark.parametrize(
+    ("column", "order"),
+    [("video", "abc"), ("-video", "cba"), ("mIoU all", "abc"), ("-miou", "bac"), ("VPQ", "cab"), ("-VPQ", "acb")],
+)
+def test_rows_are_sorted_best_first_and_missing_values_come_last(column, order):
+    assert "".join(str(row[0]) for row in GRID.sorted_by(column).rows) == order
+
+
+def test_an_unknown_column_is_refused_with_the_known_ones():
+    with pytest.raises(UserError, match=r"cannot sort by 'IuO'.*mIoU all"):
+        GRID.sorted_by("IuO")

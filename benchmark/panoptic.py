@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,9 +22,17 @@ def rgb_to_ids(rgb: Image) -> Ids:
     >>> rgb_to_ids(np.array([[[1, 2, 0], [0, 0, 1]]], np.uint8)).tolist()
     [[513, 65536]]
     """
-    wide = rgb.astype(np.uint32)
-    ids: Ids = wide[..., 0] | wide[..., 1] << np.uint32(8) | wide[..., 2] << np.uint32(16)
-    return ids
+    ends, ids = _rgb_runs(rgb)
+    return _spread(ids, ends).reshape(rgb.shape[:2])
+
+
+def _rgb_runs(rgb: Image) -> tuple[npt.NDArray[np.intp], Ids]:
+    """Where runs of equal pixels end, and their ids."""
+    pixels = np.ascontiguousarray(rgb).reshape(-1, 3)
+    changes = np.flatnonzero(pixels[1:] != pixels[:-1]) // 3  # up to three for each end, one for each colour
+    ends = _with_last(changes[np.diff(changes, prepend=-1) > 0], len(pixels))
+    wide = pixels[ends].astype(np.uint32)
+    return ends, wide[:, 0] | wide[:, 1] << np.uint32(8) | wide[:, 2] << np.uint32(16)
 
 
 def ids_to_rgb(ids: Ids) -> Image:
@@ -55,25 +64,50 @@ def dense(frame: PanopticFrame) -> DenseFrame:
     Raises:
         DataError: a pixel has a nonzero id that is not among the frame's segments.
     """
-    segments = tuple(frame.segments[key] for key in sorted(frame.segments))
-    keys = np.array([VOID, *(s.id for s in segments)], dtype=np.uint32)
     flat = frame.ids.ravel()
-    ends = _run_ends(flat)  # masks are made of runs: one look-up for each is several times faster than one a pixel
-    found = np.minimum(np.searchsorted(keys, flat[ends]), len(segments))
-    odd = flat[ends][keys[found] != flat[ends]]
+    ends = _run_ends(flat)
+    found, segments = _places(flat[ends], frame.segments)
+    return DenseFrame(_spread(found.astype(np.int32), ends).reshape(frame.ids.shape), segments)
+
+
+def dense_of_rgb(rgb: Image, segments: Mapping[int, Segment]) -> DenseFrame:
+    """`dense` of an RGB image of ids, without the way over an array of ids; uint8 where that suffices.
+
+    Raises:
+        DataError: a pixel has a nonzero id that is not among the segments.
+    """
+    ends, ids = _rgb_runs(rgb)
+    found, in_order = _places(ids, segments)
+    numbers = found.astype(np.uint8 if len(in_order) <= 0xFF else np.int32)
+    return DenseFrame(_spread(numbers, ends).reshape(rgb.shape[:2]), in_order)
+
+
+def _places(ids: Ids, by_id: Mapping[int, Segment]) -> tuple[npt.NDArray[np.intp], tuple[Segment, ...]]:
+    """For each id its number, 0 for void, and the segments in the order of their numbers."""
+    segments = tuple(by_id[key] for key in sorted(by_id))
+    keys = np.array([VOID, *(s.id for s in segments)], dtype=np.uint32)
+    found = np.minimum(np.searchsorted(keys, ids), len(segments))
+    odd = ids[keys[found] != ids]
     if odd.size:
         raise DataError(
             f"every nonzero id of a frame needs a segment; these have none: {np.unique(odd)[:5].tolist()}. "
             "List them, or void them"
         )
-    numbers = np.repeat(found.astype(np.int32), np.diff(ends, prepend=-1))
-    return DenseFrame(numbers.reshape(frame.ids.shape), segments)
+    return found, segments
+
+
+def _spread(values: npt.NDArray[Any], ends: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
+    """Every run's value at each of its pixels."""
+    return np.repeat(values, np.diff(ends, prepend=-1))
 
 
 def _run_ends(values: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
-    """Positions of the last element of each run of equal values."""
-    ends = np.flatnonzero(values[1:] != values[:-1])
-    return np.append(ends, values.size - 1) if values.size else ends
+    """Positions of the last element of each run of equal values; masks have a hundred times fewer runs than pixels."""
+    return _with_last(np.flatnonzero(values[1:] != values[:-1]), values.size)
+
+
+def _with_last(ends: npt.NDArray[np.intp], size: int) -> npt.NDArray[np.intp]:
+    return np.append(ends, size - 1) if size else ends
 
 
 @dataclass(frozen=True)
@@ -107,23 +141,29 @@ def overlap_dense(truth: DenseFrame, prediction: DenseFrame) -> FrameOverlap:
             f"labels are {truth.numbers.shape[1]}x{truth.numbers.shape[0]} pixels, the prediction is "
             f"{prediction.numbers.shape[1]}x{prediction.numbers.shape[0]}. Predict at the size of the labels"
         )
-    rows, columns = len(truth.segments) + 1, len(prediction.segments) + 1
-    small = rows * columns <= 1 << 16
-    integer: type[np.integer[Any]] = np.uint16 if small else np.int64
-    pairs = truth.numbers.astype(integer)
-    pairs *= columns
-    pairs += prediction.numbers.astype(integer, copy=False)
-    pixels = histogram(pairs.ravel(), rows * columns)
-    return FrameOverlap(truth.segments, prediction.segments, pixels.reshape(rows, columns))
+    shape = (len(truth.segments) + 1, len(prediction.segments) + 1)
+    pixels = joint_histogram(truth.numbers.ravel(), prediction.numbers.ravel(), shape)
+    return FrameOverlap(truth.segments, prediction.segments, pixels)
 
 
-def histogram(values: npt.NDArray[Any], length: int) -> npt.NDArray[np.int64]:
-    """How often each of 0 .. length - 1 occurs; runs of equal values, as masks have them, are counted as one."""
-    if np.count_nonzero(values[1:] != values[:-1]) > values.size // 8:  # noise: runs would cost more than they save
-        return np.bincount(values, minlength=length).astype(np.int64, copy=False)
-    ends = _run_ends(values)
-    counts = np.bincount(values[ends], weights=np.diff(ends, prepend=-1), minlength=length)  # exact below 2**53
-    return counts.astype(np.int64)
+def joint_histogram(left: npt.NDArray[Any], right: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[np.int64]:
+    """How often each pair of values occurs at one place; runs of equal pairs, as masks have them, are counted as one.
+
+    Args:
+        left: (N,) integers below shape[0].
+        right: (N,) integers below shape[1].
+        shape: of the answer.
+
+    >>> joint_histogram(np.array([0, 1, 1]), np.array([1, 0, 0]), (2, 2)).tolist()
+    [[0, 1], [2, 0]]
+    """
+    is_end = left[1:] != left[:-1]
+    is_end |= right[1:] != right[:-1]
+    ends = _with_last(np.flatnonzero(is_end), left.size)
+    codes = left[ends].astype(np.intp) * shape[1] + right[ends]
+    weights = np.diff(ends, prepend=-1)
+    counts = np.bincount(codes, weights=weights, minlength=shape[0] * shape[1])  # exact below 2**53
+    return counts.astype(np.int64).reshape(shape)
 
 
 def flatten(masks: npt.NDArray[np.bool_], scores: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int32]:

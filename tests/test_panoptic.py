@@ -95,3 +95,23 @@ def test_no_mask_leaves_all_void():
 def test_the_semantic_map_shows_categories_and_void_as_minus_one():
     one = PanopticFrame(np.array([[0, 8, 9]], dtype=np.uint32), {8: Segment(8, 4), 9: Segment(9, 0)})
     assert panoptic.semantic(one).tolist() == [[-1, 4, 0]]
+
+
+@given(st.lists(st.sampled_from([0, 1, 255, 256, 70_000, (1 << 24) - 1]), min_size=12, max_size=12))
+def test_an_rgb_image_is_numbered_like_its_ids(values):
+    one = frame(values)
+    numbers, segments = panoptic.dense_of_rgb(panoptic.ids_to_rgb(one.ids), one.segments)
+    assert numbers.dtype == np.uint8
+    assert segments == panoptic.dense(one).segments
+    assert (numbers == panoptic.dense(one).numbers).all()
+
+
+def test_a_colour_without_a_segment_is_refused():
+    with pytest.raises(DataError, match=r"have none: \[513\]"):
+        panoptic.dense_of_rgb(np.array([[[1, 2, 0]]], dtype=np.uint8), {})
+
+
+def test_more_segments_than_a_byte_can_number_are_still_told_apart():
+    ids = np.arange(600, dtype=np.uint32).reshape(20, 30)
+    numbers = panoptic.dense_of_rgb(panoptic.ids_to_rgb(ids), {k: Segment(k, 0) for k in range(1, 600)}).numbers
+    assert (numbers == ids).all()

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from benchmark.cli import (
     association,
+    bench,
     board,
     compare,
     data,
@@ -115,6 +116,7 @@ app.command("new-method", rich_help_panel="Your own method")(plugin.new_method)
 app.command("check-method", rich_help_panel="Your own method")(plugin.check_method)
 app.command("import", rich_help_panel="Run and score")(formats.import_)
 app.command(rich_help_panel="Run and score")(formats.export)
+app.add_typer(bench.app, name="bench", rich_help_panel="Run and score")
 app.add_typer(board.app, name="board", rich_help_panel="Publish")
 
 

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.metrics.base import Floats, Part, mean_where, positions, ratio, scores_of
-from benchmark.panoptic import DenseFrame, FrameOverlap, histogram
+from benchmark.panoptic import DenseFrame, FrameOverlap, joint_histogram
 from benchmark.types import Rules, Task, Vocabulary
 
 WHOLE = -1
@@ -92,22 +92,19 @@ class VcCounts:
         return scores_of(self, part)
 
 
-@dataclass
-class _Run:
-    """For each pixel how many frames, this one included, it has had its value; counted up to a limit, 255 at most."""
+def _grow(run: npt.NDArray[np.uint8], limit: int) -> None:
+    """Counts a frame on everywhere, up to a limit of at most 255."""
+    run += (run < limit).view(np.uint8)
 
-    limit: int
-    values: npt.NDArray[Any] | None = None
-    length: npt.NDArray[np.uint8] | None = None
 
-    def add(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        if self.values is None or self.length is None:
-            self.length = np.ones(values.shape, dtype=np.uint8)
-        else:
-            np.multiply(self.length, values == self.values, out=self.length)
-            np.add(self.length, self.length < self.limit, out=self.length)
-        self.values = values
-        return self.length
+def _levels(run: npt.NDArray[np.uint8], lengths: Sequence[int]) -> npt.NDArray[np.uint8]:
+    """How many of the lengths a run reaches; it ends at the longest."""
+    if all(length == lengths[0] * number for number, length in enumerate(lengths, 1)):
+        return run // np.uint8(lengths[0])
+    levels = np.zeros(run.shape, dtype=np.uint8)
+    for length in lengths:
+        levels += (run >= length).view(np.uint8)
+    return levels
 
 
 class VcAccumulator:
@@ -117,8 +114,10 @@ class VcAccumulator:
         self._ids = tuple(c.id for c in vocabulary)
         self._index = {category: number for number, category in enumerate(self._ids)}
         self._lengths = tuple(sorted(lengths))
-        self._label, self._predicted = _Run(self._lengths[-1]), _Run(self._lengths[-1])
-        self._right: npt.NDArray[np.uint8] | None = None
+        # For each pixel how many frames, this one included, it has had its label, its prediction, and been right;
+        # counted up to the longest window.
+        self._runs: npt.NDArray[np.uint8] | None = None  # (3, H, W)
+        self._before: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None  # the last frame's classes
         shape = (len(self._lengths), 1 + len(self._ids))  # column 0: all pixels
         self._shares = {rule: np.zeros(shape) for rule in ("official", "strict")}
         self._windows = {rule: np.zeros(shape, dtype=np.int64) for rule in ("official", "strict")}
@@ -129,48 +128,52 @@ class VcAccumulator:
         if self._last is not None:
             self._count("official", *self._last)
         self._frames += 1
-        true = np.append(0, 1 + positions(overlap.truth, self._index))  # 0 is void
-        predicted = np.append(0, 1 + positions(overlap.prediction, self._index))
-        size = 1 + len(self._ids)
+        true = np.append(0, 2 + positions(overlap.truth, self._index))
+        predicted = np.append(1, 2 + positions(overlap.prediction, self._index))
+        size = 2 + len(self._ids)  # 0 is labelled void and 1 predicted void, so that the two never agree
         labels, guesses = _classes(truth.numbers, true, size), _classes(prediction.numbers, predicted, size)
-        label_run, guess_run = self._label.add(labels), self._predicted.add(guesses)
-        hit: npt.NDArray[np.bool_] = np.equal(labels, guesses) & (labels != 0)
-        if self._right is None:
-            self._right = hit.astype(np.uint8)
-        else:
-            np.add(self._right, self._right < self._lengths[-1], out=self._right)
-            np.multiply(self._right, hit, out=self._right)
+        label_run, guess_run, right_run = self._grown(labels, guesses)
         if self._frames < self._lengths[0]:
             return
         # One histogram for all lengths: by segment, and by how many of the lengths each of the three runs reaches.
         levels = len(self._lengths) + 1
-        small = np.uint8 if levels**3 <= 1 << 8 else np.uint16
-        level = np.zeros(labels.shape, dtype=small)
-        for run in (label_run, np.minimum(guess_run, label_run), np.minimum(self._right, label_run)):
-            level *= small(levels)
-            for n in self._lengths:
-                level += (run >= n).view(np.uint8)
-        codes: npt.NDArray[Any] = truth.numbers.astype(np.uint16 if len(true) * levels**3 <= 1 << 16 else np.int64)
-        codes *= levels**3
-        codes += level
-        table = histogram(codes.ravel(), len(true) * levels**3).reshape(-1, levels, levels, levels)
+        level: npt.NDArray[Any] = _levels(label_run, self._lengths)
+        if levels**3 > 1 << 8:
+            level = level.astype(np.uint16)
+        for run in (guess_run, right_run):
+            level *= level.dtype.type(levels)
+            level += _levels(run, self._lengths)
+        shape = (len(true), levels, levels, levels)
+        table = joint_histogram(truth.numbers.ravel(), level.ravel(), (len(true), levels**3)).reshape(shape)
         reached = np.zeros((3, len(self._lengths), size))  # labels, both, right; by length; by class
         for number in range(len(self._lengths)):
-            for row, pixels in enumerate(
-                (table[:, number + 1 :], table[:, :, number + 1 :], table[:, :, :, number + 1 :])
-            ):
+            stays = table[:, number + 1 :]
+            for row, pixels in enumerate((stays, stays[:, :, number + 1 :], stays[:, :, :, number + 1 :])):
                 np.add.at(reached[row, number], true, pixels.sum(axis=(1, 2, 3)))
         everything = reached.sum(axis=2, keepdims=True)
         self._last = (
-            np.concatenate([everything[1], reached[1, :, 1:]], axis=1),
-            np.concatenate([everything[0], reached[0, :, 1:]], axis=1),
+            np.concatenate([everything[1], reached[1, :, 2:]], axis=1),
+            np.concatenate([everything[0], reached[0, :, 2:]], axis=1),
         )
-        labelled = reached[:, :, 1:].sum(axis=2, keepdims=True)
+        labelled = reached[:, :, 2:].sum(axis=2, keepdims=True)
         self._count(
             "strict",
-            np.concatenate([labelled[2], reached[2, :, 1:]], axis=1),
-            np.concatenate([labelled[0], reached[0, :, 1:]], axis=1),
+            np.concatenate([labelled[2], reached[2, :, 2:]], axis=1),
+            np.concatenate([labelled[0], reached[0, :, 2:]], axis=1),
         )
+
+    def _grown(self, labels: npt.NDArray[Any], guesses: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """The runs after a frame of these classes."""
+        if self._runs is None:
+            self._runs = np.zeros((3, *labels.shape), dtype=np.uint8)
+        if self._before is not None:
+            for run, now, before in zip(self._runs, (labels, guesses), self._before, strict=False):
+                run *= (now == before).view(np.uint8)
+        self._before = labels, guesses
+        for run in self._runs:
+            _grow(run, self._lengths[-1])
+        self._runs[2] *= (labels == guesses).view(np.uint8)
+        return self._runs
 
     def _count(self, rule: str, consistent: Floats, area: Floats) -> None:
         np.add(self._shares[rule], ratio(consistent, area), out=self._shares[rule], where=area > 0)

@@ -1,0 +1,63 @@
+"""`ovsbench bench`: how fast the suite itself is."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.console import print_json, print_table, say
+from benchmark.cli.data import parse_size
+from benchmark.cli.options import Json
+from benchmark.cli.progress import progress
+
+app = typer.Typer(help="Measure how fast the suite itself is.", no_args_is_help=True)
+
+
+@app.callback()
+def bench() -> None:
+    """Keeps `score` a verb of its own."""
+
+
+@app.command()
+def score(
+    frames: Annotated[int, typer.Option(min=1, help="Frames of the made-up video.")] = 24,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Width and height in pixels.")] = "854x480",
+    repeats: Annotated[int, typer.Option(min=1, help="How often each frame is scored.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Time the scorer by stage against the bare decoding of the same PNGs with Pillow; medians, one core.
+
+    The masks are made in a temporary folder, the same every time. Times are CPU time, so other work disturbs little.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench bench score
+      ovsbench bench score --frames 1000 --repeats 1 --json
+    """
+    from benchmark.score_bench import measure
+
+    shape = parse_size(size)
+    with tempfile.TemporaryDirectory(prefix="ovsbench-") as folder:
+        report = measure(Path(folder), frames=frames, size=shape, repeats=repeats, progress=progress(quiet=as_json))
+    if as_json:
+        ratios = {"png_ratio": report.png_ratio, "store_ratio": report.store_ratio}
+        print_json({**dataclasses.asdict(report), "size": list(report.size), **ratios})
+        return
+    stages = list(dict.fromkeys((*report.from_png, *report.from_store)))
+    rows = [(name, _ms(report.from_png.get(name)), _ms(report.from_store.get(name))) for name in stages]
+    rows += [
+        ("all stages", _ms(report.from_png_total), _ms(report.from_store_total)),
+        ("times the bare decoding", f"{report.png_ratio:.2f}", f"{report.store_ratio:.2f}"),
+    ]
+    print_table("", ("CPU ms a frame", "from RGB PNG", "from own files"), rows, words=1)
+    say(f"Bare decoding of the two RGB PNGs with Pillow: {_ms(report.decode)} ms; a PNG has {report.png_bytes} bytes")
+    say(f"Own files: write {_ms(report.write)} ms, read {_ms(report.read)} ms, {report.store_bytes} bytes a frame")
+    say(f"Peak memory at {frames} frames of {size}: {1000 * report.peak_memory_gb:.0f} MB")
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

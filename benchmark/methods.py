@@ -7,6 +7,7 @@ is not installed is named as `path/to/file.py:build`. Either way `build(*, check
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.util
 import inspect
@@ -147,21 +148,34 @@ def create(
 def convert_options(name: str, build: Build, options: Mapping[str, str]) -> dict[str, Any]:
     """Options as the build function annotates them: bool, int, float, str or Path, each also `| None`.
 
+    An argument annotated with a dataclass is a group of options: each of its fields is an option of that name.
+
     Raises:
         MethodError: an unknown option, or text that is not of the annotated kind.
     """
     parameters = inspect.signature(build).parameters
-    takes = {
-        key
-        for key, parameter in parameters.items()
-        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    } - {"checkpoint", "device"}
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    unknown = [key for key in options if key not in takes and not takes_any]
-    if unknown:
-        raise MethodError(f"method {name} has no option {unknown[0]!r}; {did_you_mean(unknown[0], takes)}")
     hints = typing.get_type_hints(build)
-    return {key: _convert(f"option {key} of method {name}", text, hints.get(key, str)) for key, text in options.items()}
+    kinds: dict[str, Any] = {}
+    group_of: dict[str, str] = {}
+    for key, parameter in parameters.items():
+        if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            continue
+        if key in hints and dataclasses.is_dataclass(hints[key]):
+            fields = typing.get_type_hints(hints[key])
+            kinds |= fields
+            group_of |= dict.fromkeys(fields, key)
+        elif key not in ("checkpoint", "device"):
+            kinds[key] = hints.get(key, str)
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    unknown = [key for key in options if key not in kinds and not takes_any]
+    if unknown:
+        raise MethodError(f"method {name} has no option {unknown[0]!r}; {did_you_mean(unknown[0], kinds)}")
+    arguments: dict[str, Any] = {}
+    groups: dict[str, dict[str, Any]] = {}
+    for key, text in options.items():
+        value = _convert(f"option {key} of method {name}", text, kinds.get(key, str))
+        (groups.setdefault(group_of[key], {}) if key in group_of else arguments)[key] = value
+    return arguments | {group: hints[group](**values) for group, values in groups.items()}
 
 
 def _convert(what: str, text: str, kind: Any) -> Any:

@@ -88,7 +88,8 @@ def predict(
             ) from None
         finally:
             progress.stop()
-            facts = close_run(run, benchmark, facts)
+            told = {**facts.notes, **record.notes_of(method)}  # a method may tell at the end what its parts cost
+            facts = close_run(run, benchmark, dataclasses.replace(facts, notes=told))
     return facts
 
 

@@ -210,13 +210,18 @@ def describe(method: object, settings: Settings, benchmark: Benchmark, *, uses_l
         device=device,
         device_name=device_name(device),
         threads=_threads(),
-        notes={str(key): str(value) for key, value in getattr(method, "notes", {}).items()},
+        notes=notes_of(method),
         versions=versions(),
         platform=platform.platform(),
         commit=commit,
         is_dirty=is_dirty,
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
+
+
+def notes_of(method: object) -> dict[str, str]:
+    """The facts that a method tells of itself."""
+    return {str(key): str(value) for key, value in getattr(method, "notes", {}).items()}
 
 
 def _origin(name: str, method: object) -> methods.MethodInfo:

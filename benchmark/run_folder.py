@@ -72,7 +72,8 @@ def open_run(run: Path, facts: RunRecord, *, fresh: bool) -> RunRecord:
                     "Start afresh with --fresh or choose another output folder with -o"
                 )
             else:
-                facts = dataclasses.replace(facts, started=earlier.started)
+                notes = {**earlier.notes, **facts.notes}
+                facts = dataclasses.replace(facts, started=earlier.started, notes=notes)
         facts.write(run)
     return facts
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -102,6 +103,21 @@ def test_options_may_be_choices_paths_and_anything():
     assert methods.convert_options("m", build, options) == {"mode": "exact", "folder": Path("a/b"), "else": "1"}
     with pytest.raises(MethodError, match="did you mean 'fast'"):
         methods.convert_options("m", build, {"mode": "fats"})
+
+
+@dataclass(frozen=True)
+class Group:
+    depth: int = 1
+    width: float | None = None
+
+
+def test_a_dataclass_is_a_group_of_options():
+    def build(*, checkpoint, device, group: Group = Group(), name: str = ""): ...
+
+    assert methods.convert_options("m", build, {"width": "2", "name": "n"}) == {"group": Group(width=2.0), "name": "n"}
+    assert methods.convert_options("m", build, {}) == {}
+    with pytest.raises(MethodError, match=r"no option 'group'.*Known: depth, name, width"):
+        methods.convert_options("m", build, {"group": "1"})
 
 
 def test_a_file_that_cannot_be_used_is_one_sentence(file, tmp_path):

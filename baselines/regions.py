@@ -1,0 +1,138 @@
+"""Methods in two parts: somebody gives the masks of a frame, somebody names them; regions are linked by gkc_video."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
+from gkc_video.associate import Association
+from gkc_video.method import Linker
+from gkc_video.segment import Proposals
+
+Propose = Callable[[Image], Proposals]
+Name = Callable[[Image, Proposals], npt.NDArray[np.float32]]
+"""A frame and its N regions to class probabilities (N, C)."""
+
+
+class MaskSource(Protocol):
+    """Whoever gives masks; `sha256` is of its weights, `notes` are facts for the record."""
+
+    @property
+    def association(self) -> Association: ...
+
+    @property
+    def delay(self) -> int: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def notes(self) -> Mapping[str, str]: ...
+
+    def reader(self, vocabulary: Vocabulary) -> Propose:
+        """The function from frame to regions; a source without classes ignores the vocabulary."""
+        ...
+
+
+class RegionNamer(Protocol):
+    """Whoever names regions."""
+
+    @property
+    def sha256(self) -> str: ...
+
+    @property
+    def notes(self) -> Mapping[str, str]: ...
+
+    def reader(self, vocabulary: Vocabulary) -> Name:
+        """The function from frame and regions to class probabilities."""
+        ...
+
+
+@dataclass
+class StageClock:
+    """Seconds by stage, the first frame of a process left out, because models warm up in it."""
+
+    device: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    frames: int = -1
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Adds the time of the block; waits for the device, whose work is only queued otherwise."""
+        start = self._now()
+        yield
+        if self.frames >= 0:
+            self.seconds[name] = self.seconds.get(name, 0.0) + self._now() - start
+
+    def _now(self) -> float:
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """The cost by stage in words; nothing before the second frame."""
+        if self.frames < 1:
+            return {}
+        parts = [f"{name} {1000 * spent / self.frames:.1f}" for name, spent in self.seconds.items()]
+        return {"milliseconds a frame": f"{', '.join(parts)} (over {self.frames} frames)"}
+
+
+@dataclass(frozen=True)
+class RegionMethod:
+    """Masks from one, names from the other; `story` holds further notes."""
+
+    name: str
+    masks: MaskSource
+    names: RegionNamer
+    clock: StageClock
+    story: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def checkpoint_sha256(self) -> str:
+        """Of both: other weights of either make another method."""
+        return hashlib.sha256(f"{self.masks.sha256} {self.names.sha256}".encode()).hexdigest()
+
+    @property
+    def device(self) -> str:
+        """That the masks are made on."""
+        return self.masks.device
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """Facts for the record of a run, the cost by stage among them."""
+        return {
+            **self.masks.notes,
+            **self.names.notes,
+            **self.story,
+            "masks sha256": self.masks.sha256,
+            "names sha256": self.names.sha256,
+            **self.clock.notes,
+        }
+
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
+        """Yields one frame for each image; its memory does not grow with the video."""
+        propose, name = self.masks.reader(vocabulary), self.names.reader(vocabulary)
+        linker = Linker(vocabulary, self.masks.association, self.masks.delay)
+        for image in video.images():
+            with self.clock.stage("masks"):
+                proposals = propose(image)
+            with self.clock.stage("names"):
+                probabilities = name(image, proposals)
+            with self.clock.stage("links"):
+                ready = list(linker.add(proposals, probabilities))
+            self.clock.frames += 1
+            yield from ready
+        yield from linker.rest()

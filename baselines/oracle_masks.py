@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from baselines.options import Wording
 from benchmark.errors import MethodError
 from benchmark.panoptic import dense
 from benchmark.types import LabelReader, Method, PanopticFrame, Rules, Segment, Video, Vocabulary
@@ -22,9 +23,7 @@ def build(
     *,
     checkpoint: Path | None = None,
     device: str = "auto",
-    clip_model: str | None = None,
-    prompt: str = "{}",
-    synonyms: bool = False,
+    wording: Wording = Wording(),
     vote: bool = True,
 ) -> LabelReader:
     """The method; it has to be given the labels before it predicts.
@@ -32,9 +31,7 @@ def build(
     Args:
         checkpoint: a CLIP: a file or shipped name, or, with `clip_model`, an open_clip tag or weights file.
         device: "auto", "cpu", "cuda", ...
-        clip_model: open_clip architecture, such as "ViT-B-32-quickgelu".
-        prompt: templates with {} for the name, parted by |.
-        synonyms: whether a class may also be recognised by its synonyms.
+        wording: how the CLIP is asked.
         vote: whether the probabilities of a track are averaged over the frames seen so far.
 
     Raises:
@@ -47,7 +44,7 @@ def build(
         )
     from baselines.region_clip import Namer
 
-    return OracleMasks(Namer.load(checkpoint, model=clip_model, device=device, prompt=prompt, synonyms=synonyms), vote)
+    return OracleMasks(Namer.load(checkpoint, wording, device=device), vote)
 
 
 @dataclass(frozen=True)
@@ -72,11 +69,7 @@ class OracleMasks:
     @property
     def notes(self) -> Mapping[str, str]:
         """Facts for the record of a run."""
-        return {
-            "text model": self.namer.clip.name,
-            "prompt": " | ".join(self.namer.templates),
-            "masks and tracks": "the true ones",
-        }
+        return {**self.namer.notes, "masks and tracks": "the true ones"}
 
     def with_labels(self, truth: Callable[[str, int], PanopticFrame]) -> Method:
         """The method with masks to name."""

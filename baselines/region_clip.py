@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
+from baselines.options import Wording
 from benchmark.errors import MethodError
 from benchmark.types import Image, Vocabulary
 from gkc_video import checkpoint as checkpoints
@@ -37,33 +39,45 @@ class Namer:
     synonyms: bool = False
 
     @staticmethod
-    def load(weights: str | Path, *, model: str | None, device: str, prompt: str, synonyms: bool) -> Namer:
+    def load(weights: str | Path, wording: Wording, *, device: str) -> Namer:
         """Reads a CLIP.
 
         Args:
-            weights: a file or shipped name, or, with `model`, an open_clip tag or weights file.
-            model: open_clip architecture.
+            weights: a file or shipped name, or, with `wording.clip_model`, an open_clip tag or weights file.
+            wording: architecture, templates, synonyms.
             device: "auto", "cpu", "cuda", ...
-            prompt: templates parted by |.
-            synonyms: as in the attributes.
 
         Raises:
             MethodError: there is no such CLIP or device, or a template has no place for the name.
         """
-        templates = tuple(part.strip() for part in prompt.split("|"))
+        templates = tuple(part.strip() for part in wording.prompt.split("|"))
         for template in templates:
             if template.count("{}") != 1 or template.count("{") + template.count("}") != 2:
                 raise MethodError(
                     f"expected a prompt with one {{}} where the name goes, got {template!r}. "
                     "Write one such as 'a photo of a {}'"
                 )
-        clip = clips.load(weights, model=model, device=choose(device))
-        return Namer(clip, _digest(clip, weights), templates, synonyms)
+        clip = clips.load(weights, model=wording.clip_model, device=choose(device))
+        return Namer(clip, _digest(clip, weights), templates, wording.synonyms)
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """Facts for the record of a run."""
+        return {"text model": self.clip.name, "prompt": " | ".join(self.templates)}
+
+    def table(self, vocabulary: Vocabulary) -> NameTable:
+        """Vectors of the vocabulary's names, on the CLIP's device."""
+        table = name_table(Prompted(self.clip, self.templates), vocabulary, synonyms=self.synonyms)
+        return NameTable(table.vectors.to(self.clip.device), table.owner.to(self.clip.device))
+
+    @property
+    def scale(self) -> float:
+        """What cosines are multiplied by before a softmax."""
+        return float(self.clip.model.logit_scale.exp())
 
     def learn(self, vocabulary: Vocabulary) -> RegionClassifier:
         """Encodes the names of a vocabulary."""
-        table = name_table(Prompted(self.clip, self.templates), vocabulary, synonyms=self.synonyms)
-        return RegionClassifier(self.clip, table, len(vocabulary))
+        return RegionClassifier(self.clip, self.table(vocabulary), len(vocabulary))
 
 
 @dataclass(frozen=True)
@@ -96,14 +110,19 @@ class RegionClassifier:
             self.clip.mask_crop(image[box], numbers[box] == number)
             for number, box in enumerate(ndimage.find_objects(numbers, max_label=count), start=1)
         ]
-        regions = self.clip.encode_images(crops)
-        names = self.clip.model.logit_scale.exp() * regions @ self.table.vectors.to(regions.device).T  # (count, names)
-        owner = self.table.owner.to(regions.device).expand(len(names), -1)
-        classes = names.new_full((len(names), self.classes), -torch.inf)
-        probabilities: npt.NDArray[np.float32] = (
-            classes.scatter_reduce(1, owner, names, "amax").softmax(-1).cpu().numpy()
-        )
-        return probabilities
+        logits = self.clip.model.logit_scale.exp() * self.clip.encode_images(crops) @ self.table.vectors.T
+        return class_probabilities(logits, self.table, self.classes).cpu().numpy()
+
+
+def class_logits(names: torch.Tensor, table: NameTable, classes: int) -> torch.Tensor:
+    """(..., names) to (..., classes): a class with several names has the highest of them."""
+    spread = names.new_full((*names.shape[:-1], classes), -torch.inf)
+    return spread.scatter_reduce(-1, table.owner.to(names.device).expand(names.shape), names, "amax")
+
+
+def class_probabilities(names: torch.Tensor, table: NameTable, classes: int) -> torch.Tensor:
+    """Logits (..., names) to probabilities (..., classes)."""
+    return class_logits(names, table, classes).softmax(-1)
 
 
 def _digest(clip: Clip, weights: str | Path) -> str:

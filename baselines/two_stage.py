@@ -1,19 +1,27 @@
-"""The road that GKC spares: its masks, but each one cut out and named by the image encoder of a frozen CLIP."""
+"""The road that GKC spares: masks, but each one cut out and named by the image encoder of a frozen CLIP.
+
+As SimBaseline (Xu et al., ECCV 2022) and ZSSeg do it: class-agnostic masks, then CLIP on the cut-outs,
+here all those of a frame in one batch against one bank of text vectors.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
+from baselines.options import Wording
 from benchmark.errors import MethodError
-from benchmark.types import Method, PanopticFrame, Rules, Video, Vocabulary
+from benchmark.types import Image, Method, Vocabulary
 
 if TYPE_CHECKING:
     from baselines.region_clip import Namer
-    from gkc_video.method import GKCMethod
+    from baselines.regions import MaskSource, Name, RegionMethod
+    from gkc_video.segment import Proposals
 
 
 def build(
@@ -21,28 +29,18 @@ def build(
     checkpoint: Path | None = None,
     device: str = "auto",
     clip: str | None = None,
-    clip_model: str | None = None,
-    prompt: str = "{}",
-    synonyms: bool = False,
-    objectness: float = 0.5,
-    overlap: float = 0.5,
-    side: int | None = None,
-    associate: str = "combined",
-    vote: bool = True,
-    patience: int | None = None,
-    delay: int = 0,
+    wording: Wording = Wording(),
+    **of_masks: str,
 ) -> Method:
     """The two-stage method.
 
     Args:
-        checkpoint: of GKC, which gives the masks and links them.
+        checkpoint: of GKC, which gives the masks and links them; or a folder of a closed-set segmenter.
         device: "auto", "cpu", "cuda", ...
         clip: the CLIP that names the masks: a file or shipped name, or, with `clip_model`, an open_clip tag or weights
             file; for a shipped GKC, by default, the shipped CLIP of the same world.
-        clip_model: open_clip architecture, such as "ViT-B-32-quickgelu".
-        prompt: templates with {} for the name, parted by |.
-        synonyms: whether a class may also be recognised by its synonyms.
-        objectness: as for gkc, like the options after it.
+        wording: how the CLIP is asked.
+        of_masks: options of the method that gives the masks, such as objectness, side and associate of gkc.
 
     Raises:
         MethodError: a checkpoint is missing or is none.
@@ -51,68 +49,42 @@ def build(
         raise MethodError(
             "the method two-stage needs a GKC checkpoint for its masks, got none. Give one, such as -c gkc-world"
         )
+    from baselines.masks import open_masks, require_clip
     from baselines.region_clip import Namer
-    from gkc_video import method
-    from gkc_video.checkpoint import shipped
 
-    partner = str(checkpoint).replace("gkc-", "clip-")
-    if clip is None and (str(checkpoint) not in shipped() or partner not in shipped()):
-        raise MethodError(
-            f"the method two-stage needs a CLIP that names the masks of {checkpoint}, got none. "
-            "Give one: --option clip=FILE, or --option clip=TAG --option clip_model=NAME for one that open_clip knows"
-        )
-    gkc = method.build(
-        checkpoint=checkpoint,
-        device=device,
-        objectness=objectness,
-        overlap=overlap,
-        side=side,
-        associate=associate,
-        vote=vote,
-        patience=patience,
-        delay=delay,
-    )
-    return TwoStage(gkc, Namer.load(clip or partner, model=clip_model, device=device, prompt=prompt, synonyms=synonyms))
+    weights = require_clip("two-stage", clip, checkpoint)
+    masks = open_masks(checkpoint, device=device, options=of_masks)
+    return two_stage(masks, Namer.load(weights, wording, device=device))
+
+
+def two_stage(masks: MaskSource, namer: Namer) -> RegionMethod:
+    """The method made of its two parts."""
+    from baselines.regions import RegionMethod, StageClock
+
+    return RegionMethod("two-stage", masks, CropNamer(namer), StageClock(str(namer.clip.device)))
 
 
 @dataclass(frozen=True)
-class TwoStage:
-    """GKC's regions and association, CLIP's names. GKC's own class scores decide only which queries are regions."""
+class CropNamer:
+    """Names every region by its cut-out."""
 
-    gkc: GKCMethod
     namer: Namer
-    name: str = "two-stage"
 
     @property
-    def checkpoint_sha256(self) -> str:
-        """Of both models: other weights of either make another method."""
-        return hashlib.sha256(f"{self.gkc.checkpoint_sha256} {self.namer.sha256}".encode()).hexdigest()
-
-    @property
-    def device(self) -> str:
-        """That the CLIP is on."""
-        return str(self.namer.clip.device)
+    def sha256(self) -> str:
+        """Of the CLIP."""
+        return self.namer.sha256
 
     @property
     def notes(self) -> Mapping[str, str]:
-        """Facts for the record of a run."""
-        return {
-            **self.gkc.notes,
-            "text model": self.namer.clip.name,
-            "prompt": " | ".join(self.namer.templates),
-            "gkc sha256": self.gkc.checkpoint_sha256,
-            "clip sha256": self.namer.sha256,
-        }
+        """Which CLIP, asked how."""
+        return self.namer.notes
 
-    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
-        """Yields one frame for each image; its memory does not grow with the video."""
-        from gkc_video.method import Linker
-
-        table = self.gkc.names(vocabulary)
+    def reader(self, vocabulary: Vocabulary) -> Name:
+        """Encodes the names once a video."""
         classifier = self.namer.learn(vocabulary)
-        linker = Linker(vocabulary, self.gkc.association, self.gkc.delay)
-        for image in video.images():
-            proposals = self.gkc.propose(image, table)
-            probabilities = classifier.probabilities(image, proposals.numbers, len(proposals.embeddings))
-            yield from linker.add(proposals, probabilities)
-        yield from linker.rest()
+
+        def name(image: Image, proposals: Proposals) -> npt.NDArray[np.float32]:
+            return classifier.probabilities(image, proposals.numbers, len(proposals.objectness))
+
+        return name

@@ -1,5 +1,6 @@
 """The baselines on painted frames and a CLIP that knows three colours, so that every answer can be seen."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -13,6 +14,8 @@ from benchmark.errors import MethodError
 from benchmark.types import Category, PanopticFrame, Rules, Segment, Video, Vocabulary, check_frame
 
 torch = pytest.importorskip("torch")
+from baselines.masks import GkcMasks  # noqa: E402
+from baselines.options import Wording  # noqa: E402
 from baselines.region_clip import Namer  # noqa: E402
 from gkc_video import clip as clips  # noqa: E402
 from gkc_video.associate import Association  # noqa: E402
@@ -190,7 +193,7 @@ def test_true_masks_need_a_clip():
 def test_a_prompt_without_a_place_for_the_name_is_refused():
     for prompt in ("a photo", "a {} {}", "a {name}", "{}|a photo"):
         with pytest.raises(MethodError, match=r"one {} where the name goes"):
-            Namer.load("clip-world", model=None, device="cpu", prompt=prompt, synonyms=False)
+            Namer.load("clip-world", Wording(prompt=prompt), device="cpu")
 
 
 def proposals(rows: list[list[int]]) -> Proposals:
@@ -209,6 +212,7 @@ class HandMadeGKC:
     association = Association()
     delay = 0
     checkpoint_sha256 = "student"
+    device = "cpu"
     notes: ClassVar = {"trained_on": "nothing"}
 
     def names(self, vocabulary):
@@ -224,7 +228,7 @@ def test_two_stages_name_the_regions_of_gkc_by_their_look_and_link_them_as_gkc_d
         painted(ids, {1: COLOURS["red"], 2: COLOURS["green"]}),
         painted(ids, {1: (190, 10, 0), 2: (10, 190, 0)}),
     ]
-    first, second = predict(two_stage.TwoStage(HandMadeGKC(), Namer(ColourClip())), video(*images))
+    first, second = predict(two_stage.two_stage(GkcMasks(HandMadeGKC()), Namer(ColourClip())), video(*images))
     left, right = int(first.ids[0, 0]), int(first.ids[0, 3])
     assert {first.segments[left].category, second.segments[left].category} == {1}
     assert {first.segments[right].category, second.segments[right].category} == {5}
@@ -235,19 +239,29 @@ def test_two_stages_name_the_regions_of_gkc_by_their_look_and_link_them_as_gkc_d
 def test_all_regions_of_a_frame_go_through_clip_together():
     clip = ColourClip()
     image = painted(np.array([[1, 1, 2, 2]] * 2), {1: COLOURS["red"], 2: COLOURS["blue"]})
-    predict(two_stage.TwoStage(HandMadeGKC(), Namer(clip)), video(image, image, image))
+    predict(two_stage.two_stage(GkcMasks(HandMadeGKC()), Namer(clip)), video(image, image, image))
     assert clip.crops_seen == [2, 2, 2]
 
 
 def test_the_record_of_two_stages_changes_with_the_weights_of_either():
     digests = {
-        two_stage.TwoStage(
-            SimpleNamespace(checkpoint_sha256=student, notes={}), Namer(ColourClip(), teacher)
+        two_stage.two_stage(
+            GkcMasks(SimpleNamespace(checkpoint_sha256=student)), Namer(ColourClip(), teacher)
         ).checkpoint_sha256
         for student in "ab"
         for teacher in "ab"
     }
     assert len(digests) == 4
+
+
+def test_the_cost_of_two_stages_is_told_by_stage():
+    method = two_stage.two_stage(GkcMasks(HandMadeGKC()), Namer(ColourClip()))
+    assert "milliseconds a frame" not in method.notes
+    image = painted(np.array([[1, 1, 2, 2]] * 2), {1: COLOURS["red"], 2: COLOURS["blue"]})
+    predict(method, video(image, image, image))
+    assert re.fullmatch(
+        r"masks [\d.]+, names [\d.]+, links [\d.]+ \(over 2 frames\)", method.notes["milliseconds a frame"]
+    )
 
 
 def test_two_stages_need_both_checkpoints(tmp_path):
@@ -273,9 +287,10 @@ def untrained() -> tuple[GKCMethod, Namer]:
 def test_models_without_training_still_give_predictions_that_the_engine_accepts(untrained, build_benchmark, tmp_path):
     gkc, namer = untrained
     built = build_benchmark(videos=1, frames=2, size=(64, 96))
-    for method in (two_stage.TwoStage(gkc, namer), oracle_masks.OracleMasks(namer)):
+    for method in (two_stage.two_stage(GkcMasks(gkc), namer), oracle_masks.OracleMasks(namer)):
         facts = engine.predict(method, built, tmp_path / method.name, settings=record.Settings(method=method.name))
         assert facts.device == "cpu"
+        assert ("milliseconds a frame" in facts.notes) == (method.name == "two-stage")
         assert len(engine.score(built, tmp_path / method.name).values)
 
 

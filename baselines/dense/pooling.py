@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from baselines.dense.towers import family, resized_positions, resnet_features
+from baselines.dense.towers import Family, family, resized_positions, resnet_features
 from benchmark.errors import MethodError
 
 
@@ -22,6 +22,20 @@ def shares(numbers: npt.NDArray[np.int32], count: int, grid: tuple[int, int]) ->
     """How much of every patch belongs to each of the regions 1 to `count`, (count, h, w) in [0, 1]."""
     masks = torch.from_numpy(numbers)[None] == torch.arange(1, count + 1)[:, None, None]
     return F.adaptive_avg_pool2d(masks[:, None].float(), grid)[:, 0]
+
+
+def require_convolutions(visual: Any, name: str) -> Family:
+    """The family of a convolutional tower.
+
+    Raises:
+        MethodError: a transformer, whose patches know nothing local to pool.
+    """
+    which = family(visual, name)
+    if which == "vit":
+        raise MethodError(
+            f"mask pooling needs a convolutional CLIP, got {name}. Use a ConvNeXt or a ResNet, or the method dense"
+        )
+    return which
 
 
 def mask_pooled(
@@ -39,11 +53,7 @@ def mask_pooled(
     Raises:
         MethodError: a transformer, whose patches know nothing local to pool.
     """
-    which = family(visual, name)
-    if which == "vit":
-        raise MethodError(
-            f"mask pooling needs a convolutional CLIP, got {name}. Use a ConvNeXt or a ResNet, or the method dense"
-        )
+    which = require_convolutions(visual, name)
     features = resnet_features(visual, pixels) if which == "resnet" else visual.trunk.forward_features(pixels)
     grid = (features.shape[2], features.shape[3])
     weights = shares(numbers, count, grid).to(features).flatten(1)  # (N, h w)

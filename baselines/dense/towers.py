@@ -42,7 +42,7 @@ def family(visual: Any, name: str) -> Family:
         return "resnet"
     if hasattr(visual, "trunk") and hasattr(visual.trunk, "forward_head") and hasattr(visual.trunk, "stages"):
         return "timm"
-    blocks = getattr(getattr(visual, "transformer", None), "resblocks", ())
+    blocks: Any = getattr(getattr(visual, "transformer", None), "resblocks", ())
     if (
         len(blocks)
         and getattr(visual, "attn_pool", 0) is None

@@ -1,0 +1,160 @@
+"""Class probabilities of every pixel of a frame by a dense CLIP: resize, slide, compare, enlarge, refine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from baselines.dense.attention import SIGMA, Kind
+from baselines.dense.refine import refine
+from baselines.dense.towers import dense_features, family, stride
+from baselines.region_clip import Namer, class_logits
+from benchmark.errors import MethodError
+from benchmark.types import Image, Vocabulary
+from gkc_video.clip import Clip
+from gkc_video.text import NameTable, Prompted
+
+USUAL: Mapping[str, Kind] = {"vit": "naclip", "resnet": "maskclip", "timm": "raw"}
+BATCH = 32
+"""Windows that go through the tower together."""
+
+
+@dataclass(frozen=True)
+class DenseScorer:
+    """A CLIP that scores pixels.
+
+    Attributes:
+        namer: the CLIP and how it is asked.
+        kind: its last attention.
+        side: shorter side of the input in pixels.
+        window, step: of sliding windows in input pixels, multiples of the tower's stride; None for the whole frame.
+        background: names that are no class.
+        refining: rounds of refinement.
+    """
+
+    namer: Namer
+    kind: Kind
+    side: int
+    window: int | None = None
+    step: int | None = None
+    background: tuple[str, ...] = ()
+    refining: int = 0
+
+    @staticmethod
+    def of(
+        namer: Namer,
+        kind: Kind | None,
+        *,
+        side: int | None,
+        window: int | None,
+        step: int | None,
+        background: tuple[str, ...],
+        refining: int,
+    ) -> DenseScorer:
+        """With what fits the tower where nothing is said, and windows rounded up to its stride.
+
+        Raises:
+            MethodError: a tower without patches in the text space, or a kind that it does not have.
+        """
+        visual, name = namer.clip.model.visual, namer.clip.name
+        which, unit = family(visual, name), stride(visual, name)
+        if which == "timm" and kind not in (None, "raw"):
+            raise MethodError(f"{name} has no attention to change, so there is no {kind} of it. Use kind=raw")
+        if window is not None:
+            window = -(-window // unit) * unit
+            step = -(-(step or window // 2) // unit) * unit
+        return DenseScorer(namer, kind or USUAL[which], side or namer.clip.side, window, step, background, refining)
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """Facts for the record of a run."""
+        sliding = "the whole frame" if self.window is None else f"windows of {self.window} every {self.step}"
+        return {
+            **self.namer.notes,
+            "attention": self.kind + (f", sigma {SIGMA:g}" if self.kind == "naclip" else ""),
+            "input": f"shorter side {self.side}, {sliding}",
+            **({"background": ", ".join(self.background)} if self.background else {}),
+            **({"refinement": f"{self.refining} rounds"} if self.refining else {}),
+        }
+
+    def reader(self, vocabulary: Vocabulary) -> Callable[[Image], npt.NDArray[np.float32]]:
+        """Encodes the names; frames (H, W, 3) to probabilities (C, H, W), with a last one for the background if any."""
+        table, classes = self.namer.table(vocabulary), len(vocabulary)
+        if self.background:
+            others = Prompted(self.namer.clip, self.namer.templates).encode(self.background).to(table.vectors)
+            owner = torch.full((len(others),), classes, device=table.owner.device)
+            table = NameTable(torch.cat([table.vectors, others]), torch.cat([table.owner, owner]))
+            classes += 1
+        return lambda image: self._score(image, table, classes)
+
+    @torch.inference_mode()
+    def _score(self, image: Image, table: NameTable, classes: int) -> npt.NDArray[np.float32]:
+        clip = self.namer.clip
+        pixels = input_pixels(clip, image, self.side, stride(clip.model.visual, clip.name))
+        size = (pixels.shape[2], pixels.shape[3])
+        total = pixels.new_zeros(classes, *size)
+        seen = pixels.new_zeros(size)
+        boxes = list(windows(size, self.window, self.step or 1))
+        for start in range(0, len(boxes), BATCH):
+            some = boxes[start : start + BATCH]
+            found = dense_features(clip.model.visual, clip.name, torch.cat([pixels[box] for box in some]), self.kind)
+            patches = F.normalize(found.patches.float(), dim=1)
+            cosines = torch.einsum("bdhw,nd->bhwn", patches, table.vectors)
+            logits = class_logits(self.namer.scale * cosines, table, classes).permute(0, 3, 1, 2)
+            for box, one in zip(some, logits, strict=True):
+                extent = pixels[box].shape[2:]
+                total[box[1:]] += F.interpolate(one[None], extent, mode="bilinear", align_corners=False)[0]
+                seen[box[2:]] += 1
+        frame_size = image.shape[:2]
+        means = F.interpolate((total / seen)[None], frame_size, mode="bilinear", align_corners=False)[0]
+        chance = means.softmax(0)
+        if self.refining:
+            colours = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).to(chance)
+            chance = refine(chance, colours, self.refining)
+        return chance.cpu().numpy()
+
+
+Box = tuple[slice, slice, slice, slice]
+
+
+def windows(size: tuple[int, int], window: int | None, step: int) -> Iterator[Box]:
+    """Boxes of (1, 3, H, W) that cover all of it; the last of a row or column ends with the frame.
+
+    >>> [(box[2].start, box[3].start) for box in windows((64, 128), 64, 48)]
+    [(0, 0), (0, 48), (0, 64)]
+    """
+    if window is None:
+        yield slice(None), slice(None), slice(0, size[0]), slice(0, size[1])
+        return
+    starts = [sorted({*range(0, max(n - window, 0), step), max(n - window, 0)}) for n in size]
+    for top in starts[0]:
+        for left in starts[1]:
+            yield (
+                slice(None),
+                slice(None),
+                slice(top, min(top + window, size[0])),
+                slice(left, min(left + window, size[1])),
+            )
+
+
+def input_pixels(clip: Clip, image: Image, side: int, unit: int) -> torch.Tensor:
+    """A frame as the input (1, 3, H, W) of a tower, on the CLIP's device.
+
+    Args:
+        clip: gives statistics and device.
+        image: uint8 (H, W, 3).
+        side: wanted length of the shorter side in pixels.
+        unit: height and width become multiples of it, the nearest ones.
+    """
+    factor = side / min(image.shape[:2])
+    size = [max(1, round(n * factor / unit)) * unit for n in image.shape[:2]]
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(clip.device).float()
+    if list(image.shape[:2]) != size:
+        shrinks = size[0] < image.shape[0]
+        pixels = F.interpolate(pixels, size, mode="bicubic", align_corners=False, antialias=shrinks).clamp(0, 255)
+    return clip.normalise(pixels)

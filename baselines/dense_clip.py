@@ -1,0 +1,158 @@
+"""Training-free dense CLIP: every patch is compared with every name; raw, MaskCLIP, SCLIP, ClearCLIP or NACLIP.
+
+The formulas stand in `dense.attention`. Segments are made by class (one a class, so objects are not told apart), or by
+the masks of another method, each named by the mean of its pixels and linked over time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from baselines.dense.attention import Kind
+from baselines.options import Wording
+from benchmark.errors import MethodError
+from benchmark.types import Image, Method, PanopticFrame, Rules, Segment, Video, Vocabulary
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from baselines.dense.scores import DenseScorer
+    from baselines.regions import Name
+    from gkc_video.segment import Proposals
+
+
+def build(
+    *,
+    checkpoint: Path | None = None,
+    device: str = "auto",
+    kind: Kind | None = None,
+    side: int | None = None,
+    window: int | None = None,
+    step: int | None = None,
+    background: str = "",
+    refine: int = 0,
+    masks: str | None = None,
+    wording: Wording = Wording(),
+    **of_masks: str,
+) -> Method:
+    """A dense CLIP.
+
+    Args:
+        checkpoint: a CLIP: a file or shipped name, or, with `clip_model`, an open_clip tag or weights file.
+        device: "auto", "cpu", "cuda", ...
+        kind: the last attention; by default naclip for a ViT, maskclip for a ResNet, raw for what has no attention.
+        side: shorter side of the input in pixels; by default the size that the CLIP was trained for.
+        window: side of a square window in input pixels that slides over the frame; by default the whole frame at once.
+        step: by which it slides; half a window by default.
+        background: names parted by commas that are nobody's class; where one wins, pixels become void.
+        refine: rounds in which scores follow the edges of the image.
+        masks: whose regions are named: a GKC checkpoint or a folder of a closed-set segmenter; by class without.
+        wording: how the CLIP is asked.
+        of_masks: options of the method that gives the masks.
+
+    Raises:
+        MethodError: no checkpoint, an option out of its range, or a tower without patches in the text space.
+    """
+    if checkpoint is None:
+        raise MethodError("the method dense needs a CLIP, got no checkpoint. Give one, such as -c clip-world")
+    for option, value, least in (("side", side, 8), ("window", window, 8), ("step", step, 1), ("refine", refine, 0)):
+        if value is not None and value < least:
+            raise MethodError(
+                f"option {option} of method dense: expected at least {least}, got {value}. Write a larger one"
+            )
+    if masks is None and of_masks:
+        raise MethodError(f"option {next(iter(of_masks))} of method dense belongs to masks. Name masks=CHECKPOINT too")
+    from baselines.dense.scores import DenseScorer
+    from baselines.region_clip import Namer
+
+    namer = Namer.load(checkpoint, wording, device=device)
+    others = tuple(name.strip() for name in background.split(",") if name.strip())
+    scorer = DenseScorer.of(namer, kind, side=side, window=window, step=step, background=others, refining=refine)
+    if masks is None:
+        return DenseClip(scorer)
+    from baselines.masks import open_masks
+    from baselines.regions import RegionMethod, StageClock
+
+    source = open_masks(masks, device=device, options=of_masks)
+    return RegionMethod("dense", source, DenseNamer(replace(scorer, background=())), StageClock(str(namer.clip.device)))
+
+
+@dataclass(frozen=True)
+class DenseClip:
+    """One segment a class, with the id 1 + index; its score is the mean probability of its pixels."""
+
+    scorer: DenseScorer
+    name: str = "dense"
+
+    @property
+    def checkpoint_sha256(self) -> str:
+        """Of the CLIP."""
+        return self.scorer.namer.sha256
+
+    @property
+    def device(self) -> str:
+        """That the CLIP is on."""
+        return str(self.scorer.namer.clip.device)
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """Facts for the record of a run."""
+        return {**self.scorer.notes, "segments": "by class"}
+
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
+        """Yields one frame for each image."""
+        score = self.scorer.reader(vocabulary)
+        return (by_class(score(image), vocabulary) for image in video.images())
+
+
+def by_class(chance: npt.NDArray[np.float32], vocabulary: Vocabulary) -> PanopticFrame:
+    """The frame of the likeliest class of each pixel of (C or C + 1, H, W); the class after the last is void."""
+    winner = chance.argmax(0)
+    segments = {}
+    for number, category in enumerate(vocabulary):
+        own = winner == number
+        if own.any():
+            segments[number + 1] = Segment(number + 1, category.id, min(1.0, float(chance[number][own].mean())))
+    ids = np.where(winner < len(vocabulary), winner + 1, 0).astype(np.uint32)
+    return PanopticFrame(ids, segments)
+
+
+@dataclass(frozen=True)
+class DenseNamer:
+    """Names a region by the mean of the probabilities of its pixels."""
+
+    scorer: DenseScorer
+
+    @property
+    def sha256(self) -> str:
+        """Of the CLIP."""
+        return self.scorer.namer.sha256
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """Facts for the record of a run."""
+        return self.scorer.notes
+
+    def reader(self, vocabulary: Vocabulary) -> Name:
+        """Encodes the names once a video."""
+        score = self.scorer.reader(vocabulary)
+
+        def name(image: Image, proposals: Proposals) -> npt.NDArray[np.float32]:
+            return region_means(score(image), proposals.numbers, len(proposals.objectness))
+
+        return name
+
+
+def region_means(
+    chance: npt.NDArray[np.float32], numbers: npt.NDArray[np.int32], count: int
+) -> npt.NDArray[np.float32]:
+    """Mean of (C, H, W) in each of the regions 1 to `count` of (H, W): (count, C)."""
+    flat = numbers.ravel()
+    areas = np.maximum(np.bincount(flat, minlength=count + 1)[1:], 1)
+    sums = [np.bincount(flat, weights=one.ravel(), minlength=count + 1)[1:] for one in chance]
+    return (np.stack(sums, 1) / areas[:, None]).astype(np.float32)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli import data_split
-from benchmark.cli.console import complain, finish, plural, print_json, print_table, say
-from benchmark.cli.options import Json
+from benchmark.cli import data_check, data_split
+from benchmark.cli.console import finish, say
+from benchmark.cli.data_check import extent
 from benchmark.cli.progress import progress
 from benchmark.errors import UserError
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Build, check and show benchmark folders.", no_args_is_help=True)
 build = typer.Typer(help="Turn raw data, or the embedded world, into a benchmark folder.", no_args_is_help=True)
 app.add_typer(build, name="build")
+app.command()(data_check.check)
+app.command()(data_check.show)
 app.command()(data_split.split)
 app.command()(data_split.novelty)
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="A benchmark folder, as data build makes it.")]
 Out = Annotated[Path, typer.Option("-o", "--out", metavar="DATA", help="Folder to build; a stopped build goes on.")]
 Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Processes.")]
 
@@ -148,7 +149,7 @@ def build_captions(
 
 def _built(benchmark: Benchmark, out: Path) -> None:
     digest = benchmark.digest[:12]
-    say(f"{benchmark.name}: {_extent(benchmark)}, digest {digest}")
+    say(f"{benchmark.name}: {extent(benchmark)}, digest {digest}")
     show_it: list[Path | str] = ["ovsbench", "data", "show", out, "-o", "sheet.png"]
     run_on_it: list[Path | str] = ["ovsbench", "run", out, "-m", "gkc", "-c", "gkc-world", "-o", "runs/gkc"]
     finish(out, *([show_it, run_on_it] if benchmark.role == "benchmark" else [show_it]))
@@ -164,121 +165,3 @@ def parse_size(text: str) -> tuple[int, int]:
     if not (width.isdecimal() and height.isdecimal()):
         raise UserError(f"expected a size as WIDTHxHEIGHT, such as 160x96, got {text!r}. Write it that way")
     return int(height), int(width)
-
-
-@app.command()
-def check(
-    data: Data,
-    images: Annotated[bool, typer.Option(help="Open every image too.")] = True,
-    as_json: Json = False,
-) -> None:
-    """Open every file of a benchmark folder: digests, sizes, ids, and no novel mask in training data.
-
-    \b
-    [bold]Examples[/bold]
-      ovsbench data check data/world
-      ovsbench data check data/world --no-images --json
-    """
-    from benchmark import manifest, manifest_check
-
-    benchmark = manifest.load(data)
-    problems = manifest_check.check(benchmark, images=images, progress=progress(quiet=as_json))
-    if as_json:
-        print_json({"data": str(data), "digest": benchmark.digest, "problems": problems})
-    else:
-        for problem in problems:
-            complain(problem)
-    if problems:
-        complain(f"{data}: {plural(len(problems), 'problem')} found")
-        raise typer.Exit(1)
-    if not as_json:
-        say(f"{benchmark.name} is whole: {_extent(benchmark)}")
-        finish(data, ["ovsbench", "run", data, "-m", "gkc", "-c", "gkc-world", "-o", "runs/gkc"])
-
-
-@app.command()
-def show(
-    data: Data,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also draw a contact sheet into this image.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Print what a benchmark folder holds, category by category; draw a contact sheet of its videos.
-
-    \b
-    [bold]Examples[/bold]
-      ovsbench data show data/world
-      ovsbench data show data/world -o sheet.png
-      ovsbench data show data/world --json
-    """
-    from benchmark import manifest
-    from benchmark.statistics import count_categories
-
-    benchmark = manifest.load(data)
-    counts = count_categories(benchmark, progress=progress(quiet=as_json))
-    if out is not None:
-        _draw_sheet(benchmark, out)
-    if as_json:
-        print_json({**_facts(benchmark), "categories": [count.to_json() for count in counts]})
-        return
-    for name, value in _facts(benchmark).items():
-        say(f"{name + ':':<12}{value}")
-    print_table(
-        "",
-        ("id", "category", "kind", "part", "videos", "tracks", "frames", "share of pixels"),
-        [
-            (str(c.category.id), c.category.name, "thing" if c.category.is_thing else "stuff", c.part,
-             str(c.videos), str(c.tracks), str(c.frames), f"{c.share:.4f}")
-            for c in counts
-        ],
-        words=4,
-    )  # fmt: skip
-    finish(out or data, ["ovsbench", "data", "check", data])
-
-
-def _frames(benchmark: Benchmark) -> int:
-    return sum(len(entry.frames) for entry in benchmark.entries)
-
-
-def _extent(benchmark: Benchmark) -> str:
-    return f"{plural(len(benchmark.entries), 'video')}, {plural(_frames(benchmark), 'frame')}"
-
-
-def _facts(benchmark: Benchmark) -> dict[str, Any]:
-    vocabulary = benchmark.vocabulary
-    return {
-        "name": benchmark.name,
-        "version": benchmark.version,
-        "role": benchmark.role,
-        "source": benchmark.source.name,
-        "licence": benchmark.source.licence,
-        "task": benchmark.rules.task,
-        "offered": benchmark.rules.offered,
-        "videos": len(benchmark.entries),
-        "frames": _frames(benchmark),
-        "sizes": ", ".join(sorted({f"{e.size[1]}x{e.size[0]}" for e in benchmark.entries})),
-        "base": len(vocabulary.base),
-        "novel": len(vocabulary.novel),
-        "digest": benchmark.digest,
-    }
-
-
-def _draw_sheet(benchmark: Benchmark, out: Path) -> None:
-    """The middle frame of up to 24 videos, with labels where there are any."""
-    import PIL.Image
-
-    from benchmark.files import writing
-    from benchmark.overlay import contact_sheet
-    from benchmark.strips import paint_categories
-
-    pictures = []
-    entries = benchmark.entries[:24]
-    for entry in entries:
-        middle = len(entry.frames) // 2
-        image = benchmark.video(entry.id).image(middle)
-        if benchmark.role != "unlabelled":
-            image = paint_categories(image, benchmark.truth(entry.id, middle), benchmark.vocabulary)
-        pictures.append(image)
-    sheet = contact_sheet(pictures, 4, captions=[entry.id for entry in entries], cell_width=320)
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        PIL.Image.fromarray(sheet).save(out)

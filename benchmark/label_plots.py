@@ -63,15 +63,16 @@ def class_histogram(counts: Sequence[CategoryCount]) -> Figure:
     colours = [NOVEL if count.category.is_novel else BASE for count in rows]
     shares = [count.share for count in rows]
     floor = min([share for share in shares if share > 0], default=0.1) / 2
+    scale = "log" if any(shares) else "linear"  # nothing to draw, nothing to complain of
     if len(rows) > _MOST_NAMES:
         figure, axes = empty(width=6.4, height=3.2)
         axes.bar(range(1, len(rows) + 1), shares, width=1.0, color=colours)
-        axes.set(yscale="log", ylim=(floor, 1.0), xlabel="rank of the class", ylabel="part of all pixels (log)")
+        axes.set(yscale=scale, ylim=(floor, 1.0), xlabel="rank of the class", ylabel="part of all pixels (log)")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     else:
         figure, axes = empty(width=6.4, height=0.9 + 0.19 * len(rows))
         axes.barh(range(len(rows)), shares, height=0.72, color=colours)
-        axes.set(xscale="log", xlim=(floor, 1.0), ylim=(len(rows) - 0.4, -0.6), xlabel="part of all pixels (log)")
+        axes.set(xscale=scale, xlim=(floor, 1.0), ylim=(len(rows) - 0.4, -0.6), xlabel="part of all pixels (log)")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set_yticks(range(len(rows)), [short(count.category.name) for count in rows], fontsize=8)
         axes.tick_params(axis="y", length=0)

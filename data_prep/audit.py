@@ -10,7 +10,7 @@ import contextlib
 import functools
 import itertools
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def _twins(videos: Sequence[VideoCheck]) -> Iterator[str]:
 
 def _looks(
     benchmark: Benchmark, todo: Sequence[str], images: bool, jobs: int, progress: Progress
-) -> Iterator[VideoCheck]:
+) -> Generator[VideoCheck, None, None]:
     """A look at each video, in order."""
     if jobs == 1 or len(todo) < 2:
         for video in todo:

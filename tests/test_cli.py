@@ -32,6 +32,8 @@ VERBS = (
     "data build camvid",
     "data check",
     "data show",
+    "data split",
+    "data novelty",
     "list",
     "run",
     "score",

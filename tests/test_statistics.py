@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import frame_of
 
 from benchmark import label_plots, manifest, rle
 from benchmark.manifest import Benchmark, Source
 from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.statistics import CategoryCount, count_labels
-from benchmark.types import Category, InstanceTrack, Nearest, Rules, Vocabulary
+from benchmark.types import Category, InstanceTrack, Nearest, PanopticFrame, Rules, Segment, Vocabulary
 
 CLASSES = Vocabulary(
     (
@@ -21,6 +20,11 @@ CLASSES = Vocabulary(
         Category(3, "grass", False),
     )
 )
+
+
+def frame_of(rows: list[list[int]], kinds: dict[int, int]) -> PanopticFrame:
+    ids = np.array(rows, np.uint32)
+    return PanopticFrame(ids, {int(key): Segment(int(key), kinds[int(key)]) for key in np.unique(ids) if key})
 
 
 def writer(folder: Path, task: str = "panoptic") -> BenchmarkWriter:

@@ -1,4 +1,4 @@
-"""Figures that show where a run goes wrong: categories, confused pairs, window lengths, videos."""
+"""Figures that show where a run goes wrong: categories, confused pairs, novel words, window lengths, videos."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark import plots
+from benchmark.label_plots import novel_points, novelty_chart
 from benchmark.manifest import Benchmark
 from benchmark.metrics import VideoCounts
 from benchmark.metrics.confusion import UNNAMED, ConfusionCounts
@@ -42,6 +43,10 @@ def draw(benchmark: Benchmark, counts: Mapping[str, VideoCounts], name: str, fol
     curve = window_curve(scores)
     if curve:
         figures["windows"] = plots.vpq_by_window({name: curve})
+    for value, label in BY_CATEGORY.items():
+        points = novel_points(benchmark.vocabulary, {c.id: c.scores.get(value) for c in scores.categories})
+        if points:
+            figures[f"novelty-{value}"] = novelty_chart(points, label, benchmark.vocabulary)
     figures["videos"] = video_distribution(_of_videos(benchmark, counts))
     return [path for stem, figure in figures.items() for path in plots.save(figure, folder / stem)]
 

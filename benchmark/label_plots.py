@@ -44,11 +44,9 @@ def draw_figures(statistics: LabelStatistics, vocabulary: Vocabulary, folder: Pa
         "together": co_occurrence(statistics),
         "tracks": track_lengths(statistics.track_lengths),
     }
-    points = [
-        NovelPoint(count.category.name, count.category.nearest.similarity, count.share)
-        for count in statistics.categories
-        if count.category.nearest is not None and count.frames
-    ]
+    points = novel_points(
+        vocabulary, {count.category.id: count.share for count in statistics.categories if count.frames}
+    )
     if points:
         figures["novelty"] = novelty_chart(points, "part of all pixels", vocabulary)
     return tuple(path for stem, figure in figures.items() for path in save(figure, folder / stem))
@@ -115,6 +113,21 @@ def track_lengths(lengths: Mapping[int, int]) -> Figure:
     axes.hist(list(lengths), bins=bins.tolist(), weights=list(lengths.values()), color=BASE)
     axes.set(xlabel="frames that show a track", ylabel="tracks", xlim=(0, bins[-1]))
     return figure
+
+
+def novel_points(vocabulary: Vocabulary, values: Mapping[int, float | None]) -> list[NovelPoint]:
+    """The novel classes that have a value and a nearest base class.
+
+    Args:
+        vocabulary: gives names and cosines.
+        values: by category id.
+    """
+    found = [(category, values.get(category.id)) for category in vocabulary]
+    return [
+        NovelPoint(category.name, category.nearest.similarity, value)
+        for category, value in found
+        if category.nearest is not None and value is not None
+    ]
 
 
 def novelty_chart(points: Sequence[NovelPoint], label: str, vocabulary: Vocabulary) -> Figure:

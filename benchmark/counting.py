@@ -9,10 +9,12 @@ from typing import Any
 
 from benchmark import files
 from benchmark.errors import DataError, UserError
-from benchmark.manifest import Benchmark
-from benchmark.metrics import Counts, VideoCounts, metrics_for
+from benchmark.manifest import Benchmark, open_masks
+from benchmark.metrics import Counts, VideoCounts, frame_metrics_for, metrics_for
+from benchmark.metrics.base import TrackMetric
 from benchmark.panoptic import overlap_dense
 from benchmark.store import FrameFolder
+from benchmark.track_store import TrackFolder
 from benchmark.types import Rules
 
 COUNTS = "counts.jsonl"
@@ -62,14 +64,38 @@ def predicted_frames(benchmark: Benchmark, run: Path, video_id: str) -> FrameFol
     Raises:
         DataError: they are missing, damaged, or of another number or size of frames than the video.
     """
+    found = predictions(benchmark, run, video_id)
+    if isinstance(found, TrackFolder):
+        raise DataError(f"{run}: its predictions are tracks that may overlap, no frames. Choose a panoptic run")
+    return found
+
+
+def predicted_tracks(benchmark: Benchmark, run: Path, video_id: str) -> TrackFolder:
+    """The predictions of a video of an instance benchmark.
+
+    Raises:
+        DataError: as `predicted_frames`.
+    """
+    found = predictions(benchmark, run, video_id)
+    if isinstance(found, FrameFolder):
+        raise DataError(f"{run}: its predictions are frames, no tracks. Choose a run on an instance benchmark")
+    return found
+
+
+def predictions(benchmark: Benchmark, run: Path, video_id: str) -> FrameFolder | TrackFolder:
+    """The predictions of a video, as the benchmark's task has them.
+
+    Raises:
+        DataError: as `predicted_frames`.
+    """
     entry = benchmark.entry(video_id)
-    frames = FrameFolder(run / PREDICTIONS / video_id)
-    if (len(frames), frames.size) != (len(entry.frames), entry.size):
+    found = open_masks(run / PREDICTIONS / video_id, benchmark.rules.task)
+    if (len(found), found.size) != (len(entry.frames), entry.size):
         raise DataError(
-            f"{frames.folder}: expected {len(entry.frames)} frames of {entry.size[1]}x{entry.size[0]} pixels, got "
-            f"{len(frames)} of {frames.size[1]}x{frames.size[0]}. Remove the folder and run again"
+            f"{found.folder}: expected {len(entry.frames)} frames of {entry.size[1]}x{entry.size[0]} pixels, got "
+            f"{len(found)} of {found.size[1]}x{found.size[0]}. Remove the folder and run again"
         )
-    return frames
+    return found
 
 
 def count_video(
@@ -90,13 +116,25 @@ def count_video(
     Raises:
         DataError: a file is missing, damaged or changed since it was written.
     """
-    truth, prediction = benchmark.truth_frames(video_id), predicted_frames(benchmark, run, video_id)
+    truth, prediction = benchmark.labels(video_id), predictions(benchmark, run, video_id)
     truth.verify()
     prediction.verify()
     key = counts_key(benchmark, truth, prediction, extra)
     if key == known_key:
         return None
-    metrics = metrics_for(benchmark.rules, extra)
+    if isinstance(truth, TrackFolder):
+        assert isinstance(prediction, TrackFolder), "both are stored as the task asks"
+        true, predicted = truth.decoded(), prediction.decoded()
+        metrics = [metric for metric in metrics_for(benchmark.rules, extra) if isinstance(metric, TrackMetric)]
+        return CountedVideo(video_id, key, {metric.name: metric.count(true, predicted) for metric in metrics})
+    assert isinstance(prediction, FrameFolder), "both are stored as the task asks"
+    return CountedVideo(video_id, key, _count_frames(benchmark, truth, prediction, extra))
+
+
+def _count_frames(
+    benchmark: Benchmark, truth: FrameFolder, prediction: FrameFolder, extra: Collection[str]
+) -> VideoCounts:
+    metrics = frame_metrics_for(benchmark.rules, extra)
     accumulators = {metric.name: metric.start(benchmark.vocabulary, benchmark.rules) for metric in metrics}
     for index in range(len(truth)):
         true, predicted = truth.dense(index), prediction.dense(index)
@@ -105,11 +143,16 @@ def count_video(
             for accumulator in accumulators.values():
                 accumulator.add(true, predicted, overlap)
         except DataError as error:
-            raise DataError(f"video {video_id}, frame {index}: {error}") from error
-    return CountedVideo(video_id, key, {name: one.counts() for name, one in accumulators.items()})
+            raise DataError(f"video {truth.video_id}, frame {index}: {error}") from error
+    return {name: one.counts() for name, one in accumulators.items()}
 
 
-def counts_key(benchmark: Benchmark, truth: FrameFolder, prediction: FrameFolder, extra: Collection[str] = ()) -> str:
+def counts_key(
+    benchmark: Benchmark,
+    truth: FrameFolder | TrackFolder,
+    prediction: FrameFolder | TrackFolder,
+    extra: Collection[str] = (),
+) -> str:
     """Digest of all that decides the counts of a video."""
     rules = benchmark.rules
     return files.json_digest(

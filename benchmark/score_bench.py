@@ -19,7 +19,7 @@ import numpy.typing as npt
 import PIL.Image
 
 from benchmark.files import writing
-from benchmark.metrics import metrics_for
+from benchmark.metrics import frame_metrics_for
 from benchmark.panoptic import DenseFrame, dense_of_rgb, ids_to_rgb, overlap_dense
 from benchmark.progress import SILENT, Progress
 from benchmark.record import peak_memory_gb
@@ -226,7 +226,7 @@ def _decode(path: Path) -> Image:
 def _scorer(clock: _Clock) -> Callable[[DenseFrame, DenseFrame], None]:
     """Feeds frames of one video to every metric and notes what each takes."""
     rules = Rules()
-    accumulators = {metric.name: metric.start(_VOCABULARY, rules) for metric in metrics_for(rules)}
+    accumulators = {metric.name: metric.start(_VOCABULARY, rules) for metric in frame_metrics_for(rules)}
 
     def add(truth: DenseFrame, prediction: DenseFrame) -> None:
         overlap = overlap_dense(truth, prediction)

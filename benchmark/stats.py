@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmark.errors import UserError
 from benchmark.metrics import NUMBERS, Counts
-from benchmark.metrics.base import Floats, Part
+from benchmark.metrics.base import Floats, ListedCounts, Part, SummedCounts
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -66,7 +67,7 @@ def draw_videos(videos: int, draws: int = DRAWS, seed: int = 0) -> npt.NDArray[n
     return np.concatenate([np.ones((1, videos), dtype=np.int64), times])
 
 
-def resample(counts: Sequence[Counts], part: Part, times: npt.NDArray[np.int64]) -> dict[str, Floats]:
+def resample(counts: Sequence[SummedCounts], part: Part, times: npt.NDArray[np.int64]) -> dict[str, Floats]:
     """The values of a metric for each way to draw videos.
 
     Args:
@@ -103,11 +104,17 @@ def draws_of(
     """
     counts = [video[metric] for video in videos]
     if group == "harmonic":
-        base, novel = (resample(counts, groups[part], times)[value] for part in ("base", "novel"))
+        base, novel = (_draws_of_part(counts, groups[part], times, value) for part in ("base", "novel"))
         both = base + novel
         mean = np.divide(2 * base * novel, both, out=np.zeros_like(both), where=both != 0)
         return np.where((np.minimum(base, novel) < 0) | (value in NUMBERS), np.nan, mean)
-    return resample(counts, None if group == "all" else groups[group], times)[value]
+    return _draws_of_part(counts, None if group == "all" else groups[group], times, value)
+
+
+def _draws_of_part(counts: Sequence[Counts], part: Part, times: npt.NDArray[np.int64], value: str) -> Floats:
+    if isinstance(counts[0], ListedCounts):
+        return counts[0].drawn(cast(Sequence[ListedCounts], counts), part, times, value)
+    return resample(cast(Sequence[SummedCounts], counts), part, times)[value]
 
 
 def interval(draws: Floats, level: float = LEVEL) -> Interval:

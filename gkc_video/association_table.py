@@ -10,7 +10,7 @@ from typing import Any
 from benchmark.errors import MethodError, did_you_mean
 from benchmark.files import json_digest
 from benchmark.manifest import Benchmark
-from benchmark.metrics import VideoCounts, metrics_for
+from benchmark.metrics import VideoCounts, frame_metrics_for
 from benchmark.panoptic import dense, overlap_dense
 from benchmark.progress import SILENT, Progress
 from benchmark.scores import total, values_of
@@ -113,7 +113,7 @@ def compare(
 
 def _count(variant: Variant, regions: Recorded, benchmark: Benchmark, video: str) -> VideoCounts:
     truth = benchmark.truth_frames(video)
-    accumulators = {m.name: m.start(benchmark.vocabulary, benchmark.rules) for m in metrics_for(benchmark.rules)}
+    accumulators = {m.name: m.start(benchmark.vocabulary, benchmark.rules) for m in frame_metrics_for(benchmark.rules)}
     for index, frame in enumerate(variant.link(regions, benchmark.vocabulary)):
         true, predicted = truth.dense(index), dense(frame)
         overlap = overlap_dense(true, predicted)

@@ -11,7 +11,9 @@ from benchmark.cli.console import finish
 from benchmark.cli.progress import progress
 from benchmark.errors import UserError, did_you_mean
 
-Format = Annotated[str, typer.Option("--format", help="vipseg (pred.json, pan_pred) or vspw (masks of classes).")]
+Format = Annotated[
+    str, typer.Option("--format", help="vipseg (pred.json, pan_pred), vspw (masks of classes) or ytvis (results.json).")
+]
 LabelForm = Annotated[
     str, typer.Option("--label-form", help="Of vspw: shifted (classes 0 to 123) or released (1 to 124, 0 unnamed).")
 ]
@@ -19,7 +21,7 @@ LabelForm = Annotated[
 
 def import_(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="The benchmark folder that was predicted.")],
-    predictions: Annotated[Path, typer.Argument(metavar="PRED", help="Folder of predictions.")],
+    predictions: Annotated[Path, typer.Argument(metavar="PRED", help="Folder of predictions; of ytvis the file.")],
     format_: Format,
     out: Annotated[Path, typer.Option("-o", "--out", metavar="RUN", help="Run folder to make.")],
     label_form: LabelForm = "shifted",
@@ -33,6 +35,7 @@ def import_(
     [bold]Examples[/bold]
       ovsbench import data/vipseg preds --format vipseg -o runs/theirs
       ovsbench import data/vspw preds --format vspw --label-form released -o runs/theirs
+      ovsbench import data/ytvis results.json --format ytvis -o runs/theirs
     """
     from benchmark import manifest
 
@@ -42,6 +45,10 @@ def import_(
         from benchmark.formats.vipseg import import_vipseg
 
         import_vipseg(benchmark, predictions, out, name=called, progress=progress())
+    elif format_ == "ytvis":
+        from benchmark.formats.ytvis import import_ytvis
+
+        import_ytvis(benchmark, predictions, out, name=called, progress=progress())
     else:
         from benchmark.formats.vspw import import_vspw
 
@@ -71,6 +78,10 @@ def export(
         from benchmark.formats.vipseg import export_vipseg
 
         export_vipseg(benchmark, run, out, progress=progress())
+    elif format_ == "ytvis":
+        from benchmark.formats.ytvis import export_ytvis
+
+        export_ytvis(benchmark, run, out, progress=progress())
     else:
         from benchmark.formats.vspw import export_vspw
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmark import record
@@ -17,8 +17,10 @@ from benchmark.manifest import Benchmark, VideoEntry
 from benchmark.progress import SILENT, Progress
 from benchmark.record import RunRecord, Settings
 from benchmark.store import VideoWriter
-from benchmark.types import PanopticFrame, Vocabulary, check_frame
+from benchmark.track_store import TrackWriter
+from benchmark.types import InstanceTrack, PanopticFrame, Vocabulary, check_frame
 
+_MEND = "Mend the files and import again"
 ReadFrame = Callable[[VideoEntry, int], PanopticFrame]
 """Video and frame number to the predicted frame; raises a DataError if it cannot be read."""
 
@@ -75,17 +77,68 @@ def import_run(
         DataError: anything is wrong; all of it is told at once and no run is made.
     """
     vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
+
+    def write(folder: Path, entry: VideoEntry) -> None:
+        _import_video(folder, entry, vocabulary, read, faults, progress)
+
+    return _import(benchmark, run, write, faults, name, what, {**notes, "imported_files_sha256": digest}, progress)
+
+
+def import_tracks(
+    benchmark: Benchmark,
+    run: Path,
+    tracks: Mapping[str, Sequence[InstanceTrack]],
+    faults: Faults,
+    *,
+    name: str,
+    what: str,
+    digest: str,
+    notes: Mapping[str, str],
+    progress: Progress = SILENT,
+) -> RunRecord:
+    """`import_run` for an instance benchmark.
+
+    Args:
+        tracks: of each video, by its id.
+        benchmark, run, faults, name, what, digest, notes, progress: as for `import_run`.
+
+    Raises:
+        DataError: as `import_run`.
+    """
+    vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
+    faults.stop(what, _MEND)
+
+    def write(folder: Path, entry: VideoEntry) -> None:
+        with TrackWriter(folder / entry.id, entry.id, entry.size, len(entry.frames), vocabulary) as writer:
+            for track in tracks[entry.id]:
+                writer.add(track)
+        progress.frame(len(entry.frames))
+
+    return _import(benchmark, run, write, faults, name, what, {**notes, "imported_files_sha256": digest}, progress)
+
+
+def _import(
+    benchmark: Benchmark,
+    run: Path,
+    write: Callable[[Path, VideoEntry], None],
+    faults: Faults,
+    name: str,
+    what: str,
+    notes: Mapping[str, str],
+    progress: Progress,
+) -> RunRecord:
+    """Makes the run folder; `write` puts the predictions of a video into a folder."""
     with new_folder(run) as partial:
         frames = sum(len(entry.frames) for entry in benchmark.entries)
         progress.start(len(benchmark.entries), frames, f"importing {what}")
         try:
             for entry in benchmark.entries:
                 with faults.collecting():
-                    _import_video(partial / PREDICTIONS, entry, vocabulary, read, faults, progress)
+                    write(partial / PREDICTIONS, entry)
                 progress.video()
         finally:
             progress.stop()
-        faults.stop(what, "Mend the files and import again")
+        faults.stop(what, _MEND)
         settings = Settings(name)
         facts = record.describe(object(), settings, benchmark)
         facts = dataclasses.replace(
@@ -95,7 +148,7 @@ def import_run(
             target=f"imported from {what}",
             device="",
             device_name="",
-            notes={**notes, "imported_files_sha256": digest},
+            notes=notes,
         )
         facts.write(partial)
     return facts

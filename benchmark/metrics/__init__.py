@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from benchmark.metrics.base import NUMBERS, Accumulator, Counts, Metric, VideoCounts, harmonic
+from benchmark.metrics.ap import Ap
+from benchmark.metrics.base import NUMBERS, Accumulator, Counts, FrameMetric, Metric, VideoCounts, harmonic
 from benchmark.metrics.clear import Clear
 from benchmark.metrics.confusion import Confusion
 from benchmark.metrics.davis import Davis
@@ -15,7 +16,7 @@ from benchmark.metrics.vc import Vc
 from benchmark.metrics.vpq import Vpq
 from benchmark.types import Rules
 
-METRICS: tuple[Metric, ...] = (Vpq(), Miou(), Stq(), Hota(), Clear(), Vc(), Confusion())
+METRICS: tuple[Metric, ...] = (Vpq(), Miou(), Stq(), Hota(), Clear(), Vc(), Confusion(), Ap())
 """Every metric of the suite, in the order in which files list them; how tables rank is `leaderboard.table`'s matter."""
 
 
@@ -34,6 +35,12 @@ def metrics_for(rules: Rules, extra: Collection[str] = ()) -> tuple[Metric, ...]
     return tuple(metric for metric in wanted if rules.task in metric.tasks)
 
 
+def frame_metrics_for(rules: Rules, extra: Collection[str] = ()) -> tuple[FrameMetric, ...]:
+    """Those of them that read a video frame by frame."""
+    return tuple(metric for metric in metrics_for(rules, extra) if isinstance(metric, FrameMetric))
+
+
 __all__ = [
-    "METRICS", "NUMBERS", "OPTIONAL", "Accumulator", "Counts", "Metric", "VideoCounts", "harmonic", "metrics_for",
+    "METRICS", "NUMBERS", "OPTIONAL", "Accumulator", "Counts", "Metric", "VideoCounts", "frame_metrics_for", "harmonic",
+    "metrics_for",
 ]  # fmt: skip

@@ -32,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark import rle
-from benchmark.metrics.base import Floats, Part
+from benchmark.metrics.base import Floats, Part, ratio
 from benchmark.rle import DecodedTracks
 from benchmark.types import Rules, Task
 
@@ -148,7 +148,7 @@ def values_of_class(videos: Sequence[Found]) -> dict[str, float]:
 
 def _highest(right: npt.NDArray[Any], wrong: npt.NDArray[Any]) -> Floats:
     """The highest precision at each point or after it, (..., N)."""
-    precision = right / (right + wrong + np.spacing(1))
+    precision = ratio(right, np.maximum(right + wrong, 1))
     highest: Floats = np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
     return highest
 
@@ -193,6 +193,54 @@ class ApCounts:
             defined = [row[name] for row in rows if not np.isnan(row[name])]
             scores[name] = float(np.mean(defined)) if defined else None
         return scores
+
+    def drawn(self, videos: Sequence[ApCounts], part: Part, times: npt.NDArray[np.int64], value: str) -> Floats:
+        """One value for each way to draw videos, see `metrics.base.ListedCounts`."""
+        name = value.removesuffix(LVVIS)
+        total, defined = np.zeros(len(times)), np.zeros(len(times))
+        for category in sorted(frozenset().union(*(one.classes for one in videos))):
+            if part is not None and category not in part:
+                continue
+            places = [place for place, one in enumerate(videos) for _ in one.by_class.get(category, ())]
+            found = [one for video in videos for one in video.by_class.get(category, ())]
+            if name != value:
+                found = [one.without_crowds or one for one in found]
+            if any(any(one.labels) for one in found):
+                scores = _drawn_class(merged(found, places), np.array(places), times, name)
+                total += np.nan_to_num(scores)
+                defined += np.isfinite(scores)
+        return ratio(total, defined)
+
+
+def _drawn_class(found: Merged, places: npt.NDArray[np.intp], times: npt.NDArray[np.int64], name: str) -> Floats:
+    """One value of one class for each way to draw videos, (D,); nan where no label is drawn.
+
+    The copies of a video that is drawn twice stand side by side, so that no order but that of weights is needed; and
+    precision has to be known only where a prediction is right, because it falls at all others.
+    """
+    area = list(AREAS).index(name[2:]) if name[2:] in AREAS else 0
+    thresholds = {"AP50": [0], "AP75": [5]}.get(name, range(len(THRESHOLDS)))
+    kept = int(name[2:]) if name.startswith("AR") and name[2:].isdecimal() else KEPT[-1]
+    labels = (times[:, places] @ found.labels[:, area]).astype(np.float64)
+    some = np.maximum(labels, 1)[:, None]
+    weights = times[:, found.video]  # (D, N)
+    is_right, is_ignored = (_bits(packed)[area] & (found.rank < kept) for packed in (found.matched, found.ignored))
+    scores = np.zeros(len(times))
+    counted = np.cumsum(weights, axis=1)
+    for threshold in thresholds:
+        points = np.flatnonzero(is_right[threshold])
+        if not points.size:
+            continue
+        right = np.cumsum(weights[:, points], axis=1)
+        if name.startswith("AR"):
+            scores += right[:, -1] / some[:, 0]
+            continue
+        ignored = is_ignored[threshold]
+        all_ = np.cumsum(weights * ~ignored, axis=1) if ignored.any() else counted
+        reached = np.searchsorted(RECALLS, right / some, side="right")
+        steps = np.diff(reached, axis=1, prepend=0)
+        scores += (steps * _highest(right, all_[:, points] - right)).sum(axis=1) / len(RECALLS)
+    return np.where(labels > 0, scores / len(thresholds), np.nan)
 
 
 def _is_labelled(videos: Sequence[Found]) -> bool:

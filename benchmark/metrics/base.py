@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmark.errors import DataError
 from benchmark.panoptic import DenseFrame, FrameOverlap
+from benchmark.rle import DecodedTracks
 from benchmark.types import Rules, Segment, Task, Vocabulary
 
 Floats = npt.NDArray[np.float64]
@@ -18,16 +19,34 @@ Part = frozenset[int] | None
 
 
 class Counts(Protocol):
-    """What a metric keeps of a video; the counts of a set of videos are the sum of theirs.
-
-    `row` and `read` are the two halves of `scores`: between them rows may be summed over any choice of videos, each as
-    often as one likes, which is all that a bootstrap does.
-    """
+    """What a metric keeps of a video; the counts of a set of videos are the sum of theirs."""
 
     @property
     def classes(self) -> frozenset[int]:
         """Category ids that the counts say something about."""
         ...
+
+    def __add__(self, other: Self, /) -> Self: ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Numbers and strings only; `Metric.counts_from_json` reads them back without a loss."""
+        ...
+
+    def scores(self, part: Part) -> dict[str, float | None]:
+        """The metric's values over the classes of `part`; None where undefined.
+
+        Fractions in [0, 1], but for `NUMBERS`, and MOTA, which may fall below 0.
+        """
+        ...
+
+
+@runtime_checkable
+class SummedCounts(Counts, Protocol):
+    """Counts that are numbers which add up, as those of all metrics are but AP's.
+
+    `row` and `read` are the two halves of `scores`: between them rows may be summed over any choice of videos, each as
+    often as one likes, which is all that a bootstrap does.
+    """
 
     def row(self, ids: Sequence[int]) -> Floats:
         """The counts of some classes as numbers that add up over videos, (F,)."""
@@ -45,16 +64,22 @@ class Counts(Protocol):
         """
         ...
 
-    def __add__(self, other: Self, /) -> Self: ...
 
-    def to_json(self) -> dict[str, Any]:
-        """Numbers and strings only; `Metric.counts_from_json` reads them back without a loss."""
-        ...
+@runtime_checkable
+class ListedCounts(Counts, Protocol):
+    """Counts that are lists, which a bootstrap has to put together anew for each draw."""
 
-    def scores(self, part: Part) -> dict[str, float | None]:
-        """The metric's values over the classes of `part`; None where undefined.
+    def drawn(self, videos: Sequence[Self], part: Part, times: npt.NDArray[np.int64], value: str) -> Floats:
+        """One value for each way to draw videos, whatever `self` is.
 
-        Fractions in [0, 1], but for `NUMBERS`, and MOTA, which may fall below 0.
+        Args:
+            videos: the counts of each.
+            part: as for `scores`.
+            times: (D, videos), how often each is drawn.
+            value: name of the value.
+
+        Returns:
+            (D,) fractions, nan where undefined.
         """
         ...
 
@@ -90,10 +115,6 @@ class Metric(Protocol):
     @property
     def version(self) -> int: ...
 
-    def start(self, vocabulary: Vocabulary, rules: Rules) -> Accumulator:
-        """An accumulator for one video."""
-        ...
-
     def zero(self, rules: Rules) -> Counts:
         """The counts of no video."""
         ...
@@ -104,6 +125,24 @@ class Metric(Protocol):
 
     def counts_from_json(self, value: Mapping[str, Any]) -> Counts:
         """The inverse of `Counts.to_json`."""
+        ...
+
+
+@runtime_checkable
+class FrameMetric(Metric, Protocol):
+    """A metric of semantic and panoptic benchmarks, which reads a video frame by frame."""
+
+    def start(self, vocabulary: Vocabulary, rules: Rules) -> Accumulator:
+        """An accumulator for one video."""
+        ...
+
+
+@runtime_checkable
+class TrackMetric(Metric, Protocol):
+    """A metric of instance benchmarks, which reads the tracks of a video at once."""
+
+    def count(self, truth: DecodedTracks, prediction: DecodedTracks) -> Counts:
+        """The counts of one video."""
         ...
 
 
@@ -126,7 +165,7 @@ def positions(segments: Sequence[Segment], index: Mapping[int, int]) -> npt.NDAr
         ) from error
 
 
-def scores_of(counts: Counts, part: Part) -> dict[str, float | None]:
+def scores_of(counts: SummedCounts, part: Part) -> dict[str, float | None]:
     """What `Counts.scores` is for every metric: the row of the classes, read."""
     ids = sorted(counts.classes if part is None else counts.classes & part)
     values = counts.read(counts.row(ids)[None], part is None)

@@ -1,0 +1,332 @@
+"""The layout of YouTube-VIS and LV-VIS: object tracks as run lengths, all in one JSON file.
+
+    labels       gt.json     {"videos": [{"id", "width", "height", "length", "file_names"}],
+                              "categories": [{"id", "name", "partition"}],
+                              "annotations": [{"video_id", "category_id", "iscrowd", "segmentations", "areas"}]}
+    predictions  results.json [{"video_id", "category_id", "score", "segmentations"}]
+
+`segmentations` has for each frame null or {"size": [height, width], "counts": run lengths, as list or as text}, see
+`benchmark.rle`. `partition`, `iscrowd` and `areas` may be missing; partitions 0 and 1 are base, 2 and 3 novel, as in
+LV-VIS. A video of the benchmark is called by the number of its id, and videos are sorted by it, as the official script
+does before it breaks ties.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from benchmark import rle
+from benchmark.counting import predicted_tracks
+from benchmark.errors import DataError
+from benchmark.files import writing
+from benchmark.formats.faults import Faults
+from benchmark.formats.runs import import_tracks, new_folder
+from benchmark.manifest import Benchmark, Source, VideoEntry, load
+from benchmark.manifest_writer import BenchmarkWriter
+from benchmark.progress import SILENT, Progress
+from benchmark.record import RunRecord
+from benchmark.types import Category, InstanceTrack, Rules, Vocabulary
+
+RESULTS = "results.json"
+_NOVEL = (2, 3)
+
+
+def build_ytvis(
+    raw: str | Path,
+    folder: str | Path,
+    *,
+    images: str | Path | None = None,
+    name: str = "ytvis",
+    licence: str = "of the data set's owners",
+    progress: Progress = SILENT,
+) -> Benchmark:
+    """Turns labels in the layout of YouTube-VIS into a benchmark folder; images stay where they are.
+
+    Args:
+        raw: the JSON file, or a folder with `gt.json`.
+        folder: the benchmark folder to write.
+        images: folder of the `file_names`; JPEGImages beside the file by default, and scoring needs none.
+        name: of the benchmark.
+        licence: of images and labels, for the manifest.
+        progress: told of frames and videos.
+
+    Raises:
+        DataError: anything in the file is not in this layout, all of it told at once.
+    """
+    path = Path(raw).resolve()
+    path = path / "gt.json" if path.is_dir() else path
+    content = _labels(path)
+    faults = Faults()
+    vocabulary = _vocabulary(content["categories"], path)
+    entries = _entries(content["videos"], path, faults)
+    by_video: dict[int, list[tuple[int, Any]]] = {number: [] for number in entries}
+    for number, row in enumerate(content["annotations"], 1):
+        video = row.get("video_id") if isinstance(row, dict) else None
+        if type(video) is not int or video not in by_video:
+            faults.add(
+                f"{path}, annotation {number}: expected the id of a video of the file as video_id, got {video!r}"
+            )
+        else:
+            by_video[video].append((number, row))
+    writer = BenchmarkWriter(
+        Path(folder),
+        name=name,
+        version="1",
+        source=Source(f"YouTube-VIS layout, {path.name}", sha256(path.read_bytes()).hexdigest(), licence=licence),
+        rules=Rules(task="instance"),
+        vocabulary=vocabulary,
+        image_root=Path(images).resolve() if images else path.parent / "JPEGImages",
+    )
+    progress.start(len(entries), sum(len(entry.frames) for entry in entries.values()), f"reading {path.name}")
+    try:
+        with writer:
+            for video, entry in sorted(entries.items()):
+                annotated: list[InstanceTrack] = []
+                for number, row in by_video[video]:
+                    with faults.collecting():
+                        where = f"{path}, annotation {number} (video {video})"
+                        annotated.append(_track(row, len(annotated) + 1, entry, vocabulary, where, is_label=True))
+                if not faults.count and not writer.has_labels(entry.id, entry.size, entry.frames):
+                    with writer.tracks(entry.id, entry.size, entry.frames) as labels:
+                        for track in annotated:
+                            labels.add(track)
+                progress.frame(len(entry.frames))
+                progress.video()
+            faults.stop(str(path), "Mend the file and build again")
+    finally:
+        progress.stop()
+    return load(folder)
+
+
+def import_ytvis(
+    benchmark: Benchmark, predictions: str | Path, run: str | Path, *, name: str, progress: Progress = SILENT
+) -> RunRecord:
+    """Makes a run of predictions in the layout of YouTube-VIS; a video without a prediction has no track.
+
+    Args:
+        benchmark: what was predicted; its videos are called by the numbers that the predictions use.
+        predictions: the JSON file, or a folder with `results.json`.
+        run: the run folder to make.
+        name: of the method, for tables.
+        progress: told of frames and videos.
+
+    Raises:
+        DataError: anything is wrong with the file, all of it told at once.
+    """
+    path = Path(predictions)
+    path = path / RESULTS if path.is_dir() else path
+    if benchmark.rules.task != "instance":
+        raise DataError(
+            f"{path}: expected a benchmark of task instance for results of YouTube-VIS, {benchmark.name} is "
+            f"{benchmark.rules.task}. Import on the benchmark that was predicted"
+        )
+    rows = read_raw(path)
+    if not isinstance(rows, list):
+        raise DataError(f"{path}: expected a list of predictions, got {type(rows).__name__}. Give results.json")
+    if not rows:
+        raise DataError(f"{path}: expected predictions, got an empty list. Write at least one track")
+    faults = Faults()
+    vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
+    entries = {entry.id: entry for entry in benchmark.entries}
+    videos = {str(row.get("video_id")) for row in rows if isinstance(row, dict)}
+    if not videos & entries.keys():
+        raise DataError(
+            f"{path}: none of its videos is in {benchmark.name} ({', '.join(sorted(videos)[:3])} are not, which has "
+            f"{', '.join(list(entries)[:3])}). It may be of another data set or part; import it there"
+        )
+    tracks: dict[str, list[InstanceTrack]] = {video: [] for video in entries}
+    seen: dict[tuple[str, int, float, tuple[str | None, ...]], int] = {}
+    for number, row in enumerate(rows, 1):
+        video = str(row.get("video_id")) if isinstance(row, dict) else ""
+        with faults.collecting():
+            where = f"{path}, prediction {number}"
+            if video not in entries:
+                raise DataError(f"{where}: expected the id of a video of {benchmark.name} as video_id, got {video!r}")
+            track = _track(
+                row, len(tracks[video]) + 1, entries[video], vocabulary, f"{where} (video {video})", is_label=False
+            )
+            first = seen.setdefault((video, track.category, track.score, track.masks), number)
+            if first != number:
+                raise DataError(f"{where} (video {video}): it repeats prediction {first} to the last pixel")
+            tracks[video].append(track)
+    return import_tracks(
+        benchmark,
+        Path(run),
+        tracks,
+        faults,
+        name=name,
+        what=f"{path} (YouTube-VIS layout)",
+        digest=sha256(path.read_bytes()).hexdigest(),
+        notes={"layout": "ytvis"},
+        progress=progress,
+    )
+
+
+def export_ytvis(benchmark: Benchmark, run: str | Path, out: str | Path, *, progress: Progress = SILENT) -> None:
+    """Writes a run's predictions as `results.json`, as the official script reads them.
+
+    Raises:
+        DataError: predictions are missing or damaged, a video is not called by a number, or the disk is full.
+    """
+    named = [entry.id for entry in benchmark.entries if not entry.id.isdecimal()]
+    if named or benchmark.rules.task != "instance":
+        reason = f"video {named[0]}" if named else f"the task {benchmark.rules.task}"
+        raise DataError(
+            f"the layout of YouTube-VIS holds tracks of videos with numbers as ids; {benchmark.name} has {reason}. "
+            "Export in another layout"
+        )
+    with new_folder(Path(out)) as partial:
+        progress.start(len(benchmark.entries), sum(len(e.frames) for e in benchmark.entries), "exporting")
+        try:
+            with writing(Path(out)), (partial / RESULTS).open("w", encoding="utf-8") as file:
+                before = "["
+                for entry in benchmark.entries:
+                    for track in predicted_tracks(benchmark, Path(run), entry.id).tracks:
+                        file.write(before + json.dumps(_row(track, entry)))
+                        before = ",\n"
+                    progress.frame(len(entry.frames))
+                    progress.video()
+                file.write("]\n" if before != "[" else "[]\n")
+        finally:
+            progress.stop()
+
+
+def _row(track: InstanceTrack, entry: VideoEntry) -> dict[str, Any]:
+    masks = [None if text is None else {"size": list(entry.size), "counts": text} for text in track.masks]
+    return {
+        "video_id": int(entry.id),
+        "category_id": track.category,
+        "score": track.score,
+        "segmentations": masks,
+    }
+
+
+def read_raw(path: Path) -> Any:
+    """The content of a JSON file of other people.
+
+    Raises:
+        DataError: it is missing, cut off or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}. Check the path") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: expected JSON, got an error: {error}. The file may have been cut off") from error
+
+
+def _labels(path: Path) -> dict[str, list[Any]]:
+    content = read_raw(path)
+    parts = ("videos", "categories", "annotations")
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{path}: expected an object with {', '.join(parts)}, got {type(content).__name__}. Give the labels"
+        )
+    missing = [part for part in parts if not isinstance(content.get(part), list)]
+    if missing:
+        raise DataError(
+            f"{path}: expected lists {', '.join(parts)}; {' and '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing. Give the labels as YouTube-VIS has them"
+        )
+    return content
+
+
+def _vocabulary(rows: Sequence[Any], path: Path) -> Vocabulary:
+    try:
+        return Vocabulary(
+            tuple(Category(int(c["id"]), str(c["name"]), True, c.get("partition", 0) in _NOVEL) for c in rows)
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path}: expected categories with id and name, got an error at {error!r}") from error
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _entries(rows: Sequence[Any], path: Path, faults: Faults) -> dict[int, VideoEntry]:
+    entries: dict[int, VideoEntry] = {}
+    for number, row in enumerate(rows, 1):
+        with faults.collecting():
+            where = f"{path}, video number {number}"
+            try:
+                video, files = row["id"], tuple(map(str, row["file_names"]))
+                size, length = (int(row["height"]), int(row["width"])), int(row.get("length", len(files)))
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise DataError(
+                    f"{where}: expected id, width, height and file_names, got an error at {error!r}"
+                ) from error
+            if type(video) is not int or video < 0 or min(size) < 1:
+                raise DataError(f"{where}: expected an id of at least 0 and a size, got {video!r} and {size}")
+            if video in entries:
+                raise DataError(f"{where}: the id {video} came before")
+            if length != len(files) or not files:
+                raise DataError(
+                    f"{where} (id {video}): expected a file_name for each of {length} frames, got {len(files)}"
+                )
+            entries[video] = VideoEntry(str(video), size, files, None, "")
+    return entries
+
+
+def _track(
+    row: Any, number: int, entry: VideoEntry, vocabulary: Vocabulary, where: str, *, is_label: bool
+) -> InstanceTrack:
+    """The track of an annotation or of a prediction.
+
+    Raises:
+        DataError: the first thing that is wrong with it.
+    """
+    needed = ("category_id", "segmentations") if is_label else ("category_id", "segmentations", "score")
+    lacks = [key for key in needed if key not in row]
+    if lacks:
+        raise DataError(f"{where}: expected {', '.join(needed)}; {', '.join(lacks)} is missing")
+    category, segmentations, score = row["category_id"], row["segmentations"], row.get("score", 1.0)
+    if type(category) is not int or category not in vocabulary:
+        raise DataError(f"{where}: expected the id of a category of the benchmark as category_id, got {category!r}")
+    if is_label:
+        score = 1.0
+    elif type(score) not in (int, float) or not (math.isfinite(score) and score >= 0):
+        raise DataError(f"{where}: expected a score of at least 0, got {score!r}")
+    if not isinstance(segmentations, list) or len(segmentations) != len(entry.frames):
+        found = len(segmentations) if isinstance(segmentations, list) else repr(segmentations)[:40]
+        raise DataError(f"{where}: expected segmentations of {len(entry.frames)} frames, got {found}")
+    masks = tuple(_mask(mask, entry.size, f"{where}, frame {frame}") for frame, mask in enumerate(segmentations))
+    try:
+        rle.read_tracks([masks], entry.size, len(masks))  # all frames at once, which is much faster
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+    area = _mean_area(row.get("areas"), len(masks), where) if is_label else None
+    return InstanceTrack(number, category, masks, float(score), is_label and bool(row.get("iscrowd")), area)
+
+
+def _mask(value: Any, size: tuple[int, int], where: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or "counts" not in value:
+        raise DataError(f"{where}: expected null or run lengths with size and counts, got {repr(value)[:40]}")
+    if value.get("size") != list(size):
+        raise DataError(f"{where}: expected a mask of size [height, width] = {list(size)}, got {value.get('size')}")
+    counts = value["counts"]
+    if isinstance(counts, str):
+        return counts
+    if not isinstance(counts, list) or not all(type(count) is int for count in counts):
+        raise DataError(f"{where}: expected counts as a text or a list of numbers, got {repr(counts)[:40]}")
+    try:
+        return rle.compress(counts)
+    except (DataError, OverflowError) as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+def _mean_area(areas: Any, frames: int, where: str) -> float | None:
+    """The mean of the stated areas of frames that show a track, None where none is stated; 0 of none."""
+    if areas is None:
+        return None
+    if not isinstance(areas, list) or len(areas) != frames:
+        raise DataError(f"{where}: expected areas of {frames} frames, got {repr(areas)[:40]}")
+    shown = [area for area in areas if area]
+    if not all(type(area) in (int, float) and math.isfinite(area) and area > 0 for area in shown):
+        raise DataError(f"{where}: expected areas as numbers of pixels or null, got {repr(areas)[:40]}")
+    return sum(shown) / len(shown) if shown else 0.0

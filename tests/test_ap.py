@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from benchmark import rle, stats
+from benchmark.metrics.ap import AREAS, KEPT, THRESHOLDS, Ap, ApCounts, value_names
+from benchmark.rle import DecodedTracks
+from benchmark.types import InstanceTrack, Rules
+
+SIZE = (1, 12)
+
+
+def row(text: str) -> str:
+    """A mask of one line: "..##" has its last two pixels."""
+    return rle.encode(np.array([[letter == "#" for letter in text]]))
+
+
+def track(text: str, score: float = 1.0, category: int = 1, **more) -> InstanceTrack:
+    return InstanceTrack(1, category, (row(text.ljust(SIZE[1], ".")),), score, **more)
+
+
+def video(*tracks: InstanceTrack, size: tuple[int, int] = SIZE) -> DecodedTracks:
+    frames = max((len(one.masks) for one in tracks), default=1)
+    return DecodedTracks(tracks, rle.read_tracks([one.masks for one in tracks], size, frames))
+
+
+def count(truth: Sequence[InstanceTrack], found: Sequence[InstanceTrack]) -> ApCounts:
+    return Ap().count(video(*truth), video(*found))
+
+
+def test_a_perfect_prediction_scores_one():
+    counts = count([track("##"), track("...##", category=2)], [track("##"), track("...##", category=2)])
+    scores = counts.scores(None)
+    assert {scores[name] for name in ("AP", "AP50", "AP75", "APs", "AR1", "AR100", "AP_lvvis")} == {1.0}
+    assert scores["APl"] is None
+
+
+def test_of_two_labels_one_found_first_is_half_of_the_recalls():
+    # recall 0.5 at precision 1 covers 51 of the 101 recalls, the false alarm after it changes nothing
+    counts = count([track("##"), track("....##")], [track("##", 0.9), track("........##", 0.8)])
+    assert counts.scores(None)["AP"] == pytest.approx(51 / 101)
+    assert counts.scores(None)["AR1"] == 0.5
+
+
+def test_a_false_alarm_before_the_right_one_halves_precision():
+    counts = count([track("##")], [track("......##", 0.9), track("##", 0.8)])
+    assert counts.scores(None)["AP50"] == pytest.approx(0.5)
+    assert (counts.scores(None)["AR1"], counts.scores(None)["AR10"]) == (0.0, 1.0)
+
+
+def test_an_overlap_counts_up_to_its_threshold_and_at_it():
+    counts = count([track("####")], [track("###")])  # IoU 0.75: right at 0.50, 0.55, ... 0.75
+    assert counts.scores(None)["AP"] == pytest.approx(0.6)
+    assert counts.scores(None)["AP75"] == 1.0
+
+
+def test_the_iou_is_of_whole_videos():
+    truth = InstanceTrack(1, 1, (row("##".ljust(12, ".")), None))
+    found = InstanceTrack(1, 1, (row("##".ljust(12, ".")), row("##".ljust(12, "."))))
+    scores = count([truth], [found]).scores(None)  # 2 of 4 pixels
+    assert (scores["AP50"], scores["AP75"]) == (1.0, 0.0)
+
+
+def test_a_second_track_on_the_same_label_is_a_false_alarm():
+    counts = count([track("##")], [track("##", 0.9), track("##", 0.8)])
+    assert counts.scores(None)["AP"] == 1.0
+    (found,) = counts.by_class[1]
+    assert found.matched[0] > 0
+    assert found.matched[1] == 0
+
+
+def test_only_predictions_of_the_same_class_match():
+    scores = count([track("##", category=1)], [track("##", category=2)])
+    assert scores.scores(None)["AP"] == 0.0
+    assert scores.scores(frozenset({2}))["AP"] is None
+
+
+def test_a_crowd_is_ignored_but_not_by_the_rule_of_lvvis():
+    truth = [track("##"), track("....##", is_crowd=True)]
+    scores = count(truth, [track("....##", 0.9), track("##", 0.8)]).scores(None)
+    assert (scores["AP"], scores["AP_lvvis"]) == (1.0, 1.0)
+    scores = count(truth, [track("##", 0.8)]).scores(None)
+    assert (scores["AP"], scores["AP_lvvis"]) == (1.0, pytest.approx(51 / 101))
+    assert count(truth[1:], []).scores(None)["AP"] is None
+
+
+def test_a_label_counts_where_its_stated_area_says():
+    scores = count([track("##", area=200.0**2)], [track("##")]).scores(None)
+    assert (scores["APs"], scores["APm"], scores["APl"]) == (None, 1.0, None)
+
+
+def test_a_hundred_tracks_of_a_class_are_looked_at():
+    wrong = [track("......##", 1 - number / 1000) for number in range(100)]
+    assert count([track("##")], [*wrong, track("##", 0.1)]).scores(None)["AR100"] == 0.0
+    assert count([track("##")], [*wrong[1:], track("##", 0.1)]).scores(None)["AR100"] == 1.0
+
+
+def random_tracks(rng: np.random.Generator, number: int, frames: int, is_label: bool) -> list[InstanceTrack]:
+    tracks = []
+    for key in range(number):
+        place, length = int(rng.integers(0, 6)), int(rng.integers(1, 7))
+        masks = []
+        for _ in range(frames):
+            inside = np.zeros((8, 8), dtype=bool)
+            inside[max(0, place + int(rng.integers(-1, 2))) : place + length, place : place + length] = True
+            masks.append(rle.encode(inside) if rng.random() < 0.8 else None)
+        score = 1.0 if is_label else float(rng.choice([0.2, 0.4, rng.random()]))
+        area = float(rng.choice([20.0, 129.0**2, 300.0**2])) if is_label else None
+        crowd = bool(is_label and rng.random() < 0.2)
+        tracks.append(InstanceTrack(key + 1, int(rng.integers(1, 4)), tuple(masks), score, crowd, area))
+    return tracks
+
+
+def random_videos(seed: int, count: int = 3) -> list[tuple[DecodedTracks, DecodedTracks]]:
+    rng = np.random.default_rng(seed)
+    return [
+        tuple(video(*random_tracks(rng, n, 3, is_label), size=(8, 8)) for n, is_label in ((4, True), (8, False)))
+        for _ in range(count)
+    ]  # type: ignore[misc]
+
+
+def summed(videos: Sequence[tuple[DecodedTracks, DecodedTracks]]) -> ApCounts:
+    total = ApCounts()
+    for truth, found in videos:
+        total = total + Ap().count(truth, found)
+    return total
+
+
+@functools.cache
+def pixels(masks: tuple[str | None, ...]) -> np.ndarray:
+    return np.stack([np.zeros((8, 8), bool) if text is None else rle.decode(text, (8, 8)) for text in masks])
+
+
+def slow(videos: Sequence[tuple[DecodedTracks, DecodedTracks]], crowds: bool, kept: int, area: str) -> dict:
+    """Precision at 101 recalls and recall by class and threshold, as the definition says it, with pixels."""
+
+    def mean_area(one: InstanceTrack) -> float:
+        own = [mask.sum() for mask in pixels(one.masks) if mask.any()]
+        return one.area if one.area is not None else float(np.mean(own)) if own else 0.0
+
+    low, high = AREAS[area]
+    found: dict = {}
+    for category, threshold in itertools.product((1, 2, 3), THRESHOLDS):
+        events, labels = [], 0
+        for truth, prediction in videos:
+            mine = [one for one in truth.tracks if one.category == category]
+            skipped = [(crowds and one.is_crowd) or not low <= mean_area(one) <= high for one in mine]
+            labels += len(mine) - sum(skipped)
+            free = set(range(len(mine)))
+            guesses = sorted((one for one in prediction.tracks if one.category == category), key=lambda one: -one.score)
+            for guess in guesses[:kept]:
+                overlaps = {}
+                for place in free:
+                    both, either = (
+                        f(pixels(guess.masks), pixels(mine[place].masks)).sum() for f in (np.logical_and, np.logical_or)
+                    )
+                    if either and both / either >= threshold:
+                        overlaps[place] = both / either
+                counting = [place for place in overlaps if not skipped[place]] or list(overlaps)
+                best = max(counting, key=lambda place: (overlaps[place], place), default=None)
+                if best is None:
+                    events.append((guess.score, None if not low <= mean_area(guess) <= high else False))
+                else:
+                    if not (crowds and mine[best].is_crowd):
+                        free.discard(best)
+                    events.append((guess.score, None if skipped[best] else True))
+        if not labels:
+            continue
+        events = [event for event in sorted(events, key=lambda event: -event[0]) if event[1] is not None]
+        right = np.cumsum([event[1] for event in events] or [0])
+        precision = right / np.arange(1, len(right) + 1)
+        curve = [max(precision[right / labels >= recall], default=0.0) for recall in np.linspace(0, 1, 101)]
+        found.setdefault(category, []).append((float(np.mean(curve)), right[-1] / labels))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_random_videos_score_what_a_slow_count_of_pixels_scores(seed):
+    videos = random_videos(seed)
+    scores = summed(videos).scores(None)
+    for crowds, suffix in ((True, ""), (False, "_lvvis")):
+        for area in AREAS:
+            classes = slow(videos, crowds, 100, area)
+            values = [np.mean([precision for precision, _ in rows]) for rows in classes.values()]
+            assert scores[f"AP{area}{suffix}"] == (pytest.approx(np.mean(values)) if values else None)
+        classes = slow(videos, crowds, 100, "")
+        assert scores[f"AP75{suffix}"] == pytest.approx(np.mean([rows[5][0] for rows in classes.values()]))
+        for kept in KEPT:
+            recalls = [np.mean([r for _, r in rows]) for rows in slow(videos, crowds, kept, "").values()]
+            assert scores[f"AR{kept}{suffix}"] == pytest.approx(np.mean(recalls))
+
+
+def test_counts_survive_their_json_and_are_put_behind_one_another():
+    videos = random_videos(7)
+    rows = [Ap().count(*one) for one in videos]
+    again = [Ap().counts_from_json(json.loads(json.dumps(one.to_json()))) for one in rows]
+    whole = Ap().counts_from_json(json.loads(json.dumps(summed(videos).to_json())))
+    assert sum(again, Ap().zero(Rules())).scores(None) == summed(videos).scores(None) == whole.scores(None)
+    with pytest.raises(ValueError, match="differ in length"):
+        Ap().counts_from_json({"1": [[[1, 0, 0, 0], [0.5], [], []]]})
+
+
+def test_the_order_of_videos_and_of_predictions_does_not_matter_when_scores_differ():
+    rng = np.random.default_rng(3)
+    videos = [
+        (
+            truth,
+            video(*(InstanceTrack(t.id, t.category, t.masks, float(rng.random())) for t in found.tracks), size=(8, 8)),
+        )
+        for truth, found in random_videos(5)
+    ]
+    expected = summed(videos).scores(None)
+    turned = [(truth, video(*reversed(found.tracks), size=(8, 8))) for truth, found in reversed(videos)]
+    assert summed(turned).scores(None) == pytest.approx(expected, nan_ok=True)
+
+
+def test_names_of_tracks_do_not_matter():
+    videos = random_videos(2)
+    renamed = [
+        tuple(
+            video(
+                *(InstanceTrack(t.id + 70, t.category, t.masks, t.score, t.is_crowd, t.area) for t in v.tracks),
+                size=(8, 8),
+            )
+            for v in pair
+        )
+        for pair in videos
+    ]
+    assert summed(renamed).scores(None) == summed(videos).scores(None)
+
+
+def test_a_draw_of_the_bootstrap_scores_what_its_videos_score():
+    videos = random_videos(11, count=4)
+    rows = [Ap().count(*one) for one in videos]
+    times = stats.draw_videos(len(rows), draws=4, seed=2)
+    for part in (None, frozenset({1, 3})):
+        drawn = {name: rows[0].drawn(rows, part, times, name) for name in value_names()}
+        for number, row_of in enumerate(times.tolist()):
+            total = ApCounts()
+            for one, repeats in zip(rows, row_of, strict=True):
+                for _ in range(repeats):
+                    total = total + one
+            for name, value in total.scores(part).items():
+                assert drawn[name][number] == pytest.approx(np.nan if value is None else value, nan_ok=True), name

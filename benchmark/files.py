@@ -53,7 +53,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         DataError: the file is missing, is not such an object, or is of a later schema.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: expected {what}, found no such file. Check the path") from None
     except (OSError, ValueError) as error:
@@ -65,6 +65,27 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
             f"{path}: expected {what} of schema {SCHEMA} or before, got schema {value['schema']}. Update ovsbench"
         )
     return value
+
+
+def parse_json(text: bytes | str) -> Any:
+    """The value of a JSON text; what JSON does not know, such as NaN, and nesting without an end are refused.
+
+    Raises:
+        ValueError: it is not JSON in UTF-8.
+
+    >>> parse_json(b'[1, 2.5]')
+    [1, 2.5]
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8")
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("its brackets are nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def json_digest(value: object) -> str:
@@ -116,7 +137,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             if not line.endswith(b"\n"):
                 return
             try:
-                yield json.loads(line)
+                yield parse_json(line)
             except ValueError as error:
                 raise DataError(
                     f"{path}, line {number}: expected JSON, got an error: {error}. Remove the file and run again"

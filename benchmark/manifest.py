@@ -169,11 +169,17 @@ class Benchmark:
         """sha256 over the manifest with its label digests; where folder and images lie, and how near novel words are to
         base ones, does not matter.
         """
-        content = to_json(self)
-        del content["image_root"]
+        content = self.definition
         for category in content["categories"]:
             category.pop("nearest", None)  # a remark on the words; the question asked stays the same
         return files.json_digest(content)
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The content of the manifest but for where the images lie: all that scores are read with."""
+        content = to_json(self)
+        del content["image_root"]
+        return content
 
 
 def open_masks(folder: Path, task: Task) -> store.FrameFolder | TrackFolder:
@@ -208,6 +214,26 @@ def load(folder: str | Path) -> Benchmark:
         ) from error
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def from_definition(content: Mapping[str, Any], where: str) -> Benchmark:
+    """A benchmark without its folder: scores can be read off counts, labels and images cannot be read.
+
+    Args:
+        content: what `Benchmark.definition` gives.
+        where: for messages.
+
+    Raises:
+        DataError: a part is missing or odd.
+    """
+    try:
+        return from_json(Path(), {**content, "image_root": ""})
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+        raise DataError(
+            f"{where}: a part of the benchmark is missing or odd: {error!r}. Make the bundle anew"
+        ) from error
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
 
 
 def to_json(benchmark: Benchmark) -> dict[str, Any]:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 import PIL.Image
 
 from benchmark.errors import DataError
-from benchmark.files import SCHEMA, read_json, write_json, writing
+from benchmark.files import SCHEMA, parse_json, read_json, write_json, writing
 from benchmark.panoptic import DenseFrame, dense
 from benchmark.types import PanopticFrame, Segment
 
@@ -266,7 +266,7 @@ class FrameFolder:
         """(pixel value, segment) of a frame, sorted by segment id."""
         path = self.folder / "segments.jsonl"
         try:
-            rows = json.loads(self._line(index))["segments"]
+            rows = parse_json(self._line(index))["segments"]
             segments = [
                 (int(value), Segment(int(key), int(category), float(score), bool(crowd)))
                 for value, key, category, score, *crowd in rows

@@ -1,12 +1,14 @@
-"""One run on the leaderboard: its scores and what a reader must know about them."""
+"""One line of the leaderboard: the scores of a run and what a reader must know about them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.scores import CategoryScores
+from leaderboard.summary import Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,13 @@ class Row:
         is_contestant: whether it may be ranked: it read no labels and covers the whole benchmark.
         flags: remarks.
         facts: provenance, name and value, for the page of the run.
+        level: how far the numbers were checked: local (a run folder), counts, predictions, rerun, or reported.
+        entry: its place on the board; "" for a run folder.
+        about: what it is, in one line.
+        links: name and address of pages elsewhere.
+        trained_on: names of data sets.
+        saw_novel: no, words, images or masks, see `leaderboard.card`; "" where nobody said.
+        summary: draws and videos; None where the counts cannot be read.
     """
 
     folder: Path
@@ -70,6 +79,13 @@ class Row:
     is_contestant: bool
     flags: tuple[Flag, ...]
     facts: tuple[tuple[str, str], ...]
+    level: str = "local"
+    entry: str = ""
+    about: str = ""
+    links: tuple[tuple[str, str], ...] = ()
+    trained_on: tuple[str, ...] = ()
+    saw_novel: str = ""
+    summary: Summary | None = None
 
     def value(self, key: str) -> float | None:
         """The number of a column: "fps", "memory_gb", or metric and group as in "mIoU.novel"."""
@@ -79,3 +95,12 @@ class Row:
             return self.memory_gb
         metric, _, group = key.partition(".")
         return self.scores.get(metric, {}).get(group)
+
+
+def slug(name: str) -> str:
+    """A folder name made of a name.
+
+    >>> slug("My method, 2nd try")
+    'My-method-2nd-try'
+    """
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:80] or "unnamed"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from leaderboard.row import Row
+from benchmark import stats
+from leaderboard.row import Row, slug
 
 Unit = Literal["score", "speed", "memory"]
 
@@ -42,16 +44,17 @@ class Column:
         metric, _, group = self.key.partition(".")
         if self.unit != "score":
             return self.head
-        return metric if "@" in metric else f"{metric} {GROUP_WORDS.get(group, group)}"
+        return metric if "@" in metric or metric in TIME_RULES else f"{metric} {GROUP_WORDS.get(group, group)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A row at its place: rank from 1, None for rows that are shown but not ranked; one value for each column."""
+    """A row at its place: rank from 1, None for one that is not ranked; values; interval of the one that ranks."""
 
     row: Row
     rank: int | None
     values: tuple[float | None, ...]
+    interval: stats.Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Table:
     columns: tuple[Column, ...]
     ranked_by: Column
     lines: tuple[Line, ...]
+    has_groups: bool = False
 
 
 GROUP_WORDS = {"all": "all", "base": "base", "novel": "novel", "harmonic": "H", "things": "things", "stuff": "stuff"}
@@ -77,7 +81,18 @@ METRIC_RULES = {
     "mIoU": "IoU of a category = common pixels / (labelled + predicted - common), summed over the whole data set",
     "VPQ": "PQ of a category = sum of matched tube IoUs / (TP + FP/2 + FN/2) for tubes k frames long, "
     "averaged over the windows k",
+    "AP": "average precision of whole tracks of masks, averaged over IoU thresholds from 0.50 to 0.95",
 }
+TIME_RULES = {
+    "STQ": "segmentation and tracking quality of whole videos: the geometric mean of association and segmentation",
+    "HOTA": "higher-order tracking accuracy of things: detection and association in one number",
+    "VC@8": "video consistency: share of pixels whose prediction stays the same where the labels do, over 8 frames",
+    "VC@16": "video consistency over 16 frames",
+}
+
+
+RANKED_BY = ("mIoU", "AP", "VPQ")
+"""The first of these that a benchmark has ranks, by the harmonic mean of base and novel where there are both."""
 
 
 def tables(rows: Iterable[Row]) -> tuple[Table, ...]:
@@ -99,26 +114,40 @@ def unique_slug(name: str, taken: set[str]) -> str:
     >>> unique_slug("my <b>run</b>", set()), unique_slug("gkc", {"gkc"})
     ('my-b-run-b', 'gkc-2')
     """
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "unnamed"
-    slug, number = stem, 1
-    while slug.casefold() in taken:
+    stem = slug(name)
+    found, number = stem, 1
+    while found.casefold() in taken:
         number += 1
-        slug = f"{stem}-{number}"
-    taken.add(slug.casefold())
-    return slug
+        found = f"{stem}-{number}"
+    taken.add(found.casefold())
+    return found
+
+
+def main_score(values: Mapping[str, Mapping[str, float | None]]) -> tuple[str, float | None]:
+    """The name and value of the score that ranks.
+
+    >>> main_score({"mIoU": {"all": 0.5}}), main_score({"AP": {"all": 0.3, "harmonic": 0.2}})
+    (('mIoU.all', 0.5), ('AP.harmonic', 0.2))
+    """
+    for metric in RANKED_BY:
+        for part in ("harmonic", "all"):
+            if part in values.get(metric, {}):
+                return f"{metric}.{part}", values[metric][part]
+    return "mIoU.all", None
 
 
 def _table(rows: Sequence[Row], slug: str) -> Table:
     first = rows[0]
     columns = _columns(rows)
     by_key = {column.key: i for i, column in enumerate(columns)}
-    ranked_by = columns[by_key.get("mIoU.harmonic", by_key["mIoU.all"])]
+    ranked_by = columns[by_key[main_score(first.scores)[0]]]
     place = by_key[ranked_by.key]
-    lines = [Line(row, None, tuple(row.value(column.key) for column in columns)) for row in rows]
-    lines.sort(key=lambda line: (not line.row.is_contestant, -(line.values[place] or 0.0), line.row.title))
-    ranked = [
-        Line(line.row, 1 + number if line.row.is_contestant else None, line.values) for number, line in enumerate(lines)
+    ranks = _ranks([row for row in rows if row.is_contestant], ranked_by.key)
+    lines = [
+        Line(row, ranks.get(row.folder), tuple(row.value(c.key) for c in columns), _interval(row, ranked_by.key))
+        for row in rows
     ]
+    lines.sort(key=lambda line: (not line.row.is_contestant, -(line.values[place] or 0.0), line.row.title))
     offered = {"all": "all names offered", "base": "only base names offered", "novel": "only novel names offered"}
     facts = (
         f"version {first.version}",
@@ -127,44 +156,84 @@ def _table(rows: Sequence[Row], slug: str) -> Table:
         offered.get(first.offered, first.offered),
         f"content {first.digest[:12]}",
     )
-    return Table(slug, first.benchmark, facts, columns, ranked_by, tuple(ranked))
+    return Table(
+        slug,
+        first.benchmark,
+        facts,
+        columns,
+        ranked_by,
+        tuple(lines),
+        all(line.interval for line in lines if line.rank),
+    )
+
+
+def _ranks(rows: Sequence[Row], key: str) -> dict[Path, int]:
+    """The rank of each row: 1 and the number of rows in better groups.
+
+    Rows that the paired bootstrap cannot tell from the best of their group share it; where not every row has draws of
+    the same videos, each value stands for itself.
+    """
+    drawn = {row.folder: row.summary.draws[key] for row in rows if row.summary and key in row.summary.draws}
+    names = {str(folder): folder for folder in (row.folder for row in rows)}
+    if len(drawn) == len(rows) and len({draws.size for draws in drawn.values()}) == 1:
+        groups = stats.rank_groups({str(folder): draws for folder, draws in drawn.items()})
+    else:
+        best_first = sorted(rows, key=lambda row: (-(row.value(key) or 0.0), row.title))
+        groups = tuple((str(row.folder),) for row in best_first)
+    ranks: dict[Path, int] = {}
+    rank = 1
+    for group in groups:
+        ranks |= {names[name]: rank for name in group}
+        rank += len(group)
+    return ranks
+
+
+def _interval(row: Row, key: str) -> stats.Interval | None:
+    found = row.summary.interval(key) if row.summary else None
+    return None if found is None or found.low is None else found
 
 
 def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
-    """The columns that at least one row can fill; mIoU of all categories is always there."""
+    """The columns that at least one row can fill; the one that ranks is always there."""
     groups = list(dict.fromkeys(group for row in rows for group in row.groups))
-    finer = [group for group in groups if group not in (*GROUP_WORDS,)]
-    columns = [
-        _score("mIoU", group, starts=group == "all")
-        for group in ("all", "base", "novel", "harmonic")
-        if group == "all" or _any(rows, f"mIoU.{group}")
-    ]
-    columns += [_score("mIoU", group, starts=number == 0) for number, group in enumerate(finer)]
-    columns += [
-        _score("VPQ", group, starts=group == "all") for group in ("all", "base", "novel") if _any(rows, f"VPQ.{group}")
-    ]
-    windows = sorted({window for row in rows for window in row.windows})
-    columns += [
-        Column(
-            key=f"VPQ@{window}.all",
-            over="VPQ, by window",
-            head=f"@{window}",
-            rule=f"VPQ of all categories with tubes of {window} frame{'s' if window > 1 else ''}: a match needs "
-            "IoU > 0.5 over the whole tube",
-            starts=window == windows[0],
+    finer = [group for group in groups if group not in GROUP_WORDS]
+    metrics = [metric for metric in METRIC_RULES if _any(rows, f"{metric}.all")] or ["mIoU"]
+    columns: list[Column] = []
+    for metric in metrics:
+        columns += _started(
+            [_score(metric, part) for part in ("all", "base", "novel", "harmonic") if _any(rows, f"{metric}.{part}")]
         )
-        for window in windows
-    ]
-    columns.append(
-        Column(
-            "fps", "Cost", "fps", "frames a second of the method alone: no scoring, no writing", "speed", starts=True
-        )
+        if metric == metrics[0]:
+            columns += _started([_score(metric, part) for part in finer if _any(rows, f"{metric}.{part}")])
+    columns = columns or [_score("mIoU", "all")]
+    windows = sorted({window for row in rows for window in row.windows if _any(rows, f"VPQ@{window}.all")})
+    columns += _started([_window(window) for window in windows])
+    columns += _started(
+        [Column(f"{m}.all", "Over time", m, r) for m, r in TIME_RULES.items() if _any(rows, f"{m}.all")]
     )
-    columns.append(Column("memory_gb", "Cost", "GB", "peak memory", "memory", lower_is_better=True))
-    return tuple(column for column in columns if column.key == "mIoU.all" or _any(rows, column.key))
+    cost = [
+        Column("fps", "Cost", "fps", "frames a second of the method alone: no scoring, no writing", "speed"),
+        Column("memory_gb", "Cost", "GB", "peak memory", "memory", lower_is_better=True),
+    ]
+    return (*columns, *_started([column for column in cost if _any(rows, column.key)]))
 
 
-def _score(metric: str, group: str, starts: bool) -> Column:
+def _started(columns: Sequence[Column]) -> list[Column]:
+    """A group of columns; the first one knows that it is."""
+    return [dataclasses.replace(column, starts=number == 0) for number, column in enumerate(columns)]
+
+
+def _window(window: int) -> Column:
+    plural = "s" if window > 1 else ""
+    return Column(
+        key=f"VPQ@{window}.all",
+        over="VPQ, by window",
+        head=f"@{window}",
+        rule=f"VPQ of all categories with tubes of {window} frame{plural}: a match needs IoU > 0.5 over the whole tube",
+    )
+
+
+def _score(metric: str, group: str) -> Column:
     rule = GROUP_RULES.get(group, f"mean over the novel categories of the group {group!r}")
     return Column(
         key=f"{metric}.{group}",
@@ -172,7 +241,6 @@ def _score(metric: str, group: str, starts: bool) -> Column:
         head=GROUP_WORDS.get(group, group.removeprefix("novel ")),
         rule=f"{metric}, {group}: {rule}. {METRIC_RULES[metric]}",
         is_novel=group == "novel" or group not in GROUP_WORDS,
-        starts=starts,
     )
 
 

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import PIL.Image
 import pytest
 
-from benchmark import manifest
+from benchmark import engine, manifest
 from benchmark.manifest_writer import BenchmarkWriter
-from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
+from benchmark.record import Settings
+from benchmark.types import Category, Offer, PanopticFrame, Rules, Segment, Video, Vocabulary
+from leaderboard import bundle
 
 # A shell that runs the tests in the background makes them deaf to Ctrl-C, and what they start as well.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -26,18 +29,21 @@ def shared() -> Path:
     return folder
 
 
+BOXES = Vocabulary(
+    (
+        Category(4, "dog", is_thing=True),
+        Category(2, "cat", is_thing=True),
+        Category(9, "grass", is_thing=False),
+        Category(7, "unicorn", is_thing=True, is_novel=True),
+        Category(11, "lava", is_thing=False, is_novel=True),
+    )
+)
+"""Three base and two novel classes, things and stuff on both sides; ids are neither sorted nor from 0."""
+
+
 @pytest.fixture
 def vocabulary() -> Vocabulary:
-    """Three base and two novel classes, things and stuff on both sides; ids are neither sorted nor from 0."""
-    return Vocabulary(
-        (
-            Category(4, "dog", is_thing=True),
-            Category(2, "cat", is_thing=True),
-            Category(9, "grass", is_thing=False),
-            Category(7, "unicorn", is_thing=True, is_novel=True),
-            Category(11, "lava", is_thing=False, is_novel=True),
-        )
-    )
+    return BOXES
 
 
 def frame_of(rows: Sequence[Sequence[int]], categories: dict[int, int], crowds: Sequence[int] = ()) -> PanopticFrame:
@@ -66,43 +72,119 @@ def random_frames(
     return frames
 
 
+def boxes(
+    folder: Path,
+    videos: int = 3,
+    frames: int = 7,
+    size: tuple[int, int] = (16, 20),
+    rules: Rules | None = None,
+    role: manifest.Role = "benchmark",
+    categories: Sequence[int] = (4, 2, 9, 7, 11),
+) -> manifest.Benchmark:
+    """A small benchmark folder with images and labels of moving boxes."""
+    rng = np.random.default_rng(7)
+    with BenchmarkWriter(
+        folder,
+        name="boxes",
+        version="1",
+        source=manifest.Source("moving boxes", licence="none"),
+        rules=rules or Rules(vpq_windows=(1, 2, 4)),
+        vocabulary=BOXES,
+        image_root=".",
+        role=role,
+    ) as writer:
+        for number in range(videos):
+            video = f"v{number}"
+            names = [f"images/{video}/{i:03d}.png" for i in range(frames)]
+            (folder / "images" / video).mkdir(parents=True)
+            with writer.video(video, size, names, fps=10.0) as labels:
+                for image_name, frame in zip(names, random_frames(rng, frames, size, categories), strict=True):
+                    rgb = np.stack([frame.ids % 251, frame.ids % 241, frame.ids % 239], axis=-1).astype(np.uint8)
+                    PIL.Image.fromarray(rgb).save(folder / image_name)
+                    labels.add(frame)
+    return manifest.load(folder)
+
+
 BuildBenchmark = Callable[..., manifest.Benchmark]
 
 
 @pytest.fixture
-def build_benchmark(tmp_path: Path, vocabulary: Vocabulary) -> BuildBenchmark:
-    """Makes a small benchmark folder with images and labels of moving boxes."""
+def build_benchmark(tmp_path: Path) -> BuildBenchmark:
+    """Makes small benchmark folders, see `boxes`."""
 
-    def build(
-        name: str = "data",
-        videos: int = 3,
-        frames: int = 7,
-        size: tuple[int, int] = (16, 20),
-        rules: Rules | None = None,
-        role: manifest.Role = "benchmark",
-        categories: Sequence[int] = (4, 2, 9, 7, 11),
-    ) -> manifest.Benchmark:
-        rng = np.random.default_rng(7)
-        folder = tmp_path / name
-        with BenchmarkWriter(
-            folder,
-            name="boxes",
-            version="1",
-            source=manifest.Source("moving boxes", licence="none"),
-            rules=rules or Rules(vpq_windows=(1, 2, 4)),
-            vocabulary=vocabulary,
-            image_root=".",
-            role=role,
-        ) as writer:
-            for number in range(videos):
-                video = f"v{number}"
-                names = [f"images/{video}/{i:03d}.png" for i in range(frames)]
-                (folder / "images" / video).mkdir(parents=True)
-                with writer.video(video, size, names, fps=10.0) as labels:
-                    for image_name, frame in zip(names, random_frames(rng, frames, size, categories), strict=True):
-                        rgb = np.stack([frame.ids % 251, frame.ids % 241, frame.ids % 239], axis=-1).astype(np.uint8)
-                        PIL.Image.fromarray(rgb).save(folder / image_name)
-                        labels.add(frame)
-        return manifest.load(folder)
+    def build(name: str = "data", *arguments: Any, **named: Any) -> manifest.Benchmark:
+        return boxes(tmp_path / name, *arguments, **named)
 
     return build
+
+
+class Guess:
+    """A method that finds every box of the moving boxes, and calls some by a wrong name: seeded, without labels."""
+
+    notes: ClassVar[dict[str, str]] = {"trained_on": "nothing"}
+
+    def __init__(self, seed: int = 0, wrong: float = 0.3) -> None:
+        self.seed, self.wrong = seed, wrong
+
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
+        rng = np.random.default_rng([self.seed, *video.id.encode()])
+        ids = [c.id for c in vocabulary]
+        kinds: dict[int, int] = {}
+        for image in video.images():
+            pixels = image[..., 0].astype(np.uint32)
+            for key in np.unique(pixels).tolist():
+                kinds.setdefault(key, ids[int(rng.integers(len(ids)))] if rng.random() < self.wrong else ids[key % 5])
+            yield PanopticFrame(pixels, {key: Segment(key, kinds[key]) for key in np.unique(pixels).tolist() if key})
+
+
+CARD = """
+name = "{name}"
+title = "Guesses by colour"
+authors = ["A. Person"]
+paper = "https://example.org/paper"
+trained_on = ["nothing"]
+saw_novel = "no"
+supersedes = "{supersedes}"
+"""
+
+MakeBundle = Callable[..., Path]
+
+
+def bundle_in(
+    folder: Path,
+    benchmark: manifest.Benchmark,
+    name: str = "guess",
+    seed: int = 0,
+    supersedes: str = "",
+    card: str = CARD,
+    offered: Offer | None = None,
+    wrong: float = 0.3,
+    **contents: Any,
+) -> Path:
+    """Runs `Guess` and packs the run; the run stays in runs/NAME."""
+    run = folder / "runs" / name
+    engine.predict(Guess(seed, wrong), benchmark, run, settings=Settings("guess", offered=offered))
+    engine.score(benchmark, run)
+    text = folder / f"{name}.toml"
+    text.write_text(card.format(name=name, supersedes=supersedes))
+    bundle.pack(run, text, benchmark, folder / f"{name}.zip", **{"predictions": False, "strips": 0, **contents})
+    return folder / f"{name}.zip"
+
+
+@pytest.fixture
+def make_bundle(build_benchmark: BuildBenchmark, tmp_path: Path) -> MakeBundle:
+    """Makes a bundle of a run of `Guess` on the moving boxes, which stay in the folder `data` beside it."""
+
+    def make(*arguments: Any, **named: Any) -> Path:
+        data = tmp_path / "data"
+        benchmark = manifest.load(data) if data.exists() else build_benchmark()
+        return bundle_in(tmp_path, benchmark, *arguments, **named)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def one_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One bundle for many examples, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("bundle")
+    return bundle_in(folder, boxes(folder / "data", videos=2, frames=3))

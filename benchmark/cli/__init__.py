@@ -21,6 +21,7 @@ from benchmark.cli import (
     plugin,
     predict,
     runs,
+    submit,
     synonyms,
     train,
 )
@@ -117,6 +118,8 @@ app.command("check-method", rich_help_panel="Your own method")(plugin.check_meth
 app.command("import", rich_help_panel="Run and score")(formats.import_)
 app.command(rich_help_panel="Run and score")(formats.export)
 app.add_typer(bench.app, name="bench", rich_help_panel="Run and score")
+app.command(rich_help_panel="Publish")(submit.submit)
+app.command(rich_help_panel="Publish")(submit.check)
 app.add_typer(board.app, name="board", rich_help_panel="Publish")
 
 

@@ -1,0 +1,360 @@
+"""Checks a bundle, or an entry on the board: everything in it must follow from something else in it.
+
+digest of benchmark.json = the benchmark that run.json names     names offered = its vocabulary
+counts.jsonl             = every video of it once, adding up     scores.json   = what the counts give, to the bit
+predictions              = what the counts were read off, where they are inside and the labels are at hand
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from benchmark import files
+from benchmark.counting import COUNTS, PREDICTIONS, CountedVideo, count_video
+from benchmark.errors import DataError, UserError
+from benchmark.manifest import Benchmark, Source, VideoEntry, from_definition
+from benchmark.metrics import VideoCounts, metrics_for
+from benchmark.progress import SILENT, Progress
+from benchmark.record import RECORD, RunRecord
+from benchmark.scores import SCORES, Scores, scores_of
+from benchmark.types import Category, Rules
+from leaderboard import archive, bundle
+from leaderboard.card import CARD, Card, read_card
+from leaderboard.pictures import check_pictures
+from leaderboard.plausible import check_counts, check_numbers
+from leaderboard.typed import typed
+
+Level = Literal["counts", "predictions", "rerun"]
+LEVELS: Mapping[Level, str] = {
+    "counts": "the scores follow from the counts of every video",
+    "predictions": "the counts were also read again off the predictions and the labels",
+    "rerun": "the method was also run again, with the same weights, to the same score",
+}
+RERUN_TOLERANCE = 0.005
+"""By how much the main score of a second run may differ: hardware does not add in the same order everywhere."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found sound.
+
+    Attributes:
+        record, card, scores, benchmark: the parts.
+        counts: of every video, in the benchmark's order.
+        level: how far they were checked.
+        warnings: what a reader should know, one sentence each.
+        contents: the bytes of the parts and pictures by name, without predictions.
+    """
+
+    record: RunRecord
+    card: Card
+    scores: Scores
+    benchmark: Benchmark
+    counts: Mapping[str, VideoCounts]
+    level: Level
+    warnings: tuple[str, ...]
+    contents: Mapping[str, bytes]
+
+
+def check(path: Path, *, data: Benchmark | None = None, progress: Progress = SILENT) -> Checked:
+    """Checks a bundle.
+
+    Args:
+        path: the zip file.
+        data: the benchmark folder, to count predictions that are inside again.
+        progress: told of videos that are counted again.
+
+    Raises:
+        DataError: something is missing, damaged, or does not follow; says what it should be.
+    """
+    with archive.opened(path, bundle.limit) as opened:
+        _refuse_missing(path, opened.members)
+        contents = {name: opened.read(name) for name in opened.members if not name.startswith(f"{PREDICTIONS}/")}
+        checked = check_contents(contents, str(path))
+        predicted = [name for name in opened.members if name.startswith(f"{PREDICTIONS}/")]
+        _check_complete(path, predicted, checked.benchmark)
+        if data is not None:
+            if data.digest != checked.benchmark.digest:
+                raise DataError(
+                    f"{path}: it is about {checked.benchmark.name} (digest {checked.benchmark.digest[:12]}), "
+                    f"{data.folder} is {data.name} (digest {data.digest[:12]}). Name the benchmark of the run"
+                )
+            if predicted:
+                _check_predictions(opened, data, checked.contents[COUNTS], progress)
+                return dataclasses.replace(checked, level="predictions")
+    return checked
+
+
+def _refuse_missing(path: Path, members: Mapping[str, int]) -> None:
+    missing = [name for name in bundle.PARTS if name not in members]
+    if missing:
+        raise DataError(f"{path}: {missing[0]} is missing. Pack the bundle with ovsbench submit")
+
+
+def check_contents(contents: Mapping[str, bytes], where: str) -> Checked:
+    """Checks the parts of a bundle against one another; see `check`."""
+    record = _record(_json(contents, RECORD, where), f"{where}, {RECORD}")
+    benchmark = read_benchmark(_json(contents, bundle.BENCHMARK, where), f"{where}, {bundle.BENCHMARK}")
+    card = read_card(contents[CARD], f"{where}, {CARD}")
+    _check_record(record, benchmark, f"{where}, {RECORD}")
+    counts = _counts(contents[COUNTS], benchmark, f"{where}, {COUNTS}")
+    scores = _scores(_json(contents, SCORES, where), benchmark, counts, contents[COUNTS], f"{where}, {SCORES}")
+    check_pictures({name: content for name, content in contents.items() if name.startswith(bundle.STRIPS)}, where)
+    return Checked(record, card, scores, benchmark, counts, "counts", _warnings(record, card), contents)
+
+
+def _json(contents: Mapping[str, bytes], name: str, where: str) -> dict[str, Any]:
+    """A part as an object, without its schema number."""
+    try:
+        value = files.parse_json(contents[name])
+    except ValueError as error:
+        raise DataError(f"{where}, {name}: expected JSON, got an error: {str(error)[:200]}. Pack it anew") from error
+    if not isinstance(value, dict) or value.pop("schema", None) != files.SCHEMA:
+        raise DataError(f"{where}, {name}: expected an object of schema {files.SCHEMA}. Pack it with this version")
+    return value
+
+
+def _record(content: dict[str, Any], where: str) -> RunRecord:
+    timing = content.get("timing")
+    if isinstance(timing, dict):
+        timing.pop("fps", None)  # read off the frames and seconds again
+    record = typed(RunRecord, content, where)
+    numbers = (*dataclasses.astuple(record.timing), record.peak_memory_gb, record.peak_device_memory_gb or 0.0)
+    if min(numbers) < 0 or not 0 <= (record.timing.frames / max(record.timing.seconds, 1e-9)) < 1e9:
+        raise DataError(f"{where}: times and memory must be at least 0, and seconds above 0. Run the method again")
+    return record
+
+
+def read_benchmark(content: dict[str, Any], where: str) -> Benchmark:
+    """A benchmark from its definition, every value of its type.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        typed(Rules, content["rules"], f"{where}: rules")
+        typed(Source, content["source"], f"{where}: source")
+        for category in content["categories"]:
+            typed(Category, category, f"{where}: categories")
+        for video in content["videos"]:
+            entry = typed(VideoEntry, video, f"{where}: videos")
+            if len(entry.size) != 2 or not all(0 < side <= 1 << 16 for side in entry.size) or not entry.frames:
+                raise DataError(f"{where}: video {entry.id[:60]!r} has no frames, or frames of no size")
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{where}: a part of the benchmark is missing or odd: {error}. Pack the bundle anew") from error
+    benchmark = from_definition({**content, "schema": files.SCHEMA}, where)
+    if files.json_digest(benchmark.definition) != files.json_digest({**content, "schema": files.SCHEMA}):
+        raise DataError(f"{where}: it holds more than a benchmark does. Pack the bundle anew")
+    if benchmark.role != "benchmark":
+        raise DataError(f"{where}: {benchmark.name} is for training, not for scoring. Run the method on a benchmark")
+    return benchmark
+
+
+def _check_record(record: RunRecord, benchmark: Benchmark, where: str) -> None:
+    if record.benchmark_digest != benchmark.digest:
+        raise DataError(
+            f"{where}: it names the benchmark with digest {record.benchmark_digest[:12]}, but {bundle.BENCHMARK} has "
+            f"{benchmark.digest[:12]}. No such benchmark is known: run the method on the one that is meant"
+        )
+    if (record.benchmark, record.benchmark_version) != (benchmark.name, benchmark.version):
+        raise DataError(f"{where}: it names another benchmark than {bundle.BENCHMARK}. Run the method again")
+    offered = benchmark.vocabulary.offered(record.offered)
+    if record.vocabulary_digest != offered.digest or record.categories != tuple(c.name for c in offered):
+        raise DataError(
+            f"{where}: the names offered are not the {record.offered} names of {benchmark.name}. Run the method again"
+        )
+    if record.limit is not None:
+        raise DataError(f"{where}: only the first {record.limit} videos were run. Run all of them, without --limit")
+
+
+def _counts(content: bytes, benchmark: Benchmark, where: str) -> dict[str, VideoCounts]:
+    """The counts of every video of the benchmark, in its order."""
+    lines = content.split(b"\n")
+    if lines[-1]:
+        raise DataError(f"{where}: its last line is cut off. Score the run again")
+    found = dict(_lines(lines[:-1], benchmark, where))
+    missing = [entry.id for entry in benchmark.entries if entry.id not in found]
+    if missing:
+        raise DataError(
+            f"{where}: {len(missing)} of {len(benchmark.entries)} videos of {benchmark.name} are missing: "
+            f"{', '.join(missing[:3])}. Finish the run and score it"
+        )
+    if list(found) != [entry.id for entry in benchmark.entries]:
+        raise DataError(f"{where}: its videos are in another order than those of {benchmark.name}. Score the run again")
+    return found
+
+
+def _lines(lines: list[bytes], benchmark: Benchmark, where: str) -> Iterator[tuple[str, VideoCounts]]:
+    seen: set[str] = set()
+    for number, line in enumerate(lines, 1):
+        at = f"{where}, line {number}"
+        try:
+            value = files.parse_json(line)
+        except ValueError as error:
+            raise DataError(f"{at}: expected JSON, got an error: {str(error)[:200]}. Score the run again") from error
+        if not isinstance(value, dict) or not isinstance(value.get("video"), str):
+            raise DataError(f"{at}: expected the counts of a video. Score the run again")
+        video = value["video"]
+        if video in seen:
+            raise DataError(f"{at}: video {video[:60]!r} is in it twice. Score the run again")
+        seen.add(video)
+        entry = benchmark.entry(video)
+        check_numbers(value.get("counts"), at)
+        yield video, _counted(value, line, entry, benchmark, at)
+
+
+def _counted(value: dict[str, Any], line: bytes, entry: VideoEntry, benchmark: Benchmark, where: str) -> VideoCounts:
+    try:
+        counted = CountedVideo.from_json(value, benchmark.rules, Path(where))
+        text = files.json_line(counted.to_json())
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{where}: these are no counts: {str(error)[:200]}. Score the run again") from error
+    if text.encode() != line + b"\n":
+        names = [metric.name for metric in metrics_for(benchmark.rules)]
+        raise DataError(
+            f"{where}: the counts of video {entry.id} are not written as this version writes them, with the metrics "
+            f"{', '.join(names)}. Score the run again"
+        )
+    check_counts(benchmark, entry, counted.counts)
+    return counted.counts
+
+
+def _scores(
+    given: dict[str, Any], benchmark: Benchmark, counts: Mapping[str, VideoCounts], content: bytes, where: str
+) -> Scores:
+    try:
+        with np.errstate(all="ignore"):
+            scores = scores_of(benchmark, counts, counts_sha256=hashlib.sha256(content).hexdigest())
+    except (TypeError, ValueError, IndexError, KeyError, ZeroDivisionError) as error:
+        raise DataError(f"{where}: no score can be read off the counts: {str(error)[:200]}. Score again") from error
+    true = json.loads(json.dumps(dataclasses.asdict(scores)))
+    for name, one, other in differences(given, true):
+        raise DataError(f"{where}: {name} is {_shown(one)}, the counts give {_shown(other)}. Score the run again")
+    return scores
+
+
+_ABSENT = object()
+
+
+def differences(given: Any, true: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Where two JSON values differ: the place, and what stands there in each."""
+    if isinstance(given, dict) and isinstance(true, dict):
+        for key in sorted(given.keys() | true.keys()):
+            yield from differences(given.get(key, _ABSENT), true.get(key, _ABSENT), f"{name}.{key}" if name else key)
+    elif isinstance(given, list) and isinstance(true, list) and len(given) == len(true):
+        for number, (one, other) in enumerate(zip(given, true, strict=True)):
+            label = other.get("name", number) if isinstance(other, dict) else number
+            yield from differences(one, other, f"{name}[{label}]")
+    elif type(given) is not type(true) or given != true:
+        yield name, given, true
+
+
+def _shown(value: object) -> str:
+    text = "absent" if value is _ABSENT else f"{len(value)} long" if isinstance(value, (list, dict)) else ascii(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _warnings(record: RunRecord, card: Card) -> tuple[str, ...]:
+    noted = record.notes.get("saw_novel", "")
+    return tuple(
+        sentence
+        for holds, sentence in (
+            (
+                card.saw_novel == "no" and noted.casefold() not in ("", "no", "none", "false"),
+                f"the card says that novel categories were not seen, the run's own notes say: {noted}",
+            ),
+            (record.is_dirty, "the code had changes that were not committed"),
+            (
+                record.checkpoint is not None and not record.checkpoint_sha256,
+                "the weights have no digest, so nobody can tell whether others are the same",
+            ),
+            (not record.timing.frames, "no speed was measured"),
+        )
+        if holds
+    )
+
+
+def _check_complete(path: Path, predicted: list[str], benchmark: Benchmark) -> None:
+    """Predictions are inside for every video or for none."""
+    videos = {name.split("/")[1] for name in predicted}
+    wanted = set(benchmark.by_id)
+    if videos and videos != wanted:
+        odd = sorted(videos ^ wanted)
+        raise DataError(
+            f"{path}: expected predictions of all {len(wanted)} videos or of none; in one only: {odd[0][:60]!r}. "
+            "Pack the bundle anew"
+        )
+
+
+def _check_predictions(opened: archive.Archive, data: Benchmark, counts: bytes, progress: Progress) -> None:
+    given = {line["video"]: line for line in map(json.loads, counts.splitlines())}
+    by_video: dict[str, list[str]] = {}
+    for name in opened.members:
+        if name.startswith(f"{PREDICTIONS}/"):
+            by_video.setdefault(name.split("/")[1], []).append(name)
+    progress.start(len(data.entries), sum(len(e.frames) for e in data.entries), f"counting {opened.path.name} again")
+    try:
+        for entry in data.entries:
+            _count_again(opened, data, entry, by_video[entry.id], given[entry.id])
+            progress.frame(len(entry.frames))
+            progress.video()
+    finally:
+        progress.stop()
+
+
+def _count_again(
+    opened: archive.Archive, data: Benchmark, entry: VideoEntry, names: list[str], given: dict[str, Any]
+) -> None:
+    where = f"{opened.path}, video {entry.id}"
+    with tempfile.TemporaryDirectory(prefix="ovsbench-check-") as temporary:
+        folder = Path(temporary) / PREDICTIONS / entry.id
+        folder.mkdir(parents=True)
+        for name in names:  # allowed by `bundle.limit`: the last part is one of a few plain names
+            (folder / name.rpartition("/")[2]).write_bytes(opened.read(name))
+        try:
+            counted = count_video(data, Path(temporary), entry.id, extra=list(given["counts"]))
+        except (DataError, MemoryError) as error:
+            raise DataError(f"{where}: its predictions cannot be counted: {error}") from error
+    true = json.loads(files.json_line(counted.to_json())) if counted else given
+    for name, one, other in differences(given, true):
+        raise DataError(f"{where}: {name} is {_shown(one)}, the predictions give {_shown(other)}. Score the run again")
+
+
+def check_rerun(checked: Checked, second: Path, main: Callable[[Scores], tuple[str, float | None]]) -> Checked:
+    """Raises the level of what was run again by someone who could.
+
+    Args:
+        checked: the bundle.
+        second: the run folder of the second run, made and scored on this machine.
+        main: the name and value of the score that ranks.
+
+    Raises:
+        UserError: the second run is another run, or comes to another score.
+    """
+    record, scores = RunRecord.read(second), Scores.read(second)
+    fields = ("method", "checkpoint_sha256", "benchmark_digest", "offered", "vocabulary_digest", "uses_labels")
+    shown = bundle.public(record)
+    for name in fields:
+        if getattr(shown, name) != getattr(checked.record, name):
+            raise UserError(f"{second}: its {name} is not that of the bundle, so it proves nothing. Run the same again")
+    name, first = main(checked.scores)
+    value = main(scores)[1]
+    if scores.videos < scores.videos_total or first is None or value is None or not _near(first, value):
+        raise UserError(
+            f"{second}: {name} is {value} when run again, the bundle says {first}. The entry stays unproven"
+        )
+    return dataclasses.replace(checked, level="rerun")
+
+
+def _near(first: float, second: float) -> bool:
+    return math.isclose(first, second, rel_tol=0.0, abs_tol=RERUN_TOLERANCE)

@@ -1,0 +1,327 @@
+"""The entries of a board: a folder of checked bundles that only grows, meant to live in git.
+
+<benchmark>/benchmark-<digest>.json      what its entries were scored on
+<benchmark>/reported.toml                numbers of papers without files, see `leaderboard.reported`
+<benchmark>/<method>/<name>/             the parts of a bundle, `verified.json` and `summary.json`
+
+An entry is written into a hidden folder and renamed, one writer at a time; so it is there whole or not at all. It is
+never changed: a correction is another entry, whose card says which one it supersedes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import benchmark as package
+from benchmark import files
+from benchmark.counting import COUNTS
+from benchmark.errors import DataError, UserError
+from benchmark.metrics import VideoCounts
+from benchmark.metrics.miou import MiouCounts
+from benchmark.progress import SILENT, Progress
+from benchmark.record import RunRecord
+from benchmark.scores import Scores
+from leaderboard import bundle, run_folder
+from leaderboard.card import CARD, Card, read_card
+from leaderboard.check import LEVELS, Checked, Level, check_contents
+from leaderboard.reported import REPORTED, reported_rows
+from leaderboard.row import Flag, Row, slug
+from leaderboard.summary import SUMMARY, key_of, read_summary, summarise, to_json
+from leaderboard.typed import typed
+
+VERIFIED = "verified.json"
+_ADDING = ".adding"
+_ID = re.compile(r"[A-Za-z0-9_-]{1,80}(/[A-Za-z0-9_-]{1,80}){2}")
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The content of `verified.json`: what was known when the entry was added.
+
+    Attributes:
+        level: how far it was checked.
+        counts_sha256, digest, offered: counts, benchmark and names offered; the same three are the same submission.
+        supersedes: the entry that it corrects, "" for none.
+        warnings: what a reader should know.
+        bundle_sha256: of the zip file.
+        added: UTC, ISO 8601.
+        version: of ovsbench.
+    """
+
+    level: Level
+    counts_sha256: str
+    digest: str
+    offered: str
+    supersedes: str
+    warnings: tuple[str, ...]
+    bundle_sha256: str
+    added: str
+    version: str
+
+
+def entry_ids(entries: Path) -> list[str]:
+    """The ids of all entries, sorted: benchmark, method and name."""
+    found = (path.parent.relative_to(entries).as_posix() for path in entries.glob(f"*/*/*/{VERIFIED}"))
+    return sorted(name for name in found if _ID.fullmatch(name))
+
+
+def read_verified(entries: Path, entry: str) -> Verified:
+    """What was known when an entry was added.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    path = entries / entry / VERIFIED
+    content = files.read_json(path, "the mark of a checked entry")
+    del content["schema"]
+    return typed(Verified, content, str(path))
+
+
+def add(checked: Checked, entries: Path, *, bundle_sha256: str, new_benchmark: bool = False) -> str:
+    """Files a checked bundle.
+
+    Args:
+        checked: what `check` found.
+        entries: the folder of the board; made if missing.
+        bundle_sha256: digest of the zip file, for the record.
+        new_benchmark: whether a benchmark that the board does not have yet may come in.
+
+    Returns:
+        The id of the entry.
+
+    Raises:
+        UserError: it is there already, its name is taken, or the benchmark is unknown to the board.
+    """
+    with files.folder_lock(entries, wait=True):
+        with files.writing(entries):
+            shutil.rmtree(entries / _ADDING, ignore_errors=True)  # of one that was killed
+        known = {entry: read_verified(entries, entry) for entry in entry_ids(entries)}
+        place = slug(checked.benchmark.name)
+        definition = _benchmark_path(entries, place, checked.benchmark.digest)
+        _refuse_benchmark(entries, definition, checked, new_benchmark)
+        _refuse_duplicate(checked, known)
+        _refuse_other_labels(entries, checked, known)
+        entry = _free_id(entries, f"{place}/{slug(checked.record.method)}/{slug(checked.card.name)}", checked.card)
+        mark = Verified(
+            level=checked.level,
+            counts_sha256=checked.scores.counts_sha256,
+            digest=checked.benchmark.digest,
+            offered=checked.record.offered,
+            supersedes=checked.card.supersedes,
+            warnings=checked.warnings,
+            bundle_sha256=bundle_sha256,
+            added=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            version=package.__version__,
+        )
+        summary = summarise(checked.benchmark, checked.counts, checked.scores.counts_sha256)
+        with files.writing(entries):
+            for name, content in checked.contents.items():
+                if name != bundle.BENCHMARK:
+                    path = entries / _ADDING / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(content)
+            files.write_json(entries / _ADDING / SUMMARY, to_json(summary))
+            files.write_json(entries / _ADDING / VERIFIED, {"schema": files.SCHEMA, **dataclasses.asdict(mark)})
+            definition.parent.mkdir(parents=True, exist_ok=True)
+            if not definition.exists():  # equal but for remarks that enter no digest
+                files.write_bytes(definition, checked.contents[bundle.BENCHMARK])
+            (entries / entry).parent.mkdir(parents=True, exist_ok=True)
+            (entries / _ADDING).rename(entries / entry)
+    return entry
+
+
+def _benchmark_path(entries: Path, place: str, digest: str) -> Path:
+    return entries / place / f"benchmark-{digest[:12]}.json"
+
+
+def _refuse_benchmark(entries: Path, definition: Path, checked: Checked, new_benchmark: bool) -> None:
+    if not definition.exists() and not new_benchmark:
+        known = sorted(path.relative_to(entries).as_posix() for path in entries.glob("*/benchmark-*.json"))
+        raise UserError(
+            f"{checked.benchmark.name} (digest {checked.benchmark.digest[:12]}) is on no table of {entries}; known: "
+            f"{', '.join(known) or 'none'}. Run on one of those, or begin a new table with --new-benchmark"
+        )
+
+
+def _refuse_duplicate(checked: Checked, known: Mapping[str, Verified]) -> None:
+    wanted, superseded = checked.card.supersedes, {mark.supersedes: entry for entry, mark in known.items()}
+    for entry, mark in known.items():
+        same = (mark.counts_sha256, mark.digest, mark.offered) == (
+            checked.scores.counts_sha256,
+            checked.benchmark.digest,
+            checked.record.offered,
+        )
+        if same and entry != wanted:
+            raise UserError(
+                f"these predictions are on the board as {entry}. To correct its card, name it in supersedes"
+            )
+    if not wanted:
+        return
+    if wanted not in known:
+        raise UserError(f"the card supersedes {wanted!r}, which is not on the board. Name an entry of the board")
+    if wanted in superseded:
+        raise UserError(f"{wanted} was superseded by {superseded[wanted]} already. Name that one in supersedes")
+    if wanted.split("/")[0] != slug(checked.benchmark.name):
+        raise UserError(f"{wanted} is about another benchmark than {checked.benchmark.name}. Name an entry of the same")
+
+
+def _refuse_other_labels(entries: Path, checked: Checked, known: Mapping[str, Verified]) -> None:
+    """Two methods see the same labels: how many pixels each class has must be the same for both."""
+    twin = next((entry for entry, mark in known.items() if mark.digest == checked.benchmark.digest), None)
+    if twin is None:
+        return
+    other = dict(_labelled(check_entry(entries, twin).counts))
+    for video, pixels in _labelled(checked.counts):
+        if other[video] != pixels:
+            raise DataError(
+                f"video {video}: the labelled pixels of its classes are not those of {twin}, so these are not the "
+                "labels of the benchmark. Score the run again on the benchmark as it was built"
+            )
+
+
+def _labelled(counts: Mapping[str, VideoCounts]) -> Iterator[tuple[str, dict[int, int]]]:
+    for video, by_metric in counts.items():
+        pixels = by_metric.get("miou")
+        if isinstance(pixels, MiouCounts):
+            yield video, {c: row.true for c, row in pixels.pixels.items() if row.true}
+
+
+def _free_id(entries: Path, wanted: str, card: Card) -> str:
+    if not (entries / wanted).exists():
+        return wanted
+    if not card.supersedes:
+        raise UserError(f"{wanted} is on the board. Choose another name in the card, or name that one in supersedes")
+    number = 2
+    while (entries / f"{wanted}-{number}").exists():
+        number += 1
+    return f"{wanted}-{number}"
+
+
+def check_entry(entries: Path, entry: str) -> Checked:
+    """Checks the files of an entry as those of a bundle; its level is the one it was added with.
+
+    Raises:
+        DataError: something does not follow, is missing, too large or strange.
+    """
+    folder = entries / entry
+    mark = read_verified(entries, entry)
+    contents = dict(_contents(folder))
+    definition = _benchmark_path(entries, entry.split("/")[0], mark.digest)
+    if not definition.is_file() or definition.is_symlink():
+        raise DataError(f"{definition}: expected the benchmark of {entry}, found no file. Restore it")
+    contents[bundle.BENCHMARK] = definition.read_bytes()
+    missing = [name for name in bundle.PARTS if name not in contents]
+    if missing:
+        raise DataError(f"{folder}: {missing[0]} is missing. Restore the entry, or add its bundle again")
+    checked = check_contents(contents, str(folder))
+    facts = (checked.scores.counts_sha256, checked.benchmark.digest, checked.record.offered, checked.card.supersedes)
+    if facts != (mark.counts_sha256, mark.digest, mark.offered, mark.supersedes) or mark.level not in LEVELS:
+        raise DataError(f"{folder / VERIFIED}: it does not describe the files beside it. Restore the entry")
+    warnings = tuple(dict.fromkeys((*checked.warnings, *mark.warnings)))
+    return dataclasses.replace(checked, level=mark.level, warnings=warnings)
+
+
+def _contents(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            raise DataError(f"{path}: expected a plain file or folder, found a link. Remove it")
+        if path.is_dir() or name in (VERIFIED, SUMMARY):
+            continue
+        most = bundle.limit(name)
+        if most is None or name.startswith("predictions/") or path.stat().st_size > most:
+            raise DataError(f"{path}: it does not belong into an entry, or is too large. Remove it")
+        yield name, path.read_bytes()
+
+
+def verify(entries: Path, chosen: list[str] | None = None, progress: Progress = SILENT) -> list[str]:
+    """Checks entries again, their summaries and what they supersede.
+
+    Args:
+        entries: the folder of the board.
+        chosen: ids; all by default.
+        progress: told of entries as of videos.
+
+    Returns:
+        One sentence a problem.
+    """
+    ids = entry_ids(entries)
+    problems = [f"{name}: not on the board {entries}. Check the name" for name in chosen or [] if name not in ids]
+    whole = {path.parent for path in entries.glob(f"*/*/*/{VERIFIED}")}
+    strange = [path for path in entries.glob("*/*/*") if path.is_dir() and path not in whole]
+    problems += [f"{path}: it has no {VERIFIED}, so it is no entry. Add bundles with board add" for path in strange]
+    wanted = [entry for entry in ids if chosen is None or entry in chosen]
+    progress.start(len(wanted), len(wanted), f"checking {entries}")
+    try:
+        for entry in wanted:
+            try:
+                checked = check_entry(entries, entry)
+                sha = checked.scores.counts_sha256
+                summary = to_json(summarise(checked.benchmark, checked.counts, sha))
+                if files.read_json(entries / entry / SUMMARY, "the summary of an entry") != summary:
+                    problems.append(f"{entry}: its {SUMMARY} does not follow from its counts. Add the bundle again")
+                if checked.card.supersedes and checked.card.supersedes not in ids:
+                    problems.append(f"{entry}: it supersedes {checked.card.supersedes}, which is not on the board")
+            except UserError as error:
+                problems.append(str(error))
+            progress.frame()
+            progress.video()
+    finally:
+        progress.stop()
+    for path in sorted(entries.glob(f"*/{REPORTED}")):
+        try:
+            reported_rows(path, [])
+        except UserError as error:
+            problems.append(str(error))
+    return problems
+
+
+def row_of(checked: Checked, entry: str = "") -> Row:
+    """The row that a checked bundle would get."""
+    row = run_folder.row_of(Path(entry or checked.card.name), checked.record, checked.scores, checked.card)
+    summary = summarise(checked.benchmark, checked.counts, checked.scores.counts_sha256)
+    return _marked(row, entry, checked.level, checked.warnings, None, summary=summary)
+
+
+def _marked(row: Row, entry: str, level: str, warnings: tuple[str, ...], added: str | None, **more: object) -> Row:
+    flags = (*row.flags, *(Flag("warning", warning) for warning in warnings))
+    facts = (("Entry", entry), ("Verified level", level), ("Added", added or ""), *row.facts)
+    facts = tuple((name, value) for name, value in facts if value)
+    return dataclasses.replace(row, flags=flags, facts=facts, level=level, entry=entry, **more)  # type: ignore[arg-type]
+
+
+def read_rows(entries: Path) -> list[Row]:
+    """The rows of all entries that no other supersedes, and those that papers report.
+
+    Files are believed here as far as their digests agree; `verify` is what checks them.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    marks = {entry: read_verified(entries, entry) for entry in entry_ids(entries)}
+    gone = {mark.supersedes for mark in marks.values()}
+    rows = [_read_row(entries, entry, mark) for entry, mark in marks.items() if entry not in gone]
+    reported = [row for path in sorted(entries.glob(f"*/{REPORTED}")) for row in reported_rows(path, rows)]
+    return rows + reported
+
+
+def _read_row(entries: Path, entry: str, mark: Verified) -> Row:
+    folder = entries / entry
+    counts = (folder / COUNTS).read_bytes() if (folder / COUNTS).is_file() else b""
+    scores = Scores.read(folder)
+    if hashlib.sha256(counts).hexdigest() != mark.counts_sha256 or scores.counts_sha256 != mark.counts_sha256:
+        raise DataError(f"{folder / COUNTS}: it is not what was checked. Restore the entry; board verify says more")
+    record, card = RunRecord.read(folder), read_card((folder / CARD).read_bytes(), str(folder / CARD))
+    row = run_folder.row_of(folder.resolve(), record, scores, card)
+    summary = read_summary(folder / SUMMARY, key_of(mark.counts_sha256, scores.videos))
+    if summary is None:  # drawn by another version: made again, slowly
+        checked = check_entry(entries, entry)
+        summary = summarise(checked.benchmark, checked.counts, mark.counts_sha256)
+    return _marked(row, entry, mark.level, mark.warnings, mark.added, summary=summary)

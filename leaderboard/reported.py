@@ -1,0 +1,99 @@
+"""Numbers that papers report: shown for orientation, marked as reported, and never ranked with what was checked.
+
+reported.toml lies beside the entries of a benchmark and holds one [[row]] a method:
+
+    [[row]]
+    name = "Video-kMaX"
+    paper = "https://arxiv.org/abs/2304.04694"
+    offered = "all"                      # the names that it chose from
+    note = "trained on all categories"
+    values = { "VPQ.all" = 0.519 }       # fractions
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmark.errors import DataError
+from benchmark.types import Offer
+from leaderboard.card import MOST_BYTES, is_link
+from leaderboard.row import Flag, Row, slug
+from leaderboard.typed import typed
+
+REPORTED = "reported.toml"
+
+
+@dataclass(frozen=True)
+class Reported:
+    """One method of a paper; the values are fractions by metric and part, as in "VPQ.all"."""
+
+    name: str
+    paper: str
+    values: Mapping[str, float]
+    offered: Offer = "all"
+    note: str = ""
+    trained_on: tuple[str, ...] = field(default_factory=tuple)
+
+
+def reported_rows(path: Path, rows: Sequence[Row]) -> list[Row]:
+    """Rows of a file, one for each table of the benchmark that the numbers belong to.
+
+    Args:
+        path: reported.toml in the folder of a benchmark.
+        rows: the entries; they say which tables there are.
+
+    Raises:
+        DataError: the file is not what it has to be.
+    """
+    tables = {(row.digest, row.offered): row for row in rows if slug(row.benchmark) == path.parent.name and row.entry}
+    return [_row(one, beside) for one in _read(path) for beside in tables.values() if beside.offered == one.offered]
+
+
+def _read(path: Path) -> list[Reported]:
+    try:
+        content = path.read_bytes()
+        if len(content) > MOST_BYTES * 4:
+            raise ValueError(f"it has {len(content)} bytes")
+        found = tomllib.loads(content.decode("utf-8"))
+        rows = [typed(Reported, row, f"{path}, row {number}") for number, row in enumerate(found["row"], 1)]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{path}: expected [[row]]s in TOML, got an error: {error}. Correct the file") from error
+    for row in rows:
+        if not is_link(row.paper) or not all(0 <= value <= 1 for value in row.values.values()):
+            raise DataError(f"{path}: {row.name}: expected the address of a paper, and fractions. Correct the row")
+    return rows
+
+
+def _row(one: Reported, beside: Row) -> Row:
+    scores: dict[str, dict[str, float | None]] = {}
+    for key, value in one.values.items():
+        metric, _, part = key.partition(".")
+        scores.setdefault(metric, {})[part or "all"] = value
+    note = one.note or "Numbers of a paper; no file to check them with"
+    return dataclasses.replace(
+        beside,
+        folder=Path("reported") / one.name,
+        slug=one.name,
+        title=one.name,
+        method=one.name,
+        scores=scores,
+        categories=(),
+        windows=(),
+        fps=None,
+        memory_gb=None,
+        device="",
+        is_contestant=False,
+        flags=(Flag("reported", note, is_reference=True),),
+        facts=(("Reported in", one.paper), ("Note", note)),
+        level="reported",
+        entry="",
+        about=note,
+        links=(("Paper", one.paper),),
+        trained_on=one.trained_on,
+        saw_novel="",
+        summary=None,
+    )

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark import manifest
+from benchmark.errors import DataError, UserError
+from benchmark.metrics.miou import MiouCounts
+from leaderboard import bundle, entries
+from leaderboard.check import check
+from leaderboard.summary import pack_draws, unpack_draws
+from leaderboard.table import main_score, tables
+
+
+def filed(path: Path, board: Path, **more: bool) -> str:
+    return entries.add(check(path), board, bundle_sha256=bundle.digest(path), **{"new_benchmark": True, **more})
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Path:
+    return tmp_path / "board"
+
+
+def test_an_entry_is_filed_under_its_benchmark_method_and_name(make_bundle, board):
+    entry = filed(make_bundle("first"), board)
+    assert entry == "boxes/guess/first"
+    assert {path.name for path in (board / entry).iterdir()} == {
+        "card.toml", "counts.jsonl", "run.json", "scores.json", "summary.json", "verified.json",
+    }  # fmt: skip
+    assert entries.verify(board) == []
+    (row,) = entries.read_rows(board)
+    assert (row.title, row.level, row.entry, row.trained_on) == ("first", "counts", entry, ("nothing",))
+
+
+def test_predictions_are_counted_and_not_kept(make_bundle, board, tmp_path):
+    checked = check(make_bundle(predictions=True), data=manifest.load(tmp_path / "data"))
+    entry = entries.add(checked, board, bundle_sha256="", new_benchmark=True)
+    assert not (board / entry / "predictions").exists()
+    assert entries.read_rows(board)[0].level == "predictions"
+    assert entries.check_entry(board, entry).level == "predictions"
+
+
+def test_a_benchmark_that_the_board_does_not_have_needs_a_word(make_bundle, board):
+    with pytest.raises(UserError, match=r"is on no table of .*known: none\. .*--new-benchmark"):
+        filed(make_bundle(), board, new_benchmark=False)
+    filed(make_bundle(), board)
+    assert filed(make_bundle("more", seed=1), board, new_benchmark=False) == "boxes/guess/more"
+
+
+def test_a_duplicate_is_refused_with_the_name_of_the_entry(make_bundle, board):
+    filed(make_bundle("first"), board)
+    with pytest.raises(UserError, match="on the board as boxes/guess/first"):
+        filed(make_bundle("second"), board)
+    with pytest.raises(UserError, match=r"boxes/guess/first is on the board\. Choose another name"):
+        filed(bundle_of_same_name(make_bundle), board)
+
+
+def bundle_of_same_name(make_bundle) -> Path:
+    card = 'name = "first"\ntitle = "t"\nauthors = ["a"]\nsaw_novel = "no"\nsupersedes = "{supersedes}"'
+    return make_bundle("third", seed=3, card=card)
+
+
+def test_a_correction_takes_the_place_of_what_it_names_and_nothing_is_removed(make_bundle, board):
+    filed(make_bundle("first"), board)
+    second = filed(make_bundle("second", seed=2, supersedes="boxes/guess/first"), board)
+    assert [row.entry for row in entries.read_rows(board)] == [second]
+    assert entries.entry_ids(board) == ["boxes/guess/first", second]
+    with pytest.raises(UserError, match="was superseded by boxes/guess/second already"):
+        filed(make_bundle("third", seed=3, supersedes="boxes/guess/first"), board)
+    with pytest.raises(UserError, match="'boxes/guess/none', which is not on the board"):
+        filed(make_bundle("fourth", seed=4, supersedes="boxes/guess/none"), board)
+    same = filed(make_bundle("fifth", seed=2, supersedes=second), board)  # the same predictions under a better card
+    assert [row.entry for row in entries.read_rows(board)] == [same]
+    assert entries.verify(board) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "reason"),
+    [
+        ("scores.json", lambda text: text.replace('"videos": 3', '"videos": 4'), "videos is 4, the counts give 3"),
+        ("counts.jsonl", lambda text: text.replace("v1", "v7"), "has no video 'v7'"),
+        ("verified.json", lambda text: text.replace('"counts"', '"trust me"'), "expected one of counts, predictions"),
+        ("summary.json", lambda text: text.replace('"key": "', '"key": "0'), "does not follow from its counts"),
+        ("card.toml", lambda text: text + "\nsupersedes = 3", "expected TOML"),
+        ("virus.exe", lambda text: "x", "does not belong into an entry"),
+    ],
+)
+def test_an_entry_that_was_edited_is_found(make_bundle, board, name, change, reason):
+    path = board / filed(make_bundle("first"), board) / name
+    path.write_text(change(path.read_text() if path.exists() else ""))
+    (problem,) = entries.verify(board)
+    assert reason in problem
+
+
+def test_a_link_in_an_entry_is_found(make_bundle, board, tmp_path):
+    folder = board / filed(make_bundle("first"), board)
+    (tmp_path / "elsewhere").write_bytes((folder / "card.toml").read_bytes())
+    (folder / "card.toml").unlink()
+    (folder / "card.toml").symlink_to(tmp_path / "elsewhere")
+    (problem,) = entries.verify(board)
+    assert "found a link" in problem
+
+
+def test_counts_against_other_labels_are_refused(make_bundle, board):
+    """Counts may add up and still be of other labels; but two methods see as many labelled pixels of each class."""
+    filed(make_bundle("first"), board)
+    checked = check(make_bundle("second", seed=1))
+    (video, counts), *_ = checked.counts.items()
+    pixels = counts["miou"].videos[0]
+    (c, row), *_ = [item for item in pixels.items() if item[1].true]
+    more = MiouCounts(({**pixels, c: row._replace(true=row.true + 1)},))
+    changed = dataclasses.replace(checked, counts={**checked.counts, video: {**counts, "miou": more}})
+    with pytest.raises(DataError, match=f"video {video}: .* not those of boxes/guess/first"):
+        entries.add(changed, board, bundle_sha256="")
+
+
+def test_two_writers_lose_nothing_and_a_kill_leaves_the_board_valid(make_bundle, board, tmp_path):
+    paths = [make_bundle(f"n{seed}", seed=seed) for seed in range(3)]
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom leaderboard import bundle, entries\n"
+        "from leaderboard.check import check\n"
+        "for name in sys.argv[2:]:\n"
+        "    path = Path(name)\n"
+        "    entries.add(check(path), Path(sys.argv[1]), bundle_sha256=bundle.digest(path), new_benchmark=True)\n"
+    )
+
+    def start(*chosen: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", code, str(board), *map(str, chosen)], stderr=subprocess.PIPE)
+
+    both = [start(paths[0]), start(paths[1])]
+    assert [one.wait(60) for one in both] == [0, 0]
+    for one in both:
+        one.stderr.close()
+    assert len(entries.entry_ids(board)) == 2
+    killed = start(paths[2])
+    deadline = time.monotonic() + 60
+    while not (board / ".adding").exists() and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    killed.stderr.close()
+    assert entries.verify(board) == []
+    if len(entries.entry_ids(board)) == 2:
+        filed(paths[2], board)
+    assert len(entries.read_rows(board)) == 3
+    assert not (board / ".adding").exists()
+
+
+def test_runs_that_cannot_be_told_apart_share_a_rank(make_bundle, board):
+    for seed, wrong in enumerate((0.9, 0.9, 0.0)):
+        filed(make_bundle(f"n{seed}", seed=seed, wrong=wrong), board)
+    (table,) = tables(entries.read_rows(board))
+    assert table.has_groups
+    best = table.lines[0]
+    assert best.rank == 1
+    for line in table.lines:
+        value = line.values[table.columns.index(table.ranked_by)]
+        assert line.interval.low <= value <= line.interval.high
+    ranks = [line.rank for line in table.lines]
+    assert ranks == sorted(ranks)
+    assert all(rank == 1 or rank == 1 + sum(other < rank for other in ranks) for rank in ranks)
+
+
+def test_what_papers_report_is_shown_and_never_ranked(make_bundle, board):
+    filed(make_bundle("first"), board)
+    reported = board / "boxes" / "reported.toml"
+    row = '[[row]]\nname = "<b>Paper</b>"\npaper = "https://example.org/"\nvalues = {{ "mIoU.all" = {value} }}\n'
+    reported.write_text(row.format(value=0.99))
+    (table,) = tables(entries.read_rows(board))
+    assert [(line.row.level, line.rank) for line in table.lines] == [("counts", 1), ("reported", None)]
+    assert entries.verify(board) == []
+    reported.write_text(row.format(value=99))
+    with pytest.raises(DataError, match="expected the address of a paper, and fractions"):
+        entries.read_rows(board)
+
+
+def test_a_draw_is_stored_to_half_a_step():
+    draws = np.array([0.0, 1.0, 0.123456, np.nan])
+    back = unpack_draws(pack_draws(draws))
+    assert np.isnan(back[3])
+    assert np.abs(back[:3] - draws[:3]).max() <= 0.5 / 65534
+
+
+def test_the_score_that_ranks_is_the_one_that_the_task_has():
+    assert main_score({"VPQ": {"all": 0.1}, "mIoU": {"all": 0.2, "harmonic": 0.3}}) == ("mIoU.harmonic", 0.3)
+    assert main_score({"AP": {"all": 0.1}}) == ("AP.all", 0.1)
+
+
+def test_a_summary_of_another_version_is_made_again(make_bundle, board):
+    path = board / filed(make_bundle("first"), board) / "summary.json"
+    before = entries.read_rows(board)[0].summary
+    path.write_text(json.dumps({"schema": 1, "key": "of another version"}))
+    after = entries.read_rows(board)[0].summary
+    assert after.draws.keys() == before.draws.keys()
+    assert after.key == before.key

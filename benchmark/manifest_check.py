@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from benchmark.errors import DataError
+from benchmark.files import read_json
 from benchmark.image_hash import image_hash
-from benchmark.manifest import Benchmark, VideoEntry
+from benchmark.manifest import MANIFEST, Benchmark, VideoEntry
 from benchmark.progress import SILENT, Progress
 from benchmark.store import FrameFolder
 from benchmark.track_store import TrackFolder
@@ -58,17 +59,29 @@ def check(benchmark: Benchmark, *, images: bool = True, progress: Progress = SIL
 
 
 def entry_problems(benchmark: Benchmark) -> list[str]:
-    """What is wrong with the list of images: one that stands there twice, in a video or in two."""
+    """What is wrong with the manifest: it was changed by hand, or an image stands there twice, in a video or in two."""
     files = Counter(name for entry in benchmark.entries for name in entry.frames)
     owners: dict[str, list[str]] = {}
     for entry in benchmark.entries:
         for name in entry.frames:
             if files[name] > 1:
                 owners.setdefault(name, []).append(entry.id)
-    return [
+    return _changes(benchmark) + [
         f"{benchmark.name}: image {name} stands in the manifest {len(videos)} times, in "
         f"{' and '.join(dict.fromkeys(videos))}. Keep it once"
         for name, videos in owners.items()
+    ]
+
+
+def _changes(benchmark: Benchmark) -> list[str]:
+    """Whether the manifest changed since it was built; one of before digests were written says nothing."""
+    path = benchmark.folder / MANIFEST
+    written = read_json(path, "the manifest of a benchmark folder").get("digest", benchmark.digest)
+    if written == benchmark.digest:
+        return []
+    return [
+        f"{path}: expected the digest {str(written)[:12]} that it was built with, got {benchmark.digest[:12]}: it was "
+        f"changed by hand, so scores on it are not comparable. Build {benchmark.name} anew, or name it otherwise"
     ]
 
 

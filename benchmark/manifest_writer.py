@@ -151,7 +151,8 @@ class BenchmarkWriter:
             for folder in (self.folder / "labels").iterdir():
                 if folder.name not in self._entries:  # of an earlier build with other videos
                     shutil.rmtree(folder)
-            files.write_json(self.folder / MANIFEST, to_json(built))
+            # The digest is written beside what it is made of, so that a later change by hand can be seen.
+            files.write_json(self.folder / MANIFEST, {**to_json(built), "digest": built.digest})
             self._building.unlink()
 
 

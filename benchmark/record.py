@@ -107,6 +107,7 @@ class RunRecord:
         peak_device_memory_gb: of the accelerator; None without one.
         limit: only the first so many videos; None for all.
         shards: into how many parts the videos were dealt, 1 for a whole run.
+        earlier_commits: of other code that made part of the videos, before the run was gone on with; oldest first.
     """
 
     method: str
@@ -139,11 +140,13 @@ class RunRecord:
     peak_device_memory_gb: float | None = None
     limit: int | None = None
     shards: int = 1
+    earlier_commits: tuple[str, ...] = ()
 
     def write(self, run: Path) -> None:
         """Writes `run.json` into a run folder."""
         timing = {**dataclasses.asdict(self.timing), "fps": self.timing.fps}
         content = {**dataclasses.asdict(self), "categories": list(self.categories), "timing": timing}
+        content["earlier_commits"] = list(self.earlier_commits)
         files.write_json(run / RECORD, {"schema": files.SCHEMA, **content})
 
     @staticmethod
@@ -158,9 +161,17 @@ class RunRecord:
         del content["schema"]
         try:
             timing = {key: value for key, value in content["timing"].items() if key != "fps"}
-            return RunRecord(**{**content, "categories": tuple(content["categories"]), "timing": Timing(**timing)})
+            categories, earlier = tuple(content["categories"]), tuple(content.get("earlier_commits", ()))
+            return RunRecord(
+                **{**content, "categories": categories, "earlier_commits": earlier, "timing": Timing(**timing)}
+            )
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}: a part of the record is missing or odd: {error}. Run with --fresh") from error
+
+    @property
+    def code(self) -> str:
+        """Commit, and whether it had changes, in one word; "" where unknown."""
+        return self.commit + ("+changes" if self.commit and self.is_dirty else "")
 
     def differences(self, other: RunRecord) -> list[str]:
         """The settings in which two runs differ, so that their videos must not be mixed; for a message."""

@@ -64,7 +64,7 @@ def open_run(run: Path, facts: RunRecord, *, fresh: bool) -> RunRecord:
         if (run / record.RECORD).exists():
             earlier = RunRecord.read(run)
             differences = earlier.differences(facts)
-            if differences and facts.shards == 1 and not any((run / PREDICTIONS).glob("*/video.json")):
+            if differences and facts.shards == 1 and not _has_videos(run):
                 _remove_run(run)  # it stopped before its first video was done: nothing to mix with, nothing to lose
             elif differences:
                 raise UserError(
@@ -73,9 +73,15 @@ def open_run(run: Path, facts: RunRecord, *, fresh: bool) -> RunRecord:
                 )
             else:
                 notes = {**earlier.notes, **facts.notes}
-                facts = dataclasses.replace(facts, started=earlier.started, notes=notes)
+                before = dict.fromkeys((*earlier.earlier_commits, *([earlier.code] if _has_videos(run) else [])))
+                commits = tuple(code for code in before if code != facts.code)
+                facts = dataclasses.replace(facts, started=earlier.started, notes=notes, earlier_commits=commits)
         facts.write(run)
     return facts
+
+
+def _has_videos(run: Path) -> bool:
+    return any((run / PREDICTIONS).glob("*/video.json"))
 
 
 def _remove_run(run: Path) -> None:

@@ -61,6 +61,20 @@ def train(tables: Mapping[str, Any], out: Path | None = None, *, device: str = "
         MethodError: an unknown kind, table or setting.
         DataError: a folder or a text bank that cannot be read.
     """
+    target = check(tables, out)
+    if tables["kind"] == "clip":
+        settings = _settings(train_clip.ClipTraining, tables, "training")
+        return train_clip.train(settings, _folder(tables, "captions"), target, device=choose(device), log=log)
+    return _train_gkc(tables, target, choose(device), log)
+
+
+def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
+    """Looks at what the tables say before anything is built or loaded, and names the checkpoint to write.
+
+    Raises:
+        MethodError: an unknown kind, table or setting, or one that is missing.
+        DataError: a setting that cannot be.
+    """
     kind = tables.get("kind")
     if kind not in _TABLES:
         raise MethodError(f"expected kind = clip or gkc in the training file, got {kind!r}. Add it at the top")
@@ -71,11 +85,21 @@ def train(tables: Mapping[str, Any], out: Path | None = None, *, device: str = "
         )
     if out is None and "out" not in tables:
         raise MethodError("expected the checkpoint to write, got none. Give -o, or out = in the training file")
-    target = out or Path(tables["out"])
     if kind == "clip":
-        settings = _settings(train_clip.ClipTraining, tables, "training")
-        return train_clip.train(settings, _folder(tables, "captions"), target, device=choose(device), log=log)
-    return _train_gkc(tables, target, choose(device), log)
+        _settings(train_clip.ClipTraining, tables, "training")
+        _folder(tables, "captions")
+    else:
+        _settings(Augmentation, tables, "augmentation")
+        training = _settings(train_gkc.GKCTraining, tables, "training")
+        _settings(Weights, tables, "losses")
+        _settings(SynonymSources, tables, "synonyms")
+        if not {"checkpoint", "model"} & tables.get("clip", {}).keys():
+            raise MethodError(
+                "expected checkpoint or model in [clip], where trunk, text and teacher come from. Add one"
+            )
+        for name in ("labelled", "unlabelled") if training.unlabelled else ("labelled",):
+            _folder(tables, name)
+    return out or Path(tables["out"])
 
 
 def _train_gkc(tables: Mapping[str, Any], out: Path, device: str, log: Log) -> Path:
@@ -84,10 +108,8 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, device: str, log: Log) -> P
     settings = _settings(train_gkc.GKCTraining, tables, "training")
     if "checkpoint" in source:
         teacher = clip.load(source["checkpoint"], model=source.get("model"), device=device)
-    elif "model" in source:  # a trunk from nothing, for those who have no weights
+    else:  # a trunk from nothing, for those who have no weights
         teacher = clip.freeze(*clip.create(source["model"], device=device), source["model"], "")
-    else:
-        raise MethodError("expected checkpoint or model in [clip]: where trunk, text and teacher come from. Add one")
     text = tables.get("text", {})
     space: TextSpace
     if "bank" in text:

@@ -38,6 +38,11 @@ class ClipTraining:
     weight_decay: float = 0.05
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch"):
+            if getattr(self, name) < 1:
+                raise DataError(f"[training] {name}: expected at least 1, got {getattr(self, name)}. Write more")
+
 
 @dataclass(frozen=True)
 class Pictures:

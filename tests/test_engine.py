@@ -117,6 +117,24 @@ def undisturbed(build_benchmark, method, tmp_path) -> tuple[Benchmark, dict[str,
     return benchmark, results(tmp_path / "whole")
 
 
+def test_a_run_that_is_gone_on_with_by_other_code_says_so(build_benchmark, tmp_path, monkeypatch):
+    benchmark, run = build_benchmark(), tmp_path / "run"
+
+    def go_on(commit: str, is_dirty: bool = False, limit: int | None = None):
+        monkeypatch.setattr("benchmark.record.code_state", lambda: (commit, is_dirty))
+        engine.predict(
+            engine.OracleMethod(), benchmark, run, settings=Settings("oracle"), fresh=limit == 1, limit=limit
+        )
+        return RunRecord.read(run)
+
+    assert go_on("one", limit=1).earlier_commits == ()
+    assert go_on("one").earlier_commits == ()
+    assert go_on("two", is_dirty=True).earlier_commits == ("one",)
+    assert go_on("three").earlier_commits == ("one", "two+changes")
+    assert go_on("one").earlier_commits == ("two+changes", "three")
+    assert go_on("four", limit=1).earlier_commits == ()  # afresh
+
+
 def test_the_labels_score_exactly_one(build_benchmark, tmp_path):
     benchmark = build_benchmark()
     record = engine.predict(engine.OracleMethod(), benchmark, tmp_path / "run", settings=Settings("oracle"))

@@ -29,6 +29,26 @@ def writer(tmp_path, vocabulary):
     return make
 
 
+def test_a_manifest_that_was_changed_by_hand_is_seen(build_benchmark):
+    benchmark = build_benchmark()
+    path = benchmark.folder / "manifest.json"
+    content = json.loads(path.read_text())
+    content["categories"][0]["name"] = "renamed"
+    path.write_text(json.dumps(content))
+    (problem,) = check(manifest.load(benchmark.folder))
+    assert "changed by hand" in problem
+    assert benchmark.digest[:12] in problem
+
+
+def test_a_manifest_from_before_digests_were_written_is_whole(build_benchmark):
+    benchmark = build_benchmark()
+    path = benchmark.folder / "manifest.json"
+    content = json.loads(path.read_text())
+    del content["digest"]
+    path.write_text(json.dumps(content))
+    assert check(manifest.load(benchmark.folder)) == []
+
+
 def test_what_was_built_is_loaded(build_benchmark, vocabulary):
     benchmark = build_benchmark(videos=2, frames=3)
     assert (benchmark.name, benchmark.role, benchmark.vocabulary) == ("boxes", "benchmark", vocabulary)

@@ -135,6 +135,22 @@ def test_a_training_file_with_a_fault_is_refused_in_words(tmp_path: Path, folder
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [("steps = 0", "steps: expected at least 1, got 0"), ("step = 4", "unknown setting 'step'")],
+)
+def test_settings_are_looked_at_before_data_is_built(tmp_path: Path, setting: str, sentence: str):
+    from benchmark.cli.train import train as verb
+
+    folder = tmp_path / "captions"
+    (tmp_path / "t.toml").write_text(
+        f'kind = "clip"\n[data.captions]\nbuild = "captions"\nfolder = "{folder}"\n[training]\n{setting}\n'
+    )
+    with pytest.raises((MethodError, DataError), match=sentence):
+        verb(tmp_path / "t.toml", out=tmp_path / "out.safetensors")
+    assert not folder.exists()
+
+
 def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(tmp_path: Path, folders, monkeypatch):
     def full(state: object, path: Path) -> None:
         path.write_bytes(b"half")

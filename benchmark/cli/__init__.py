@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from typing import Annotated, Any
+from benchmark.cli import interrupt
 
-import typer
-from typer.core import TyperGroup
+interrupt.install()  # before the imports that take their time
 
-from benchmark.cli import (
+import os  # noqa: E402
+from typing import Annotated, Any  # noqa: E402
+
+import typer  # noqa: E402
+from typer.core import TyperGroup  # noqa: E402
+
+from benchmark.cli import (  # noqa: E402
     association,
     bench,
     board,
@@ -25,8 +29,8 @@ from benchmark.cli import (
     synonyms,
     train,
 )
-from benchmark.cli.console import complain
-from benchmark.errors import UserError
+from benchmark.cli.console import complain  # noqa: E402
+from benchmark.errors import UserError  # noqa: E402
 
 OPTIONAL = frozenset({"torch", "torchvision", "open_clip", "transformers", "safetensors", "av", "decord"})
 """Modules that only some installations have."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.console import finish, print_json, say
+from benchmark.cli.console import complain, finish, print_json, say
 from benchmark.cli.options import Checkpoint, Device, Json, Options, TextBank, method_options, parse_shard
 from benchmark.cli.progress import progress
 from benchmark.errors import UserError, did_you_mean
@@ -65,9 +65,15 @@ def run(
         engine.OracleMethod() if oracle else methods.create(name, checkpoint=checkpoint, device=device, options=options)
     )
     settings = Settings(name, checkpoint, options, offer, device, seed)  # type: ignore[arg-type]
-    engine.predict(
+    facts = engine.predict(
         made, benchmark, folder, settings=settings, shard=part, limit=limit, fresh=fresh, progress=progress()
     )
+    if facts.earlier_commits:
+        others = ", ".join(map(_short, facts.earlier_commits))
+        complain(
+            f"warning: earlier videos of {folder} were made by other code, {others}, and not by {_short(facts.code)}; "
+            "run.json notes it. Use --fresh for a run of one code"
+        )
     if part[1] > 1:
         say(f"Shard {part[0]} of {part[1]} is done. When all are:")
         finish(folder, ["ovsbench", "score", folder])
@@ -200,6 +206,12 @@ def benchmark_of(run: Path, data: Path | None = None) -> Benchmark:
     if not folder.is_dir():
         raise UserError(f"{run} was made on {folder}, which is not there any more. Say where it is with --data")
     return manifest.load(folder)
+
+
+def _short(code: str) -> str:
+    """A commit as people write it; one that is unknown by that word."""
+    commit, plus, changes = code.partition("+")
+    return (commit[:12] + plus + changes) or "unknown"
 
 
 def cores(jobs: int) -> int:

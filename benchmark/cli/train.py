@@ -39,10 +39,12 @@ def train(
     tables = with_overrides(read_config(config), parse_options(settings, "a setting"))
     if text_bank is not None:
         tables["text"] = {**tables.get("text", {}), "bank": str(text_bank)}
-    for name, table in tables.get("data", {}).items():
-        build_missing(name, table)
+    from gkc_video.train import check
     from gkc_video.train import train as fit
 
+    check(tables, out)  # before data is built, which may take an hour
+    for name, table in tables.get("data", {}).items():
+        build_missing(name, table)
     try:
         checkpoint = fit(tables, out, device=device, log=say)
     except KeyboardInterrupt:

@@ -109,7 +109,7 @@ def compare(
     rules, groups = benchmark.rules, benchmark.vocabulary.groups
     has_both = "base" in groups and "novel" in groups
     main = main or ScoreName("mIoU", HARMONIC if has_both else "all")
-    wanted = list(dict.fromkeys([main, *_headline(rules, groups, has_both)]))
+    wanted = list(dict.fromkeys([main, *headline(rules, groups, has_both)]))
     extra = set.intersection(*(set(video) for run in runs.values() for video in run.values()))  # that all runs have
     metric_of = {value: metric.name for metric in metrics_for(rules, extra) for value in metric.value_names(rules)}
     _check(main, metric_of, [*groups, *([HARMONIC] if has_both else [])])
@@ -140,7 +140,7 @@ def compare(
     )
 
 
-def _headline(rules: Rules, groups: Mapping[str, frozenset[int]], has_both: bool) -> list[ScoreName]:
+def headline(rules: Rules, groups: Mapping[str, frozenset[int]], has_both: bool) -> list[ScoreName]:
     """The scores of the leaderboard, and STQ where it is defined."""
     parts = ["all", *(("base", "novel", HARMONIC) if has_both else ())]
     scores = [ScoreName(value, part) for value in ("mIoU", "VPQ") for part in parts]

@@ -26,6 +26,7 @@ from benchmark.cli import (  # noqa: E402
     predict,
     runs,
     submit,
+    suite,
     synonyms,
     train,
 )
@@ -117,6 +118,7 @@ app.command(rich_help_panel="Run and score")(runs.show)
 app.command(rich_help_panel="Run and score")(predict.predict)
 app.command(rich_help_panel="Run and score")(compare.compare)
 app.command(rich_help_panel="Compare parts of GKC")(association.association)
+app.command(rich_help_panel="Run and score")(suite.suite)
 app.command("new-method", rich_help_panel="Your own method")(plugin.new_method)
 app.command("check-method", rich_help_panel="Your own method")(plugin.check_method)
 app.command("import", rich_help_panel="Run and score")(formats.import_)

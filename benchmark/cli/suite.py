@@ -1,0 +1,208 @@
+"""`ovsbench suite`: a whole matrix of runs, one comparison table at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.cli.console import complain, finish, plural, print_json, say
+from benchmark.cli.options import Json
+from benchmark.errors import StoppedError, UserError
+
+if TYPE_CHECKING:
+    from benchmark.manifest import Benchmark
+    from benchmark.suite import Job, Suite
+    from benchmark.suite_table import SuiteTable
+
+
+def suite(
+    config: Annotated[Path, typer.Argument(metavar="SUITE", help="A TOML file; configs/suite.toml is one.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Instead of the folder in the file.")] = None,
+    devices: Annotated[
+        str | None, typer.Option("--devices", help="Parted by commas, one worker each: cuda:0,cuda:1; cpu,cpu.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="ROW", help="Only this row; may be repeated.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many videos.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run every method of a file on every benchmark of it; end with one table, plots and a leaderboard site.
+
+    Stopped at any moment, the same command goes on; runs whose settings changed in the file have to be removed first.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench suite configs/suite.toml
+      ovsbench suite configs/suite.toml --devices cuda:0,cuda:1 --only gkc --only two-stage
+    """
+    import dataclasses
+
+    from benchmark.cli.train import read_config
+    from benchmark.suite import read_suite
+    from benchmark.suite_table import markdown, write_tables
+
+    begin = time.monotonic()
+    tables = read_config(config)
+    if out is not None:
+        tables["out"] = str(out)
+    plan = read_suite(tables, config)
+    plan = dataclasses.replace(
+        plan,
+        devices=tuple(devices.split(",")) if devices else plan.devices,
+        limit=limit or plan.limit,
+        jobs=_chosen(plan, only),
+    )
+    tell: Callable[[str], None] = complain if as_json else say
+    benchmarks = _benchmarks(plan)
+    workers = plural(len(plan.devices), "worker")
+    tell(f"{plan.name}: {plural(len(plan.jobs), 'run')} on {', '.join(benchmarks)}, {workers}")
+    faults = run_all(plan, tell)
+    found = compare_all(plan, benchmarks, faults)
+    if found:
+        plan.out.mkdir(parents=True, exist_ok=True)
+        files = write_tables(found, plan.out)
+        files = (*files, *_plots(found, plan.out))
+        site = _site(plan, faults)
+        if as_json:
+            say(files[2].read_text(encoding="utf-8").rstrip())
+        else:
+            for table in found:
+                say(markdown(table))
+            say(f"The suite took {time.monotonic() - begin:.0f} s")
+            finish(f"{', '.join(map(str, files))}, {site}", ["ovsbench", "show", *(job.run for job in plan.jobs[:2])])
+    elif as_json:
+        print_json({"tables": []})
+    if faults:
+        lines = "\n".join(f"  {run}: {fault}" for run, fault in faults.items())
+        raise UserError(
+            f"{plural(len(faults), 'run')} of {len(plan.jobs)} failed and stand in no table:\n{lines}\n"
+            "Correct them and give the same command again; what is finished is kept"
+        )
+
+
+def _chosen(plan: Suite, only: Sequence[str] | None) -> tuple[Job, ...]:
+    from benchmark.errors import did_you_mean
+
+    rows = {job.row for job in plan.jobs}
+    for row in only or ():
+        if row not in rows:
+            raise UserError(f"the suite has no row {row!r}; {did_you_mean(row, rows)}")
+    return tuple(job for job in plan.jobs if not only or job.row in only)
+
+
+def _benchmarks(plan: Suite) -> dict[str, Benchmark]:
+    """Every benchmark that a job needs, built if the file says how."""
+    from benchmark import manifest
+    from benchmark.cli.train import build_missing
+
+    needed = dict.fromkeys(job.benchmark for job in plan.jobs)
+    for name in needed:
+        build_missing(name, plan.benchmarks[name])
+    return {name: manifest.load(plan.benchmarks[name]["folder"]) for name in needed}
+
+
+def run_all(plan: Suite, tell: Callable[[str], None]) -> dict[str, str]:
+    """Runs and scores every job, each in a process of its own, as many at a time as there are devices.
+
+    Returns:
+        Run folder to what went wrong.
+
+    Raises:
+        StoppedError: Ctrl-C.
+    """
+    from benchmark.processes import process_pool
+
+    todo, free = list(plan.jobs), list(plan.devices)
+    working: dict[Future[None], tuple[Job, str, contextlib.ExitStack]] = {}
+    faults: dict[str, str] = {}
+    done = 0
+    try:
+        with contextlib.ExitStack() as everything:
+            while todo or working:
+                while todo and free:
+                    job, device = todo.pop(0), free.pop(0)
+                    stack = everything.enter_context(contextlib.ExitStack())
+                    pool = stack.enter_context(process_pool(1))
+                    folder = str(plan.benchmarks[job.benchmark]["folder"])
+                    alone = len(plan.devices) == 1
+                    working[pool.submit(work, job, folder, device, plan.limit, alone)] = (job, device, stack)
+                for future in wait(working, return_when=FIRST_COMPLETED).done:
+                    job, device, stack = working.pop(future)
+                    error = future.exception()
+                    stack.close()
+                    free.append(device)
+                    done += 1
+                    if error is not None:
+                        faults[str(job.run)] = str(error) or type(error).__name__
+                    tell(f"{done}/{len(plan.jobs)} {job.run}: {'done' if error is None else f'failed: {error}'}")
+    except KeyboardInterrupt:
+        raise StoppedError(
+            f"interrupted: {done} of {len(plan.jobs)} runs done; run the same command to go on"
+        ) from None
+    return faults
+
+
+def work(job: Job, folder: str, device: str, limit: int | None, alone: bool) -> None:
+    """One job from method to scores; finished videos are kept, so a second time it costs little."""
+    import dataclasses
+
+    from benchmark import engine, manifest, methods
+    from benchmark.cli.progress import progress
+    from benchmark.strips import draw_strips
+
+    benchmark = manifest.load(folder)
+    settings = dataclasses.replace(job.settings, device=device)
+    made = methods.create(settings.method, checkpoint=settings.checkpoint, device=device, options=settings.options)
+    watcher = progress(quiet=not alone)
+    engine.predict(made, benchmark, job.run, settings=settings, limit=limit, progress=watcher)
+    engine.score(benchmark, job.run, progress=watcher)
+    draw_strips(benchmark, job.run)
+
+
+def compare_all(plan: Suite, benchmarks: dict[str, Benchmark], faults: dict[str, str]) -> list[SuiteTable]:
+    """A table for each benchmark and offered vocabulary, of the rows all of whose runs are done."""
+    from benchmark.suite_table import suite_table
+
+    found = []
+    for name, offered in dict.fromkeys((job.benchmark, str(job.settings.offered)) for job in plan.jobs):
+        jobs = [job for job in plan.jobs if (job.benchmark, job.settings.offered) == (name, offered)]
+        broken = {job.row for job in jobs if str(job.run) in faults}
+        rows: dict[str, list[Path]] = {}
+        for job in jobs:
+            if job.row not in broken:
+                rows.setdefault(job.row, []).append(job.run)
+        if rows:
+            found.append(suite_table(benchmarks[name], offered, rows, rank_by=plan.rank_by))
+    return found
+
+
+def _plots(tables: Sequence[SuiteTable], out: Path) -> list[Path]:
+    """Score against speed, a figure a table."""
+    from benchmark import plots
+
+    paths: list[Path] = []
+    for table in tables:
+        points = [
+            plots.Point(line.name, line.fps, found.value, line.rank is not None)
+            for line in table.lines
+            if line.fps and (found := line.scores[table.rank_by]).value is not None
+        ]
+        if points:
+            (out / "plots").mkdir(exist_ok=True)
+            figure = plots.accuracy_against_speed(points, f"{table.rank_by}, {table.benchmark}")
+            paths += plots.save(figure, out / "plots" / f"{table.benchmark}-{table.offered}")
+    return paths
+
+
+def _site(plan: Suite, faults: dict[str, str]) -> Path:
+    from leaderboard.render import write_site
+    from leaderboard.run_folder import read_row
+
+    return write_site([read_row(job.run) for job in plan.jobs if str(job.run) not in faults], plan.out / "site")

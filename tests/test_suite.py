@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmark import engine, methods
+from benchmark.cli import app
+from benchmark.comparison import ScoreName
+from benchmark.errors import UserError
+from benchmark.record import Settings
+from benchmark.suite import read_suite
+from benchmark.suite_table import markdown, suite_table, write_tables
+
+FILE = Path("suite.toml")
+TABLES = {
+    "benchmarks": {"a": {"folder": "data/a"}, "b": {"folder": "data/b"}},
+    "methods": {
+        "gkc": {"checkpoint": "w", "options": {"vote": False, "side": 96}, "seeds": [1, 2]},
+        "floor": {"method": "constant", "benchmarks": ["b"]},
+    },
+    "offered": ["all", "novel"],
+}
+
+
+def test_the_matrix_is_every_method_on_every_benchmark_that_it_names_with_every_seed_and_offer():
+    plan = read_suite(TABLES, FILE)
+    assert [str(job.run) for job in plan.jobs] == [
+        "runs/suite/a/all/gkc-seed1",
+        "runs/suite/a/all/gkc-seed2",
+        "runs/suite/a/novel/gkc-seed1",
+        "runs/suite/a/novel/gkc-seed2",
+        "runs/suite/b/all/gkc-seed1",
+        "runs/suite/b/all/gkc-seed2",
+        "runs/suite/b/all/floor",
+        "runs/suite/b/novel/gkc-seed1",
+        "runs/suite/b/novel/gkc-seed2",
+        "runs/suite/b/novel/floor",
+    ]
+    assert plan.jobs[0].settings == Settings("gkc", "w", {"vote": "false", "side": "96"}, "all", "auto", 1)
+    assert plan.jobs[6].settings.method == "constant"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"method": {}}, "suite.toml: unknown key 'method'; did you mean 'methods'"),
+        ({"methods": {}}, r"expected at least one table \[methods.NAME\], found none. Add a method"),
+        ({"methods": {"m": {"seed": [1]}}}, r"\[methods.m\]: unknown key 'seed'; did you mean 'seeds'"),
+        ({"methods": {"m": {"benchmarks": ["c"]}}}, r"\[methods.m\] names the benchmark 'c'; Known: a, b"),
+        ({"methods": {"../m": {}}}, r"the method '../m' cannot name a folder"),
+        ({"offered": ["nov"]}, "cannot offer 'nov'; did you mean 'novel'"),
+        ({"seeds": [1, 1]}, r"suite.toml: seeds: expected a list of different ones, got \[1, 1\]"),
+        ({"benchmarks": {"a": {}}}, r"\[benchmarks.a\]: expected a folder, got None"),
+        ({"devices": []}, "devices: expected a list of names"),
+        ({"limit": 0}, "limit: expected a number of videos, got 0"),
+    ],
+)
+def test_a_file_that_cannot_be_is_one_sentence(change, sentence):
+    with pytest.raises(UserError, match=sentence):
+        read_suite({**TABLES, **change}, FILE)
+
+
+def run(benchmark, folder, category, seed=0) -> Path:
+    options = {} if category is None else {"category": category}
+    oracle = engine.OracleMethod()  # one that is told the labels, and one that knows them
+    known = {"labels": oracle, "perfect": oracle.with_labels(benchmark.truth)}
+    made = known[category] if category in known else methods.create("constant", options=options)
+    engine.predict(made, benchmark, folder, settings=Settings("constant", None, options, "all", "auto", seed))
+    engine.score(benchmark, folder)
+    return folder
+
+
+@pytest.fixture
+def rows(build_benchmark, tmp_path):
+    benchmark = build_benchmark(videos=6, frames=4)
+    return benchmark, {
+        "floor": [run(benchmark, tmp_path / "floor", "lava")],
+        "dog": [run(benchmark, tmp_path / f"dog{seed}", "dog", seed) for seed in (0, 1)],
+        "labels": [run(benchmark, tmp_path / "labels", "labels")],
+        "perfect": [run(benchmark, tmp_path / "perfect", "perfect")],
+    }
+
+
+def test_the_table_has_intervals_ranks_and_bounds_apart(rows, tmp_path):
+    benchmark, runs = rows
+    table = suite_table(benchmark, "all", runs, rank_by="mIoU.base")
+    ranks = [(line.name, line.rank) for line in table.lines]
+    assert ranks == [("perfect", 1), ("dog", 2), ("floor", 2), ("labels", None)]
+    base, all_ = ScoreName("mIoU", "base"), ScoreName("mIoU", "all")
+    _, dog, floor, labels = table.lines
+    assert floor.scores[base].value == 0.0
+    assert dog.scores[base].low < dog.scores[base].value < dog.scores[base].high
+    assert (dog.spread[base], floor.spread) == (0.0, {})  # two seeds of a method without chance
+    assert labels.scores[all_].value == 1.0
+    assert all(line.memory_gb > 0 for line in table.lines)
+    text = markdown(table)
+    assert "**boxes**, 6 videos, all names offered; %, ranked by mIoU.base" in text
+    assert "| – | labels | 100.0 [100.0, 100.0] |" in text
+    paths = write_tables([table], tmp_path)
+    assert [path.name for path in paths] == ["table.md", "table.csv", "table.json"]
+    read = json.loads(paths[2].read_text())["tables"][0]["lines"]
+    assert [line["name"] for line in read] == ["perfect", "dog", "floor", "labels"]
+    assert paths[1].read_text().startswith("benchmark,offered,rank,row,mIoU.base,mIoU.base low,mIoU.base high,")
+
+
+def test_runs_that_do_not_fit_together_are_no_table(rows, tmp_path):
+    benchmark, runs = rows
+    with pytest.raises(UserError, match=r"unknown score mIuO.all to rank by; did you mean 'mIoU.all'"):
+        suite_table(benchmark, "all", runs, rank_by="mIuO")
+    part = tmp_path / "part"
+    engine.predict(methods.create("constant"), benchmark, part, settings=Settings("constant"), limit=2)
+    engine.score(benchmark, part)
+    with pytest.raises(UserError, match="scored on different videos"):
+        suite_table(benchmark, "all", {**runs, "part": [part]})
+
+
+@pytest.mark.slow
+def test_a_suite_runs_goes_on_and_tells_what_failed(build_benchmark, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    benchmark = build_benchmark(videos=2, frames=2)
+    Path("suite.toml").write_text(
+        f'devices = ["cpu", "cpu"]\nout = "out"\n[benchmarks.boxes]\nfolder = "{benchmark.folder}"\n'
+        '[methods.floor]\nmethod = "constant"\noptions = {category = "dog"}\n'
+        '[methods.wrong]\nmethod = "constant"\noptions = {category = "dgo"}\n'
+    )
+    first = CliRunner().invoke(app, ["suite", "suite.toml"])
+    assert first.exit_code == 1
+    assert "1 run of 2 failed" in first.stderr
+    assert "did you mean 'dog'" in first.stderr
+    assert "| 1 | floor |" in first.stdout
+    assert Path("out/site/index.html").exists()
+    made = Path("out/boxes/all/floor/predictions/v0/00000.png")
+    before = made.stat().st_mtime_ns
+    shutil.rmtree("out/boxes/all/floor/predictions/v1")
+    Path("suite.toml").write_text(Path("suite.toml").read_text().replace("dgo", "cat"))
+    second = CliRunner().invoke(app, ["suite", "suite.toml", "--json"])
+    assert second.exit_code == 0, second.stderr
+    lines = json.loads(second.stdout)["tables"][0]["lines"]
+    assert {line["name"] for line in lines} == {"floor", "wrong"}
+    assert made.stat().st_mtime_ns == before
+    assert CliRunner().invoke(app, ["suite", "suite.toml", "--only", "flor"]).exit_code == 1
+
+
+def test_the_suites_of_this_repository_are_plans():
+    import tomllib
+
+    for file in sorted((Path(__file__).parents[1] / "configs").glob("suite-*.toml")):
+        assert read_suite(tomllib.loads(file.read_text()), file).jobs

@@ -161,7 +161,8 @@ def test_an_object_that_changes_its_category_is_found(tmp_path: Path):
             part = part[key]
         part["labels_sha256" if where else "sha256"] = digest
         path.write_text(json.dumps(content))
-    (problem,) = audit(manifest.load(built.folder)).problems
+    by_hand, problem = audit(manifest.load(built.folder)).problems
+    assert "changed by hand" in by_hand
     assert "frame 1: segment 1 has category 2, in an earlier frame it has 1" in problem
 
 

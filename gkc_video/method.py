@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmark.errors import MethodError
+from benchmark.stages import stage
 from benchmark.types import Image, PanopticFrame, Rules, Segment, Video, Vocabulary
 from gkc_video import checkpoint as checkpoints
 from gkc_video.associate import Association, Regions, Track, Tracker, association
 from gkc_video.device import choose
 from gkc_video.load import load_gkc
 from gkc_video.model import GKC
-from gkc_video.segment import Merging, Proposals, assemble, class_map, propose
+from gkc_video.segment import Merging, Proposals, assemble, class_map, propose, propose_all
 from gkc_video.text import Bank, NameTable, TextSpace, name_table
 
 
@@ -34,6 +37,9 @@ def build(
     vote: bool = True,
     patience: int | None = None,
     delay: int = 0,
+    batch: int = 1,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    tiles: int = 0,
 ) -> GKCMethod:
     """GKC with a trained checkpoint.
 
@@ -49,6 +55,9 @@ def build(
         vote: whether class scores are averaged along a track.
         patience: frames for which an unseen object is remembered; by default as the association has it.
         delay: frames that an answer waits, so that so many later ones vote for its classes too; 0 is online.
+        batch: frames that go through the network at once.
+        precision: of the network's arithmetic.
+        tiles: for timing alone, see `Merging`.
 
     Raises:
         MethodError: no checkpoint, one of another kind, or an option out of its range.
@@ -61,14 +70,26 @@ def build(
     for name, value in (("objectness", objectness), ("overlap", overlap)):
         if not 0.0 <= value <= 1.0:
             raise MethodError(f"option {name} of method gkc: expected a number from 0 to 1, got {value}. Write one")
-    for name, count, least in (("side", side, 1), ("patience", patience, 0), ("delay", delay, 0)):
+    for name, count, least in (
+        ("side", side, 1),
+        ("patience", patience, 0),
+        ("delay", delay, 0),
+        ("batch", batch, 1),
+        ("tiles", tiles, 0),
+    ):
         if count is not None and count < least:
             raise MethodError(f"option {name} of method gkc: expected at least {least}, got {count}. Write more")
     linking = association(associate, vote=vote, patience=patience)
     path = checkpoints.resolve(checkpoint)
     loaded = load_gkc(path, choose(device))
     space = loaded.space if text_bank is None else Bank.read(text_bank)
-    merging = Merging(objectness=objectness, overlap=overlap, side=loaded.side if side is None else side)
+    merging = Merging(
+        objectness=objectness,
+        overlap=overlap,
+        side=loaded.side if side is None else side,
+        precision=precision,
+        tiles=tiles,
+    )
     story = {key: str(loaded.story[key]) for key in ("data", "saw_novel", "unlabelled") if loaded.story.get(key)}
     return GKCMethod(
         loaded.model,
@@ -76,6 +97,7 @@ def build(
         merging,
         linking,
         delay=delay,
+        batch=batch,
         synonyms=synonyms,
         checkpoint_sha256=checkpoints.digest(path),
         notes={
@@ -96,11 +118,16 @@ class GKCMethod:
     merging: Merging
     association: Association
     delay: int = 0
+    batch: int = 1
     synonyms: bool = False
     checkpoint_sha256: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)
     name: str = "gkc"
-    precision: str = "float32"
+
+    @property
+    def precision(self) -> str:
+        """Of the network's arithmetic."""
+        return self.merging.precision
 
     @property
     def device(self) -> str:
@@ -126,13 +153,23 @@ class GKCMethod:
 
     def _panoptic(self, video: Video, table: NameTable, vocabulary: Vocabulary) -> Iterator[PanopticFrame]:
         linker = Linker(vocabulary, self.association, self.delay)
-        for image in video.images():
-            proposals = self.propose(image, table)
-            yield from linker.add(proposals, proposals.probabilities)
+        for images in batched(video.images(), self.batch):
+            for proposals in propose_all(self.model, images, table, self.merging):
+                yield from linker.add(proposals, proposals.probabilities)
         yield from linker.rest()
 
     def _semantic(self, image: Image, table: NameTable, vocabulary: Vocabulary) -> PanopticFrame:
         return paint(class_map(self.model, image, table, self.merging), vocabulary)
+
+
+def batched(images: Iterator[Image], count: int) -> Iterator[list[Image]]:
+    """The images in groups of `count`, the last one of what is left.
+
+    >>> [len(group) for group in batched(iter([0, 1, 2, 3, 4]), 2)]
+    [2, 2, 1]
+    """
+    while group := list(islice(images, count)):
+        yield group
 
 
 class Linker:
@@ -152,8 +189,9 @@ class Linker:
 
     def add(self, proposals: Proposals, probabilities: npt.NDArray[np.float32]) -> Iterator[PanopticFrame]:
         """Takes in a frame's regions and their class probabilities (N, C), whoever gave them; yields what is ready."""
-        regions = Regions(proposals.masks, proposals.embeddings, probabilities, proposals.queries)
-        self._waiting.append((proposals, probabilities, self._tracker.follow(regions)))
+        with stage("association"):
+            regions = Regions(proposals.masks, proposals.embeddings, probabilities, proposals.queries)
+            self._waiting.append((proposals, probabilities, self._tracker.follow(regions)))
         while len(self._waiting) > self._delay:
             yield self._frame()
 
@@ -167,7 +205,8 @@ class Linker:
         ids = np.array([track.id for track in tracks], np.int64)
         if self._tracker.settings.vote and tracks:
             probabilities = np.stack([track.vote for track in tracks])
-        return assemble(proposals.numbers, ids, probabilities, proposals.objectness, self._vocabulary)
+        with stage("post-processing"):
+            return assemble(proposals.numbers, ids, probabilities, proposals.objectness, self._vocabulary)
 
 
 def paint(classes: npt.NDArray[np.int32], vocabulary: Vocabulary) -> PanopticFrame:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from benchmark.stages import stage
 from benchmark.types import Image, PanopticFrame, Segment, Vocabulary
+from gkc_video.enlarge import winner
 from gkc_video.model import GKC, class_logits, pad
 from gkc_video.text import NameTable
 
@@ -25,6 +28,8 @@ class Merging:
         overlap: a region that keeps a smaller share of its own mask, after the others took theirs, is dropped.
         smallest: a region of fewer mask cells (4 x 4 pixels of the network's input) is dropped.
         side: the shorter side of the network's input in pixels, None for the frame's own size.
+        precision: of the network's arithmetic; what follows it is float32.
+        tiles: for timing alone: regions are so many tiles of the frame in place of the masks, 0 for none.
     """
 
     objectness: float = 0.5
@@ -32,6 +37,8 @@ class Merging:
     overlap: float = 0.5
     smallest: int = 3
     side: int | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    tiles: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,19 +62,58 @@ class Proposals:
     queries: npt.NDArray[np.float32] | None = None
 
 
-@torch.inference_mode()
+class Output(NamedTuple):
+    """What the network says of one frame.
+
+    Attributes:
+        masks: logits (Q, h, w), without the padding.
+        embeddings: (Q, D).
+        states: (Q, E).
+        classes: logits (Q, C + 1), no-object last.
+    """
+
+    masks: torch.Tensor
+    embeddings: torch.Tensor
+    states: torch.Tensor
+    classes: torch.Tensor
+
+
 def propose(model: GKC, image: Image, table: NameTable, merging: Merging) -> Proposals:
-    """Runs the model on a frame: every pixel goes to the query with the highest confidence times mask probability.
+    """The regions of one frame, see `propose_all`."""
+    return propose_all(model, [image], table, merging)[0]
+
+
+def propose_all(model: GKC, images: Sequence[Image], table: NameTable, merging: Merging) -> list[Proposals]:
+    """Runs the model on frames of one size at once: every pixel goes to the query with the highest confidence times
+    mask probability.
 
     Confidence is objectness times the mean probability inside the mask.
 
     Args:
         model: in evaluation mode.
-        image: uint8 (H, W, 3).
+        images: uint8 (H, W, 3) each.
         table: names to choose from, on the model's device.
-        merging: thresholds and input size.
+        merging: thresholds, input size and precision.
     """
-    masks, embeddings, states, classes = run(model, image, table, merging.side)
+    size = images[0].shape[:2]
+    found = [_regions(output, size, merging) for output in run(model, images, table, merging)]
+    return [tiled(proposals, merging.tiles) for proposals in found] if merging.tiles else found
+
+
+@torch.inference_mode()
+def _regions(output: Output, size: tuple[int, int], merging: Merging) -> Proposals:
+    with stage("post-processing"):
+        return _merge(*output, size, merging)
+
+
+def _merge(
+    masks: torch.Tensor,
+    embeddings: torch.Tensor,
+    states: torch.Tensor,
+    classes: torch.Tensor,
+    size: tuple[int, int],
+    merging: Merging,
+) -> Proposals:
     chance = classes.softmax(-1)
     objectness = 1 - chance[:, -1]
     kept = (objectness >= merging.objectness) & (masks > 0).flatten(1).any(1)
@@ -78,15 +124,15 @@ def propose(model: GKC, image: Image, table: NameTable, merging: Merging) -> Pro
     masks, confidence = masks[chosen], confidence[chosen]
     picked = torch.tensor(chosen, device=masks.device)
     while True:
-        winner = (masks.sigmoid() * confidence[:, None, None]).argmax(0)
-        won = F.one_hot(winner, len(masks)).permute(2, 0, 1).bool()
+        maps = masks.sigmoid() * confidence[:, None, None]
+        won = F.one_hot(maps.argmax(0), len(masks)).permute(2, 0, 1).bool()
         own = (masks > 0).flatten(1).sum(1)
         share = (won & (masks > 0)).flatten(1).sum(1) / own.clamp(min=1)
         good = (share >= merging.overlap) & (won.flatten(1).sum(1) >= merging.smallest)
         if good.all() or not good.any():
             break
         masks, confidence, picked = masks[good], confidence[good], picked[good]
-    numbers = 1 + _winner(masks.sigmoid() * confidence[:, None, None], image.shape[:2])
+    numbers = 1 + winner(maps, size).to(torch.int32).cpu().numpy()
     present = np.flatnonzero(np.bincount(numbers.ravel(), minlength=len(masks) + 1)[1:])
     renumber = np.zeros(len(masks) + 1, np.int32)
     renumber[present + 1] = np.arange(1, len(present) + 1)
@@ -126,39 +172,54 @@ def _distinct(masks: torch.Tensor, confidence: torch.Tensor, kept: torch.Tensor,
 @torch.inference_mode()
 def class_map(model: GKC, image: Image, table: NameTable, merging: Merging) -> npt.NDArray[np.int32]:
     """The class index of every pixel, (H, W): argmax over classes of the sum over queries of class times mask."""
-    masks, _, _, classes = run(model, image, table, merging.side)
-    chance = classes.softmax(-1)[:, :-1]
-    small = torch.einsum("qc,qhw->chw", chance, masks.sigmoid())
-    return _winner(small, image.shape[:2])
+    (output,) = run(model, [image], table, merging)
+    with stage("post-processing"):
+        chance = output.classes.softmax(-1)[:, :-1]
+        small = torch.einsum("qc,qhw->chw", chance, output.masks.sigmoid())
+        return winner(small, image.shape[:2]).to(torch.int32).cpu().numpy()
 
 
 @torch.inference_mode()
-def run(
-    model: GKC, image: Image, table: NameTable, side: int | None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Mask logits (Q, h, w) of the frame without its padding, embeddings (Q, D), states (Q, E), logits (Q, C + 1)."""
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(table.vectors.device)
-    if side is not None and min(image.shape[:2]) != side:
-        factor = side / min(image.shape[:2])
-        size = [max(1, round(n * factor)) for n in image.shape[:2]]
-        pixels = F.interpolate(pixels.float(), size, mode="bilinear", align_corners=False, antialias=factor < 1)
-    height, width = pixels.shape[-2:]
-    last = model(pad(pixels).to(memory_format=torch.channels_last), last_only=True)[-1]
-    masks = last.masks[0, :, : -(-height // 4), : -(-width // 4)]
-    classes = class_logits(model.logits(last.embeddings[0], table.vectors), table.owner)
-    return masks, last.embeddings[0], last.states[0], classes
+def run(model: GKC, images: Sequence[Image], table: NameTable, merging: Merging) -> list[Output]:
+    """The network's word on each of some frames of one size, float32 whatever the precision within."""
+    device, side = table.vectors.device, merging.side
+    with stage("resize"):
+        frames = [torch.from_numpy(np.ascontiguousarray(image)) for image in images]
+        pixels = torch.stack(frames).to(device, non_blocking=True).permute(0, 3, 1, 2)
+        shortest = min(pixels.shape[-2:])
+        if side is not None and shortest != side:
+            factor = side / shortest
+            size = [max(1, round(n * factor)) for n in pixels.shape[-2:]]
+            pixels = F.interpolate(pixels.float(), size, mode="bilinear", align_corners=False, antialias=factor < 1)
+        height, width = pixels.shape[-2:]
+        pixels = pad(pixels).to(memory_format=torch.channels_last)
+    with stage("model"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=merging.precision == "bfloat16"):
+            last = model(pixels, last_only=True)[-1]
+        masks = last.masks.float()[..., : -(-height // 4), : -(-width // 4)]
+        embeddings, states = last.embeddings.float(), last.states.float()
+        classes = class_logits(model.logits(embeddings, table.vectors), table.owner)
+    return [Output(*parts) for parts in zip(masks, embeddings, states, classes, strict=True)]
 
 
-def _winner(maps: torch.Tensor, size: tuple[int, ...]) -> npt.NDArray[np.int32]:
-    """Number of the map (N, h, w) that is highest at each pixel of the frame; one is enlarged at a time."""
-    best = torch.full(tuple(size), -torch.inf, device=maps.device)
-    winner = torch.zeros(tuple(size), dtype=torch.int32, device=maps.device)
-    for number, small in enumerate(maps):
-        value = F.interpolate(small[None, None], tuple(size), mode="bilinear", align_corners=False)[0, 0]
-        better = value > best
-        best = torch.where(better, value, best)
-        winner[better] = number
-    return winner.cpu().numpy()
+def tiled(proposals: Proposals, count: int) -> Proposals:
+    """The proposals with `count` upright tiles as their regions, which take the vectors of the old ones in turn.
+
+    A method that pays by the region can so be timed at a stated number of regions. The names mean nothing then.
+    """
+    height, width = proposals.numbers.shape
+    old = np.arange(count) % len(proposals.embeddings)
+    numbers = np.broadcast_to(1 + np.arange(width) * count // width, (height, width)).astype(np.int32)
+    cells = 1 + np.arange(proposals.masks.shape[2]) * count // proposals.masks.shape[2]
+    masks = np.broadcast_to((cells == np.arange(1, count + 1)[:, None])[:, None], (count, *proposals.masks.shape[1:]))
+    return Proposals(
+        numbers,
+        np.ascontiguousarray(masks),
+        proposals.embeddings[old],
+        proposals.objectness[old],
+        proposals.probabilities[old],
+        None if proposals.queries is None else proposals.queries[old],
+    )
 
 
 def assemble(

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
@@ -13,10 +15,11 @@ from benchmark.errors import DataError, MethodError  # noqa: E402
 from benchmark.types import Category, Rules, Video, Vocabulary, check_frame  # noqa: E402
 from gkc_video import checkpoint, clip  # noqa: E402
 from gkc_video.device import choose  # noqa: E402
+from gkc_video.enlarge import winner  # noqa: E402
 from gkc_video.losses import Target, Weights, distillation, match, match_all, supervised  # noqa: E402
 from gkc_video.method import build, paint  # noqa: E402
 from gkc_video.model import GKC, ModelConfig, Prediction, class_logits, pad  # noqa: E402
-from gkc_video.segment import Merging, assemble, propose  # noqa: E402
+from gkc_video.segment import Merging, assemble, propose, run  # noqa: E402
 from gkc_video.text import Bank, NameTable, Prompted, name_table  # noqa: E402
 
 TINY = ModelConfig(
@@ -363,3 +366,40 @@ def test_a_real_sized_trunk_carries_the_same_code():
 def test_an_image_tower_that_cannot_be_a_trunk_is_refused():
     with pytest.raises(MethodError, match="ResNet or ConvNeXt"):
         GKC(TINY, torch.nn.Linear(2, 2))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 9999), st.integers(1, 5), st.tuples(st.integers(1, 7), st.integers(1, 7)), st.integers(1, 40))
+def test_the_highest_map_is_found_as_if_all_had_been_enlarged(seed: int, count: int, cells: tuple[int, int], side: int):
+    generator = torch.Generator().manual_seed(seed)
+    maps = torch.rand(count, *cells, generator=generator).round(decimals=1)
+    size = (side, max(1, side - 5))
+    large = F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]
+    found = winner(maps, size)
+    chosen = large.gather(0, found[None])[0]
+    assert torch.allclose(chosen, large.amax(0), atol=1e-6), "another map is higher"
+
+
+def test_frames_that_go_together_come_out_as_alone_and_half_precision_is_near(tmp_path: Path, model, teacher):
+    path = write_gkc(tmp_path / "m.safetensors", model, teacher)
+    video = still_video((64, 96), 3)
+    one = build(checkpoint=path, device="cpu")
+    together = build(checkpoint=path, device="cpu", batch=2)
+    for a, b in zip(one.predict(video, WORDS, Rules()), together.predict(video, WORDS, Rules()), strict=True):
+        assert (a.ids == b.ids).mean() > 0.999
+        assert {k: s.category for k, s in a.segments.items()} == {k: s.category for k, s in b.segments.items()}
+    half = build(checkpoint=path, device="cpu", precision="bfloat16")
+    assert half.precision == "bfloat16"
+    near = run(half.model, [video.image(0)], half.names(WORDS), half.merging)[0]
+    full = run(one.model, [video.image(0)], one.names(WORDS), one.merging)[0]
+    assert near.masks.dtype == torch.float32
+    assert F.cosine_similarity(near.embeddings, full.embeddings).min() > 0.99
+
+
+def test_tiles_are_so_many_regions_of_equal_width():
+    masks = torch.stack([LEFT, RIGHT, torch.ones(8, 8)]) * 20 - 10
+    found = propose(Fixed(masks, torch.eye(3)), np.zeros((32, 40, 3), np.uint8), TABLE, Merging(tiles=5))
+    assert found.numbers[0].tolist() == [n for n in range(1, 6) for _ in range(8)]
+    assert found.masks.shape == (5, 8, 8)
+    assert found.masks.sum(0).tolist() == [[1] * 8] * 8
+    assert [len(part) for part in (found.embeddings, found.objectness, found.probabilities)] == [5, 5, 5]

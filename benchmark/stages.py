@@ -1,0 +1,82 @@
+"""Where the seconds of a method go: methods name their stages, a clock listens if somebody has set one.
+
+    with stage("model"):
+        ...
+
+costs next to nothing while nobody listens, so it may stay in the code that is run every day.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+STAGES = ("decode", "resize", "model", "post-processing", "naming", "association", "write")
+"""The usual names, in the order of work; a method may have others."""
+OTHER = "other"
+"""What no stage claims."""
+
+
+class StageClock:
+    """Adds up seconds by stage; a stage within another counts for itself alone.
+
+    Args:
+        now: the time in seconds.
+        wait: called at each boundary before the time is taken, so that work queued on a device is counted where it
+            was ordered.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.perf_counter, wait: Callable[[], None] = lambda: None) -> None:
+        self.seconds: dict[str, float] = {}
+        self._now, self._wait = now, wait
+        self._open = [OTHER]
+        self._since = 0.0
+
+    def _turn(self) -> None:
+        """Gives the time since the last boundary to the stage at hand."""
+        self._wait()
+        now = self._now()
+        self.seconds[self._open[-1]] = self.seconds.get(self._open[-1], 0.0) + now - self._since
+        self._since = now
+
+    @contextmanager
+    def listening(self) -> Iterator[StageClock]:
+        """Hears the stages that are entered within the block, in this thread."""
+        self._wait()
+        self._since = self._now()
+        token = _CLOCK.set(self)
+        try:
+            yield self
+        finally:
+            _CLOCK.reset(token)
+            self._turn()
+
+    @contextmanager
+    def within(self, name: str) -> Iterator[None]:
+        """Counts the block for a stage."""
+        self._turn()
+        self._open.append(name)
+        try:
+            yield
+        finally:
+            self._turn()
+            self._open.pop()
+
+
+_CLOCK: ContextVar[StageClock | None] = ContextVar("stage clock", default=None)
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Names what the block does, for a clock that listens.
+
+    A generator must not yield from within the block: what its caller does would be counted as well.
+    """
+    clock = _CLOCK.get()
+    if clock is None:
+        yield
+        return
+    with clock.within(name):
+        yield

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from benchmark.stages import stage
 from benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
 from gkc_video.associate import Association
 from gkc_video.method import Linker
@@ -129,7 +130,7 @@ class RegionMethod:
         for image in video.images():
             with self.clock.stage("masks"):
                 proposals = propose(image)
-            with self.clock.stage("names"):
+            with self.clock.stage("names"), stage("naming"):
                 probabilities = name(image, proposals)
             with self.clock.stage("links"):
                 ready = list(linker.add(proposals, probabilities))

@@ -46,7 +46,7 @@ class Speed:
         seconds: of the whole video, for each round.
         stages: stage to seconds a frame, median over the rounds.
         segments: mean number of segments of a frame.
-        peak_memory_gb: most memory of the process while this method ran, all contestants' weights included; 10**9 bytes.
+        peak_memory_gb: most memory of the process while this method ran, the others' weights included; 10**9 bytes.
         peak_device_memory_gb: the same on the accelerator, None without one.
         device, precision: as the method says, "" where it does not.
     """
@@ -161,13 +161,13 @@ class _Runner:
         with TemporaryDirectory(prefix="ovsbench-speed-") as folder:
             self.wait()
             start = time.perf_counter()
-            with clock.listening() if clock else contextlib.nullcontext():
-                with VideoWriter(Path(folder) / "video", "video", video.size) as writer:
-                    for frame in contestant.method.predict(video, self.vocabulary, self.rules):
-                        with stage("write"):
-                            writer.add(frame)
-                        made, segments = made + 1, segments + len(frame.segments)
-                        self.progress.frame()
+            listening = clock.listening() if clock else contextlib.nullcontext()
+            with listening, VideoWriter(Path(folder) / "video", "video", video.size) as writer:
+                for frame in contestant.method.predict(video, self.vocabulary, self.rules):
+                    with stage("write"):
+                        writer.add(frame)
+                    made, segments = made + 1, segments + len(frame.segments)
+                    self.progress.frame()
             self.wait()
             seconds = time.perf_counter() - start
         if made != count:

@@ -120,7 +120,7 @@ def load(weights: str | Path, *, model: str | None = None, device: str = "cpu") 
 
     Args:
         weights: a checkpoint file or shipped name; with `model`, an open_clip tag (read from a hub's cache; the
-            command line fetches nothing unless HF_HUB_OFFLINE=0 is set) or weights file.
+            command line fetches nothing unless HF_HUB_OFFLINE=0 is set) or weights file, or "random", for timing.
         model: open_clip architecture, such as "RN50-quickgelu".
         device: torch device.
 
@@ -128,7 +128,8 @@ def load(weights: str | Path, *, model: str | None = None, device: str = "cpu") 
         MethodError: see `checkpoint.read` and `create`.
     """
     if model is not None:
-        net, tokenizer = create(model, pretrained=str(weights), device=device)
+        tag = None if str(weights) == "random" else str(weights)
+        net, tokenizer = create(model, pretrained=tag, device=device)
         return freeze(net, tokenizer, model, str(weights))
     path = checkpoint.resolve(weights)
     header, tensors = checkpoint.read(path, "clip")

@@ -33,6 +33,34 @@ class LoadedGKC:
     story: Mapping[str, Any]
 
 
+RANDOM = "random:"
+"""Begins a name that stands for a model without training: random:RN50-quickgelu, or with its queries, ...:100."""
+
+
+def random_gkc(name: str, device: str) -> LoadedGKC:
+    """A GKC of the paper's size with random weights, always the same: for timing and for tests, it knows nothing.
+
+    Args:
+        name: `RANDOM`, an architecture of open_clip, and, after another colon, the number of queries.
+        device: torch device.
+
+    Raises:
+        MethodError: open_clip does not know the architecture, or the number is none.
+    """
+    trunk, _, queries = name.removeprefix(RANDOM).partition(":")
+    if queries and not (queries.isdecimal() and 1 <= int(queries) <= 1000):
+        raise MethodError(f"expected a number of queries from 1 to 1000 after {RANDOM}{trunk}:, got {queries!r}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net, tokenizer = clip.create(trunk)
+        frozen = clip.freeze(net, tokenizer, trunk, "random")
+        config = ModelConfig(trunk=trunk, text_width=frozen.width, queries=int(queries or ModelConfig.queries))
+        model = GKC(config, net.visual)
+    net.to(device)
+    channels_last(model.to(device)).eval().requires_grad_(False)
+    return LoadedGKC(model, Prompted(frozen), None, {"data": "nothing: random weights, for timing alone"})
+
+
 def load_gkc(path: Path, device: str) -> LoadedGKC:
     """Reads a checkpoint of `ovsbench train`.
 

@@ -18,7 +18,7 @@ from benchmark.types import Image, PanopticFrame, Rules, Segment, Video, Vocabul
 from gkc_video import checkpoint as checkpoints
 from gkc_video.associate import Association, Regions, Track, Tracker, association
 from gkc_video.device import choose
-from gkc_video.load import load_gkc
+from gkc_video.load import RANDOM, load_gkc, random_gkc
 from gkc_video.model import GKC
 from gkc_video.segment import Merging, Proposals, assemble, class_map, propose, propose_all
 from gkc_video.text import Bank, NameTable, TextSpace, name_table
@@ -44,7 +44,7 @@ def build(
     """GKC with a trained checkpoint.
 
     Args:
-        checkpoint: a file of `ovsbench train`, or the name of a shipped one.
+        checkpoint: a file of `ovsbench train`, the name of a shipped one, or see `load.random_gkc`.
         device: "auto", "cpu", "cuda", ...
         text_bank: precomputed name vectors instead of the checkpoint's own text side; of the same CLIP.
         synonyms: whether a class may also be recognised by its synonyms.
@@ -80,8 +80,9 @@ def build(
         if count is not None and count < least:
             raise MethodError(f"option {name} of method gkc: expected at least {least}, got {count}. Write more")
     linking = association(associate, vote=vote, patience=patience)
-    path = checkpoints.resolve(checkpoint)
-    loaded = load_gkc(path, choose(device))
+    is_random = str(checkpoint).startswith(RANDOM)
+    path = checkpoint if is_random else checkpoints.resolve(checkpoint)
+    loaded = random_gkc(str(path), choose(device)) if is_random else load_gkc(path, choose(device))
     space = loaded.space if text_bank is None else Bank.read(text_bank)
     merging = Merging(
         objectness=objectness,
@@ -99,7 +100,7 @@ def build(
         delay=delay,
         batch=batch,
         synonyms=synonyms,
-        checkpoint_sha256=checkpoints.digest(path),
+        checkpoint_sha256="" if is_random else checkpoints.digest(path),
         notes={
             "trained_on": story.get("data", ""),
             **story,

@@ -40,6 +40,7 @@ VERBS = (
     "show",
     "predict",
     "association",
+    "speed",
     "train",
     "board",
     "board build",

@@ -25,6 +25,7 @@ from benchmark.cli import (  # noqa: E402
     plugin,
     predict,
     runs,
+    speed,
     submit,
     suite,
     synonyms,
@@ -117,6 +118,7 @@ app.command(rich_help_panel="Run and score")(runs.score)
 app.command(rich_help_panel="Run and score")(runs.show)
 app.command(rich_help_panel="Run and score")(predict.predict)
 app.command(rich_help_panel="Run and score")(compare.compare)
+app.command(rich_help_panel="Run and score")(speed.speed)
 app.command(rich_help_panel="Compare parts of GKC")(association.association)
 app.command(rich_help_panel="Run and score")(suite.suite)
 app.command("new-method", rich_help_panel="Your own method")(plugin.new_method)

@@ -1,0 +1,131 @@
+"""The timing protocol, on a clock that is wound by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from benchmark import speed
+from benchmark.errors import MethodError
+from benchmark.speed import Contestant, Speed, measure
+from benchmark.stages import StageClock, stage
+from benchmark.types import Category, PanopticFrame, Rules, Segment, Video, Vocabulary
+
+WORDS = Vocabulary((Category(1, "dog", True),))
+
+
+class HandClock:
+    """A time that goes on only when somebody works."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def __call__(self) -> float:
+        return self.time
+
+    def work(self, seconds: float) -> None:
+        self.time += seconds
+
+
+def test_nested_stages_count_for_themselves_and_the_rest_is_other():
+    hand = HandClock()
+    clock = StageClock(now=hand)
+    with clock.listening():
+        hand.work(1)
+        with stage("model"):
+            hand.work(2)
+            with stage("resize"):
+                hand.work(4)
+            hand.work(8)
+        with stage("resize"):
+            hand.work(16)
+    with stage("model"):
+        hand.work(32)  # nobody listens any more
+    assert clock.seconds == {"other": 1, "model": 10, "resize": 20}
+
+
+def test_a_stage_that_fails_ends_too():
+    hand = HandClock()
+    clock = StageClock(now=hand)
+    with clock.listening():
+        with pytest.raises(ValueError, match="broken"), stage("model"):
+            hand.work(1)
+            raise ValueError("broken")
+        hand.work(2)
+    assert clock.seconds == {"other": 2, "model": 1}
+
+
+def test_a_clock_waits_for_the_device_before_it_reads_the_time():
+    hand = HandClock()
+    queued: list[float] = []
+
+    def wait() -> None:
+        while queued:
+            hand.work(queued.pop())
+
+    clock = StageClock(now=hand, wait=wait)
+    with clock.listening():
+        with stage("model"):
+            queued.append(5)
+        with stage("write"):
+            hand.work(1)
+    assert clock.seconds == {"other": 0, "model": 5, "write": 1}
+
+
+class Method:
+    """Takes so many seconds a frame, by the hand clock; notes when it is called."""
+
+    device, precision = "cpu", "float32"
+
+    def __init__(self, hand: HandClock, seconds: float, calls: list[float], frames: int | None = None) -> None:
+        self.hand, self.seconds, self.calls, self.frames = hand, seconds, calls, frames
+
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
+        self.calls.append(self.seconds)
+        for image in list(video.images())[: self.frames]:
+            with stage("model"):
+                self.hand.work(self.seconds)
+            yield PanopticFrame(np.ones(image.shape[:2], np.uint32), {1: Segment(1, 1)})
+
+
+def still(count: int) -> Video:
+    return Video("v", tuple(map(str, range(count))), (4, 6), lambda index: np.zeros((4, 6, 3), np.uint8))
+
+
+def test_methods_take_turns_and_ratios_are_made_within_rounds(monkeypatch: pytest.MonkeyPatch):
+    hand, calls = HandClock(), []
+    monkeypatch.setattr(speed.time, "perf_counter", hand)
+    fast, slow = Method(hand, 1.0, calls), Method(hand, 4.0, calls)
+    first, second = measure([Contestant("fast", fast), Contestant("slow", slow)], still(5), WORDS, repeats=3, warmup=2)
+    assert calls == [1, 4, 1, 4, 4, 1, 1, 4], "a warm-up each, then rounds that begin in turn"
+    assert (first.frames, first.seconds, second.seconds) == (5, (5.0,) * 3, (20.0,) * 3)
+    assert first.fps == (1.0, 1.0, 1.0)
+    assert first.times_as_fast_as(second) == (4.0, 4.0, 4.0)
+    assert first.segments == 1
+    assert first.peak_memory_gb > 0
+    assert first.device == "cpu"
+
+
+def test_a_machine_that_slows_down_half_way_does_not_change_the_ratio():
+    def made(*seconds: float) -> Speed:
+        return Speed("m", 10, seconds, {}, 1.0, 0.0, None, "", "")
+
+    ours, theirs = made(1, 1, 3, 3), made(2, 2, 6, 6)
+    assert ours.times_as_fast_as(theirs) == (2.0, 2.0, 2.0)
+    assert ours.fps == (10 / 3, pytest.approx((10 + 10 / 3) / 2), 10)
+
+
+def test_stages_hold_the_time_of_a_frame(monkeypatch: pytest.MonkeyPatch):
+    hand = HandClock()
+    clock = StageClock
+    monkeypatch.setattr(speed, "StageClock", lambda wait: clock(now=hand, wait=wait))
+    (found,) = measure([Contestant("one", Method(hand, 2.0, []))], still(3), WORDS, repeats=1)
+    assert found.stages["model"] == 2.0
+    assert set(found.stages) == {"other", "decode", "model", "write"}
+
+
+def test_a_method_that_skips_frames_is_not_timed():
+    with pytest.raises(MethodError, match="gave 1 frames for 3"):
+        measure([Contestant("lazy", Method(HandClock(), 0, [], frames=1))], still(3), WORDS, warmup=3)

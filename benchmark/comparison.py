@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark import files, stats
 from benchmark.errors import UserError, did_you_mean
 from benchmark.manifest import Benchmark
-from benchmark.metrics import VideoCounts, metrics_for
-from benchmark.scores import HARMONIC, total, values_of
+from benchmark.metrics import NUMBERS, VideoCounts, harmonic, metrics_for
+from benchmark.scores import HARMONIC
 from benchmark.types import Rules
 
 Run = Mapping[str, VideoCounts]
@@ -114,11 +116,9 @@ def compare(
     metric_of = {value: metric.name for metric in metrics_for(rules, extra) for value in metric.value_names(rules)}
     _check(main, metric_of, [*groups, *([HARMONIC] if has_both else [])])
     times = stats.draw_videos(len(videos), draws, seed)
+    keys = [(metric_of[score.value], score.value, score.group) for score in wanted]
     drawn = {
-        name: {
-            score: stats.draws_of(list(run.values()), metric_of[score.value], score.value, score.group, groups, times)
-            for score in wanted
-        }
+        name: dict(zip(wanted, stats.draws_of(list(run.values()), keys, groups, times), strict=True))
         for name, run in runs.items()
     }
     pairs = [
@@ -127,7 +127,7 @@ def compare(
             second,
             {score: stats.difference(drawn[first][score], drawn[second][score]) for score in wanted},
             _largest(_by_category(benchmark, runs[first], runs[second], main, metric_of)),
-            _largest(_by_video(benchmark, runs[first], runs[second], main)),
+            _largest(_by_video(benchmark, runs[first], runs[second], main, metric_of)),
         )
         for number, first in enumerate(names)
         for second in names[number + 1 :]
@@ -157,17 +157,24 @@ def _check(main: ScoreName, metric_of: Mapping[str, str], groups: Sequence[str])
 def _by_category(
     benchmark: Benchmark, first: Run, second: Run, main: ScoreName, metric_of: Mapping[str, str]
 ) -> list[Delta]:
-    sums = [total(run.values(), benchmark.rules)[metric_of[main.value]] for run in (first, second)]
+    metric = metric_of[main.value]
+    sums = [functools.reduce(operator.add, (video[metric] for video in run.values())) for run in (first, second)]
     return [
         Delta(c.name, *(counts.scores(frozenset({c.id}))[main.value] for counts in sums)) for c in benchmark.vocabulary
     ]
 
 
-def _by_video(benchmark: Benchmark, first: Run, second: Run, main: ScoreName) -> list[Delta]:
-    groups, rules = benchmark.vocabulary.groups, benchmark.rules
+def _by_video(
+    benchmark: Benchmark, first: Run, second: Run, main: ScoreName, metric_of: Mapping[str, str]
+) -> list[Delta]:
+    groups, metric = benchmark.vocabulary.groups, metric_of[main.value]
+    if main.value in NUMBERS and main.group == HARMONIC:
+        return [Delta(video, None, None) for video in first]
 
-    def score(counts: VideoCounts) -> float | None:
-        return values_of(total([counts], rules), groups)[main.value].get(main.group)
+    def score(video: VideoCounts) -> float | None:
+        wanted = ("base", "novel") if main.group == HARMONIC else (main.group,)
+        values = [video[metric].scores(None if group == "all" else groups[group])[main.value] for group in wanted]
+        return harmonic(*values) if main.group == HARMONIC else values[0]
 
     return [Delta(video, score(first[video]), score(second[video])) for video in first]
 

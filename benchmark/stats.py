@@ -9,6 +9,7 @@ An Empirical Investigation of Statistical Significance in NLP, EMNLP 2012 (paire
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -22,6 +23,8 @@ from benchmark.metrics.base import Floats, ListedCounts, Part, SummedCounts
 
 DRAWS = 2000
 LEVEL = 0.95
+BLOCK = 500
+"""Draws that are read at once: few enough that ten thousand need little memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,40 +84,51 @@ def resample(counts: Sequence[SummedCounts], part: Part, times: npt.NDArray[np.i
     known = frozenset().union(*(one.classes for one in counts))
     ids = sorted(known if part is None else known & part)
     rows = np.stack([one.row(ids) for one in counts])  # (videos, F)
-    return counts[0].read(times.astype(np.float64) @ rows, part is None)
+    blocks = [
+        counts[0].read(times[start : start + BLOCK].astype(np.float64) @ rows, part is None)
+        for start in range(0, len(times), BLOCK)
+    ]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
 def draws_of(
     videos: Sequence[Mapping[str, Counts]],
-    metric: str,
-    value: str,
-    group: str,
+    scores: Sequence[tuple[str, str, str]],
     groups: Mapping[str, frozenset[int]],
     times: npt.NDArray[np.int64],
-) -> Floats:
-    """The draws of one score, such as mIoU of the novel categories, (D,).
+) -> list[Floats]:
+    """The draws of some scores, such as mIoU of the novel categories, (D,) each.
 
     Args:
         videos: the counts of each video by the name of the metric.
-        metric: that the score belongs to.
-        value: name of the score.
-        group: part of the vocabulary, or "harmonic".
+        scores: metric, value, and part of the vocabulary or "harmonic".
         groups: the parts.
         times: from `draw_videos`.
     """
-    counts = [video[metric] for video in videos]
-    if group == "harmonic":
-        base, novel = (_draws_of_part(counts, groups[part], times, value) for part in ("base", "novel"))
+
+    @functools.cache  # a metric has many values, and the harmonic mean takes parts that are asked for as well
+    def summed(metric: str, group: str) -> dict[str, Floats]:
+        counts = [video[metric] for video in videos]
+        return resample(cast(Sequence[SummedCounts], counts), part_of(group), times)
+
+    def part_of(group: str) -> Part:
+        return None if group == "all" else groups[group]
+
+    def values(metric: str, group: str, value: str) -> Floats:
+        counts = [video[metric] for video in videos]
+        if isinstance(counts[0], ListedCounts):
+            return counts[0].drawn(cast(Sequence[ListedCounts], counts), part_of(group), times, value)
+        return summed(metric, group)[value]
+
+    def draws(metric: str, value: str, group: str) -> Floats:
+        if group != "harmonic":
+            return values(metric, group, value)
+        base, novel = (values(metric, part, value) for part in ("base", "novel"))
         both = base + novel
         mean = np.divide(2 * base * novel, both, out=np.zeros_like(both), where=both != 0)
         return np.where((np.minimum(base, novel) < 0) | (value in NUMBERS), np.nan, mean)
-    return _draws_of_part(counts, None if group == "all" else groups[group], times, value)
 
-
-def _draws_of_part(counts: Sequence[Counts], part: Part, times: npt.NDArray[np.int64], value: str) -> Floats:
-    if isinstance(counts[0], ListedCounts):
-        return counts[0].drawn(cast(Sequence[ListedCounts], counts), part, times, value)
-    return resample(cast(Sequence[SummedCounts], counts), part, times)[value]
+    return [draws(*score) for score in scores]
 
 
 def interval(draws: Floats, level: float = LEVEL) -> Interval:

@@ -96,10 +96,9 @@ def test_undefined_scores_have_no_interval_and_come_last():
 def test_the_harmonic_mean_of_draws_is_that_of_their_base_and_novel_values():
     rows = videos()
     times = stats.draw_videos(len(rows), draws=4)
-    by_group = {
-        group: stats.draws_of(rows, "miou", "mIoU", group, VOCABULARY.groups, times)
-        for group in ("base", "novel", "harmonic")
-    }
+    parts = ("base", "novel", "harmonic")
+    draws = stats.draws_of(rows, [("miou", "mIoU", part) for part in parts], VOCABULARY.groups, times)
+    by_group = dict(zip(parts, draws, strict=True))
     for base, novel, both in zip(by_group["base"], by_group["novel"], by_group["harmonic"], strict=True):
         assert both == pytest.approx(harmonic(base, novel))
 

@@ -201,6 +201,25 @@ def test_renaming_ids_changes_no_score(pair, left, right):
         assert [other[name] for name in names] == pytest.approx([plain[name] for name in names], abs=1e-12)
 
 
+@given(pairs())
+@settings(max_examples=20, deadline=None)
+def test_exchanging_two_classes_in_labels_and_predictions_exchanges_their_scores(pair):
+    other = {0: 2, 1: 1, 2: 0}  # both are things
+
+    def exchanged(frames: Frames) -> list[PanopticFrame]:
+        return [
+            PanopticFrame(f.ids, {k: Segment(k, other[s.category], 1.0, s.is_crowd) for k, s in f.segments.items()})
+            for f in frames
+        ]
+
+    for metric in SHORT:
+        plain, turned = counts(metric, *pair), counts(metric, *map(exchanged, pair))
+        assert turned.scores(THREE.ids) == pytest.approx(plain.scores(THREE.ids), abs=1e-12)
+        for category in other:
+            mine, theirs = plain.scores(frozenset({category})), turned.scores(frozenset({other[category]}))
+            assert theirs == pytest.approx(mine, abs=1e-12)
+
+
 @given(pairs(), st.integers(0, 4), st.integers(0, 2))
 @settings(max_examples=30, deadline=None)
 def test_what_is_predicted_on_void_labels_never_costs(pair, key, category):
@@ -303,6 +322,22 @@ def test_a_changed_id_costs_what_follows_objects_and_not_what_names_pixels():
         (Vc(windows=(2,)), [], ["VC@2", "VC_strict@2"]),
     ):
         before, after = (counts(metric, truth, frames).scores(None) for frames in (kept, lost))
+        assert all(after[name] < before[name] for name in falling)
+        assert all(after[name] == before[name] for name in same)
+
+
+def test_two_objects_that_exchange_their_ids_half_way_lower_what_follows_objects():
+    truth = [frame_of([[1, 1, 2, 2, 3]], {1: 0, 2: 0, 3: 1})] * 4
+    exchanged = truth[:2] + [frame_of([[2, 2, 1, 1, 3]], {1: 0, 2: 0, 3: 1})] * 2
+    for metric, falling, same in (
+        (Vpq(), ["VPQ@2", "VPQ@4"], ["VPQ@1"]),
+        (Stq(), ["STQ", "STQ_AQ"], ["STQ_SQ"]),
+        (Hota(), ["HOTA", "AssA"], ["DetA"]),
+        (Clear(), ["MOTA", "IDF1"], ["FP", "FN"]),
+        (Davis(), ["J&F", "J"], []),
+        (Miou(), [], ["mIoU", "mIoU_video"]),
+    ):
+        before, after = (counts(metric, truth, frames).scores(None) for frames in (truth, exchanged))
         assert all(after[name] < before[name] for name in falling)
         assert all(after[name] == before[name] for name in same)
 

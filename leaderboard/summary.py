@@ -97,11 +97,9 @@ def summarise(benchmark: Benchmark, counts: Mapping[str, VideoCounts], counts_sh
     wanted = [(value, part) for value in WITH_PARTS for part in parts] + [(value, "all") for value in WITHOUT_PARTS]
     drawn = times(len(counts))
     rows = list(counts.values())
-    draws = {
-        f"{value}.{part}": stats.draws_of(rows, metric_of[value], value, part, groups, drawn)
-        for value, part in wanted
-        if value in metric_of
-    }
+    keys = [(metric_of[value], value, part) for value, part in wanted if value in metric_of]
+    of_keys = zip(keys, stats.draws_of(rows, keys, groups, drawn), strict=True)
+    draws = {f"{value}.{part}": values for (_, value, part), values in of_keys}
     shown = [(value, part) for value in WITH_PARTS if value in metric_of for part in parts if part != HARMONIC]
     by_video = {video: values_of(total([row], rules), groups) for video, row in counts.items()}
     return Summary(

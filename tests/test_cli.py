@@ -34,6 +34,7 @@ VERBS = (
     "data show",
     "data split",
     "data novelty",
+    "data detectron2",
     "list",
     "run",
     "score",

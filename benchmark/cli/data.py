@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli import data_check, data_split
+from benchmark.cli import data_check, data_detectron2, data_split
 from benchmark.cli.console import finish, say
 from benchmark.cli.data_check import extent
 from benchmark.cli.progress import progress
@@ -23,6 +23,7 @@ app.command()(data_check.check)
 app.command()(data_check.show)
 app.command()(data_split.split)
 app.command()(data_split.novelty)
+app.command()(data_detectron2.detectron2)
 
 Out = Annotated[Path, typer.Option("-o", "--out", metavar="DATA", help="Folder to build; a stopped build goes on.")]
 Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Processes.")]

@@ -90,7 +90,8 @@ def compare(
     Args:
         benchmark: gives rules, classes and groups.
         runs: name to counts, at least two, of the same videos.
-        main: the score that ranks; the harmonic mean of mIoU, or mIoU where nothing is novel, by default.
+        main: the score that ranks; by default the harmonic mean of mIoU, on an instance benchmark of AP, and that of
+            all classes where none is novel.
         draws: of the bootstrap.
         seed: of the draws.
 
@@ -110,7 +111,7 @@ def compare(
             )
     rules, groups = benchmark.rules, benchmark.vocabulary.groups
     has_both = "base" in groups and "novel" in groups
-    main = main or ScoreName("mIoU", HARMONIC if has_both else "all")
+    main = main or ScoreName("AP" if rules.task == "instance" else "mIoU", HARMONIC if has_both else "all")
     wanted = list(dict.fromkeys([main, *headline(rules, groups, has_both)]))
     extra = set.intersection(*(set(video) for run in runs.values() for video in run.values()))  # that all runs have
     metric_of = {value: metric.name for metric in metrics_for(rules, extra) for value in metric.value_names(rules)}
@@ -141,8 +142,10 @@ def compare(
 
 
 def headline(rules: Rules, groups: Mapping[str, frozenset[int]], has_both: bool) -> list[ScoreName]:
-    """The scores of the leaderboard, and STQ where it is defined."""
+    """The scores of the leaderboard, and STQ where it is defined; AP on an instance benchmark."""
     parts = ["all", *(("base", "novel", HARMONIC) if has_both else ())]
+    if rules.task == "instance":
+        return [*(ScoreName("AP", part) for part in parts), *(ScoreName(value, "all") for value in ("AP50", "AP75"))]
     scores = [ScoreName(value, part) for value in ("mIoU", "VPQ") for part in parts]
     return [*scores, *([ScoreName("STQ", "all")] if rules.task == "panoptic" else [])]
 

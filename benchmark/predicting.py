@@ -11,14 +11,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmark import files, record
-from benchmark.counting import PREDICTIONS, predicted_frames
+from benchmark.counting import PREDICTIONS, predictions
 from benchmark.errors import DataError, MethodError, StoppedError, UserError
+from benchmark.instances import FrameTracks
 from benchmark.manifest import Benchmark, VideoEntry
+from benchmark.oracle import OracleMethod
 from benchmark.progress import SILENT, Progress
 from benchmark.record import RunRecord, Settings, Timing
 from benchmark.run_folder import close_run, locked, open_run, refuse_other_folders
 from benchmark.scores import SCORES
 from benchmark.store import FrameFolder, VideoWriter
+from benchmark.track_store import TrackFolder, TrackWriter
 from benchmark.types import Image, LabelReader, Method, PanopticFrame, Rules, Video, Vocabulary, check_frame
 
 
@@ -74,6 +77,7 @@ def predict(
             seed=settings.seed,
             timing=run / ("timing.jsonl" if count == 1 else f"timing-{number}-of-{count}.jsonl"),
             progress=progress,
+            copies_labels=isinstance(method, OracleMethod) and benchmark.rules.task == "instance",
         )
         entries = benchmark.entries[:limit][number - 1 :: count]
         progress.start(len(entries), sum(len(e.frames) for e in entries), f"{settings.method} on {benchmark.name}")
@@ -97,10 +101,10 @@ class _LastTruth:
     """Labels by video and frame; keeps the video at hand open, so that its index is read once and not per frame."""
 
     def __init__(self, benchmark: Benchmark) -> None:
-        self._open = functools.lru_cache(maxsize=1)(benchmark.truth_frames)
+        self._open = functools.lru_cache(maxsize=1)(benchmark.labels)
 
     def __call__(self, video_id: str, index: int) -> PanopticFrame:
-        frames: FrameFolder = self._open(video_id)
+        frames: FrameFolder | TrackFolder = self._open(video_id)
         return frames.frame(index)
 
 
@@ -133,12 +137,15 @@ class _PredictLoop:
     seed: int
     timing: Path
     progress: Progress
+    copies_labels: bool = False
     is_warm: bool = False
 
     def video(self, entry: VideoEntry) -> None:
         """Makes the predictions of a video unless they are there."""
         if self._is_done(entry):
             self.progress.frame(len(entry.frames))
+        elif self.copies_labels:
+            self._copy_labels(entry)
         else:
             with files.writing(self.run):
                 (self.run / SCORES).unlink(missing_ok=True)  # it would speak of other predictions
@@ -149,7 +156,7 @@ class _PredictLoop:
         if not (self.run / PREDICTIONS / entry.id / "video.json").exists():
             return False
         try:
-            predicted_frames(self.benchmark, self.run, entry.id).verify()
+            predictions(self.benchmark, self.run, entry.id).verify()
         except DataError:
             return False  # cut off by a power cut: made again, like one that is missing
         return True
@@ -160,7 +167,7 @@ class _PredictLoop:
         video = dataclasses.replace(video, read=clock)
         spent = Timing()
         record.set_seed(self.seed, entry.id)
-        with VideoWriter(self.run / PREDICTIONS / entry.id, entry.id, entry.size) as writer:
+        with self._writer(entry) as writer:
             frames = frames_of(self.method, video, self.vocabulary, self.rules)
             for index, name in enumerate(entry.frames):
                 start, read = time.perf_counter(), clock.seconds
@@ -189,6 +196,23 @@ class _PredictLoop:
                 "peak_device_memory_gb": record.peak_device_memory_gb(),
             }
             files.append_line(self.timing, line)
+
+    def _writer(self, entry: VideoEntry) -> VideoWriter | FrameTracks:
+        folder = self.run / PREDICTIONS / entry.id
+        if self.rules.task == "instance":
+            return FrameTracks(folder, entry.id, entry.size, len(entry.frames), self.vocabulary)
+        return VideoWriter(folder, entry.id, entry.size)
+
+    def _copy_labels(self, entry: VideoEntry) -> None:
+        """What the oracle predicts on an instance benchmark: its tracks overlap, which frames cannot say."""
+        with files.writing(self.run):
+            (self.run / SCORES).unlink(missing_ok=True)
+        folder = self.run / PREDICTIONS / entry.id
+        with TrackWriter(folder, entry.id, entry.size, len(entry.frames), self.vocabulary) as writer:
+            for track in self.benchmark.truth_tracks(entry.id).tracks:
+                if track.category in self.vocabulary:
+                    writer.add(dataclasses.replace(track, is_crowd=False, area=None))
+        self.progress.frame(len(entry.frames))
 
     def _share(self, seconds: float, image_seconds: float, stored: float) -> Timing:
         if self.is_warm:

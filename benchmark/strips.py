@@ -14,9 +14,8 @@ import numpy.typing as npt
 import PIL.Image
 
 from benchmark.files import writing
-from benchmark.manifest import Benchmark
+from benchmark.manifest import Benchmark, open_masks
 from benchmark.overlay import overlay
-from benchmark.store import FrameFolder
 from benchmark.types import Image, PanopticFrame, Segment, Vocabulary
 
 ROWS = ("image", "labels", "prediction")
@@ -28,7 +27,7 @@ def draw_strips(benchmark: Benchmark, run: Path, *, videos: int = 2, frames: int
     """Writes strips/<video>/image.jpg, labels.jpg and prediction.jpg into a run folder.
 
     Args:
-        benchmark: what was run on; its images must be there.
+        benchmark: what was run on; videos whose images are elsewhere are left out.
         run: a run folder with predictions.
         videos: how many videos to draw, the first ones that have predictions.
         frames: how many frames of each, evenly spread.
@@ -39,9 +38,10 @@ def draw_strips(benchmark: Benchmark, run: Path, *, videos: int = 2, frames: int
     drawn: list[Path] = []
     for entry in benchmark.entries:
         predictions = run / "predictions" / entry.id
-        if len(drawn) == videos or not predictions.is_dir():
+        if len(drawn) == videos or not predictions.is_dir() or not benchmark.image_paths(entry.id)[0].exists():
             continue
-        video, truth, prediction = benchmark.video(entry.id), benchmark.truth_frames(entry.id), FrameFolder(predictions)
+        video, truth = benchmark.video(entry.id), benchmark.labels(entry.id)
+        prediction = open_masks(predictions, benchmark.rules.task)
         rows: tuple[list[Image], ...] = ([], [], [])
         for index in spread(len(video), frames):
             image = video.image(index)

@@ -276,11 +276,12 @@ def _run_page(table: Table, line: Line, page: str, strips: tuple[Strip, ...], ou
     """What run.html needs; writes the figures as files too."""
     row = line.row
     figures = []
-    bars = [plots.Bar(c.name, c.scores.get("mIoU"), c.is_novel, c.group) for c in row.categories]
+    name, word = ("AP", "AP") if "AP" in row.scores else ("mIoU", "IoU")
+    bars = [plots.Bar(c.name, c.scores.get(name), c.is_novel, c.group) for c in row.categories]
     drawings = []
     if bars:
         drawings.append(
-            ("categories", "IoU by category", "Blue is base, orange is novel.", plots.category_bars(bars, "IoU"))
+            ("categories", f"{word} by category", "Blue is base, orange is novel.", plots.category_bars(bars, word))
         )
     if len(_curve(row)) > 1:
         curve = {row.title: _curve(row)}
@@ -292,7 +293,7 @@ def _run_page(table: Table, line: Line, page: str, strips: tuple[Strip, ...], ou
         figures.append(
             DrawnFigure(title, caption, _inline(figure, title), f"{page}/{stem}", is_tall=stem == "categories")
         )
-    metrics = [name for name in ("mIoU", "VPQ") if name in row.scores]
+    metrics = [name for name in ("mIoU", "VPQ", "AP", "AP50") if name in row.scores]
     return {
         "row": row,
         "table": table,

@@ -82,6 +82,7 @@ METRIC_RULES = {
     "VPQ": "PQ of a category = sum of matched tube IoUs / (TP + FP/2 + FN/2) for tubes k frames long, "
     "averaged over the windows k",
     "AP": "average precision of whole tracks of masks, averaged over IoU thresholds from 0.50 to 0.95",
+    "AP50": "AP at a track IoU of 0.50",
 }
 TIME_RULES = {
     "STQ": "segmentation and tracking quality of whole videos: the geometric mean of association and segmentation",

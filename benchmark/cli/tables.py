@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from leaderboard.row import Row
 
 Cell = str | float | None
-METRICS_BY_CATEGORY = {"mIoU": "IoU", "VPQ": "VPQ"}
+METRICS_BY_CATEGORY = {"mIoU": "IoU", "VPQ": "VPQ", "AP": "AP", "AP50": "AP50", "AR100": "AR100"}
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def everything(rows: Sequence[Row]) -> Grid:
 
 
 def by_category(rows: Sequence[Row]) -> Grid:
-    """A line a category, IoU and VPQ of each run side by side."""
+    """A line a category, IoU and VPQ, or AP, of each run side by side."""
     _same_benchmark(rows)
     names = [(row, metric) for row in rows for metric in METRICS_BY_CATEGORY if metric in row.scores]
     heads = [_head(row, METRICS_BY_CATEGORY[metric], alone=len(rows) == 1) for row, metric in names]
@@ -168,7 +168,7 @@ def by_category(rows: Sequence[Row]) -> Grid:
 
 
 def by_video(rows: Sequence[Row]) -> Grid:
-    """A line a video, read off the counts of each run: mIoU of all, base and novel, and VPQ."""
+    """A line a video, read off the counts of each run: mIoU of all, base and novel, and VPQ, or AP."""
     from benchmark import files, manifest
     from benchmark.counting import COUNTS, CountedVideo
     from benchmark.record import RunRecord
@@ -182,6 +182,7 @@ def by_video(rows: Sequence[Row]) -> Grid:
         counted = [CountedVideo.from_json(line, data.rules, path) for line in files.read_lines(path)]
         values.append(scores_by_video(data, {one.video: one.counts for one in counted}))
     wanted = [("mIoU", "all"), ("mIoU", "base"), ("mIoU", "novel"), ("VPQ", "all")]
+    wanted += [(metric, group) for metric in ("AP", "AP50") for group in ("all", "base", "novel")]
     wanted = [(metric, group) for metric, group in wanted if metric in rows[0].scores and group in rows[0].groups]
     return Grid(
         f"{rows[0].benchmark} by video",

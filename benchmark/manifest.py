@@ -75,6 +75,7 @@ class Benchmark:
         image_root: folder of the images; a relative one starts at `folder`.
         entries: the videos.
         role: whether it is for scoring, for training, or has no labels.
+        resize_images: whether images may be larger or smaller than the labels and are brought to their size.
     """
 
     folder: Path
@@ -86,6 +87,7 @@ class Benchmark:
     image_root: str
     entries: tuple[VideoEntry, ...]
     role: Role = "benchmark"
+    resize_images: bool = False
 
     @cached_property
     def by_id(self) -> Mapping[str, VideoEntry]:
@@ -108,7 +110,8 @@ class Benchmark:
     def video(self, video_id: str) -> Video:
         """A video without its labels."""
         entry = self.entry(video_id)
-        return Video(entry.id, entry.frames, entry.size, _ImageReader(self.image_paths(video_id)), entry.fps)
+        read = _ImageReader(self.image_paths(video_id), entry.size if self.resize_images else None)
+        return Video(entry.id, entry.frames, entry.size, read, entry.fps)
 
     def image_paths(self, video_id: str) -> tuple[Path, ...]:
         """The image files of a video, in time order."""
@@ -166,8 +169,8 @@ class Benchmark:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over the manifest with its label digests; where folder and images lie, and how near novel words are to
-        base ones, does not matter.
+        """sha256 over the manifest with its label digests; where folder and images lie, how large images are, and how
+        near novel words are to base ones, does not matter.
         """
         content = self.definition
         for category in content["categories"]:
@@ -176,9 +179,10 @@ class Benchmark:
 
     @property
     def definition(self) -> dict[str, Any]:
-        """The content of the manifest but for where the images lie: all that scores are read with."""
+        """The content of the manifest but for where the images lie and how large: all that scores are read with."""
         content = to_json(self)
         del content["image_root"]
+        content.pop("resize_images", None)
         return content
 
 
@@ -192,9 +196,10 @@ class _ImageReader:
     """Reads frame i of a list of image files; a class, because a closure could not go to another process."""
 
     paths: tuple[Path, ...]
+    size: tuple[int, int] | None
 
     def __call__(self, index: int) -> Image:
-        return read_image(self.paths[index])
+        return read_image(self.paths[index], self.size)
 
 
 def load(folder: str | Path) -> Benchmark:
@@ -246,6 +251,7 @@ def to_json(benchmark: Benchmark) -> dict[str, Any]:
         "source": dataclasses.asdict(benchmark.source),
         "rules": {**dataclasses.asdict(benchmark.rules), "vpq_windows": list(benchmark.rules.vpq_windows)},
         "image_root": benchmark.image_root,
+        **({"resize_images": True} if benchmark.resize_images else {}),
         "categories": [_category_json(c) for c in benchmark.vocabulary],
         "videos": [
             {**dataclasses.asdict(e), "size": list(e.size), "frames": list(e.frames)} for e in benchmark.entries
@@ -294,6 +300,7 @@ def from_json(folder: Path, content: Mapping[str, Any]) -> Benchmark:
         image_root=content["image_root"],
         entries=entries,
         role=content["role"],
+        resize_images=bool(content.get("resize_images", False)),
     )
 
 

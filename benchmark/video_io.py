@@ -18,15 +18,22 @@ from benchmark.types import Image, Video
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 
-def read_image(path: str | Path) -> Image:
+def read_image(path: str | Path, size: tuple[int, int] | None = None) -> Image:
     """Reads an image file as RGB uint8 (H, W, 3); an EXIF orientation is not applied.
+
+    Args:
+        path: the file.
+        size: (height, width) to bring it to, bilinearly; None for its own.
 
     Raises:
         DataError: the file is missing, or is no image that Pillow can read to its end.
     """
     try:
         with PIL.Image.open(path) as file:
-            return np.array(file.convert("RGB"), dtype=np.uint8)  # a copy, because torch wants writable arrays
+            image = file.convert("RGB")
+            if size is not None and (file.height, file.width) != size:
+                image = image.resize((size[1], size[0]), PIL.Image.Resampling.BILINEAR)
+            return np.array(image, dtype=np.uint8)  # a copy, because torch wants writable arrays
     except FileNotFoundError:
         raise DataError(f"{path}: expected an image, found no such file. Check the image root") from None
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:

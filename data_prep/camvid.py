@@ -1,8 +1,12 @@
-"""CamVid in the layout of the SegNet tutorial: street video of 2007, eleven classes and void, no single objects.
+"""CamVid: street video of 2007 with a class on every pixel, no single objects; two layouts, which differ in classes.
 
-    raw/train.txt  raw/val.txt  raw/test.txt      a line a frame: image path, label path
-    raw/train/0001TP_006690.png                   images; JPEG does as well
-    raw/trainannot/0001TP_006690.png              labels, one channel: class 0 to 10, 11 is void
+    segnet    raw/train.txt, val.txt, test.txt               a line a frame: image path, label path
+              raw/train/0001TP_006690.png                    images; JPEG does as well
+              raw/trainannot/0001TP_006690.png               labels, one channel: class 0 to 10, 11 is void
+    colour    raw/701_StillsRaw_full/0001TP_006690.png       images; `images`, or `train`, `val`, `test` do as well
+              raw/LabeledApproved_full/0001TP_006690_L.png   colours of 31 classes, black is void; likewise `labels`, or
+                                                             `train_labels`, `val_labels`, `test_labels`
+              raw/val.txt                                    if wanted: an image a line; without it the subset is `all`
 
 A video is the part of a recording (the file name up to its last `_`) that a list holds, in the order of the frame
 numbers. Recordings have 30 frames a second, of which mostly every thirtieth has a label; the list `val` holds every
@@ -18,24 +22,24 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from statistics import median_low
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
-import numpy.typing as npt
 import PIL.Image
 
 from benchmark.errors import DataError, did_you_mean
 from benchmark.files import json_digest
-from benchmark.manifest import Benchmark, Source, load
+from benchmark.formats.faults import Faults
+from benchmark.manifest import Benchmark, Source
 from benchmark.manifest_writer import BenchmarkWriter
-from benchmark.panoptic import void_categories
 from benchmark.progress import SILENT, Progress
-from benchmark.types import VOID, PanopticFrame, Rules, Segment, Vocabulary
-from data_prep.split import Split, load_split
+from benchmark.types import Rules
+from data_prep.camvid_labels import KINDS, ClassMasks, LabelKind
+from data_prep.convert import RawVideo, Recipe, Variant, convert
+from data_prep.defects import Defects
+from data_prep.layouts import find_layout
 
-Variant = Literal["ignore", "delete"]
 VERSION = "1"
-VOID_LABEL = 11
 RECORDED_FPS = 30
 
 
@@ -65,8 +69,11 @@ def build_camvid(
     folder: str | Path,
     *,
     subset: str = "val",
-    split: str | Path = "camvid",
+    split: str | Path | None = None,
     variant: Variant | None = None,
+    layout: str | None = None,
+    jobs: int = 1,
+    defects: Defects | None = None,
     progress: Progress = SILENT,
 ) -> Benchmark:
     """Turns a list of CamVid frames into a benchmark folder; images stay in the raw folder.
@@ -74,39 +81,44 @@ def build_camvid(
     Each class in a frame is one segment, its id is the class number plus 1, so a class is one track.
 
     Args:
-        raw: folder with the lists.
+        raw: the folder in one of the layouts above.
         folder: the benchmark folder to write.
-        subset: name of a list: train, val, test.
-        split: which classes are novel; classes that it lacks become void.
+        subset: name of a list: train, val, test; of the colour layout also all.
+        split: which classes are novel; classes that it lacks become void. By default `camvid` for eleven classes, and
+            no novel one of the 31.
         variant: None for a benchmark to score on. For a training set, what hides the novel classes: `ignore` makes
             their pixels void and keeps every frame; `delete` leaves out every frame that shows one of them (frames,
             not videos, because no recording is free of pavement; of 367 training frames 18 remain).
+        layout: `segnet` or `colour`; found by itself if None.
+        jobs: processes.
+        defects: told of known faults of the release; none are known of CamVid.
         progress: told of frames and videos.
 
     Raises:
         DataError: the raw folder is not in this layout; the message names the file and line.
     """
     raw, folder = Path(raw).resolve(), Path(folder)
+    kind = KINDS[find_layout(raw, "camvid", layout).name]
     if variant is not None and variant not in get_args(Variant):
         raise DataError(f"CamVid has no training variant {variant!r}; {did_you_mean(variant, get_args(Variant))}")
-    vocabulary = _load_split(split).vocabulary
-    lines = _read_list(raw, subset)
+    vocabulary = kind.vocabulary(split)
+    lines = _read_list(raw, subset) if kind is KINDS["segnet"] else _pair_files(raw, subset)
     progress.start(0, len(lines), f"looking at CamVid {subset}")
     try:
         frames = []
         for number, line in enumerate(lines, 1):
             if line.strip():
-                frames.append(_look_at(raw, line, f"{raw / subset}.txt, line {number}"))
+                frames.append(_look_at(raw, line, f"{raw / subset}.txt, line {number}", kind))
             progress.frame()
     finally:
         progress.stop()
     videos = _videos(frames, without=vocabulary.novel if variant == "delete" else frozenset(), subset=subset)
     writer = BenchmarkWriter(
         folder,
-        name="-".join(filter(None, ("camvid", subset, variant))),
+        name="-".join(filter(None, (kind.name, subset, variant))),
         version=VERSION,
         source=Source(
-            name=f"CamVid, index labels of the SegNet tutorial, list {subset}",
+            name=f"CamVid, {kind.words}, list {subset}",
             digest=json_digest([[frame.image, frame.label_sha256] for frame in frames]),
             note=f"novel classes hidden: {variant}" if variant else "",
             licence="CamVid (Brostow et al. 2008, 2009): images and labels for research use",
@@ -116,30 +128,22 @@ def build_camvid(
         image_root=raw,
         role="train" if variant else "benchmark",
     )
-    hidden = vocabulary.novel if variant else frozenset()
-    progress.start(len(videos), sum(map(len, videos.values())), f"writing {folder.name}")
-    try:
-        with writer:
-            for recording, shown in videos.items():
-                with writer.video(recording, shown[0].size, [f.image for f in shown], _fps(shown)) as labels:
-                    for frame in shown:
-                        labels.add(void_categories(_to_segments(_read_label(raw / frame.label), vocabulary), hidden))
-                        progress.frame()
-                progress.video()
-    finally:
-        progress.stop()
-    return load(folder)
+    return convert(
+        writer,
+        [_raw_video(raw, recording, shown, kind) for recording, shown in videos.items()],
+        Recipe(kept=vocabulary.base if variant else vocabulary.ids),
+        what=f"CamVid {subset} in {raw}",
+        defects=defects or Defects(),
+        faults=Faults(),
+        jobs=jobs,
+        progress=progress,
+    )
 
 
-def _load_split(name: str | Path) -> Split:
-    split = load_split(name)
-    strange = sorted(split.vocabulary.ids - set(range(VOID_LABEL)))
-    if split.dataset != "camvid" or strange:
-        raise DataError(
-            f"expected a split of camvid with class numbers 0 to {VOID_LABEL - 1}, got split {split.name} of "
-            f"{split.dataset} with {strange or 'other classes'}. Choose another split"
-        )
-    return split
+def _raw_video(raw: Path, recording: str, shown: Sequence[_Frame], kind: LabelKind) -> RawVideo:
+    labels = tuple(raw / frame.label for frame in shown)
+    images = tuple(frame.image for frame in shown)
+    return RawVideo(recording, shown[0].size, images, ClassMasks(labels, kind), labels, _fps(shown))
 
 
 def _read_list(raw: Path, subset: str) -> list[str]:
@@ -156,7 +160,21 @@ def _read_list(raw: Path, subset: str) -> list[str]:
     return lines
 
 
-def _look_at(raw: Path, line: str, where: str) -> _Frame:
+def _pair_files(raw: Path, subset: str) -> list[str]:
+    """Lines like those of a list, for the images of a subset in the colour layout."""
+    pairs = [("701_StillsRaw_full", "LabeledApproved_full"), ("images", "labels"), (subset, f"{subset}_labels")]
+    images, labels = next((pair for pair in pairs if all((raw / name).is_dir() for name in pair)), pairs[-1])
+    there = {path.stem: path.name for path in sorted((raw / images).glob("*")) if path.suffix in (".png", ".jpg")}
+    if subset in ("all", images):
+        names = sorted(there)
+    else:
+        names = [PurePosixPath(line.split()[0]).stem for line in _read_list(raw, subset) if line.strip()]
+    if not names:
+        raise DataError(f"{raw / images}: expected images of the subset {subset}, found none. Complete the raw folder")
+    return [f"{images}/{there.get(name, f'{name}.png')} {labels}/{name}_L.png" for name in names]
+
+
+def _look_at(raw: Path, line: str, where: str, kind: LabelKind) -> _Frame:
     """Checks the files that a line of a list names."""
     words = line.split()
     if len(words) != 2:
@@ -168,7 +186,7 @@ def _look_at(raw: Path, line: str, where: str) -> _Frame:
             f"{where}: expected an image name of recording and frame number such as 0016E5_07959, got "
             f"{PurePosixPath(image).name}. Use the original file names"
         )
-    numbers = _read_label(raw / label)
+    numbers = kind.read(raw / label)
     height, width = numbers.shape
     try:
         with PIL.Image.open(raw / image) as file:
@@ -199,27 +217,6 @@ def _find(raw: Path, path: str, where: str) -> str:
         if candidate and raw.joinpath(*candidate).is_file():
             return "/".join(candidate)
     raise DataError(f"{where}: expected the file {raw.joinpath(*relative[-2:])}, found none. Complete the raw folder")
-
-
-def _read_label(path: Path) -> npt.NDArray[np.uint8]:
-    """Class numbers, uint8 (H, W)."""
-    try:
-        with PIL.Image.open(path) as file:
-            mode = file.mode
-            numbers = np.asarray(file)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: expected a readable label image, got an error: {error}. Replace it") from error
-    if mode not in ("L", "P"):
-        raise DataError(
-            f"{path}: expected class numbers in one channel of 8 bits, got a {mode} image; the colour labels with 32 "
-            "classes cannot be read. Use the index labels of the SegNet tutorial"
-        )
-    if int(numbers.max()) > VOID_LABEL:
-        raise DataError(
-            f"{path}: expected class numbers 0 to {VOID_LABEL}, got {int(numbers.max())}. "
-            "Use the index labels of the SegNet tutorial"
-        )
-    return numbers
 
 
 def _videos(frames: Sequence[_Frame], *, without: frozenset[int], subset: str) -> Mapping[str, list[_Frame]]:
@@ -253,13 +250,3 @@ def _fps(frames: Sequence[_Frame]) -> float | None:
     if len(frames) < 2:
         return None
     return RECORDED_FPS / median_low(b.number - a.number for a, b in itertools.pairwise(frames))
-
-
-def _to_segments(numbers: npt.NDArray[np.uint8], vocabulary: Vocabulary) -> PanopticFrame:
-    """One segment for each class of the vocabulary that has a pixel."""
-    table = np.zeros(VOID_LABEL + 1, dtype=np.uint32)
-    for category in vocabulary.ids:
-        table[category] = category + 1
-    ids = table[numbers]
-    present = np.flatnonzero(np.bincount(ids.ravel())).tolist()
-    return PanopticFrame(ids, {key: Segment(key, key - 1) for key in present if key != VOID})

@@ -136,7 +136,7 @@ def break_size_of_a_frame(raw: Path) -> None:
 
 BROKEN = {
     "a missing list": (lambda raw: (raw / "val.txt").rename(raw / "vall.txt"), r"val\.txt: .* did you mean 'vall'"),
-    "no list at all": (lambda raw: (raw / "val.txt").unlink(), "the raw folder holds no list"),
+    "no list at all": (lambda raw: (raw / "val.txt").unlink(), r"of the segnet layout \*\.txt is missing"),
     "an empty list": (lambda raw: (raw / "val.txt").write_text("\n\n"), "the list is empty"),
     "a line of one path": (lambda raw: (raw / "val.txt").write_text("val/a.png\n"), "line 1: expected an image path"),
     "a missing image": (
@@ -157,7 +157,7 @@ BROKEN = {
     ),
     "a colour label": (
         lambda raw: save(raw, "valannot/0016E5_00007.png", np.zeros((*SIZE, 3), np.uint8)),
-        "got a RGB image; the colour labels with 32 classes cannot be read",
+        "got a RGB image.*--layout colour",
     ),
     "a file name without a number": (
         lambda raw: (

@@ -14,12 +14,14 @@ import pytest
 from benchmark import engine, manifest
 from benchmark.errors import DataError
 from benchmark.formats.faults import SHOWN, Faults
-from benchmark.formats.vipseg import build_vipseg, export_vipseg, import_vipseg
-from benchmark.formats.vspw import build_vspw, export_vspw, import_vspw
+from benchmark.formats.vipseg import export_vipseg, import_vipseg
+from benchmark.formats.vspw import export_vspw, import_vspw
 from benchmark.manifest_check import check
 from benchmark.record import RunRecord, Settings
 from benchmark.store import FrameFolder, VideoWriter
 from benchmark.types import PanopticFrame, Rules, Segment
+from data_prep.vipseg import build_vipseg
+from data_prep.vspw import build_vspw
 
 
 def png(path: Path, pixels: object) -> None:

@@ -10,7 +10,9 @@ import typer
 from benchmark.cli import data_check, data_detectron2, data_split
 from benchmark.cli.console import finish, say
 from benchmark.cli.data_check import extent
+from benchmark.cli.options import BuildJobs, Out
 from benchmark.cli.progress import progress
+from benchmark.cli.readers import add_readers
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,9 +26,6 @@ app.command()(data_check.show)
 app.command()(data_split.split)
 app.command()(data_split.novelty)
 app.command()(data_detectron2.detectron2)
-
-Out = Annotated[Path, typer.Option("-o", "--out", metavar="DATA", help="Folder to build; a stopped build goes on.")]
-Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Processes.")]
 
 
 @build.command("world")
@@ -42,7 +41,7 @@ def build_world(
     ] = "ignore",
     stride: Annotated[int, typer.Option(min=1, help="Time between frames, in frames of the world.")] = 1,
     mp4: Annotated[bool, typer.Option("--mp4", help="Also write each video as an mp4 file.")] = False,
-    jobs: Jobs = 1,
+    jobs: BuildJobs = 1,
 ) -> None:
     """Draw the embedded world: named things on named stuff, with labels and tracks; nothing is downloaded.
 
@@ -57,70 +56,6 @@ def build_world(
 
     settings = WorldSettings(part, videos, frames, parse_size(size), seed, variant, stride)  # type: ignore[arg-type]
     _built(draw(out, settings, mp4=mp4, jobs=jobs, progress=progress()), out)
-
-
-@build.command("camvid")
-def build_camvid(
-    out: Out,
-    raw: Annotated[Path, typer.Option("--raw", help="Folder with train.txt, val.txt, test.txt (SegNet layout).")],
-    subset: Annotated[str, typer.Option(help="Which list: train, val or test.")] = "val",
-    split: Annotated[str, typer.Option(help="Base/novel split: a name of list splits, or a file.")] = "camvid",
-    variant: Annotated[
-        str | None, typer.Option(help="For training: ignore (novel pixels void) or delete (such frames left out).")
-    ] = None,
-) -> None:
-    """Turn a list of CamVid, street video with dense labels, into a benchmark folder; images stay where they are.
-
-    \b
-    [bold]Examples[/bold]
-      ovsbench data build camvid --raw CamVid -o data/camvid
-      ovsbench data build camvid --raw CamVid --subset train --variant ignore \\
-          -o data/camvid-train
-    """
-    from data_prep.camvid import build_camvid as read
-
-    benchmark = read(raw, out, subset=subset, split=split, variant=variant, progress=progress())  # type: ignore[arg-type]
-    _built(benchmark, out)
-
-
-@build.command("vipseg")
-def build_vipseg(
-    out: Out,
-    raw: Annotated[Path, typer.Option("--raw", help="Folder with panoptic_gt.json and panomasksRGB.")],
-    images: Annotated[Path | None, typer.Option(help="Folder of VIDEO/FRAME.jpg; imgs in RAW by default.")] = None,
-) -> None:
-    """Turn labels in the layout of VIPSeg into a benchmark folder; images stay where they are.
-
-    \b
-    [bold]Example[/bold]
-      ovsbench data build vipseg --raw VIPSeg -o data/vipseg
-    """
-    from benchmark.formats.vipseg import build_vipseg as read
-
-    _built(read(raw, out, images=images, progress=progress()), out)
-
-
-@build.command("vspw")
-def build_vspw(
-    out: Out,
-    raw: Annotated[Path, typer.Option("--raw", help="Folder with val.txt and data/VIDEO/mask.")],
-    subset: Annotated[str, typer.Option(help="Which list: train, val or test.")] = "val",
-    label_form: Annotated[
-        str, typer.Option("--label-form", help="released (classes 1 to 124) or shifted (0 to 123).")
-    ] = "released",
-    names: Annotated[Path | None, typer.Option(help="File with the 124 names of classes, one a line.")] = None,
-) -> None:
-    """Turn labels in the layout of VSPW into a benchmark folder; images stay where they are.
-
-    \b
-    [bold]Example[/bold]
-      ovsbench data build vspw --raw VSPW_480p --names classes.txt -o data/vspw
-    """
-    from benchmark.formats.vspw import build_vspw as read
-
-    words = None if names is None else _lines(names)
-    benchmark = read(raw, out, label_form=label_form, subset=subset, names=words, progress=progress())  # type: ignore[arg-type]
-    _built(benchmark, out)
 
 
 @build.command("ytvis")
@@ -140,13 +75,6 @@ def build_ytvis(
     from benchmark.formats.ytvis import build_ytvis as read
 
     _built(read(raw, out, images=images, progress=progress()), out)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except OSError as error:
-        raise UserError(f"{path}: expected a list of names, got an error: {error.strerror or error}") from error
 
 
 @build.command("captions")
@@ -173,6 +101,9 @@ def _built(benchmark: Benchmark, out: Path) -> None:
     show_it: list[Path | str] = ["ovsbench", "data", "show", out, "-o", "sheet.png"]
     run_on_it: list[Path | str] = ["ovsbench", "run", out, "-m", "gkc", "-c", "gkc-world", "-o", "runs/gkc"]
     finish(out, *([show_it, run_on_it] if benchmark.role == "benchmark" else [show_it]))
+
+
+add_readers(build, _built)
 
 
 def parse_size(text: str) -> tuple[int, int]:

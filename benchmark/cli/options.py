@@ -20,6 +20,8 @@ TextBank = Annotated[
     Path | None,
     typer.Option("--text-bank", help="Precomputed name vectors (.npy), described by a .json beside; for gkc."),
 ]
+Out = Annotated[Path, typer.Option("-o", "--out", metavar="DATA", help="Folder to build; a stopped build goes on.")]
+BuildJobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Processes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
 
 

@@ -33,6 +33,11 @@ class Faults:
         if len(self._first) < SHOWN:
             self._first.append(sentence)
 
+    def absorb(self, other: Faults) -> None:
+        """Takes over what another collection noted."""
+        self._first = [*self._first, *other._first][:SHOWN]
+        self.count += other.count
+
     @contextlib.contextmanager
     def collecting(self) -> Iterator[None]:
         """Notes a `DataError` of the block and goes on after it; also after a video that was left out."""

@@ -1,6 +1,6 @@
 """The layout of VSPW: one 8-bit PNG a frame, whose pixels are numbers of classes.
 
-    labels       val.txt (a video a line), data/<video>/mask/<frame>.png, data/<video>/origin/<frame>.jpg
+    labels       data/<video>/mask/<frame>.png (read by data_prep)
     predictions  <video>/<frame>.png
 
 Numbers come in two forms. As released, 0 is void ("others"), 1 to 124 are the classes, 255 is void. Shifted by one, as
@@ -12,7 +12,6 @@ only the released form can leave a pixel unnamed, with 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,105 +23,17 @@ from benchmark.counting import predicted_frames
 from benchmark.errors import DataError, did_you_mean
 from benchmark.files import json_digest, writing
 from benchmark.formats import LabelForm
-from benchmark.formats.faults import Faults, LeftOutError
-from benchmark.formats.masks import compare_names, png_size, read_png, stems
+from benchmark.formats.faults import Faults
+from benchmark.formats.masks import compare_names, read_png, stems
 from benchmark.formats.runs import import_run, new_folder
-from benchmark.manifest import Benchmark, Source, VideoEntry, load, safe_name
-from benchmark.manifest_writer import BenchmarkWriter
+from benchmark.manifest import Benchmark, VideoEntry
 from benchmark.panoptic import semantic
 from benchmark.progress import SILENT, Progress
 from benchmark.record import RunRecord
-from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
+from benchmark.types import PanopticFrame, Segment
 
 CLASSES = 124
 _VOID = 255
-
-
-def build_vspw(
-    raw: str | Path,
-    folder: str | Path,
-    *,
-    label_form: LabelForm = "released",
-    subset: str = "val",
-    names: Sequence[str] | None = None,
-    progress: Progress = SILENT,
-) -> Benchmark:
-    """Turns labels in the layout of VSPW into a benchmark folder; images stay where they are.
-
-    Args:
-        raw: folder with the lists and `data`.
-        folder: the benchmark folder to write.
-        label_form: how classes are numbered.
-        subset: name of a list: train, val, test.
-        names: of the classes, in the order of their numbers; "class 1" to "class 124" by default.
-        progress: told of frames and videos.
-
-    Raises:
-        DataError: anything in the raw folder is not in this layout, all of it told at once.
-    """
-    raw, folder = Path(raw).resolve(), Path(folder)
-    _check_form(label_form)
-    if names is not None and len(names) != CLASSES:
-        raise DataError(f"expected {CLASSES} names of classes, got {len(names)}. Write one a line")
-    words = names or [f"class {number}" for number in range(1, CLASSES + 1)]
-    vocabulary = Vocabulary(tuple(Category(number, word, is_thing=False) for number, word in enumerate(words)))
-    videos = _read_list(raw / f"{subset}.txt")
-    masks = {video: sorted((raw / "data" / video / "mask").glob("*.png")) for video in videos}
-    digest = json_digest(
-        [[video, path.name, sha256(path.read_bytes()).hexdigest()] for video in videos for path in masks[video]]
-    )
-    writer = BenchmarkWriter(
-        folder,
-        name=f"vspw-{subset}",
-        version="1",
-        source=Source(
-            name=f"VSPW layout, list {subset}, {label_form} numbers",
-            digest=digest,
-            licence="VSPW (Miao et al. 2021): for research use, videos of their owners",
-        ),
-        rules=Rules(task="semantic"),
-        vocabulary=vocabulary,
-        image_root=raw / "data",
-    )
-    faults = Faults()
-    progress.start(len(videos), sum(len(paths) for paths in masks.values()), f"reading VSPW {subset}")
-    try:
-        with writer:
-            for video in videos:
-                with faults.collecting():
-                    if not masks[video]:
-                        raise DataError(f"{raw / 'data' / video / 'mask'}: expected masks, found none")
-                    _build_video(writer, video, masks[video], label_form, faults, progress)
-                progress.video()
-            faults.stop(str(raw), "Mend the files and build again")
-    finally:
-        progress.stop()
-    return load(folder)
-
-
-def _build_video(
-    writer: BenchmarkWriter,
-    video: str,
-    masks: Sequence[Path],
-    form: LabelForm,
-    faults: Faults,
-    progress: Progress,
-) -> None:
-    before = faults.count
-    size = png_size(masks[0])
-    names = [f"{video}/origin/{path.stem}.jpg" for path in masks]
-    if writer.has_labels(video, size, names):
-        progress.frame(len(masks))
-        return
-    with writer.video(video, size, names) as labels:
-        for path in masks:
-            with faults.collecting():
-                frame = _frame(path, size, form, is_label=True)
-                if faults.count == before:
-                    labels.add(frame)
-            progress.frame()
-        if faults.count > before:
-            raise LeftOutError
 
 
 def import_vspw(
@@ -148,7 +59,7 @@ def import_vspw(
         DataError: anything is wrong with the files, all of it told at once.
     """
     folder = Path(predictions)
-    _check_form(label_form)
+    check_form(label_form)
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder of predictions, found none. Check the path")
     faults = Faults()
@@ -165,7 +76,7 @@ def import_vspw(
         path = folder / entry.id / f"{stems([entry.frames[index]])[0]}.png"
         if not path.exists():  # noted above
             return PanopticFrame(np.zeros(entry.size, dtype=np.uint32))
-        frame = _frame(path, entry.size, label_form, is_label=False)
+        frame = read_frame(path, entry.size, label_form, is_label=False)
         unknown = sorted({s.category for s in frame.segments.values()} - benchmark.vocabulary.ids)
         if unknown:
             raise DataError(f"{path}: classes that the benchmark lacks: {unknown[:5]}")
@@ -198,7 +109,7 @@ def export_vspw(
         DataError: predictions are missing or damaged, a class or an unnamed pixel cannot be written, or the disk is
             full.
     """
-    _check_form(label_form)
+    check_form(label_form)
     if max(benchmark.vocabulary.ids) >= CLASSES:
         raise DataError(
             f"the layout of VSPW holds classes 0 to {CLASSES - 1}; {benchmark.name} has more. Export as vipseg"
@@ -227,23 +138,24 @@ def export_vspw(
             progress.stop()
 
 
-def _check_form(form: str) -> None:
+def check_form(form: str) -> None:
+    """Raises a `DataError` if there is no such form of numbers."""
     if form not in get_args(LabelForm):
         raise DataError(f"unknown label form {form!r}; {did_you_mean(form, get_args(LabelForm))}")
 
 
-def _read_list(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").split()
-    except OSError as error:
-        raise DataError(f"{path}: expected a list of videos, got an error: {error.strerror or error}") from error
-    if not lines:
-        raise DataError(f"{path}: expected a list of videos, found an empty file. Check the raw folder")
-    return [safe_name(line) for line in lines]
+def read_frame(path: Path, size: tuple[int, int], form: LabelForm, *, is_label: bool) -> PanopticFrame:
+    """A frame from numbers of classes; a class is a segment, its id is one more than the category's.
 
+    Args:
+        path: a PNG of 8 bits.
+        size: (height, width) that it must have.
+        form: how classes are numbered.
+        is_label: whether 255 may be there, for void.
 
-def _frame(path: Path, size: tuple[int, int], form: LabelForm, *, is_label: bool) -> PanopticFrame:
-    """A frame from numbers of classes; a class is a segment, its id is one more than the category's."""
+    Raises:
+        DataError: missing, broken, of another size or kind, or a value that cannot be in this form.
+    """
     pixels = read_png(path, size, ("L", "P"))
     present = np.flatnonzero(np.bincount(pixels.ravel(), minlength=256)).tolist()
     table = _table(path, present, form, is_label=is_label)

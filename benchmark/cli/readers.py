@@ -1,0 +1,146 @@
+"""`ovsbench data build NAME` of every data set that has a reader: one table, from which the commands are made."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.cli.console import complain
+from benchmark.cli.options import BuildJobs, Out
+from benchmark.cli.progress import progress
+
+if TYPE_CHECKING:
+    from benchmark.manifest import Benchmark
+
+OPTIONS: dict[str, Any] = {
+    "subset": Annotated[str | None, typer.Option(help="Which part: train, val, and what else there is a list of.")],
+    "split": Annotated[
+        str | None, typer.Option(help="Base/novel split: a name of list splits, a file, or none for no novel class.")
+    ],
+    "variant": Annotated[
+        str | None,
+        typer.Option(help="For training: ignore (novel pixels are void) or delete (videos that show them left out)."),
+    ],
+    "layout": Annotated[str | None, typer.Option(help="Which release the folder holds; found by itself.")],
+    "height": Annotated[
+        int | None, typer.Option(min=0, help="Lines that labels are brought to, 720 by default; 0 keeps theirs.")
+    ],
+    "images": Annotated[Path | None, typer.Option(help="Folder of VIDEO/FRAME.jpg, if it is not in RAW.")],
+    "label_form": Annotated[
+        str | None, typer.Option("--label-form", help="released (classes 1 to 124) or shifted (0 to 123).")
+    ],
+}
+"""The options that readers share, by the name of their argument; None leaves it to the reader."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One row of the table.
+
+    Attributes:
+        name: of the command.
+        function: module and name; called with raw folder, output folder and the options.
+        about: the first line of its help.
+        example: what stands below that.
+        options: names of `OPTIONS` that it takes.
+    """
+
+    name: str
+    function: str
+    about: str
+    example: str
+    options: tuple[str, ...]
+
+
+READERS = (
+    Reader(
+        "vipseg",
+        "data_prep.vipseg:build_vipseg",
+        "VIPSeg, original or converted to 720 lines: panoptic labels of 124 classes.",
+        "--raw VIPSeg -o data/vipseg",
+        ("subset", "split", "variant", "layout", "height", "images"),
+    ),
+    Reader(
+        "vspw",
+        "data_prep.vspw:build_vspw",
+        "VSPW, at 480 lines or full size: semantic labels of 124 classes.",
+        "--raw VSPW_480p -o data/vspw",
+        ("subset", "split", "variant", "label_form"),
+    ),
+    Reader(
+        "camvid",
+        "data_prep.camvid:build_camvid",
+        "CamVid: street video, semantic labels of 11 classes or, with the colour labels, of 31.",
+        "--raw CamVid --subset train --variant ignore -o data/camvid-train",
+        ("subset", "split", "variant", "layout"),
+    ),
+    Reader(
+        "coco-panoptic",
+        "data_prep.coco_panoptic:build_coco_panoptic",
+        "COCO panoptic, single images with 133 classes, to train on (--variant none to score on).",
+        "--raw coco -o data/coco-train",
+        ("subset", "split", "variant", "images"),
+    ),
+)
+
+
+def add_readers(app: typer.Typer, built: Callable[[Benchmark, Path], None]) -> None:
+    """Makes a command of every reader.
+
+    Args:
+        app: gets the commands.
+        built: says what was built and what to do next.
+    """
+    for reader in READERS:
+        app.command(reader.name, help=_help(reader))(_command(reader, built))
+
+
+def _help(reader: Reader) -> str:
+    return (
+        f"Turn the labels of {reader.about} Images stay where they are; a stopped build goes on.\n\n\b\n"
+        f"[bold]Example[/bold]\n  ovsbench data build {reader.name} {reader.example}"
+    )
+
+
+def _command(reader: Reader, built: Callable[[Benchmark, Path], None]) -> Callable[..., None]:
+    def command(out: Path, raw: Path, jobs: int, strict: bool, **options: Any) -> None:
+        from data_prep.defects import Defects
+
+        module, _, name = reader.function.partition(":")
+        build = getattr(importlib.import_module(module), name)
+        given = {key: value for key, value in options.items() if value is not None}
+        for key in ("split", "variant"):
+            if given.get(key) == "none":
+                given[key] = None
+        defects = Defects(strict=strict)
+        benchmark = build(raw, out, **given, jobs=jobs, defects=defects, progress=progress())
+        for line in defects.lines:
+            complain(f"note: {line}")
+        built(benchmark, out)
+
+    parameters = {
+        "out": (Out, inspect.Parameter.empty),
+        "raw": (Annotated[Path, typer.Option("--raw", help="The data set, as its owners ship it.")], None),
+        **{name: (OPTIONS[name], None) for name in reader.options},
+        "strict": (Annotated[bool, typer.Option("--strict", help="Make a known defect of the data an error.")], False),
+        "jobs": (BuildJobs, 1),
+    }
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=annotation,
+                default=inspect.Parameter.empty if name in ("out", "raw") else default,
+            )
+            for name, (annotation, default) in parameters.items()
+        ]
+    )
+    command.__annotations__ = {name: annotation for name, (annotation, _) in parameters.items()}
+    return command

@@ -1,0 +1,160 @@
+"""JSON files of any length: the elements of their lists one at a time, and later each by its place in the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from benchmark.errors import DataError
+
+CHUNK = 1 << 20
+LONGEST = 1 << 28
+"""Bytes of one element, at most: more is no label of one video, and would fill the memory."""
+_SPACE = " \t\n\r"
+
+
+class Span(NamedTuple):
+    """Where an element lies in the file, in bytes."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One part of a JSON object.
+
+    Attributes:
+        key: the name of the object's member.
+        value: what was parsed: an element of the member if that is a list, else all of it.
+        span: its place.
+        in_list: whether the member is a list.
+    """
+
+    key: str
+    value: Any
+    span: Span
+    in_list: bool
+
+
+def elements(path: Path, what: str) -> Iterator[Element]:
+    """The parts of a JSON object in the order of the file, of which one at a time is in memory.
+
+    Args:
+        path: the file.
+        what: what it is, for messages, such as "the labels of VIPSeg".
+
+    Raises:
+        DataError: the file is missing, is no JSON object, or ends too early.
+    """
+    try:
+        with path.open("rb") as file:
+            yield from _Parser(file).members()
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path}: expected {what} in JSON, got an error: {error}. The file may have been cut off; download it again"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path}: expected {what}, got an error: {error.strerror or error}. Check the path") from error
+
+
+def read_span(path: Path, span: Span) -> Any:
+    """The element that `elements` found at a place.
+
+    Raises:
+        DataError: the file is another one by now.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(span.start)
+            return json.loads(file.read(span.end - span.start))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: the file changed while it was read: {error}. Build again") from error
+
+
+class _Parser:
+    """Reads a file through a window of text in which every character is one byte."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._text = ""
+        self._place = 0  # in the window
+        self._offset = 0  # of the window in the file
+        self._decoder = json.JSONDecoder()
+
+    def members(self) -> Iterator[Element]:
+        self._expect("{")
+        if self._peek() == "}":
+            return
+        while True:
+            key, _ = self._value()
+            if not isinstance(key, str):
+                raise ValueError("a key is no text")
+            self._expect(":")
+            if self._peek() == "[":
+                yield from self._list(key)
+            else:
+                value, span = self._value()
+                yield Element(key, value, span, in_list=False)
+            if self._expect(",}") == "}":
+                return
+
+    def _list(self, key: str) -> Iterator[Element]:
+        self._expect("[")
+        if self._peek() == "]":
+            self._expect("]")
+            return
+        while True:
+            value, span = self._value()
+            yield Element(key, value, span, in_list=True)
+            if self._expect(",]") == "]":
+                return
+
+    def _peek(self) -> str:
+        """The next character that is no space."""
+        while True:
+            while self._place < len(self._text) and self._text[self._place] in _SPACE:
+                self._place += 1
+            if self._place < len(self._text):
+                return self._text[self._place]
+            if not self._grow(CHUNK):
+                raise ValueError(f"it ends at byte {self._offset + self._place}")
+
+    def _expect(self, characters: str) -> str:
+        found = self._peek()
+        if found not in characters:
+            raise ValueError(f"expected one of {characters!r} at byte {self._offset + self._place}, got {found!r}")
+        self._place += 1
+        return found
+
+    def _value(self) -> tuple[Any, Span]:
+        self._peek()
+        length = CHUNK
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self._text, self._place)
+                if end < len(self._text) or not self._grow(CHUNK):  # a number might go on
+                    break
+            except json.JSONDecodeError as error:
+                if len(self._text) - self._place > LONGEST:
+                    raise ValueError(f"an element is longer than {LONGEST} bytes") from None
+                if not self._grow(length):
+                    raise ValueError(f"{error.msg} at byte {self._offset + error.pos}") from None
+                length *= 2
+        text = self._text[self._place : end]
+        if not text.isascii():
+            value = json.loads(text.encode("latin-1"))
+        span = Span(self._offset + self._place, self._offset + end)
+        self._place = end
+        return value, span
+
+    def _grow(self, length: int) -> bool:
+        """Lets the window forget what was read and reach further; whether there was more."""
+        more = self._file.read(length)
+        self._text = self._text[self._place :] + more.decode("latin-1")
+        self._offset += self._place
+        self._place = 0
+        return bool(more)

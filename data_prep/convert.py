@@ -1,0 +1,202 @@
+"""From raw videos to a benchmark folder: one loop for every reader; it goes on after a kill, and uses processes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+from benchmark.errors import DataError, did_you_mean
+from benchmark.formats.faults import Faults, LeftOutError
+from benchmark.label_writer import LabelWriter
+from benchmark.manifest import Benchmark, VideoEntry, load
+from benchmark.manifest_writer import BenchmarkWriter
+from benchmark.panoptic import void_categories
+from benchmark.processes import process_pool
+from benchmark.progress import SILENT, Progress
+from benchmark.types import PanopticFrame, Vocabulary
+from data_prep.defects import Defects
+from data_prep.tracks import Tracks
+
+Variant = Literal["ignore", "delete"]
+
+
+class ReadLabel(Protocol):
+    """Reads the labels of one frame of a video; can be sent to another process."""
+
+    def __call__(self, index: int, defects: Defects) -> PanopticFrame:
+        """The labels of a frame; what is odd but known of the release is noted.
+
+        Raises:
+            DataError: the frame cannot be read.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RawVideo:
+    """A video of a release, before its labels are opened.
+
+    Attributes:
+        id: name of the video.
+        size: (height, width) of the labels that `read` gives.
+        frames: image files in time order, relative to the image root.
+        read: gives the labels of a frame.
+        files: those that `read` opens; when one of them is newer than the finished labels, these are made again.
+        fps: frames a second, None where unknown.
+    """
+
+    id: str
+    size: tuple[int, int]
+    frames: tuple[str, ...]
+    read: ReadLabel
+    files: tuple[Path, ...]
+    fps: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What becomes of the segments that were read; those of other categories are void.
+
+    Attributes:
+        kept: categories whose segments are labels.
+        fatal: categories that make a video be left out, see `variant_recipe`.
+        numbered: the things among the categories, if segments are to be numbered anew (see `Tracks`); None to keep ids.
+    """
+
+    kept: frozenset[int]
+    fatal: frozenset[int] = frozenset()
+    numbered: frozenset[int] | None = None
+
+
+def recipe_of(vocabulary: Vocabulary, variant: str | None, *, numbered: bool = False) -> Recipe:
+    """The recipe of a benchmark, or of a training set.
+
+    Args:
+        vocabulary: base and novel categories.
+        variant: None for a benchmark to score on. For a training set, what hides the novel classes: `ignore` makes
+            their pixels void and keeps every video, `delete` leaves out every video that shows one of them.
+        numbered: whether segments get new numbers.
+
+    Raises:
+        DataError: there is no such variant.
+    """
+    if variant is not None and variant not in get_args(Variant):
+        raise DataError(f"there is no training variant {variant!r}; {did_you_mean(variant, get_args(Variant))}")
+    return Recipe(
+        kept=vocabulary.ids if variant is None else vocabulary.base,
+        fatal=vocabulary.novel if variant == "delete" else frozenset(),
+        numbered=vocabulary.things if numbered else None,
+    )
+
+
+@dataclass
+class _Outcome:
+    """What came of a video: its entry, None where it was left out or a fault was found."""
+
+    entry: VideoEntry | None = None
+    faults: Faults = field(default_factory=Faults)
+    defects: Defects = field(default_factory=Defects)
+
+
+def convert(
+    writer: BenchmarkWriter,
+    videos: Sequence[RawVideo],
+    recipe: Recipe,
+    *,
+    what: str,
+    defects: Defects,
+    faults: Faults,
+    jobs: int,
+    progress: Progress,
+) -> Benchmark:
+    """Writes the labels of all videos; those that an earlier build finished are not opened again.
+
+    Args:
+        writer: of the new benchmark.
+        videos: in the order of the manifest.
+        recipe: what is done with what was read.
+        what: the raw data, for messages.
+        defects: known defects of the release, those found so far and those still to be found.
+        faults: likewise other faults; with one of them there is no benchmark.
+        jobs: processes; the result does not depend on it.
+        progress: told of frames and videos.
+
+    Raises:
+        DataError: anything cannot be read, all of it told at once.
+    """
+    defects.settle(what)
+    progress.start(len(videos), sum(len(video.frames) for video in videos), f"reading {what}")
+    try:
+        with writer:
+            todo = []
+            for video in videos:
+                about = (video.id, video.size, video.frames, video.fps)
+                if _is_current(writer, video) and writer.has_labels(*about):
+                    progress.frame(len(video.frames))
+                    progress.video()
+                else:
+                    todo.append((video, writer.elsewhere(*about)))
+            with contextlib.closing(_outcomes(todo, recipe, jobs, progress)) as outcomes:
+                for outcome in outcomes:
+                    faults.absorb(outcome.faults)
+                    defects.absorb(outcome.defects)
+                    if outcome.entry is not None:
+                        writer.file(outcome.entry)
+                    progress.video()
+            faults.stop(what, "Mend the files and build again")
+            defects.settle(what)
+    finally:
+        progress.stop()
+    return load(writer.folder)
+
+
+def _is_current(writer: BenchmarkWriter, video: RawVideo) -> bool:
+    """Whether finished labels are younger than what they were made of."""
+    made = writer.folder / "labels" / video.id / "video.json"
+    try:
+        return made.stat().st_mtime_ns > max(file.stat().st_mtime_ns for file in video.files)
+    except OSError:
+        return False
+
+
+def _outcomes(
+    todo: Sequence[tuple[RawVideo, LabelWriter]], recipe: Recipe, jobs: int, progress: Progress
+) -> Generator[_Outcome, None, None]:
+    """The outcome of each video, in order."""
+    if jobs == 1 or len(todo) < 2:
+        for video, labels in todo:
+            yield _make(video, labels, recipe, progress)
+        return
+    with process_pool(min(jobs, len(todo))) as pool:
+        # Not pool.map, which cancels what waits when Ctrl-C comes: the pool stumbles over that as its processes end.
+        waiting = deque((video, pool.submit(_make, video, labels, recipe)) for video, labels in todo)
+        while waiting:
+            video, outcome = waiting.popleft()
+            yield outcome.result()
+            progress.frame(len(video.frames))
+
+
+def _make(video: RawVideo, labels: LabelWriter, recipe: Recipe, progress: Progress = SILENT) -> _Outcome:
+    """Writes the labels of a video; of one with a fault every frame is looked at and nothing is kept."""
+    outcome = _Outcome()
+    number = None if recipe.numbered is None else Tracks(recipe.numbered)
+    with outcome.faults.collecting():
+        with labels:
+            left_out = False
+            for index in range(len(video.frames)):
+                with outcome.faults.collecting():
+                    frame = video.read(index, outcome.defects)
+                    seen = frozenset(segment.category for segment in frame.segments.values())
+                    left_out = left_out or bool(seen & recipe.fatal)
+                    if not left_out and not outcome.faults.count:
+                        frame = void_categories(frame, seen - recipe.kept)
+                        labels.add(frame if number is None else number(frame, f"video {video.id}, frame {index}"))
+                progress.frame()
+            if left_out or outcome.faults.count:
+                raise LeftOutError
+        outcome.entry = labels.entry
+    return outcome

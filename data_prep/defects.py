@@ -1,0 +1,81 @@
+"""Known faults of a release, such as an empty image file: told, survived, and left out; an error for who wants that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from benchmark.errors import DataError
+
+SHOWN = 20
+
+
+class Defects:
+    """Collects one sentence for each defect; keeps the first few and counts the rest.
+
+    Args:
+        strict: whether a defect ends the build.
+
+    >>> defects = Defects()
+    >>> defects.note("v1/00003.jpg: the image is empty; the frame is left out")
+    >>> defects.lines
+    ('v1/00003.jpg: the image is empty; the frame is left out',)
+    """
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self.strict = strict
+        self.count = 0
+        self._first: list[str] = []
+
+    def note(self, sentence: str) -> None:
+        """Notes one defect: what it is, where, and what becomes of it."""
+        self.count += 1
+        if len(self._first) < SHOWN:
+            self._first.append(sentence)
+
+    def absorb(self, other: Defects) -> None:
+        """Takes over what another collection noted."""
+        self._first = [*self._first, *other._first][:SHOWN]
+        self.count += other.count
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The sentences, the last one about those that were only counted."""
+        more = self.count - len(self._first)
+        return (*self._first, *([f"... and {more} more"] if more else []))
+
+    def settle(self, what: str) -> None:
+        """Ends a strict build if anything was noted.
+
+        Raises:
+            DataError: it is strict and there is a defect.
+        """
+        if self.strict and self.count:
+            defects = "1 defect" if self.count == 1 else f"{self.count} defects"
+            raise DataError(
+                f"{what}: {defects} of the release, which --strict makes an error. Mend them, or build without "
+                "--strict\n  " + "\n  ".join(self.lines)
+            )
+
+
+def only_whole(
+    video: str, names: Iterable[str], *, images: dict[str, int] | None, masks: dict[str, int], defects: Defects
+) -> list[str]:
+    """The frames that have both an image and a mask, in the order given; the others are noted.
+
+    Args:
+        video: for the message.
+        names: the frames that there should be, without endings.
+        images: names of the image files that are there, with their lengths in bytes; None if none are needed.
+        masks: likewise of the label files.
+        defects: told of missing and of empty files.
+    """
+    kept = []
+    for name in names:
+        for what, files in (("image", images), ("mask", masks)):
+            if files is not None and not files.get(name):
+                state = "empty" if name in files else "missing"
+                defects.note(f"video {video}, frame {name}: the {what} is {state}; the frame is left out")
+                break
+        else:
+            kept.append(name)
+    return kept

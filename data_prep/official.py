@@ -1,0 +1,71 @@
+"""The classes of data sets as their owners number and name them; which of them are novel is a split's matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark import files
+from benchmark.errors import DataError, did_you_mean
+from benchmark.types import Category, Vocabulary
+from data_prep.split import load_split
+
+_FOLDER = Path(__file__).parent / "datasets"
+
+
+def official_classes(dataset: str) -> Vocabulary:
+    """All classes of a data set, in the order of its owners, none of them novel.
+
+    Raises:
+        DataError: there is no table of this data set.
+    """
+    path = _FOLDER / f"{dataset}.json"
+    if not path.exists():
+        known = [file.stem for file in _FOLDER.glob("*.json")]
+        raise DataError(f"there is no table of the classes of {dataset!r}; {did_you_mean(dataset, known)}")
+    return Vocabulary(
+        tuple(
+            Category(row["id"], row["name"], row["is_thing"], synonyms=tuple(row.get("synonyms", ())))
+            for row in _rows(path)
+        )
+    )
+
+
+def official_colours(dataset: str) -> dict[tuple[int, int, int], int]:
+    """The colours of a data set whose labels are colours, red, green and blue, and the class of each."""
+    return {tuple(row["colour"]): row["id"] for row in _rows(_FOLDER / f"{dataset}.json")}
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = files.read_json(path, "a table of classes")["classes"]
+    return rows
+
+
+def vocabulary_of(split: str | Path | None, datasets: Sequence[str], classes: Vocabulary) -> Vocabulary:
+    """The classes of a split of a data set; without a split all classes, none of them novel.
+
+    Args:
+        split: a name of `list splits`, or a file; None for the data set's classes as they are.
+        datasets: whose splits may be taken, the data set's own first.
+        classes: of the data set; a split may lack some of them, which are void then.
+
+    Raises:
+        DataError: the split is of another data set, or has another name for a class.
+    """
+    if split is None:
+        return classes
+    found = load_split(split)
+    if found.dataset not in datasets:
+        raise DataError(
+            f"expected a split of {' or '.join(datasets)}, got split {found.name} of {found.dataset}. Choose another"
+        )
+    for category in found.vocabulary:
+        official = classes.by_id.get(category.id)
+        if official is None or official.name != category.name:
+            owners = "no such class" if official is None else repr(official.name)
+            raise DataError(
+                f"split {found.name}: class {category.id} is {category.name!r}, in {datasets[0]} it is {owners}. "
+                "Correct the split"
+            )
+    return found.vocabulary

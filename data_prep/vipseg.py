@@ -1,0 +1,154 @@
+"""VIPSeg (Miao et al., CVPR 2022): 124 classes on every pixel of everyday video, 58 of them objects with tracks.
+
+    original   raw/train.txt, val.txt, test.txt                a video a line
+               raw/panomasks/<video>/<frame>.png               class codes, see `CodedMasks`
+               raw/imgs/<video>/<frame>.jpg
+    720p       raw/panoptic_gt_VIPSeg_val.json                 what the official conversion makes of it
+               raw/panomasksRGB/<video>/<frame>.png            colours are ids, see `benchmark.formats.vipseg`
+               raw/images/<video>/<frame>.jpg
+
+Both give the same benchmark: labels of the original are brought to 720 lines as the conversion does, its images are
+brought to that size when they are read, and tracks are numbered anew. Images may be missing where nothing is run on
+them. The labels of `test` are not public. Annotations were refined in June 2022; the classes did not change.
+
+A file in the JSON layout with other classes than VIPSeg's becomes a benchmark of those classes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.errors import DataError
+from benchmark.formats.faults import Faults
+from benchmark.formats.masks import png_size
+from benchmark.manifest import Benchmark, Source
+from benchmark.manifest_writer import BenchmarkWriter
+from benchmark.progress import SILENT, Progress
+from benchmark.types import Rules
+from data_prep.convert import RawVideo, convert, recipe_of
+from data_prep.defects import Defects, only_whole
+from data_prep.layouts import find_layout
+from data_prep.listing import first_folder, lengths, read_list
+from data_prep.official import official_classes, vocabulary_of
+from data_prep.vipseg_labels import Labels, read_labels
+from data_prep.vipseg_masks import CodedMasks, ColouredMasks
+
+VERSION = "1"
+SPLIT = "vipseg-gkc"
+
+
+def build_vipseg(
+    raw: str | Path,
+    folder: str | Path,
+    *,
+    subset: str = "val",
+    split: str | Path | None = SPLIT,
+    variant: str | None = None,
+    layout: str | None = None,
+    height: int = 720,
+    images: str | Path | None = None,
+    jobs: int = 1,
+    defects: Defects | None = None,
+    progress: Progress = SILENT,
+) -> Benchmark:
+    """Turns labels of VIPSeg into a benchmark folder; images stay where they are.
+
+    Args:
+        raw: the folder in one of the layouts above.
+        folder: the benchmark folder to write.
+        subset: train or val.
+        split: which classes are novel; None for no class.
+        variant: None for a benchmark to score on, else how a training set hides novel classes, see `recipe_of`.
+        layout: `original` or `720p`; found by itself if None.
+        height: that labels of the original layout are brought to; 0 to keep theirs.
+        images: folder of <video>/<frame>.jpg, if not in the raw folder.
+        jobs: processes.
+        defects: told of known faults of the release.
+        progress: told of frames and videos.
+
+    Raises:
+        DataError: the raw folder has another layout, or something in it cannot be read; all of it told at once.
+    """
+    raw, folder = Path(raw).resolve(), Path(folder)
+    found = find_layout(raw, "vipseg", layout)
+    defects, faults = defects or Defects(), Faults()
+    image_root = Path(images).resolve() if images else first_folder(raw, ("images", "imgs"))
+    classes = official_classes("vipseg")
+    labels = None
+    if found.name == "720p":
+        labels = read_labels(raw, subset, classes, defects, faults)
+        videos = _converted(raw, labels, image_root, defects, faults)
+    else:
+        videos = _original(raw, subset, height, image_root, defects, faults)
+    official = labels is None or labels.official
+    vocabulary = vocabulary_of(split, ["vipseg"], classes) if labels is None or official else labels.vocabulary
+    writer = BenchmarkWriter(
+        folder,
+        name="-".join(filter(None, ("vipseg", subset, variant))),
+        version=VERSION,
+        source=Source(
+            name=f"VIPSeg, list {subset}",
+            note=f"novel classes hidden: {variant}" if variant else "",
+            licence="VIPSeg (Miao et al. 2022): annotations CC BY-NC-SA 4.0, videos of their owners",
+        ),
+        rules=Rules(),
+        vocabulary=vocabulary,
+        image_root=image_root or raw / "imgs",
+        role="train" if variant else "benchmark",
+        resize_images=labels is None,
+    )
+    recipe = recipe_of(vocabulary, variant, numbered=official)
+    return convert(
+        writer,
+        videos,
+        recipe,
+        what=f"VIPSeg {subset} in {raw}",
+        defects=defects,
+        faults=faults,
+        jobs=jobs,
+        progress=progress,
+    )
+
+
+def _original(
+    raw: Path, subset: str, height: int, image_root: Path | None, defects: Defects, faults: Faults
+) -> list[RawVideo]:
+    videos = []
+    for video in sorted(read_list(raw / f"{subset}.txt")):
+        with faults.collecting():
+            kept, paths = _frames(video, raw / "panomasks", image_root, None, defects)
+            if kept:
+                full = png_size(paths[0])
+                size = (height, height * full[1] // full[0]) if height else full
+                videos.append(RawVideo(video, size, _names(video, kept), CodedMasks(paths, size), paths))
+    return videos
+
+
+def _converted(raw: Path, labels: Labels, image_root: Path | None, defects: Defects, faults: Faults) -> list[RawVideo]:
+    videos = []
+    for video, listed in sorted(labels.videos.items()):
+        with faults.collecting():
+            kept, paths = _frames(video, raw / "panomasksRGB", image_root, listed.stems, defects)
+            if kept:
+                size = png_size(paths[0])
+                read = ColouredMasks(labels.path, listed.span, kept, paths[0].parent, size, labels.categories)
+                videos.append(RawVideo(video, size, _names(video, kept), read, (labels.path, *paths)))
+    return videos
+
+
+def _frames(
+    video: str, masks: Path, image_root: Path | None, listed: tuple[str, ...] | None, defects: Defects
+) -> tuple[tuple[str, ...], tuple[Path, ...]]:
+    """The frames of a video that are whole, and their masks."""
+    there = lengths(masks / video, (".png",))
+    pictures = None if image_root is None else lengths(image_root / video, (".jpg",))
+    for what, root, files in (("masks", masks, there), ("images", image_root, pictures)):
+        if files is not None and not files:
+            raise DataError(f"{root}/{video}: expected the {what} of a video, found none. Complete the raw folder")
+    names = listed if listed is not None else there | (pictures or {})
+    kept = tuple(only_whole(video, sorted(names), images=pictures, masks=there, defects=defects))
+    return kept, tuple(masks / video / f"{name}.png" for name in kept)
+
+
+def _names(video: str, stems: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{video}/{stem}.jpg" for stem in stems)

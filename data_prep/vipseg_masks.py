@@ -1,0 +1,101 @@
+"""The two kinds of label images that VIPSeg comes with, read as frames of segments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+
+from benchmark.errors import DataError
+from benchmark.formats.faults import Faults
+from benchmark.formats.masks import png_size, read_png
+from benchmark.formats.vipseg_json import Row, read_frame, read_video, some
+from benchmark.types import PanopticFrame, Segment
+from data_prep.big_json import Span, read_span
+from data_prep.defects import Defects
+
+CLASSES = 124
+
+
+@dataclass(frozen=True)
+class CodedMasks:
+    """Label images of class codes: 0 void, 1 to 124 a class, 100 times a class plus a number an object of it.
+
+    A segment's id is its code, its category the class minus 1. The images have 8 or 16 bits.
+
+    Attributes:
+        paths: of the frames.
+        size: (height, width) that they are brought to, nearest pixel, as the official conversion does.
+    """
+
+    paths: tuple[Path, ...]
+    size: tuple[int, int]
+
+    def __call__(self, index: int, defects: Defects) -> PanopticFrame:
+        path = self.paths[index]
+        codes = read_png(path, png_size(path), ("L", "P", "I", "I;16"))
+        if codes.shape != self.size:
+            image = PIL.Image.fromarray(codes.astype(np.int32))
+            codes = np.asarray(image.resize((self.size[1], self.size[0]), PIL.Image.Resampling.NEAREST))
+        present = np.flatnonzero(np.bincount(_in_range(codes, path).ravel())).tolist()
+        segments = {code: Segment(code, _class_of(code) - 1) for code in present if code}
+        odd = [code for code in segments if not 1 <= _class_of(code) <= CLASSES]
+        if odd:
+            raise DataError(
+                f"{path}: expected class codes (a class of 1 to {CLASSES}, times 100 plus a number for an object), got "
+                f"{some(odd)}. Take the folder panomasks of the release"
+            )
+        return PanopticFrame(codes.astype(np.uint32), segments)
+
+
+def _class_of(code: int) -> int:
+    return code if code <= CLASSES else code // 100
+
+
+def _in_range(codes: np.ndarray, path: Path) -> np.ndarray:
+    """The codes, none of which would make a table of them too long."""
+    least, most = int(codes.min()), int(codes.max())
+    if least < 0 or most > 0xFFFF:
+        raise DataError(f"{path}: expected class codes from 0 to 65535, got {least} to {most}. Replace the file")
+    return codes
+
+
+@dataclass(frozen=True)
+class ColouredMasks:
+    """Label images whose colours are ids, with their segments in a JSON file.
+
+    Attributes:
+        json: the file.
+        span: where it speaks of the video.
+        stems: names of the frames.
+        folder: of the video's images.
+        size: (height, width) of the images.
+        categories: the JSON's category ids and what they are in the official numbering.
+    """
+
+    json: Path
+    span: Span
+    stems: tuple[str, ...]
+    folder: Path
+    size: tuple[int, int]
+    categories: dict[int, int]
+
+    @cached_property
+    def _rows(self) -> dict[str, Row]:
+        return read_video(read_span(self.json, self.span), f"{self.json}, video", Faults())[1]
+
+    def __call__(self, index: int, defects: Defects) -> PanopticFrame:
+        row = self._rows[self.stems[index]]
+        path = self.folder / f"{self.stems[index]}.png"
+        frame = read_frame(
+            path,
+            self.size,
+            row,
+            frozenset(self.categories),
+            lambda ids: defects.note(f"{path}: the JSON lacks ids {some(ids)} of the image; these pixels are void"),
+        )
+        moved = {key: replace(s, category=self.categories[s.category]) for key, s in frame.segments.items()}
+        return PanopticFrame(frame.ids, moved)

@@ -1,0 +1,132 @@
+"""VSPW (Miao et al., CVPR 2021): 124 classes on every pixel of everyday video, no single objects.
+
+    raw/train.txt, val.txt, test.txt             a video a line
+    raw/data/<video>/mask/<frame>.png            numbers of classes, see `benchmark.formats.vspw`
+    raw/data/<video>/origin/<frame>.jpg          images; they may be missing where nothing is run on them
+
+The level `data` may be missing. The release at 480 lines and the one at full size lie alike; each gives a benchmark of
+its own size. The labels of `test` are not public. Known of the release: frames whose image or mask is missing (the one
+at 480 lines has 250,412 of 251,633), and images without a byte in video 988_f_Xvy_DCPt8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmark.errors import DataError
+from benchmark.formats import LabelForm
+from benchmark.formats.faults import Faults
+from benchmark.formats.masks import png_size
+from benchmark.formats.vspw import check_form, read_frame
+from benchmark.manifest import Benchmark, Source
+from benchmark.manifest_writer import BenchmarkWriter
+from benchmark.progress import SILENT, Progress
+from benchmark.types import PanopticFrame, Rules, Vocabulary
+from data_prep.convert import RawVideo, convert, recipe_of
+from data_prep.defects import Defects, only_whole
+from data_prep.layouts import find_layout
+from data_prep.listing import lengths, read_list
+from data_prep.official import official_classes, vocabulary_of
+
+VERSION = "1"
+SPLIT = "vspw-ov2vss"
+
+
+@dataclass(frozen=True)
+class _Masks:
+    """The label images of a video.
+
+    Attributes:
+        paths: of the frames.
+        size: (height, width) of each.
+        form: how classes are numbered.
+    """
+
+    paths: tuple[Path, ...]
+    size: tuple[int, int]
+    form: LabelForm
+
+    def __call__(self, index: int, defects: Defects) -> PanopticFrame:
+        return read_frame(self.paths[index], self.size, self.form, is_label=True)
+
+
+def build_vspw(
+    raw: str | Path,
+    folder: str | Path,
+    *,
+    subset: str = "val",
+    split: str | Path | None = SPLIT,
+    variant: str | None = None,
+    label_form: LabelForm = "released",
+    jobs: int = 1,
+    defects: Defects | None = None,
+    progress: Progress = SILENT,
+) -> Benchmark:
+    """Turns labels of VSPW into a benchmark folder; images stay where they are.
+
+    Args:
+        raw: the folder in the layout above.
+        folder: the benchmark folder to write.
+        subset: train or val.
+        split: which classes are novel, of VSPW or of VIPSeg, which has the same; None for no class.
+        variant: None for a benchmark to score on, else how a training set hides novel classes, see `recipe_of`.
+        label_form: how classes are numbered.
+        jobs: processes.
+        defects: told of known faults of the release.
+        progress: told of frames and videos.
+
+    Raises:
+        DataError: the raw folder has another layout, or something in it cannot be read; all of it told at once.
+    """
+    raw, folder = Path(raw).resolve(), Path(folder)
+    check_form(label_form)
+    find_layout(raw, "vspw")
+    defects, faults = defects or Defects(), Faults()
+    root = raw / "data" if (raw / "data").is_dir() else raw
+    found = vocabulary_of(split, ("vspw", "vipseg"), official_classes("vipseg"))
+    vocabulary = Vocabulary(tuple(replace(category, is_thing=False) for category in found))
+    writer = BenchmarkWriter(
+        folder,
+        name="-".join(filter(None, ("vspw", subset, variant))),
+        version=VERSION,
+        source=Source(
+            name=f"VSPW, list {subset}",
+            note=f"novel classes hidden: {variant}" if variant else "",
+            licence="VSPW (Miao et al. 2021): for research use, videos of their owners",
+        ),
+        rules=Rules(task="semantic"),
+        vocabulary=vocabulary,
+        image_root=root,
+        role="train" if variant else "benchmark",
+    )
+    return convert(
+        writer,
+        _videos(root, read_list(raw / f"{subset}.txt"), label_form, defects, faults),
+        recipe_of(vocabulary, variant),
+        what=f"VSPW {subset} in {raw}",
+        defects=defects,
+        faults=faults,
+        jobs=jobs,
+        progress=progress,
+    )
+
+
+def _videos(root: Path, names: list[str], form: LabelForm, defects: Defects, faults: Faults) -> list[RawVideo]:
+    videos = []
+    with_images = any((root / video / "origin").is_dir() for video in names)
+    for video in names:
+        with faults.collecting():
+            masks = lengths(root / video / "mask", (".png",))
+            images = lengths(root / video / "origin", (".jpg",)) if with_images else None
+            for kind, files in (("mask", masks), ("origin", images)):
+                if files is not None and not files:
+                    raise DataError(f"{root / video / kind}: expected files, found none. Complete the raw folder")
+            stems = sorted(masks | (images or {}))
+            kept = only_whole(video, stems, images=images, masks=masks, defects=defects)
+            if kept:
+                paths = tuple(root / video / "mask" / f"{stem}.png" for stem in kept)
+                size = png_size(paths[0])
+                frames = tuple(f"{video}/origin/{stem}.jpg" for stem in kept)
+                videos.append(RawVideo(video, size, frames, _Masks(paths, size, form), paths))
+    return videos

@@ -9,9 +9,9 @@ import pytest
 
 from benchmark import engine, manifest, rle
 from benchmark.errors import DataError
-from benchmark.formats.vipseg import build_vipseg
 from benchmark.formats.ytvis import build_ytvis, export_ytvis, import_ytvis
 from benchmark.record import RunRecord
+from data_prep.vipseg import build_vipseg
 
 BOX = [2, 2, 2]  # of 3x2 pixels: two outside, two inside, two outside
 TEXT = rle.compress(BOX)

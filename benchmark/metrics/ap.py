@@ -44,6 +44,7 @@ KEPT = (1, 10, 100)
 LVVIS = "_lvvis"
 _RANGES = np.array(list(AREAS.values())).T  # (2, areas)
 _CELLS = len(AREAS) * len(THRESHOLDS)
+_AREA_BITS = (((1 << len(THRESHOLDS)) - 1) << len(THRESHOLDS) * np.arange(len(AREAS))).astype(np.int64)
 
 
 class Found(NamedTuple):
@@ -264,10 +265,9 @@ class Ap:
     def count(self, truth: DecodedTracks, prediction: DecodedTracks) -> ApCounts:
         """The counts of one video."""
         counted = {}
-        for category in sorted({track.category for video in (truth, prediction) for track in video.tracks}):
-            labels = [place for place, track in enumerate(truth.tracks) if track.category == category]
-            found = [place for place, track in enumerate(prediction.tracks) if track.category == category]
-            counted[category] = (_count_class(truth, labels, prediction, found),)
+        labels, found = _by_category(truth), _by_category(prediction)
+        for category in sorted(labels.keys() | found.keys()):
+            counted[category] = (_count_class(truth, labels.get(category, []), prediction, found.get(category, [])),)
         return ApCounts(counted)
 
     def zero(self, rules: Rules) -> ApCounts:
@@ -280,11 +280,22 @@ class Ap:
         return ApCounts({c: tuple(map(Found.from_json, value[str(c)])) for c in sorted(map(int, value))})
 
 
+def _by_category(video: DecodedTracks) -> dict[int, list[int]]:
+    """Category to the places of its tracks."""
+    places: dict[int, list[int]] = {}
+    for place, track in enumerate(video.tracks):
+        places.setdefault(track.category, []).append(place)
+    return places
+
+
 def _count_class(truth: DecodedTracks, labels: Sequence[int], prediction: DecodedTracks, found: Sequence[int]) -> Found:
     scores = np.array([prediction.tracks[place].score for place in found])
     best = np.argsort(-scores, kind="stable")[: KEPT[-1]]
     found = [found[place] for place in best]
     sizes = _mean_areas(prediction, found)
+    if not labels:  # most classes of most videos, where there are many
+        nothing = np.zeros(len(found), dtype=np.int64)
+        return Found((0,) * len(AREAS), scores[best], nothing, (_outside(sizes) * _AREA_BITS).sum(axis=1))
     overlaps = np.array(
         [[_iou(prediction.masks.tubes[d], truth.masks.tubes[g]) for g in labels] for d in found]
     ).reshape(len(found), len(labels))

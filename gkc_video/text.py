@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
-from benchmark.errors import DataError, MethodError, did_you_mean
+from benchmark.errors import MethodError, did_you_mean
+from benchmark.text_bank import read_bank
 from benchmark.types import Vocabulary
 from gkc_video.clip import Clip
 from gkc_video.synonyms import plain
@@ -94,34 +92,10 @@ class Bank:
         """A bank from `X.npy` (N, D) and its description `X.json` beside it, or a shipped description of that stem.
 
         Raises:
-            DataError: a file is missing or does not fit its description.
+            DataError: a file is missing or does not fit its description, or an alias stands for no name of the bank.
         """
-        beside, known = path.with_suffix(".json"), BANKS / f"{path.stem}.json"
-        about_path = beside if beside.is_file() else known
-        if not path.is_file() or not about_path.is_file():
-            missing = path if not path.is_file() else beside
-            raise DataError(
-                f"expected a text bank {path.name} with a description (names, model, prompt) in {beside.name} beside "
-                f"it, found no {missing}. Write one, or use a bank that ovsbench knows: "
-                f"{', '.join(sorted(p.stem for p in BANKS.glob('*.json')))}"
-            )
-        about: dict[str, Any] = json.loads(about_path.read_text())
-        data = path.read_bytes()
-        if about.get("sha256") and about["sha256"] != hashlib.sha256(data).hexdigest():
-            raise DataError(
-                f"{path}: its bytes are not those that {about_path.name} describes. Describe it anew beside it"
-            )
-        try:
-            rows = np.load(path, allow_pickle=False)
-        except ValueError as error:
-            raise DataError(f"{path}: expected an array of numbers, got {error}. Save it with numpy.save") from error
-        if rows.ndim != 2 or len(rows) != len(about["names"]) or not np.isfinite(rows).all():
-            raise DataError(
-                f"{path}: expected finite vectors for {len(about['names'])} names, got an array of shape {rows.shape}. "
-                f"Correct the bank or {about_path.name}"
-            )
-        vectors = F.normalize(torch.from_numpy(rows.astype(np.float32)), dim=-1)
-        return Bank(tuple(about["names"]), vectors, about["model"], about["prompt"], dict(alias or {}))
+        bank = read_bank(path, BANKS, alias)
+        return Bank(bank.names, torch.from_numpy(bank.vectors), bank.model, bank.prompt, bank.alias)
 
     def encode(self, names: Sequence[str]) -> torch.Tensor:
         for name in names:

@@ -1,9 +1,13 @@
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from benchmark import files, manifest
+from benchmark.cli import app
 from benchmark.errors import DataError
 from benchmark.statistics import CategoryCount
 from benchmark.text_bank import TextBank, plain_name, read_bank
@@ -196,3 +200,71 @@ def test_an_alias_must_stand_for_a_name_of_the_bank(tmp_path):
 def test_words_meet_without_case_underscores_and_suffixes_of_coco():
     assert plain_name("Wall-other-merged") == plain_name("wall") == "wall"
     assert plain_name("octopus_(food)") == "octopus food" != plain_name("octopus_(animal)")
+
+
+# the commands
+
+
+@pytest.fixture
+def boxes_bank(tmp_path) -> Path:
+    """Vectors for the classes of `build_benchmark`, all but unicorn."""
+    folder = tmp_path / "bank"
+    folder.mkdir()
+    rows = np.array([[1.0, 0], [0.9, 0.1], [0, 1], [-0.1, 1]])
+    return write_bank(folder, rows, names=["dog", "cat", "grass", "lava"])
+
+
+def test_data_split_writes_a_split_that_loads_and_says_how_it_was_made(build_benchmark, boxes_bank, tmp_path):
+    data, out = str(build_benchmark().folder), tmp_path / "mine.json"
+    arguments = ["data", "split", data, "--text-bank", str(boxes_bank), "--novel", "2", "--max-share", "1"]
+    result = CliRunner().invoke(app, [*arguments, "-o", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "has no vector for 1 of the classes: unicorn" in result.stderr
+    split = load_split(out)
+    assert (split.name, len(split.vocabulary.novel), len(split.vocabulary.base)) == ("mine", 2, 3)
+    assert all(c.nearest is not None for c in split.vocabulary if c.is_novel)
+    assert "seed 0" in split.note
+    again = CliRunner().invoke(app, [*arguments, "--json", "-o", str(tmp_path / "again.json")])
+    told = json.loads(again.stdout)
+    assert {row["id"] for row in told["novel"]} == split.vocabulary.novel
+    assert told["missing"] == ["unicorn"]
+
+
+def test_data_novelty_measures_a_split_and_writes_it_when_asked(boxes_bank, tmp_path):
+    content = {
+        "schema": 1, "name": "zoo", "dataset": "zoo", "base": [{"id": 1, "name": "dog", "is_thing": True}],
+        "novel": [{"id": 2, "name": "hound", "is_thing": True}],
+    }  # fmt: skip
+    (tmp_path / "zoo.json").write_text(json.dumps(content))
+    arguments = ["data", "novelty", str(tmp_path / "zoo.json"), "--text-bank", str(boxes_bank)]
+    refused = CliRunner().invoke(app, arguments)
+    assert refused.exit_code == 1
+    assert "names of novel classes" in refused.stderr
+    result = CliRunner().invoke(app, [*arguments, "--alias", "hound=cat", "-o", str(tmp_path / "out.json")])
+    assert result.exit_code == 0, result.output
+    assert load_split(tmp_path / "out.json").vocabulary.by_id[2].nearest.base == 1
+    odd = CliRunner().invoke(app, [*arguments, "--alias", "hound"])
+    assert odd.exit_code == 1
+    assert "key=value" in odd.stderr
+
+
+def test_a_benchmark_built_with_a_measured_split_carries_the_numbers_and_keeps_its_digest(build_benchmark):
+    built = build_benchmark()
+    near = [dataclasses.replace(c, nearest=Nearest(4, 0.5, "space") if c.is_novel else None) for c in built.vocabulary]
+    told = dataclasses.replace(built, vocabulary=Vocabulary(tuple(near)))
+    assert told.digest == built.digest
+    assert told.vocabulary.digest == built.vocabulary.digest
+    content = manifest.to_json(told)
+    files.write_json(built.folder / manifest.MANIFEST, content)
+    assert manifest.load(built.folder).vocabulary == told.vocabulary
+
+
+def test_list_splits_tells_everything_as_json():
+    rows = {row["name"]: row for row in json.loads(CliRunner().invoke(app, ["list", "splits", "--json"]).stdout)}
+    gkc = rows["vipseg-gkc"]
+    assert (len(gkc["base"]), len(gkc["novel"])) == (112, 12)
+    assert gkc["source"]["repository"] == "yongliu20/GKC"
+    assert gkc["protocol"]["training"] == "ignore or delete"
+    assert gkc["licence"]
+    assert rows["ytvis2021-ovformer"]["corrected"]
+    assert rows["lvvis"]["novel"][0]["nearest"]["similarity"] > 0.5

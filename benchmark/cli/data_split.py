@@ -143,7 +143,5 @@ def _report(measured: Measured, as_json: bool) -> None:
     )
     if measured.missing:
         some = ", ".join(measured.missing[:6]) + (", ..." if len(measured.missing) > 6 else "")
-        complain(
-            f"the bank has no vector for {len(measured.missing)} classes ({some}); --alias WORD=NAME gives them one"
-        )
+        complain(f"the bank has no vector for {len(measured.missing)} of the classes: {some}. See --alias")
     say(f"{len(rows)} novel and {len(names) - sum(c.is_novel for c in measured.vocabulary)} base classes")

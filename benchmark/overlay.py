@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -42,17 +44,29 @@ def overlay(image: Image, frame: PanopticFrame, vocabulary: Vocabulary, *, opaci
     return OverlayPainter(vocabulary, opacity=opacity).paint(image, frame)
 
 
+@dataclass(frozen=True)
+class Label:
+    """What a segment is called in pictures: `text`, and the track whose colour it has."""
+
+    track: int
+    text: str
+
+
 @dataclass
 class OverlayPainter:
     """Paints the segments of successive frames over them.
 
     Attributes:
-        vocabulary: gives the names; a category that it lacks is shown by its number.
+        vocabulary: gives the names; a category that it lacks, or whose name the font cannot draw, is shown by its
+            number.
         opacity: of the colour laid over a segment; outlines are opaque.
+        numbered: whether things are called by name and number, as in "dog 2", the second dog of the video.
     """
 
     vocabulary: Vocabulary
     opacity: float = 0.45
+    numbered: bool = False
+    _numbers: dict[int, dict[int, int]] = field(default_factory=dict)  # category: track: number from 1
     _last_places: dict[int, tuple[float, float]] = field(default_factory=dict)
 
     def paint(self, image: Image, frame: PanopticFrame) -> Image:
@@ -81,9 +95,22 @@ class OverlayPainter:
             style.draw(draw, box, tags[key], track_colour(key))
         return np.asarray(canvas)
 
+    def labels(self, frame: PanopticFrame) -> list[Label]:
+        """The segments of a frame by name, things before stuff."""
+        by_id = self.vocabulary.by_id
+        order = sorted(
+            frame.segments.values(), key=lambda s: (s.category in by_id and not by_id[s.category].is_thing, s.category)
+        )
+        named = [(segment.id, self._name(segment, with_score=True)) for segment in order]
+        return [Label(track, text) for track, text in named]
+
     def _name(self, segment: Segment, with_score: bool) -> str:
         category = self.vocabulary.by_id.get(segment.category)
-        name = category.name if category is not None else f"category {segment.category}"
+        is_known = category is not None and can_be_drawn(category.name)
+        name = category.name if category is not None and is_known else f"category {segment.category}"
+        if self.numbered and category is not None and category.is_thing:
+            numbers = self._numbers.setdefault(segment.category, {})
+            name = f"{name} {numbers.setdefault(segment.id, len(numbers) + 1)}"
         return name if segment.score >= 1.0 or not with_score else f"{name} {segment.score:.2f}"
 
     def _colour(self, image: Image, numbers: npt.NDArray[np.int32], segments: Sequence[Segment]) -> PIL.Image.Image:
@@ -120,7 +147,7 @@ class _TagStyle:
     @classmethod
     def for_size(cls, height: int, width: int) -> _TagStyle:
         points = max(9, round(min(height, width) / 42))
-        font = _font(points)
+        font = font_of(points)
         _, top, _, bottom = font.getbbox("Agjpq|")
         return cls(
             font=font,
@@ -144,8 +171,22 @@ class _TagStyle:
 
 
 @lru_cache(maxsize=8)
-def _font(points: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font_of(points: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The widest font at hand: matplotlib's, which has Greek, Cyrillic, Arabic and Hebrew; else Pillow's own."""
+    found = find_spec("matplotlib")
+    if found is not None and found.origin is not None:
+        path = Path(found.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"
+        if path.is_file():
+            return ImageFont.truetype(str(path), points)
     return ImageFont.load_default(size=points)
+
+
+@lru_cache(maxsize=4096)
+def can_be_drawn(text: str) -> bool:
+    """Whether the font has a shape for every character; it has none for emoji, Chinese, Japanese and Korean."""
+    font = font_of(16)
+    unknown = bytes(font.getmask("\uffff"))
+    return all(character.isspace() or bytes(font.getmask(character)) != unknown for character in text)
 
 
 def _place_tags(
@@ -211,7 +252,7 @@ def contact_sheet(images: Sequence[Image], columns: int, *, captions: Sequence[s
     wide = cell_width or images[0].shape[1]
     high = max(1, round(wide * images[0].shape[0] / images[0].shape[1]))
     gap, points = max(4, wide // 40), max(10, wide // 24)
-    font = _font(points)
+    font = font_of(points)
     line = 2 * points if captions else 0
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
@@ -225,12 +266,12 @@ def contact_sheet(images: Sequence[Image], columns: int, *, captions: Sequence[s
         picture = PIL.Image.fromarray(image).resize(size, PIL.Image.Resampling.LANCZOS)
         sheet.paste(picture, (left + (wide - size[0]) // 2, top + (high - size[1]) // 2))
         if number < len(captions):
-            text = _shorten(captions[number], font, wide)
+            text = shorten(captions[number], font, wide)
             draw.text((left + wide / 2, top + high + line / 2), text, fill=(40, 40, 40), font=font, anchor="mm")
     return np.asarray(sheet)
 
 
-def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+def shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
     """The text, cut and ended with dots where it is wider than `width`."""
     if font.getlength(text) <= width:
         return text

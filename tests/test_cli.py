@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from benchmark import store
 from benchmark.cli import app, packages
-from benchmark.cli.predict import parse_names
+from benchmark.cli.names import parse_names
 from benchmark.cli.train import build_missing, with_overrides
 from benchmark.errors import UserError
 from benchmark.manifest import Benchmark
@@ -358,13 +358,22 @@ def test_predict_writes_a_video_and_the_predictions(tmp_path: Path, method: str)
         ("dog", ["puppy"], True),
         ("grass", [], False),
     ]
-    assert "Result: o/out.mp4" in ovsbench(*arguments).stdout
+    assert len((Path(told["predictions"]) / "objects.jsonl").read_text().splitlines()) == 3
+    assert Path(told["sheet"]).is_file()
+    assert told["tracks"] == {"dog": 1, "grass": 0}
+    printed = ovsbench(*arguments, "--start", "1", "--every", "2", "--rle").stdout
+    assert "Result: o/out.mp4" in printed
+    assert "dog: in 1 frame, 1 track" in printed
+    assert "not seen: grass" in printed
+    assert '"counts"' in Path("o/out/objects.jsonl").read_text()
+    assert sorted(path.name for path in Path("o").iterdir()) == ["out", "out.mp4"]
 
 
 @pytest.mark.parametrize(
     ("names", "part"),
     [
-        ("", "empty"),
+        ("", "Give one of them"),
+        (" ", "empty"),
         ("dog,,cat", "empty"),
         ("dog, ", "empty"),
         ("dog|", "empty"),

@@ -55,7 +55,7 @@ def association(
       ovsbench association JPEGImages/480p --objects Annotations/480p --names "dog, car, tree" -c gkc.safetensors
     """
     from benchmark import manifest, methods
-    from benchmark.cli.predict import parse_names
+    from benchmark.cli.names import parse_names
     from gkc_video import association_table as table
 
     rows = [table.Variant.read(text) for text in variant or table.VARIANTS]

@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchmark.cli.console import finish, plural, print_json, say
+from benchmark.cli.names import parse_names, read_names
 from benchmark.cli.options import Checkpoint, Device, Json, Options, TextBank, method_options
 from benchmark.cli.progress import progress
 from benchmark.errors import MethodError, StoppedError, UserError
 
 if TYPE_CHECKING:
-    from benchmark.types import Image, Video, Vocabulary
+    from benchmark.overlay import OverlayPainter
+    from benchmark.types import Image, PanopticFrame, Video, Vocabulary
 
 RECENT = 16
 """Frames kept in memory, so that painting does not decode again what the method has just read."""
 
+READABLE = 320
+"""Frames narrower than this are painted enlarged, so that names can be read."""
 
-NAMES = "names.json"
-"""What was looked for; beside the predictions."""
+NAMES, OBJECTS, SHEET = "names.json", "objects.jsonl", "sheet.png"
+"""What was looked for, what was found, and a few painted frames; beside the masks."""
 
 
 def predict(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video file, or a folder of images.")],
-    names: Annotated[str, typer.Option("--names", help='What to look for: "person, road, car|automobile".')],
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video file, an image, or a folder of images.")],
+    names: Annotated[str, typer.Option("--names", help='What to look for: "person, road, car|automobile".')] = "",
+    names_file: Annotated[Path | None, typer.Option("--names-file", help="The same, a name a line.")] = None,
     method: Annotated[str, typer.Option("-m", "--method", help="A method: ovsbench list methods.")] = "gkc",
     checkpoint: Checkpoint = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="The overlay video to write.")] = Path("out.mp4"),
     stuff: Annotated[str, typer.Option("--stuff", help="Those of the names that are material, not objects.")] = "",
+    start: Annotated[str, typer.Option("--start", help="First frame: a number from 0, or seconds, such as 4.5s.")] = "",
+    end: Annotated[str, typer.Option("--end", help="The frame to stop before, likewise.")] = "",
+    every: Annotated[int, typer.Option("--every", min=1, help="Take every n-th frame.")] = 1,
+    rle: Annotated[bool, typer.Option("--rle", help="Write masks as COCO run lengths into objects.jsonl too.")] = False,
     device: Device = "auto",
     option: Options = None,
     text_bank: TextBank = None,
@@ -40,75 +50,133 @@ def predict(
 ) -> None:
     """Segment any video with any words; write an overlay video, and the predictions in a folder beside it.
 
-    A name may have synonyms, parted by |. The predictions are small PNG files and segments.jsonl.
+    A name may have synonyms, parted by |. The folder holds a PNG of numbers for each frame, objects.jsonl (tracks,
+    names, scores, boxes; masks with --rle) and sheet.png, a few frames at a glance.
 
     \b
     [bold]Examples[/bold]
       ovsbench predict street.mp4 --names "person, road, car|automobile" -c gkc.safetensors -o out.mp4
       ovsbench predict frames/ --names "red star, grass" --stuff grass -c gkc-world -o out.mp4
+      ovsbench predict street.webm --names-file words.txt --start 10s --end 20s --every 5 -c gkc.safetensors
     """
+    from benchmark.cut import cut
     from benchmark.files import write_json
-    from benchmark.methods import create
+    from benchmark.prediction_files import ObjectLines, Sheet
     from benchmark.store import VideoWriter
-    from benchmark.types import PanopticFrame, Rules, check_frame
+    from benchmark.types import Rules, check_frame
     from benchmark.video_io import open_video, write_video
 
-    vocabulary = parse_names(names, stuff)
+    if bool(names) == bool(names_file):
+        raise UserError('expected --names "a word, a word" or --names-file FILE. Give one of them')
+    vocabulary = parse_names(names, stuff) if names_file is None else read_names(names_file, stuff)
     if out.suffix.lower() != ".mp4":
         raise UserError(f"expected an output file that ends in .mp4, got {out}. Name it so")
     refuse_to_replace(video, out)
-    clip = _remembering(open_video(video))
-    built = create(method, checkpoint=checkpoint, device=device, options=method_options(option, text_bank))
-    if not hasattr(built, "predict"):
-        raise MethodError(f"method {method} needs labels, and a video has none. Choose another: ovsbench list methods")
+    clip = _remembering(cut(open_video(video), start=start, end=end, every=every))
+    built = _built(method, checkpoint, device, method_options(option, text_bank), vocabulary)
 
     folder = out.with_suffix("")
     seen: Counter[str] = Counter()
+    tracks: dict[str, set[int]] = {category.name: set() for category in vocabulary}
     watcher = progress(quiet=as_json)
+    sheet = Sheet(clip)
     begin = time.monotonic()
 
-    def painted(writer: VideoWriter) -> Iterator[Image]:
+    def painted(writer: VideoWriter, lines: ObjectLines) -> Iterator[Image]:
+        from benchmark.legend import with_legend
         from benchmark.overlay import OverlayPainter
 
-        painter = OverlayPainter(vocabulary)
+        painter = OverlayPainter(vocabulary, numbered=True)
         index = -1
         for index, frame in enumerate(built.predict(clip, vocabulary, Rules())):
             if index >= len(clip):
                 raise MethodError(f"method {method} gave more than the {len(clip)} frames of {video}. One a frame")
             check_frame(frame, clip.size, vocabulary, f"method {method}, frame {clip.frames[index]}")
             writer.add(frame)
-            seen.update(_names_in(frame))
-            yield painter.paint(clip.image(index), frame)
+            lines.add(frame)
+            for segment in frame.segments.values():
+                tracks[vocabulary.by_id[segment.category].name].add(segment.id)
+            seen.update({vocabulary.by_id[segment.category].name for segment in frame.segments.values()})
+            picture = _paint(painter, clip.image(index), frame)
+            sheet.add(index, picture)
+            yield with_legend(picture, painter.labels(frame), _title(clip, index))
             watcher.frame()
         if index + 1 != len(clip):
             raise MethodError(f"method {method} gave {index + 1} frames for the {len(clip)} of {video}. One a frame")
 
-    def _names_in(frame: PanopticFrame) -> set[str]:
-        return {vocabulary.by_id[segment.category].name for segment in frame.segments.values()}
-
     watcher.start(1, len(clip), f"{method} on {video.name}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with VideoWriter(folder, clip.id, clip.size) as writer:
-            write_video(out, painted(writer), clip.fps)
+        with ObjectLines(folder.with_name(f"{folder.name}.{OBJECTS}"), clip, vocabulary, rle=rle) as lines:
+            with VideoWriter(folder, clip.id, clip.size) as writer:
+                write_video(out, painted(writer, lines), clip.fps)
+            lines.move(folder / OBJECTS)
         watcher.video()
     except KeyboardInterrupt:
         raise StoppedError(f"interrupted: {out} was not finished and nothing of it is kept") from None
     finally:
         watcher.stop()
     seconds = time.monotonic() - begin
+    sheet.write(folder / SHEET)
     write_json(folder / NAMES, _names_file(vocabulary))
     found = {category.name: seen[category.name] for category in vocabulary}
     if as_json:
         print_json(
-            {"video": str(out), "predictions": str(folder), "frames": len(clip), "seconds": seconds, "found": found}
+            {
+                "video": str(out),
+                "predictions": str(folder),
+                "sheet": str(folder / SHEET),
+                "frames": len(clip),
+                "seconds": seconds,
+                "found": found,
+                "tracks": {name: len(ids) for name, ids in tracks.items()},
+            }
         )
         return
     say(f"{plural(len(clip), 'frame')} in {seconds:.1f} s, painting and writing included")
-    for name, count in found.items():
-        say(f"  {name}: in {plural(count, 'frame')}")
+    for category in vocabulary:
+        if found[category.name]:
+            objects = f", {plural(len(tracks[category.name]), 'track')}" if category.is_thing else ""
+            say(f"  {category.name}: in {plural(found[category.name], 'frame')}{objects}")
+    missing = [name for name, count in found.items() if not count]
+    if missing:
+        say(f"  not seen: {', '.join(missing[:10])}{f' and {len(missing) - 10} more' if len(missing) > 10 else ''}")
     say(f"Predictions: {folder}")
+    say(f"At a glance: {folder / SHEET}")
     finish(out)
+
+
+def _built(method: str, checkpoint: str | None, device: str, options: dict[str, str], vocabulary: Vocabulary) -> Any:
+    """The method; one that can use synonyms is asked to, if there are some.
+
+    Raises:
+        MethodError: see `methods.create`; or it needs labels.
+    """
+    from benchmark import methods
+
+    if any(category.synonyms for category in vocabulary):
+        parameters = inspect.signature(methods.find(method)).parameters
+        if "synonyms" in parameters:
+            options = {"synonyms": "true"} | options
+    built = methods.create(method, checkpoint=checkpoint, device=device, options=options)
+    if not hasattr(built, "predict"):
+        raise MethodError(f"method {method} needs labels, and a video has none. Choose another: ovsbench list methods")
+    return built
+
+
+def _paint(painter: OverlayPainter, image: Image, frame: PanopticFrame) -> Image:
+    """The overlay, of a small frame enlarged by a whole number."""
+    from benchmark.types import PanopticFrame
+
+    times = -(-READABLE // image.shape[1])
+    if times > 1:
+        image = image.repeat(times, 0).repeat(times, 1)
+        frame = PanopticFrame(frame.ids.repeat(times, 0).repeat(times, 1), frame.segments)
+    return painter.paint(image, frame)
+
+
+def _title(clip: Video, index: int) -> str:
+    return f"{index / clip.fps:.1f} s" if clip.fps else clip.frames[index]
 
 
 def refuse_to_replace(video: Path, out: Path) -> None:
@@ -130,37 +198,6 @@ def refuse_to_replace(video: Path, out: Path) -> None:
             f"{out.with_suffix('')}: expected a new folder or earlier predictions, found something else, which the "
             "predictions would replace. Choose another -o"
         )
-
-
-def parse_names(text: str, stuff: str = "") -> Vocabulary:
-    """A vocabulary from "person, road, dog|puppy"; ids from 1 in the order given.
-
-    Args:
-        text: names parted by commas, each with synonyms after |.
-        stuff: those names that are material without single objects, parted by commas.
-
-    Raises:
-        UserError: no name, an empty one, one twice, or stuff that is not among the names.
-    """
-    from benchmark.errors import did_you_mean
-    from benchmark.types import Category, Vocabulary
-
-    words = [[word.strip() for word in part.split("|")] for part in text.split(",")]
-    material = {name.strip().casefold() for name in stuff.split(",") if name.strip()}
-    if any(not word for group in words for word in group):
-        raise UserError(
-            f'expected names parted by commas, such as "person, road", got {text!r} with an empty one. Name it'
-        )
-    unknown = sorted(material - {group[0].casefold() for group in words})
-    if unknown:
-        known = [group[0] for group in words]
-        raise UserError(f"--stuff has {unknown[0]!r}, which is not in --names; {did_you_mean(unknown[0], known)}")
-    return Vocabulary(
-        tuple(
-            Category(number, group[0], group[0].casefold() not in material, synonyms=tuple(group[1:]))
-            for number, group in enumerate(words, 1)
-        )
-    )
 
 
 def _remembering(video: Video) -> Video:

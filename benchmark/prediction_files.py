@@ -1,0 +1,114 @@
+"""What `ovsbench predict` leaves beside the masks: a line of objects for each frame, and a sheet of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import PIL.Image
+
+from benchmark.files import SCHEMA, json_line, writing
+from benchmark.overlay import contact_sheet
+from benchmark.panoptic import dense
+from benchmark.rle import encode_ids
+from benchmark.strips import spread
+from benchmark.types import Image, PanopticFrame, Video, Vocabulary
+
+
+class ObjectLines:
+    """Writes a JSON line for each frame: its name, and of every segment track, name, score, area and box.
+
+    The file is beside its place until `move`. Boxes are left, top, width and height in pixels; with `rle` each segment
+    also has its mask as COCO writes it, run lengths of columns.
+
+    Args:
+        path: where the file will be.
+        video: names and size of the frames.
+        vocabulary: names of the categories.
+        rle: whether masks are written too.
+    """
+
+    def __init__(self, path: Path, video: Video, vocabulary: Vocabulary, *, rle: bool) -> None:
+        self._partial = path.with_name(f".{path.name}.partial")
+        self._video, self._vocabulary, self._rle = video, vocabulary, rle
+        self._index = 0
+
+    def __enter__(self) -> Self:
+        with writing(self._partial):
+            self._file = self._partial.open("w", encoding="utf-8")
+        return self
+
+    def add(self, frame: PanopticFrame) -> None:
+        """The next frame."""
+        name = self._video.frames[self._index]
+        line = {"schema": SCHEMA, "frame": name, "size": list(self._video.size), "objects": self._objects(frame)}
+        with writing(self._partial):
+            self._file.write(json_line(line))
+        self._index += 1
+
+    def _objects(self, frame: PanopticFrame) -> list[dict[str, Any]]:
+        numbers, segments = dense(frame)
+        masks = encode_ids(frame.ids) if self._rle else {}
+        objects = []
+        for number, segment in enumerate(segments, 1):
+            rows, columns = np.nonzero(numbers == number)
+            top, left = int(rows.min()), int(columns.min())
+            objects.append(
+                {
+                    "track": segment.id,
+                    "category": segment.category,
+                    "name": self._vocabulary.by_id[segment.category].name,
+                    "score": round(float(segment.score), 6),
+                    "area": len(rows),
+                    "box": [left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1],
+                    **({"counts": masks[segment.id]} if self._rle else {}),
+                }
+            )
+        return objects
+
+    def move(self, path: Path) -> None:
+        """Puts the whole file into its place."""
+        self._file.close()
+        with writing(path):
+            self._partial.replace(path)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._partial.unlink(missing_ok=True)
+
+
+class Sheet:
+    """Keeps a few painted frames, evenly spread and small, and lays them out at the end.
+
+    Args:
+        video: its length and the names of its frames.
+        pictures: how many.
+    """
+
+    WIDEST = 480
+
+    def __init__(self, video: Video, pictures: int = 12) -> None:
+        self._wanted = set(spread(len(video), pictures))
+        self._images: list[Image] = []
+        self._captions: list[str] = []
+        self._video = video
+
+    def add(self, index: int, image: Image) -> None:
+        """A painted frame, kept if it is one of the wanted."""
+        if index not in self._wanted:
+            return
+        picture = PIL.Image.fromarray(image)
+        picture.thumbnail((self.WIDEST, self.WIDEST))
+        at = f", {index / self._video.fps:.1f} s" if self._video.fps else ""
+        self._images.append(np.asarray(picture))
+        self._captions.append(f"frame {self._video.frames[index]}{at}")
+
+    def write(self, path: Path) -> None:
+        """As PNG; at least one frame was added."""
+        sheet = contact_sheet(self._images, 4, captions=self._captions, cell_width=max(self._images[0].shape[1], 160))
+        with writing(path):
+            PIL.Image.fromarray(sheet).save(path)

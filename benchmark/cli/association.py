@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -82,7 +81,9 @@ def _kept(cache: Path | None) -> Iterator[Path]:
     if cache is not None:
         yield cache
         return
-    with tempfile.TemporaryDirectory(prefix="ovsbench-regions-") as folder:
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory(prefix="ovsbench-regions-") as folder:
         yield Path(folder)
 
 

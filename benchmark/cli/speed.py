@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -55,6 +54,8 @@ def speed(
       ovsbench speed gkc gkc,batch=4 gkc,precision=bfloat16 -c gkc-world --size 320x192
       ovsbench speed gkc two-stage,clip=random,clip_model=ViT-B-16 -c random:RN50-quickgelu --size 854x480
     """
+    from tempfile import TemporaryDirectory
+
     from benchmark import manifest
     from benchmark.speed import measure
 
@@ -64,7 +65,7 @@ def speed(
     reference = against or (REFERENCE if REFERENCE in names else names[0])
     if reference not in names:
         raise UserError(f"cannot compare with {reference!r}; {did_you_mean(reference, names)}")
-    with tempfile.TemporaryDirectory(prefix="ovsbench-drawn-") as folder:
+    with TemporaryDirectory(prefix="ovsbench-drawn-") as folder:
         benchmark = manifest.load(data) if data else _drawn(Path(folder), parse_size(size), frames)
         video = _first_frames(benchmark.videos[0], frames)
         found = measure(contestants, video, benchmark.vocabulary, repeats=repeats, progress=progress(quiet=as_json))

@@ -95,13 +95,13 @@ def suite_table(
         raise UserError(f"the runs on {benchmark.name} were scored on different videos. Finish or remove the odd ones")
     times = stats.draw_videos(len(next(iter(videos))))
 
-    def draws(name: str, score: ScoreName) -> list[Floats]:
-        return [
-            stats.draws_of([c for _, c in run], metric_of[score.value], score.value, score.group, groups, times)
-            for run in counts[name]
-        ]
+    keys = [(metric_of[score.value], score.value, score.group) for score in wanted]
 
-    drawn = {name: {score: draws(name, score) for score in wanted} for name in rows}
+    def draws(name: str) -> dict[ScoreName, list[Floats]]:
+        runs = [stats.draws_of([c for _, c in run], keys, groups, times) for run in counts[name]]
+        return {score: list(of_score) for score, of_score in zip(wanted, zip(*runs, strict=True), strict=True)}
+
+    drawn = {name: draws(name) for name in rows}
     records = {name: [RunRecord.read(run) for run in runs] for name, runs in rows.items()}
     contestants = {
         name: np.mean(of[main], axis=0)

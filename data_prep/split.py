@@ -41,8 +41,10 @@ class Origin:
     repository: str = ""
     file: str = ""
 
-    def __str__(self) -> str:
-        return "; ".join(filter(None, (self.paper, ":".join(filter(None, (self.repository, self.file))))))
+    @property
+    def place(self) -> str:
+        """Repository and file; where there is none, the paper."""
+        return ":".join(filter(None, (self.repository, self.file))) or self.paper
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +118,19 @@ def load_split(name_or_path: str | Path) -> Split:
         raise DataError(f"{path}: {error}") from error
 
 
+def check_name(path: Path) -> None:
+    """Raises a `DataError` for a file name that `load_split` would take for the name of a split."""
+    if path.suffix != ".json":
+        raise DataError(f"{path}: expected a name that ends in .json, by which --split tells a file. Choose another")
+
+
 def write_split(path: Path, split: Split) -> None:
     """Writes a split in the form that `load_split` reads, a category a line.
 
     Raises:
         DataError: the name has another suffix than .json, or the file cannot be written.
     """
-    if path.suffix != ".json":
-        raise DataError(f"{path}: expected a name that ends in .json, by which --split tells a file. Choose another")
+    check_name(path)
     files.write_bytes(path, ("{\n" + ",\n".join(_lines(split)) + "\n}\n").encode())
 
 

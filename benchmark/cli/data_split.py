@@ -49,8 +49,9 @@ def split(
     from benchmark import manifest
     from benchmark.statistics import count_categories
     from data_prep.own_split import Rule, own_split
-    from data_prep.split import Origin, Protocol, Split, write_split
+    from data_prep.split import Origin, Protocol, Split, check_name, write_split
 
+    check_name(out)
     rule = Rule(novel, seed, min_videos, max_share)
     bank = _read(text_bank, alias)
     benchmark = manifest.load(data)

@@ -70,7 +70,7 @@ def _splits() -> Listing:
     splits = [load_split(name) for name in list_splits()]
     return ("name", "dataset", "base", "novel", "task", "vocabulary", "source"), [
         (s.name, s.dataset, str(len(s.vocabulary.base)), str(len(s.vocabulary.novel)), s.protocol.task,
-         s.protocol.vocabulary.partition(":")[0], str(s.source))
+         s.protocol.vocabulary.partition(":")[0], s.source.place)
         for s in splits
     ]  # fmt: skip
 

@@ -139,7 +139,7 @@ def novelty_chart(points: Sequence[NovelPoint], label: str, vocabulary: Vocabula
         vocabulary: names the space of the cosines.
     """
     figure, axes = empty(width=5.2, height=3.6)
-    axes.scatter([p.similarity for p in points], [p.value for p in points], s=26, color=NOVEL, zorder=3)
+    axes.scatter([p.similarity for p in points], [p.value for p in points], s=26, color=NOVEL, zorder=3, clip_on=False)
     if len(points) <= _MOST_NAMES // 2:
         for point in points:
             axes.annotate(

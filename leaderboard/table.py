@@ -141,7 +141,7 @@ def _table(rows: Sequence[Row], slug: str) -> Table:
     first = rows[0]
     columns = _columns(rows)
     by_key = {column.key: i for i, column in enumerate(columns)}
-    ranked_by = columns[by_key[main_score(first.scores)[0]]]
+    ranked_by = columns[by_key.get(main_score(first.scores)[0], 0)]  # no row has a harmonic mean: that of all classes
     place = by_key[ranked_by.key]
     ranks = _ranks([row for row in rows if row.is_contestant], ranked_by.key)
     lines = [

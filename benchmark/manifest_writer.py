@@ -26,6 +26,9 @@ from benchmark.manifest import (
 )
 from benchmark.types import Rules, Vocabulary
 
+VIDEOS = "videos.txt"
+"""A list of the videos, where they were chosen when the benchmark was built; nothing reads it."""
+
 
 class BenchmarkWriter:
     """Builds a benchmark folder, one video at a time; the manifest is written when the `with` block ends well.
@@ -64,7 +67,7 @@ class BenchmarkWriter:
         self._goes_on = False  # whether labels of a build with the same arguments are here
         if self.folder.exists() and not self.folder.is_dir():
             raise DataError(f"{self.folder}: expected a folder, found a file. Choose another output")
-        known = {MANIFEST, "labels", "images"}
+        known = {MANIFEST, VIDEOS, "labels", "images"}
         found = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
         strange = sorted(name for name in found - known if not name.startswith("."))
         if strange:

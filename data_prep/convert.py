@@ -17,7 +17,7 @@ from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.panoptic import void_categories
 from benchmark.processes import process_pool
 from benchmark.progress import SILENT, Progress
-from benchmark.types import PanopticFrame, Vocabulary
+from benchmark.types import InstanceTrack, PanopticFrame, Vocabulary
 from data_prep.defects import Defects
 from data_prep.tracks import Tracks
 
@@ -25,13 +25,13 @@ Variant = Literal["ignore", "delete"]
 
 
 class ReadLabel(Protocol):
-    """Reads the labels of one frame of a video; can be sent to another process."""
+    """Reads the labels of a video, a frame or a track at a time; can be sent to another process."""
 
-    def __call__(self, index: int, defects: Defects) -> PanopticFrame:
-        """The labels of a frame; what is odd but known of the release is noted.
+    def __call__(self, index: int, defects: Defects) -> PanopticFrame | InstanceTrack:
+        """The labels of a frame, or a track; what is odd but known of the release is noted.
 
         Raises:
-            DataError: the frame cannot be read.
+            DataError: it cannot be read.
         """
         ...
 
@@ -44,9 +44,10 @@ class RawVideo:
         id: name of the video.
         size: (height, width) of the labels that `read` gives.
         frames: image files in time order, relative to the image root.
-        read: gives the labels of a frame.
+        read: gives the labels of a frame, or a track.
         files: those that `read` opens; when one of them is newer than the finished labels, these are made again.
         fps: frames a second, None where unknown.
+        parts: how many tracks `read` gives; None if it gives frames.
     """
 
     id: str
@@ -55,6 +56,7 @@ class RawVideo:
     read: ReadLabel
     files: tuple[Path, ...]
     fps: float | None = None
+    parts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,16 +189,28 @@ def _make(video: RawVideo, labels: LabelWriter, recipe: Recipe, progress: Progre
     with outcome.faults.collecting():
         with labels:
             left_out = False
-            for index in range(len(video.frames)):
+            for index in range(len(video.frames) if video.parts is None else video.parts):
                 with outcome.faults.collecting():
-                    frame = video.read(index, outcome.defects)
-                    seen = frozenset(segment.category for segment in frame.segments.values())
+                    made = video.read(index, outcome.defects)
+                    seen = _categories(made)
                     left_out = left_out or bool(seen & recipe.fatal)
                     if not left_out and not outcome.faults.count:
-                        frame = void_categories(frame, seen - recipe.kept)
-                        labels.add(frame if number is None else number(frame, f"video {video.id}, frame {index}"))
-                progress.frame()
+                        if isinstance(made, PanopticFrame):
+                            made = void_categories(made, seen - recipe.kept)
+                            labels.add(made if number is None else number(made, f"video {video.id}, frame {index}"))
+                        elif seen <= recipe.kept:
+                            labels.add(made)
+                if video.parts is None:
+                    progress.frame()
+            if video.parts is not None:
+                progress.frame(len(video.frames))
             if left_out or outcome.faults.count:
                 raise LeftOutError
         outcome.entry = labels.entry
     return outcome
+
+
+def _categories(labels: PanopticFrame | InstanceTrack) -> frozenset[int]:
+    if isinstance(labels, InstanceTrack):
+        return frozenset({labels.category})
+    return frozenset(segment.category for segment in labels.segments.values())

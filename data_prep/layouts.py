@@ -34,6 +34,7 @@ class Layout:
         return f"{self.reader} ({self.name} layout: {', '.join(' or '.join(group) for group in self.marks)})"
 
 
+_YOUTUBE = ("train.json", "valid.json", "val.json", "*/instances.json", "instances_*.json", "annotations/*.json")
 LAYOUTS = (
     Layout("vipseg", "720p", (("panomasksRGB",), ("panoptic_gt*.json",))),
     Layout("vipseg", "original", (("panomasks",), ("*.txt",))),
@@ -45,6 +46,10 @@ LAYOUTS = (
         (("701_StillsRaw_full", "images", "train"), ("LabeledApproved_full", "labels", "train_labels")),
     ),
     Layout("coco-panoptic", "2017", (("annotations/panoptic_*.json", "panoptic_*.json"),)),
+    Layout("lvvis", "released", (("*_instances.json", "annotations/*_instances.json"),)),
+    Layout("ovis", "released", (("annotations/*.json", "annotations_*.json", "train.json", "valid.json"),)),
+    Layout("ytvis2019", "released", (_YOUTUBE,)),
+    Layout("ytvis2021", "released", (_YOUTUBE,)),
 )
 
 

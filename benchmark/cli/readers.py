@@ -32,6 +32,12 @@ OPTIONS: dict[str, Any] = {
         int | None, typer.Option(min=0, help="Lines that labels are brought to, 720 by default; 0 keeps theirs.")
     ],
     "images": Annotated[Path | None, typer.Option(help="Folder of VIDEO/FRAME.jpg, if it is not in RAW.")],
+    "source": Annotated[str | None, typer.Option("--from", help="Cut the subset out of these labels, such as train.")],
+    "fraction": Annotated[
+        float | None, typer.Option(help="Of --from: part of the videos that is val; 0.1 by default.")
+    ],
+    "seed": Annotated[int | None, typer.Option(min=0, help="Of --from: another seed draws other videos.")],
+    "videos": Annotated[Path | None, typer.Option(help="Of --from: a list of the videos that are val.")],
     "label_form": Annotated[
         str | None, typer.Option("--label-form", help="released (classes 1 to 124) or shifted (0 to 123).")
     ],
@@ -58,6 +64,7 @@ class Reader:
     options: tuple[str, ...]
 
 
+_TRACKS = ("subset", "source", "fraction", "seed", "videos", "split", "variant", "images")
 READERS = (
     Reader(
         "vipseg",
@@ -86,6 +93,34 @@ READERS = (
         "COCO panoptic, single images with 133 classes, to train on (--variant none to score on).",
         "--raw coco -o data/coco-train",
         ("subset", "split", "variant", "images"),
+    ),
+    Reader(
+        "ytvis2019",
+        "data_prep.ytvis:build_ytvis2019",
+        "YouTube-VIS 2019: objects with tracks, 40 classes; validation labels are hidden.",
+        "--raw ytvis2019 --from train --fraction 0.1 -o data/ytvis2019",
+        _TRACKS,
+    ),
+    Reader(
+        "ytvis2021",
+        "data_prep.ytvis:build_ytvis2021",
+        "YouTube-VIS 2021: objects with tracks, 40 classes; validation labels are hidden.",
+        "--raw ytvis2021 --from train --fraction 0.1 -o data/ytvis2021",
+        _TRACKS,
+    ),
+    Reader(
+        "lvvis",
+        "data_prep.ytvis:build_lvvis",
+        "LV-VIS: objects with tracks, 1,196 classes.",
+        "--raw LVVIS -o data/lvvis",
+        _TRACKS,
+    ),
+    Reader(
+        "ovis",
+        "data_prep.ytvis:build_ovis",
+        "OVIS: objects with tracks that hide each other, 25 classes; validation labels are hidden.",
+        "--raw OVIS --from train --fraction 0.1 -o data/ovis",
+        _TRACKS,
     ),
 )
 

@@ -90,7 +90,7 @@ def build_ytvis(
                 for number, row in by_video[video]:
                     with faults.collecting():
                         where = f"{path}, annotation {number} (video {video})"
-                        annotated.append(_track(row, len(annotated) + 1, entry, vocabulary, where, is_label=True))
+                        annotated.append(read_track(row, len(annotated) + 1, entry, vocabulary, where, is_label=True))
                 if not faults.count and not writer.has_labels(entry.id, entry.size, entry.frames):
                     with writer.tracks(entry.id, entry.size, entry.frames) as labels:
                         for track in annotated:
@@ -147,7 +147,7 @@ def import_ytvis(
             where = f"{path}, prediction {number}"
             if video not in entries:
                 raise DataError(f"{where}: expected the id of a video of {benchmark.name} as video_id, got {video!r}")
-            track = _track(
+            track = read_track(
                 row, len(tracks[video]) + 1, entries[video], vocabulary, f"{where} (video {video})", is_label=False
             )
             first = seen.setdefault((video, track.category, track.score, track.masks), number)
@@ -251,27 +251,32 @@ def _entries(rows: Sequence[Any], path: Path, faults: Faults) -> dict[int, Video
     entries: dict[int, VideoEntry] = {}
     for number, row in enumerate(rows, 1):
         with faults.collecting():
-            where = f"{path}, video number {number}"
-            try:
-                video, files = row["id"], tuple(map(str, row["file_names"]))
-                size, length = (int(row["height"]), int(row["width"])), int(row.get("length", len(files)))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise DataError(
-                    f"{where}: expected id, width, height and file_names, got an error at {error!r}"
-                ) from error
-            if type(video) is not int or video < 0 or min(size) < 1:
-                raise DataError(f"{where}: expected an id of at least 0 and a size, got {video!r} and {size}")
-            if video in entries:
-                raise DataError(f"{where}: the id {video} came before")
-            if length != len(files) or not files:
-                raise DataError(
-                    f"{where} (id {video}): expected a file_name for each of {length} frames, got {len(files)}"
-                )
-            entries[video] = VideoEntry(str(video), size, files, None, "")
+            entry = read_entry(row, f"{path}, video number {number}")
+            if int(entry.id) in entries:
+                raise DataError(f"{path}, video number {number}: the id {entry.id} came before")
+            entries[int(entry.id)] = entry
     return entries
 
 
-def _track(
+def read_entry(row: Any, where: str) -> VideoEntry:
+    """An element of `videos`, called by the number of its id.
+
+    Raises:
+        DataError: the first thing that is wrong with it.
+    """
+    try:
+        video, files = row["id"], tuple(map(str, row["file_names"]))
+        size, length = (int(row["height"]), int(row["width"])), int(row.get("length", len(files)))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{where}: expected id, width, height and file_names, got an error at {error!r}") from error
+    if type(video) is not int or video < 0 or min(size) < 1:
+        raise DataError(f"{where}: expected an id of at least 0 and a size, got {video!r} and {size}")
+    if length != len(files) or not files:
+        raise DataError(f"{where} (id {video}): expected a file_name for each of {length} frames, got {len(files)}")
+    return VideoEntry(str(video), size, files, None, "")
+
+
+def read_track(
     row: Any, number: int, entry: VideoEntry, vocabulary: Vocabulary, where: str, *, is_label: bool
 ) -> InstanceTrack:
     """The track of an annotation or of a prediction.

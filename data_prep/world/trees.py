@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import PIL.Image
 
+from benchmark import rle
 from benchmark.manifest import Benchmark
 from benchmark.panoptic import ids_to_rgb, semantic
-from benchmark.types import PanopticFrame, Vocabulary
+from benchmark.types import InstanceTrack, PanopticFrame, Vocabulary
 from data_prep.official import official_classes
 
 
@@ -126,6 +128,73 @@ def write_coco_panoptic(world: Benchmark, root: Path, subset: str = "train") -> 
         root / f"annotations/panoptic_{subset}2017.json",
         {"info": {}, "licenses": [], "images": images, "annotations": annotations, "categories": classes},
     )
+
+
+def world_tracks(world: Benchmark, video: str, dataset: str) -> list[InstanceTrack]:
+    """The things of a video as tracks with a data set's categories, the last one a crowd."""
+    categories = world_to(dataset, world.vocabulary)
+    things, frames = world.vocabulary.things, [frame for _, frame in _frames(world, video)]
+    masks = [rle.encode_ids(frame.ids) for frame in frames]
+    found = {key: s.category for frame in frames for key, s in frame.segments.items() if s.category in things}
+    return [
+        InstanceTrack(
+            number,
+            categories[found[key]],
+            tuple(texts.get(key) for texts in masks),
+            is_crowd=number == len(found),
+            area=_mean_area([frame.ids == key for frame in frames]),
+        )
+        for number, key in enumerate(sorted(found), 1)
+    ]
+
+
+def _mean_area(masks: list[npt.NDArray[np.bool_]]) -> float:
+    areas = [int(np.count_nonzero(mask)) for mask in masks if mask.any()]
+    return sum(areas) / len(areas)
+
+
+def write_tracks(world: Benchmark, root: Path, dataset: str, subset: str = "train") -> None:
+    """Writes YouTube-VIS 2019 or 2021, LV-VIS or OVIS: the JSON and the images, named as each of them does.
+
+    Masks of YouTube-VIS 2019 are lists of run lengths, the others texts.
+    """
+    labels, images, name = {
+        "lvvis": (f"{subset}_instances.json", f"JPEGImages/{subset}", "{:05d}.jpg"),
+        "ovis": (f"annotations/{subset}.json", subset, "img_{:07d}.jpg"),
+    }.get(dataset, (f"{subset}.json", f"{subset}/JPEGImages", "{:05d}.jpg"))
+    videos, annotations = [], []
+    for number, entry in enumerate(world.entries, 1):
+        files = [f"{entry.id}/{name.format(i)}" for i in range(len(entry.frames))]
+        for path, file in zip(world.image_paths(entry.id), files, strict=True):
+            (root / images / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, root / images / file)
+        height, width = entry.size
+        videos.append({"id": number, "width": width, "height": height, "length": len(files), "file_names": files})
+        for track in world_tracks(world, entry.id, dataset):
+            masks = [
+                None
+                if text is None
+                else {
+                    "size": [height, width],
+                    "counts": rle.lengths(text).tolist() if dataset == "ytvis2019" else text,
+                }
+                for text in track.masks
+            ]
+            areas = [None if text is None else int(rle.lengths(text)[1::2].sum()) for text in track.masks]
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "video_id": number,
+                    "category_id": track.category,
+                    "iscrowd": int(track.is_crowd),
+                    "segmentations": masks,
+                    "areas": areas,
+                    "width": width,
+                    "height": height,
+                }
+            )
+    classes = [{"id": c.id, "name": c.name, "supercategory": "object"} for c in official_classes(dataset)]
+    write_json(root / labels, {"info": {}, "videos": videos, "categories": classes, "annotations": annotations})
 
 
 def _segments_info(frame: PanopticFrame, crowd: int | None = None) -> list[dict[str, int]]:

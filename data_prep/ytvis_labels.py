@@ -1,0 +1,202 @@
+"""The JSON file of labels in the layout of YouTube-VIS, looked through and then read track by track."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+
+from benchmark import rle
+from benchmark.errors import DataError
+from benchmark.formats.faults import Faults
+from benchmark.formats.ytvis import read_entry, read_track
+from benchmark.manifest import VideoEntry
+from benchmark.types import InstanceTrack, Vocabulary
+from data_prep.big_json import Span, elements, read_span
+from data_prep.convert import RawVideo
+from data_prep.defects import Defects
+from data_prep.listing import lengths
+from data_prep.official import official_classes
+
+_PARTS = ("videos", "categories")
+_TABLES = ("ytvis2019", "ytvis2021", "lvvis", "ovis")
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """A video of the file.
+
+    Attributes:
+        id: its number.
+        name: the folder of its images.
+        size: (height, width).
+        frames: image files in time order.
+        spans: where the file speaks of its tracks.
+    """
+
+    id: int
+    name: str
+    size: tuple[int, int]
+    frames: tuple[str, ...]
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The file, looked through: videos in the order of their ids, and names of categories by id."""
+
+    videos: tuple[Annotated, ...]
+    categories: Mapping[int, str]
+
+
+def look_through(path: Path, faults: Faults) -> Labels:
+    """Reads the file once, an element in memory at a time.
+
+    Raises:
+        DataError: it is another kind of file.
+    """
+    entries: dict[int, VideoEntry] = {}
+    spans: dict[Any, list[Span]] = {}
+    categories: dict[int, str] = {}
+    seen = set()
+    for element in elements(path, "labels in the layout of YouTube-VIS"):
+        seen.add(element.key)
+        with faults.collecting():
+            if element.key == "videos":
+                entry = read_entry(element.value, f"{path}, video number {len(entries) + 1}")
+                if int(entry.id) in entries:
+                    raise DataError(f"{path}: the video id {entry.id} came before")
+                entries[int(entry.id)] = entry
+            elif element.key == "categories":
+                categories.update(_category(element.value, path))
+            elif element.key == "annotations" and element.in_list:
+                spans.setdefault(_video_of(element.value, path, element.span), []).append(element.span)
+    for key in _PARTS:
+        if key not in seen:
+            raise DataError(f"{path}: expected a list `{key}` with something in it, found none. Download it again")
+    for video in sorted(spans.keys() - entries.keys()):
+        faults.add(f"{path}: annotations of video {video}, which the list `videos` lacks")
+    return Labels(
+        tuple(
+            Annotated(number, PurePosixPath(e.frames[0]).parent.name, e.size, e.frames, tuple(spans.get(number, ())))
+            for number, e in sorted(entries.items())
+        ),
+        categories,
+    )
+
+
+def _category(row: Any, path: Path) -> dict[int, str]:
+    try:
+        return {int(row["id"]): str(row["name"])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: expected categories with id and name, got an error at {error!r}") from error
+
+
+def _video_of(row: Any, path: Path, span: Span) -> int:
+    video = row.get("video_id") if isinstance(row, dict) else None
+    if type(video) is not int:
+        raise DataError(f"{path}, annotation at byte {span.start}: expected a number as video_id, got {video!r}")
+    return video
+
+
+def check_classes(path: Path, categories: Mapping[int, str], dataset: str) -> None:
+    """Raises a `DataError` if the file's categories are not those of a data set; it names the one whose they are."""
+    mine = {number: _plain(name) for number, name in categories.items()}
+    tables = {name: {c.id: _plain(c.name) for c in official_classes(name)} for name in _TABLES}
+    if mine.items() <= tables[dataset].items():
+        return
+    other = next((name for name, table in tables.items() if mine == table), None)
+    odd = sorted(number for number in mine if tables[dataset].get(number) != mine[number])
+    raise DataError(
+        f"{path}: expected the {len(tables[dataset])} classes of {dataset}, got {len(mine)}, of which "
+        f"{categories[odd[0]]!r} with id {odd[0]} differs. "
+        + (f"They are those of {other}. Run: ovsbench data build {other}" if other else "Take the released labels")
+    )
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("_", " ").replace("-", " ")
+
+
+@dataclass(frozen=True)
+class _Tracks:
+    """The tracks of a video.
+
+    Attributes:
+        json: the file.
+        entry: id, size and those frames of the video that the benchmark has.
+        spans: where its tracks are.
+        kept: the numbers of these frames in the file; None if they are all.
+        vocabulary: classes that the file may use.
+    """
+
+    json: Path
+    entry: VideoEntry
+    spans: tuple[Span, ...]
+    kept: tuple[int, ...] | None
+    vocabulary: Vocabulary
+
+    def __call__(self, index: int, defects: Defects) -> InstanceTrack:
+        span = self.spans[index]
+        where = f"{self.json}, annotation at byte {span.start} (video {self.entry.id})"
+        row = read_span(self.json, span)
+        for key in ("segmentations", "areas"):
+            if self.kept is not None and isinstance(row.get(key), list) and len(row[key]) > self.kept[-1]:
+                row[key] = [row[key][i] for i in self.kept]
+        masks = row.get("segmentations")
+        if isinstance(masks, list):
+            row["segmentations"] = [_filled(mask, self.entry.size, where) for mask in masks]
+        return read_track(row, index + 1, self.entry, self.vocabulary, where, is_label=True)
+
+
+def _filled(mask: Any, size: tuple[int, int], where: str) -> Any:
+    """Run lengths of a mask that comes as polygons, a list of x, y, x, y, ...; other masks as they are.
+
+    Polygons are filled by Pillow; a pixel of the border may differ from COCO's own way.
+    """
+    if not isinstance(mask, list):
+        return mask
+    if not mask:
+        return None
+    image = PIL.Image.new("1", (size[1], size[0]))
+    for polygon in mask:
+        try:
+            points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
+            if len(points) < 3 or not np.isfinite(points).all():
+                raise ValueError("fewer than three points, or one that is no number")
+            PIL.ImageDraw.Draw(image).polygon([(x, y) for x, y in points.tolist()], fill=1)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise DataError(f"{where}: expected polygons as lists of x, y, got an error: {error}") from error
+    return {"size": list(size), "counts": rle.encode(np.asarray(image))}
+
+
+def raw_video(
+    path: Path, video: Annotated, image_root: Path | None, classes: Vocabulary, defects: Defects
+) -> RawVideo | None:
+    """A video for `convert`; None if it has no frame left."""
+    kept = tuple(range(len(video.frames)))
+    if image_root is not None:
+        folders = {PurePosixPath(frame).parent for frame in video.frames}
+        there = {folder: lengths(image_root / folder, (".jpg", ".jpeg", ".png")) for folder in folders}
+        kept = tuple(i for i in kept if _is_whole(video, i, there, defects))
+    if not kept:
+        return None
+    frames = tuple(video.frames[i] for i in kept)
+    entry = VideoEntry(str(video.id), video.size, frames, None, "")
+    read = _Tracks(path, entry, video.spans, kept if len(kept) < len(video.frames) else None, classes)
+    return RawVideo(entry.id, video.size, frames, read, (path,), parts=len(video.spans))
+
+
+def _is_whole(video: Annotated, index: int, there: Mapping[PurePosixPath, Mapping[str, int]], defects: Defects) -> bool:
+    frame = PurePosixPath(video.frames[index])
+    files = there[frame.parent]
+    if files.get(frame.stem):
+        return True
+    state = "empty" if frame.stem in files else "missing"
+    defects.note(f"video {video.id}, frame {frame}: the image is {state}; the frame is left out")
+    return False

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmark.errors import DataError
 from benchmark.types import PanopticFrame
@@ -43,7 +45,7 @@ class Tracks:
             DataError: a segment has another category than in a frame before.
         """
         flat = frame.ids.ravel()
-        ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]), flat.size - 1)
+        ends = ends_of_runs(flat)
         values, first, inverse = np.unique(flat[ends], return_index=True, return_inverse=True)
         table = np.zeros(len(values), dtype=np.uint32)
         segments = {}
@@ -73,3 +75,8 @@ class Tracks:
         plain = count == 0 and category not in self._things
         self._numbers[raw] = category + 1 if plain else _MOST * (category + 1) + count
         return self._numbers[raw]
+
+
+def ends_of_runs(flat: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Places of the last element of each run of equal values, of an array (n,) that is not empty."""
+    return np.append(np.flatnonzero(flat[1:] != flat[:-1]), flat.size - 1)

@@ -162,7 +162,8 @@ def write_tracks(world: Benchmark, root: Path, dataset: str, subset: str = "trai
         "lvvis": (f"{subset}_instances.json", f"JPEGImages/{subset}", "{:05d}.jpg"),
         "ovis": (f"annotations/{subset}.json", subset, "img_{:07d}.jpg"),
     }.get(dataset, (f"{subset}.json", f"{subset}/JPEGImages", "{:05d}.jpg"))
-    videos, annotations = [], []
+    videos: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, entry in enumerate(world.entries, 1):
         files = [f"{entry.id}/{name.format(i)}" for i in range(len(entry.frames))]
         for path, file in zip(world.image_paths(entry.id), files, strict=True):

@@ -13,6 +13,8 @@ from benchmark.errors import MethodError, did_you_mean
 from benchmark.panoptic import dense
 from benchmark.types import Category, LabelReader, Method, PanopticFrame, Rules, Segment, Video, Vocabulary
 
+TASKS = ("semantic", "panoptic")
+NEEDS = "labels, or category=NAME"
 TRACK = 1
 
 

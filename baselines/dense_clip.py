@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from gkc_video.segment import Proposals
 
 
+TASKS = ("semantic", "panoptic")
+NEEDS = "-c CLIP; extra gkc"
+
+
 def build(
     *,
     checkpoint: Path | None = None,
@@ -76,10 +80,10 @@ def build(
     if masks is None:
         return DenseClip(scorer)
     from baselines.masks import open_masks
-    from baselines.regions import RegionMethod, StageClock
+    from baselines.regions import Cost, RegionMethod
 
     source = open_masks(masks, device=device, options=of_masks)
-    return RegionMethod("dense", source, DenseNamer(replace(scorer, background=())), StageClock(str(namer.clip.device)))
+    return RegionMethod("dense", source, DenseNamer(replace(scorer, background=())), Cost(str(namer.clip.device)))
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from gkc_video.segment import Proposals
 
 
+TASKS = ("semantic", "panoptic")
+NEEDS = "-c GKC or folder, clip=convolutional CLIP; extra gkc"
+
+
 def build(
     *,
     checkpoint: Path | None = None,
@@ -63,13 +67,13 @@ def build(
     from baselines.dense.pooling import require_convolutions
     from baselines.masks import open_masks, require_clip
     from baselines.region_clip import Namer
-    from baselines.regions import RegionMethod, StageClock
+    from baselines.regions import Cost, RegionMethod
 
     namer = Namer.load(require_clip("fc-clip", clip, checkpoint), wording, device=device)
     require_convolutions(namer.clip.model.visual, namer.clip.name)
     masks = open_masks(checkpoint, device=device, options=of_masks)
     names = PooledNamer(namer, alpha, beta, clip_side or namer.clip.side)
-    return RegionMethod("fc-clip", masks, names, StageClock(str(namer.clip.device)))
+    return RegionMethod("fc-clip", masks, names, Cost(str(namer.clip.device)))
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,11 @@ def open_masks(weights: str | Path, *, device: str, options: Mapping[str, str]) 
     Raises:
         MethodError: no such weights, or an option that its method does not have.
     """
+    if Path(weights).is_dir():
+        from baselines import closed_set
+
+        given = convert_options("closed-set", closed_set.build, options)
+        return closed_set.build(checkpoint=Path(weights), device=device, **given)
     given = convert_options("gkc", gkc_method.build, options)
     return GkcMasks(gkc_method.build(checkpoint=Path(weights), device=device, **given))
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from baselines.region_clip import Namer
 
 
+TASKS = ("semantic", "panoptic")
+NEEDS = "-c CLIP, labels; extra gkc"
+
+
 def build(
     *,
     checkpoint: Path | None = None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmark.stages import stage
+from benchmark.stages import StageClock, is_heard, stage
 from benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
 from gkc_video.associate import Association
 from gkc_video.method import Linker
@@ -61,33 +60,34 @@ class RegionNamer(Protocol):
         ...
 
 
-@dataclass
-class StageClock:
-    """Seconds by stage, the first frame of a process left out, because models warm up in it."""
+class Cost:
+    """Seconds by stage over all frames but the first of a process, in which models warm up.
 
-    device: str
-    seconds: dict[str, float] = field(default_factory=dict)
-    frames: int = -1
+    Args:
+        device: whose queued work is waited for at the end of each stage.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.frames = -1
+        self._wait = (lambda: torch.cuda.synchronize(device)) if device.startswith("cuda") else (lambda: None)
+        self._clock = StageClock(wait=self._wait)
 
     @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Adds the time of the block; waits for the device, whose work is only queued otherwise."""
-        start = self._now()
-        yield
-        if self.frames >= 0:
-            self.seconds[name] = self.seconds.get(name, 0.0) + self._now() - start
-
-    def _now(self) -> float:
-        if self.device.startswith("cuda"):
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
+    def frame(self) -> Iterator[None]:
+        """Times a frame, unless somebody else is timing the method."""
+        if is_heard():
+            yield
+            return
+        with (self._clock if self.frames >= 0 else StageClock(wait=self._wait)).listening():
+            yield
+        self.frames += 1
 
     @property
     def notes(self) -> Mapping[str, str]:
-        """The cost by stage in words; nothing before the second frame."""
+        """The cost in words; nothing before the second frame."""
         if self.frames < 1:
             return {}
-        parts = [f"{name} {1000 * spent / self.frames:.1f}" for name, spent in self.seconds.items()]
+        parts = [f"{name} {1000 * spent / self.frames:.1f}" for name, spent in self._clock.seconds.items()]
         return {"milliseconds a frame": f"{', '.join(parts)} (over {self.frames} frames)"}
 
 
@@ -98,7 +98,7 @@ class RegionMethod:
     name: str
     masks: MaskSource
     names: RegionNamer
-    clock: StageClock
+    cost: Cost
     story: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -120,7 +120,7 @@ class RegionMethod:
             **self.story,
             "masks sha256": self.masks.sha256,
             "names sha256": self.names.sha256,
-            **self.clock.notes,
+            **self.cost.notes,
         }
 
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
@@ -128,12 +128,10 @@ class RegionMethod:
         propose, name = self.masks.reader(vocabulary), self.names.reader(vocabulary)
         linker = Linker(vocabulary, self.masks.association, self.masks.delay)
         for image in video.images():
-            with self.clock.stage("masks"):
+            with self.cost.frame():
                 proposals = propose(image)
-            with self.clock.stage("names"), stage("naming"):
-                probabilities = name(image, proposals)
-            with self.clock.stage("links"):
+                with stage("naming"):
+                    probabilities = name(image, proposals)
                 ready = list(linker.add(proposals, probabilities))
-            self.clock.frames += 1
             yield from ready
         yield from linker.rest()

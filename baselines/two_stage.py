@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from gkc_video.segment import Proposals
 
 
+TASKS = ("semantic", "panoptic")
+NEEDS = "-c GKC or folder, clip=CLIP; extra gkc"
+
+
 def build(
     *,
     checkpoint: Path | None = None,
@@ -59,9 +63,9 @@ def build(
 
 def two_stage(masks: MaskSource, namer: Namer) -> RegionMethod:
     """The method made of its two parts."""
-    from baselines.regions import RegionMethod, StageClock
+    from baselines.regions import Cost, RegionMethod
 
-    return RegionMethod("two-stage", masks, CropNamer(namer), StageClock(str(namer.clip.device)))
+    return RegionMethod("two-stage", masks, CropNamer(namer), Cost(str(namer.clip.device)))
 
 
 @dataclass(frozen=True)

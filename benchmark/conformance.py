@@ -166,6 +166,10 @@ import numpy as np
 from benchmark.types import PanopticFrame, Rules, Segment, Video, Vocabulary
 
 
+TASKS = ("semantic", "panoptic")  # what `ovsbench list methods` says, once the file is in a package
+NEEDS = "nothing"
+
+
 class MyMethod:
     """Halves each frame into bright and dark; put your model here."""
 

@@ -7,6 +7,8 @@ is not installed is named as `path/to/file.py:build`. Either way `build(*, check
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import dataclasses
 import hashlib
 import importlib.util
@@ -51,6 +53,39 @@ def available() -> tuple[MethodInfo, ...]:
         if point.name not in found or package == "ovsbench":
             found[point.name] = MethodInfo(point.name, package, version, point.value)
     return tuple(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class MethodFacts:
+    """What the module of a method says of it, in constants `TASKS` and `NEEDS`; empty where it does not.
+
+    Attributes:
+        tasks: task kinds that it answers, such as ("semantic", "panoptic").
+        needs: weights, labels and libraries, in a few words.
+    """
+
+    tasks: tuple[str, ...] = ()
+    needs: str = ""
+
+
+def facts(method: MethodInfo) -> MethodFacts:
+    """Reads the constants off the source of the method's module; nothing is imported or run."""
+    module = method.target.partition(":")[0]
+    top, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+        folders = list(spec.submodule_search_locations or []) if spec else []
+        file = Path(folders[0], *rest).with_suffix(".py") if folders and rest else Path((spec and spec.origin) or "")
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return MethodFacts()
+    found: dict[str, Any] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            with contextlib.suppress(ValueError):
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+    tasks, needs = found.get("TASKS", ()), found.get("NEEDS", "")
+    return MethodFacts(tuple(map(str, tasks)) if isinstance(tasks, tuple) else (), str(needs))
 
 
 def info(name: str) -> MethodInfo:

@@ -68,6 +68,11 @@ class StageClock:
 _CLOCK: ContextVar[StageClock | None] = ContextVar("stage clock", default=None)
 
 
+def is_heard() -> bool:
+    """Whether a clock listens at this moment, in this thread."""
+    return _CLOCK.get() is not None
+
+
 @contextmanager
 def stage(name: str) -> Iterator[None]:
     """Names what the block does, for a clock that listens.

@@ -23,6 +23,9 @@ from gkc_video.model import GKC
 from gkc_video.segment import Merging, Proposals, assemble, class_map, propose, propose_all
 from gkc_video.text import Bank, NameTable, TextSpace, name_table
 
+TASKS = ("semantic", "panoptic")
+NEEDS = "-c GKC; extra gkc"
+
 
 def build(
     *,

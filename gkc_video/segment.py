@@ -103,10 +103,10 @@ def propose_all(model: GKC, images: Sequence[Image], table: NameTable, merging: 
 @torch.inference_mode()
 def _regions(output: Output, size: tuple[int, int], merging: Merging) -> Proposals:
     with stage("post-processing"):
-        return _merge(*output, size, merging)
+        return regions_of(*output, size, merging)
 
 
-def _merge(
+def regions_of(
     masks: torch.Tensor,
     embeddings: torch.Tensor,
     states: torch.Tensor,
@@ -114,6 +114,7 @@ def _merge(
     size: tuple[int, int],
     merging: Merging,
 ) -> Proposals:
+    """Regions from the queries of any such network: what `propose_all` does after the model; shapes as in `Output`."""
     chance = classes.softmax(-1)
     objectness = 1 - chance[:, -1]
     kept = (objectness >= merging.objectness) & (masks > 0).flatten(1).any(1)

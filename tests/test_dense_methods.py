@@ -104,7 +104,7 @@ def test_masks_of_gkc_can_be_named_by_dense_features(method, options):
     made = methods.create(method, checkpoint=checkpoint, device="cpu", options={**options, "associate": "iou"})
     frames = checked(made, clip_of_frames(64, 96, 3))
     assert made.notes["association"].startswith("iou")
-    assert "names" in made.notes["milliseconds a frame"]
+    assert "naming" in made.notes["milliseconds a frame"]
     assert frames[0].segments
 
 

@@ -44,10 +44,21 @@ def test_our_methods_are_entry_points_like_anybodys():
 
 
 def test_listing_methods_imports_none_of_them():
-    script = "import sys; from benchmark import methods; methods.available(); "
+    script = "import sys; from benchmark import methods; [methods.facts(m) for m in methods.available()]; "
     script += "print([m for m in ('torch', 'gkc_video', 'baselines') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_what_a_method_answers_and_needs_is_read_off_its_source(tmp_path, monkeypatch):
+    for method in methods.available():
+        assert methods.facts(method).tasks, method.name
+        assert methods.facts(method).needs, method.name
+    (tmp_path / "odd_module.py").write_text("import nothing\nTASKS = ('panoptic',)\nNEEDS = 1 + 2\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    odd = methods.MethodInfo("odd", "p", "1", "odd_module:build")
+    assert methods.facts(odd) == methods.MethodFacts(("panoptic",), "")
+    assert methods.facts(methods.MethodInfo("none", "p", "1", "no.such_module:build")) == methods.MethodFacts()
 
 
 def test_an_unknown_method_gets_a_hint():

@@ -41,9 +41,13 @@ def list_(
 
 
 def _methods() -> Listing:
-    from benchmark.methods import available
+    from benchmark.methods import available, facts
 
-    return ("name", "package", "version", "target"), [(m.name, m.package, m.version, m.target) for m in available()]
+    rows: list[Sequence[str]] = []
+    for method in available():
+        told = facts(method)
+        rows.append((method.name, ", ".join(told.tasks), told.needs, method.package, method.version, method.target))
+    return ("name", "tasks", "needs", "package", "version", "target"), rows
 
 
 def _metrics() -> Listing:

@@ -1,0 +1,249 @@
+"""A closed-set segmenter made open: its classes are mapped to the vocabulary; whatever it has no class for it misses.
+
+Any checkpoint folder of transformers' universal segmentation: Mask2Former, MaskFormer, OneFormer, EoMT.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from baselines.class_names import ClassMap, map_classes
+from baselines.hf_folder import load_folder
+from baselines.options import Linking, Wording
+from baselines.regions import Propose
+from benchmark.errors import MethodError
+from benchmark.record import path_digest
+from benchmark.stages import stage
+from benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
+from gkc_video.associate import Association, association
+from gkc_video.device import choose
+from gkc_video.method import Linker
+from gkc_video.segment import Merging, Proposals, regions_of
+from gkc_video.text import TextSpace
+from gkc_video.torchvision_shim import prepare
+
+TASKS = ("semantic", "panoptic")
+NEEDS = "-c folder of transformers; extra gkc"
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def build(
+    *,
+    checkpoint: Path | None = None,
+    device: str = "auto",
+    clip: str | None = None,
+    threshold: float = 0.9,
+    objectness: float = 0.5,
+    overlap: float = 0.5,
+    side: int | None = None,
+    wording: Wording = Wording(),
+    linking: Linking = Linking(),
+) -> ClosedSet:
+    """The method.
+
+    Args:
+        checkpoint: a folder that transformers' `save_pretrained` wrote; its config names the classes.
+        device: "auto", "cpu", "cuda", ...
+        clip: whose text encoder compares words that are neither equal nor synonyms; without one they stay unmapped.
+        threshold: the least cosine of two words that mean the same.
+        objectness: a query less likely to be of a mapped class is dropped.
+        overlap: share of its mask that a region must keep.
+        side: shorter side of the input in pixels; by default as the folder's preprocessor says, or the frame's own.
+        wording: how the CLIP is asked.
+        linking: of regions over time.
+
+    Raises:
+        MethodError: no folder, weights that do not fit it, or an option out of its range.
+    """
+    if checkpoint is None:
+        raise MethodError("the method closed-set needs a folder that transformers saved, got none. Give one with -c")
+    for option, value in (("threshold", threshold), ("objectness", objectness), ("overlap", overlap)):
+        if not 0.0 <= value <= 1.0:
+            raise MethodError(f"option {option} of method closed-set: expected 0 to 1, got {value}. Write one")
+    settings = association(linking.associate, vote=linking.vote, patience=linking.patience)
+    prepare()
+    from transformers import AutoModelForUniversalSegmentation
+
+    chosen = choose(device)
+    model = load_folder(AutoModelForUniversalSegmentation, checkpoint, chosen)
+    space: TextSpace | None = None
+    digest = path_digest(checkpoint)
+    if clip is not None:
+        from baselines.region_clip import Namer
+        from gkc_video.text import Prompted
+
+        namer = Namer.load(clip, wording, device=device)
+        space = Prompted(namer.clip, namer.templates)
+        digest = hashlib.sha256(f"{digest} {namer.sha256}".encode()).hexdigest()
+    return ClosedSet(
+        model,
+        Input.of(checkpoint, model.config, side),
+        Merging(objectness=objectness, overlap=overlap),
+        settings,
+        linking.delay,
+        space,
+        threshold,
+        digest,
+    )
+
+
+@dataclass(frozen=True)
+class Input:
+    """What the model wants to see.
+
+    Attributes:
+        mean, std: of RGB in [0, 1].
+        side: shorter side in pixels, a multiple of 32 each; None for the frame's own size.
+        square: a fixed size that the model cannot leave, None where any.
+    """
+
+    mean: tuple[float, ...] = _MEAN
+    std: tuple[float, ...] = _STD
+    side: int | None = None
+    square: int | None = None
+
+    @staticmethod
+    def of(folder: Path, config: Any, side: int | None) -> Input:
+        """As the folder's `preprocessor_config.json` says, where there is one."""
+        path = folder / "preprocessor_config.json"
+        about = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        size = about.get("size")
+        usual = size.get("shortest_edge") if isinstance(size, dict) else None
+        square = getattr(config, "image_size", None) if "eomt" in str(config.model_type) else None
+        return Input(
+            tuple(about.get("image_mean") or _MEAN), tuple(about.get("image_std") or _STD), side or usual, square
+        )
+
+    def pixels(self, image: Image, device: torch.device) -> torch.Tensor:
+        """(1, 3, h, w) normalised."""
+        height, width = image.shape[:2]
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(device).float() / 255
+        factor = 1.0 if self.side is None else self.side / min(height, width)
+        size = [max(1, round(n * factor / 32)) * 32 for n in (height, width)]
+        if self.square is not None:
+            size = [self.square, self.square]
+        if size != [height, width]:
+            pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=size[0] < height)
+        mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (self.mean, self.std))
+        return (pixels - mean) / std
+
+
+@dataclass(frozen=True)
+class ClosedSet:
+    """See `build`; it also gives its masks, whatever their class, to methods that name them otherwise."""
+
+    model: Any
+    input: Input
+    merging: Merging
+    association: Association
+    delay: int
+    space: TextSpace | None
+    threshold: float
+    sha256: str
+    name: str = "closed-set"
+    told: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def checkpoint_sha256(self) -> str:
+        """Of the folder, and of the CLIP if there is one."""
+        return self.sha256
+
+    @property
+    def device(self) -> str:
+        """That the model is on."""
+        return str(next(self.model.parameters()).device)
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """Facts for the record of a run; the mapping once a vocabulary was seen."""
+        likeness = "none" if self.space is None else f"at least {self.threshold:g}"
+        return {"architecture": type(self.model).__name__, "likeness of words": likeness, **self.told}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the model's classes, in order."""
+        return tuple(str(self.model.config.id2label[number]) for number in range(self.model.config.num_labels))
+
+    def mapping(self, vocabulary: Vocabulary) -> ClassMap:
+        """Maps the classes, and tells it once."""
+        found = map_classes(self.classes, vocabulary, space=self.space, threshold=self.threshold)
+        if dict(found.notes).items() - self.told.items():
+            self.told.update(found.notes)
+            for key, text in found.notes.items():
+                print(f"{self.name}: {key}: {text}", file=sys.stderr)
+        return found
+
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
+        """Yields one frame for each image; regions of unmapped classes are void.
+
+        Raises:
+            MethodError: no class maps to any name.
+        """
+        matrix = torch.from_numpy(self.mapping(vocabulary).matrix)
+        if not matrix.any():
+            raise MethodError(
+                f"none of the {len(matrix)} classes of {type(self.model).__name__} maps to a name of the vocabulary. "
+                "Give a CLIP that compares words, --option clip=..., or lower --option threshold"
+            )
+        linker = Linker(vocabulary, self.association, self.delay)
+        for image in video.images():
+            proposals = self._propose(image, matrix, is_open=False)
+            yield from linker.add(proposals, proposals.probabilities)
+        yield from linker.rest()
+
+    def reader(self, vocabulary: Vocabulary) -> Propose:
+        """Regions of all classes; their probabilities are of the mapped ones, even where none is."""
+        matrix = torch.from_numpy(self.mapping(vocabulary).matrix)
+        return lambda image: self._propose(image, matrix, is_open=True)
+
+    @torch.inference_mode()
+    def _propose(self, image: Image, matrix: torch.Tensor, *, is_open: bool) -> Proposals:
+        with stage("resize"):
+            pixels = self.input.pixels(image, next(self.model.parameters()).device)
+        with stage("model"):
+            found = self.model(pixel_values=pixels, **self._task())
+        masks = found.masks_queries_logits[0].float()
+        own = found.class_queries_logits[0].float().softmax(-1)  # (Q, L + 1)
+        mapped = own[:, :-1] @ matrix.to(own)  # (Q, C)
+        states = _states(found, own)
+        if not is_open:
+            chance = torch.cat([mapped, 1 - mapped.sum(1, keepdim=True)], 1)
+            return self._regions(masks, states, chance, image)
+        even = (1 - own[:, -1:]) / mapped.shape[1]
+        share = mapped.sum(1, keepdim=True)
+        spread = torch.where(share > 1e-6, mapped / share.clamp(min=1e-6) * (1 - own[:, -1:]), even)
+        chance = torch.cat([spread, own[:, -1:]], 1)
+        return self._regions(masks, states, chance, image)
+
+    def _regions(self, masks: torch.Tensor, states: torch.Tensor, chance: torch.Tensor, image: Image) -> Proposals:
+        with stage("post-processing"):
+            size = (image.shape[0], image.shape[1])
+            return regions_of(masks, states, states, chance.clamp(min=1e-12).log(), size, self.merging)
+
+    def _task(self) -> dict[str, torch.Tensor]:
+        """OneFormer is told its task in words, as CLIP's tokens."""
+        if self.model.config.model_type != "oneformer":
+            return {}
+        import open_clip
+
+        tokens = open_clip.tokenize(["the task is panoptic"], context_length=self.model.config.task_seq_len)
+        return {"task_inputs": tokens.to(next(self.model.parameters()).device)}
+
+
+def _states(found: Any, own: torch.Tensor) -> torch.Tensor:
+    """What tells queries apart, (Q, E): the decoder's last states, or the class scores where a model keeps none."""
+    for key in ("transformer_decoder_last_hidden_state", "transformer_decoder_object_queries"):
+        states = getattr(found, key, None)
+        if isinstance(states, torch.Tensor) and states.ndim == 3 and states.shape[1] == len(own):
+            return states[0].float()
+    return own

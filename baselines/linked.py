@@ -1,0 +1,121 @@
+"""Any frame-wise method with any association: its segments are linked anew, whatever ids it gave them.
+
+A segment is known by its mask, its class with its score, and the mean and spread of its colours; things of other
+frames are linked to it by `gkc_video.associate`, and classes are voted along a track.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from baselines.options import Linking
+from benchmark import methods
+from benchmark.errors import MethodError
+from benchmark.panoptic import dense
+from benchmark.types import Image, Method, PanopticFrame, Rules, Video, Vocabulary
+from gkc_video.associate import Association, association
+from gkc_video.method import Linker
+from gkc_video.segment import Proposals
+
+TASKS = ("panoptic",)
+NEEDS = "method=NAME and what that needs; extra gkc"
+CELLS = 64
+"""Most mask cells along a side: association compares masks at this size."""
+
+
+def build(
+    *,
+    checkpoint: Path | None = None,
+    device: str = "auto",
+    method: str = "",
+    linking: Linking = Linking(),
+    **of_method: str,
+) -> Linked:
+    """The method.
+
+    Args:
+        checkpoint: of the other method.
+        device: of the other method.
+        method: the other method, a name of `ovsbench list methods` or file.py:build.
+        linking: how its segments are linked; a method's own option `associate` has to be left out.
+        of_method: its options.
+
+    Raises:
+        MethodError: no method is named, or it needs labels.
+    """
+    if not method:
+        raise MethodError("the method linked links the frames of another, got none. Name it: --option method=dense")
+    settings = association(linking.associate, vote=linking.vote, patience=linking.patience)
+    inner = methods.create(method, checkpoint=checkpoint, device=device, options=of_method)
+    if not hasattr(inner, "predict"):
+        raise MethodError(f"the method {method} needs labels, so there is nothing to link. Choose another")
+    return Linked(inner, settings, linking.delay, f"{linking.associate}; the tracks of {method} itself are not used")
+
+
+@dataclass(frozen=True)
+class Linked:
+    """See the module."""
+
+    inner: Method
+    settings: Association
+    delay: int
+    story: str
+    name: str = "linked"
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """The other method's, and the association."""
+        return {**getattr(self.inner, "notes", {}), "association": self.story}
+
+    def __getattr__(self, key: str) -> Any:
+        """What the record asks of a method, such as its device, is the other method's."""
+        if key in ("checkpoint_sha256", "device"):
+            return getattr(self.inner, key)
+        raise AttributeError(key)
+
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
+        """Yields the frames of the other method, their things linked."""
+        linker = Linker(vocabulary, self.settings, self.delay)
+        for index, frame in enumerate(self.inner.predict(video, vocabulary, rules)):
+            proposals = regions_of_frame(frame, video.image(index), vocabulary)
+            yield from linker.add(proposals, proposals.probabilities)
+        yield from linker.rest()
+
+
+def regions_of_frame(frame: PanopticFrame, image: Image, vocabulary: Vocabulary) -> Proposals:
+    """The segments of a finished frame as regions, with looks that any method has: colours."""
+    numbers, segments = dense(frame)
+    count, index_of = len(segments), {category.id: number for number, category in enumerate(vocabulary)}
+    step = max(1, -(-max(numbers.shape) // CELLS))
+    small = numbers[step // 2 :: step, step // 2 :: step]
+    masks = small[None] == np.arange(1, count + 1)[:, None, None]
+    probabilities = np.zeros((count, len(index_of)), np.float32)
+    for row, segment in enumerate(segments):
+        rest = (1 - segment.score) / max(len(index_of) - 1, 1)
+        probabilities[row] = rest
+        probabilities[row, index_of[segment.category]] = max(segment.score, 1e-6)
+    return Proposals(
+        numbers.astype(np.int32),
+        masks,
+        _colours(numbers, image, count),
+        np.ones(count, np.float32),
+        probabilities / np.maximum(probabilities.sum(1, keepdims=True), 1e-6),
+    )
+
+
+def _colours(numbers: npt.NDArray[Any], image: Image, count: int) -> npt.NDArray[np.float32]:
+    """Unit vectors (count, 6): mean of the three channels about grey, and their standard deviations."""
+    flat = numbers.ravel()
+    areas = np.maximum(np.bincount(flat, minlength=count + 1)[1:], 1)
+    channels = image.reshape(-1, 3).astype(np.float64) / 127.5 - 1
+    means = np.stack([np.bincount(flat, c, count + 1)[1:] / areas for c in channels.T], 1)
+    squares = np.stack([np.bincount(flat, c * c, count + 1)[1:] / areas for c in channels.T], 1)
+    spread = np.sqrt(np.maximum(squares - means**2, 0))
+    vectors = np.concatenate([means, spread], 1)
+    return (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)).astype(np.float32)

@@ -53,7 +53,7 @@ def build(
         raise MethodError("the method linked links the frames of another, got none. Name it: --option method=dense")
     settings = association(linking.associate, vote=linking.vote, patience=linking.patience)
     inner = methods.create(method, checkpoint=checkpoint, device=device, options=of_method)
-    if not hasattr(inner, "predict"):
+    if hasattr(inner, "with_labels"):
         raise MethodError(f"the method {method} needs labels, so there is nothing to link. Choose another")
     return Linked(inner, settings, linking.delay, f"{linking.associate}; the tracks of {method} itself are not used")
 

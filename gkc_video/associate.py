@@ -82,6 +82,7 @@ ASSOCIATIONS: Mapping[str, Association] = MappingProxyType(
         "query": _LOOKS,  # as MinVIS: every region to the last frame's most alike one
         "memory": replace(_LOOKS, inertia=0.3, birth=0.4, patience=12),  # as OV2Seg: 0.7 of now, 0.3 of before
         "top-k": replace(_LOOKS, memory=8, best=3, birth=0.4, patience=12),
+        "steady": replace(_LOOKS, overlap=0.5, memory=8, best=3, birth=0.4, patience=12),
         "combined": Association(),
         "motion": Association(motion=True),
         "revival": Association(motion=True, revival=0.8),

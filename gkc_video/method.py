@@ -127,6 +127,7 @@ class GKCMethod:
     checkpoint_sha256: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)
     name: str = "gkc"
+    _tables: dict[str, NameTable] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def precision(self) -> str:
@@ -146,10 +147,13 @@ class GKCMethod:
         return self._panoptic(video, table, vocabulary)
 
     def names(self, vocabulary: Vocabulary) -> NameTable:
-        """The vocabulary's vectors on the model's device."""
-        table = name_table(self.space, vocabulary, synonyms=self.synonyms)
-        device = self.model.no_object.device
-        return NameTable(table.vectors.to(device), table.owner.to(device))
+        """The vocabulary's vectors on the model's device; those of the last vocabulary are kept for the next video."""
+        if vocabulary.digest not in self._tables:
+            table = name_table(self.space, vocabulary, synonyms=self.synonyms)
+            device = self.model.no_object.device
+            self._tables.clear()
+            self._tables[vocabulary.digest] = NameTable(table.vectors.to(device), table.owner.to(device))
+        return self._tables[vocabulary.digest]
 
     def propose(self, image: Image, table: NameTable) -> Proposals:
         """The regions of a frame, also for methods that name them in another way."""

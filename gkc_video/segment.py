@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from benchmark.errors import MethodError
 from benchmark.stages import stage
 from benchmark.types import Image, PanopticFrame, Segment, Vocabulary
 from gkc_video.enlarge import winner
@@ -195,12 +197,31 @@ def run(model: GKC, images: Sequence[Image], table: NameTable, merging: Merging)
         height, width = pixels.shape[-2:]
         pixels = pad(pixels).to(memory_format=torch.channels_last)
     with stage("model"):
-        with torch.autocast(device.type, torch.bfloat16, enabled=merging.precision == "bfloat16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=merging.precision == "bfloat16"), _enough(pixels):
             last = model(pixels, last_only=True)[-1]
         masks = last.masks.float()[..., : -(-height // 4), : -(-width // 4)]
         embeddings, states = last.embeddings.float(), last.states.float()
         classes = class_logits(model.logits(embeddings, table.vectors), table.owner)
     return [Output(*parts) for parts in zip(masks, embeddings, states, classes, strict=True)]
+
+
+@contextmanager
+def _enough(pixels: torch.Tensor) -> Iterator[None]:
+    """Says which options lower memory where there is too little of it.
+
+    Raises:
+        MethodError: there is.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        batch, _, height, width = pixels.shape
+        raise MethodError(
+            f"the memory of {pixels.device.type} is not enough for {batch} frames of {width}x{height} pixels at once. "
+            "Lower --option side=..., use --option batch=1 or --option precision=bfloat16, or --device cpu"
+        ) from error
 
 
 def tiled(proposals: Proposals, count: int) -> Proposals:

@@ -395,6 +395,40 @@ def test_frames_that_go_together_come_out_as_alone_and_half_precision_is_near(tm
     assert F.cosine_similarity(near.embeddings, full.embeddings).min() > 0.99
 
 
+def test_frames_are_read_as_they_are_wanted_and_names_are_read_once(tmp_path: Path, model, teacher):
+    """A video of a billion frames costs what is taken from it."""
+    method = build(checkpoint=write_gkc(tmp_path / "m.safetensors", model, teacher), device="cpu")
+    asked: list[int] = []
+
+    def read(index: int) -> np.ndarray:
+        asked.append(index)
+        return np.zeros((64, 64, 3), np.uint8)
+
+    endless = Video("v", range(10**9), (64, 64), read)  # type: ignore[arg-type]
+    frames = method.predict(endless, WORDS, Rules())
+    assert [next(frames) is not None for _ in range(3)] == [True] * 3
+    assert asked == [0, 1, 2]
+    assert method.names(WORDS) is method.names(Vocabulary(tuple(WORDS)))
+    other = Vocabulary((Category(3, "blue star", True),))
+    assert method.names(other) is not method.names(WORDS)
+
+
+def test_too_little_memory_is_told_with_the_options_that_lower_it():
+    class Hungry(Fixed):
+        def forward(self, pixels, last_only):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    class Broken(Fixed):
+        def forward(self, pixels, last_only):
+            raise RuntimeError("shapes do not fit")
+
+    image = np.zeros((50, 70, 3), np.uint8)
+    with pytest.raises(MethodError, match=r"not enough for 1 frames of 96x64 pixels .*option side="):
+        propose(Hungry(LEFT[None], torch.eye(3)[:1]), image, TABLE, Merging())
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        propose(Broken(LEFT[None], torch.eye(3)[:1]), image, TABLE, Merging())
+
+
 def test_tiles_are_so_many_regions_of_equal_width():
     masks = torch.stack([LEFT, RIGHT, torch.ones(8, 8)]) * 20 - 10
     found = propose(Fixed(masks, torch.eye(3)), np.zeros((32, 40, 3), np.uint8), TABLE, Merging(tiles=5))

@@ -83,7 +83,7 @@ def read_bank(path: Path, descriptions: Path, alias: Mapping[str, str] | None = 
     if about["sha256"] and about["sha256"] != hashlib.sha256(path.read_bytes()).hexdigest():
         raise DataError(f"{path}: its bytes are not those that {about_path.name} describes. Describe it anew beside it")
     try:
-        rows: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+        rows: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)  # believes no size beyond the file's
     except (ValueError, EOFError, OSError) as error:
         raise DataError(f"{path}: expected an array of numbers, got {error}. Save it with numpy.save") from error
     if rows.ndim != 2 or len(rows) != len(names) or rows.dtype.kind != "f" or not np.isfinite(rows).all():

@@ -190,6 +190,14 @@ def test_a_bank_without_vectors_or_description_is_refused_with_the_known_ones(tm
         read_bank(tmp_path / "cut.npy", BANKS)
 
 
+def test_a_bank_that_claims_more_vectors_than_its_file_holds_takes_no_memory(tmp_path):
+    path = write_bank(tmp_path, np.eye(2))
+    content = path.read_bytes().replace(b"(2, 2), ", b"(2, 9999999999), ").replace(b" " * 10 + b"\n", b"\n", 1)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="expected an array of numbers"):
+        read_bank(path, BANKS)
+
+
 def test_an_alias_must_stand_for_a_name_of_the_bank(tmp_path):
     path = write_bank(tmp_path, np.eye(2))
     assert read_bank(path, BANKS, {"hound": "dog"}).find("hound").tolist() == [1.0, 0.0]

@@ -155,6 +155,8 @@ def read_benchmark(content: dict[str, Any], where: str) -> Benchmark:
     benchmark = from_definition({**content, "schema": files.SCHEMA}, where)
     if files.json_digest(benchmark.definition) != files.json_digest({**content, "schema": files.SCHEMA}):
         raise DataError(f"{where}: it holds more than a benchmark does. Pack the bundle anew")
+    if any(c.nearest and c.nearest.base not in benchmark.vocabulary for c in benchmark.vocabulary):
+        raise DataError(f"{where}: the nearest name of a category is none of its categories. Build the benchmark anew")
     if benchmark.role != "benchmark":
         raise DataError(f"{where}: {benchmark.name} is for training, not for scoring. Run the method on a benchmark")
     return benchmark

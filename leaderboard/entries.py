@@ -17,12 +17,14 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import benchmark as package
 from benchmark import files
 from benchmark.counting import COUNTS
 from benchmark.errors import DataError, UserError
+from benchmark.manifest import Benchmark
 from benchmark.metrics import VideoCounts
 from benchmark.metrics.miou import MiouCounts
 from benchmark.progress import SILENT, Progress
@@ -30,7 +32,7 @@ from benchmark.record import RunRecord
 from benchmark.scores import Scores
 from leaderboard import bundle, run_folder
 from leaderboard.card import CARD, Card, read_card
-from leaderboard.check import LEVELS, Checked, Level, check_contents
+from leaderboard.check import LEVELS, Checked, Level, check_contents, read_benchmark
 from leaderboard.reported import REPORTED, reported_rows
 from leaderboard.row import Flag, Row, slug
 from leaderboard.summary import SUMMARY, key_of, read_summary, summarise, to_json
@@ -324,4 +326,12 @@ def _read_row(entries: Path, entry: str, mark: Verified) -> Row:
     if summary is None:  # drawn by another version: made again, slowly
         checked = check_entry(entries, entry)
         summary = summarise(checked.benchmark, checked.counts, mark.counts_sha256)
-    return _marked(row, entry, mark.level, mark.warnings, mark.added, summary=summary)
+    near = run_folder.nearest_names(_definition(_benchmark_path(entries, entry.split("/")[0], mark.digest)))
+    return _marked(row, entry, mark.level, mark.warnings, mark.added, summary=summary, nearest=near)
+
+
+@lru_cache(maxsize=64)
+def _definition(path: Path) -> Benchmark:
+    content = files.read_json(path, "the benchmark of an entry")
+    del content["schema"]
+    return read_benchmark(content, str(path))

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
 
-from benchmark import files, plots
+from benchmark import files
 from benchmark.errors import DataError
-from benchmark.scores import CategoryScores
-from leaderboard.export import as_csv, as_json, as_markdown, number, percent
+from leaderboard.bundle import PICTURES, STRIPS
+from leaderboard.export import as_csv, as_json, as_markdown, percent
+from leaderboard.pages import (
+    LEVEL_WORDS,
+    PageTable,
+    Picture,
+    Strip,
+    entry_data,
+    entry_page,
+    page_table,
+    same_frames,
+    script_json,
+)
 from leaderboard.row import Row
-from leaderboard.table import GROUP_WORDS, METRIC_RULES, Column, Line, Table, tables, unique_slug
+from leaderboard.table import METRIC_RULES, tables, unique_slug
 
 READING = (
     (
@@ -44,78 +52,77 @@ READING = (
     ),
     (
         "Rank",
-        "By the column named under the table. Rows that read labels and rows that cover a part of the benchmark are "
-        "shown without a rank.",
+        "By the column named under the table. From the best row down, rows whose difference to the first of their "
+        "group has a 95 % interval around zero (paired bootstrap over videos) share a rank. Rows that read labels, "
+        "that were trained on novel masks, that cover a part of the benchmark, or that a paper reports have none.",
     ),
+    ("Verified", "; ".join(f"{level}: {words}" for level, words in LEVEL_WORDS.items())),
     ("reads labels", "The row was given true masks: an upper bound, not a contestant."),
     (
-        "saw novel words",
+        "saw novel",
         "Something behind the row, such as its image-text teacher, has seen the novel words, or pictures of novel "
-        "things without masks. Most open-vocabulary methods have; the page of the run says what.",
+        "things without masks. Most open-vocabulary methods have; the page of the entry says what. It is declared; a "
+        "warning stands where the run's own notes or the audit of its training set contradict it.",
     ),
     ("partial", "Only some of the benchmark's videos were run."),
 )
 
-SITE = frozenset({"index.html", "leaderboard.json", "leaderboard.csv", "leaderboard.md", "runs"})
-"""What lies in the folder of a site."""
-
-LOOKS_AT_FRAMES_FPS = 10_000
-"""What is faster does not look at the frames; it would squeeze the speed chart."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A number as a page shows it; share is the length of its bar in percent, None for no bar."""
-
-    column: Column
-    value: float | None
-    text: str
-    is_best: bool = False
-    share: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A row of frames; the file is relative to the site."""
-
-    name: str
-    file: str
-
-
-@dataclass(frozen=True, slots=True)
-class Strip:
-    """Pictures of the same frames of one video."""
-
-    video: str
-    pictures: tuple[Picture, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DrawnFigure:
-    """A figure inside a page; `stem` is its file without suffix, relative to that page, "" if it has none."""
-
-    title: str
-    caption: str
-    svg: Markup
-    stem: str = ""
-    is_tall: bool = False
+FILES = ("index.html", "compare.html", "leaderboard.json", "leaderboard.csv", "leaderboard.md")
+FOLDERS = ("benchmarks", "entries")
+MOST_ON_INDEX = 10
+"""Lines of each table on the first page."""
 
 
 def write_site(rows: Sequence[Row], out: Path) -> Path:
     """Writes the site and returns its index page.
 
     Args:
-        rows: scored runs, see `run_folder.read_row`.
+        rows: scored runs, see `run_folder.read_row`, and entries, see `entries.read_rows`.
         out: folder of the site; files of the same names are replaced.
 
     Raises:
         DataError: a file cannot be written, or the folder holds something else than a site.
     """
-    rows = list({row.folder: row for row in rows}.values())  # a run named twice is one run
+    rows = list({row.folder if row.level != "reported" else id(row): row for row in rows}.values())
     _refuse_other_folders(out)
     taken: set[str] = set()
-    pages = {row.folder: unique_slug(row.slug, taken) for row in sorted(rows, key=lambda row: (row.slug, row.folder))}
-    all_tables = tables(rows)
+    pages = {
+        str(row.folder): unique_slug(row.entry.replace("/", "_") or row.slug, taken)
+        for row in sorted(rows, key=lambda row: (row.slug, row.folder))
+        if row.level != "reported"
+    }
+    environment = _environment()
+    with files.writing(out):
+        for name in FOLDERS:
+            shutil.rmtree(out / name, ignore_errors=True)
+            (out / name).mkdir(parents=True)
+        strips = {folder: _copy_strips(folder, page, out, rows) for folder, page in pages.items()}
+        sections = _sections(rows, pages, strips)
+        for section in sections:
+            _write_entries(environment, section, strips, out)
+        for page in dict.fromkeys(section.page for section in sections):
+            of_page = [section for section in sections if section.page == page]
+            html = environment.get_template("benchmark.html").render(name=of_page[0].table.benchmark, tables=of_page)
+            (out / "benchmarks" / f"{page}.html").write_text(html, encoding="utf-8")
+        index = out / "index.html"
+        html = environment.get_template("index.html").render(tables=sections, reading=READING, most=MOST_ON_INDEX)
+        index.write_text(html, encoding="utf-8")
+        choices = [
+            {"page": line.page, "name": line.row.title, "table": f"{section.table.benchmark}, {section.protocol}"}
+            for section in sections
+            for line in section.lines
+            if line.row.summary
+        ]
+        html = environment.get_template("compare.html").render(choices=script_json(choices))
+        (out / "compare.html").write_text(html, encoding="utf-8")
+        all_tables = [section.table for section in sections]
+        (out / "leaderboard.json").write_text(as_json(all_tables), encoding="utf-8")
+        (out / "leaderboard.csv").write_text(as_csv(all_tables), encoding="utf-8")
+        (out / "leaderboard.md").write_text(as_markdown(all_tables), encoding="utf-8")
+    return index
+
+
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -124,30 +131,21 @@ def write_site(rows: Sequence[Row], out: Path) -> Path:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    with files.writing(out):
-        shutil.rmtree(out / "runs", ignore_errors=True)
-        (out / "runs").mkdir(parents=True)
-        sections = []
-        for table in all_tables:
-            strips = {line.row.folder: _copy_strips(line.row, pages[line.row.folder], out) for line in table.lines}
-            sections.append(_section(table, pages, strips))
-            for line in table.lines:
-                page = _run_page(table, line, pages[line.row.folder], strips[line.row.folder], out)
-                html = environment.get_template("run.html").render(page)
-                (out / "runs" / f"{pages[line.row.folder]}.html").write_text(html, encoding="utf-8")
-        index = out / "index.html"
-        html = environment.get_template("index.html").render(tables=sections, reading=READING)
-        index.write_text(html, encoding="utf-8")
-        (out / "leaderboard.json").write_text(as_json(all_tables), encoding="utf-8")
-        (out / "leaderboard.csv").write_text(as_csv(all_tables), encoding="utf-8")
-        (out / "leaderboard.md").write_text(as_markdown(all_tables), encoding="utf-8")
-    return index
+    environment.globals["percent"] = percent
+    return environment
 
 
 def _refuse_other_folders(out: Path) -> None:
-    """Before anything is removed: the folder runs/ of a site holds pages, that of a person may hold runs."""
+    """Before anything is removed: a folder of these names may be a person's own."""
     found = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
-    strange = sorted(found - SITE) or sorted(str(path.parent) for path in out.glob("runs/*/run.json"))
+    strange = sorted(found - {*FILES, *FOLDERS})
+    if not strange and found:
+        inside = [path for name in FOLDERS for path in (out / name).glob("*")]
+        strange = sorted(
+            str(path)
+            for path in inside
+            if path.suffix not in (".html", ".js") and not path.with_suffix(".html").exists()
+        )
     if strange:
         raise DataError(
             f"{out}: expected a new folder or an earlier site, found {', '.join(strange[:3])}. "
@@ -155,164 +153,43 @@ def _refuse_other_folders(out: Path) -> None:
         )
 
 
-def _section(table: Table, pages: dict[Path, str], strips: dict[Path, tuple[Strip, ...]]) -> dict[str, Any]:
-    """What index.html needs to show one table."""
-    best = _best(table)
-    lines = [
-        {
-            "row": line.row,
-            "rank": line.rank,
-            "page": f"runs/{pages[line.row.folder]}.html",
-            "cells": _cells(table, line, best),
-        }
-        for line in table.lines
-    ]
-    overs = [(over, len(list(group))) for over, group in groupby(table.columns, key=lambda column: column.over)]
-    return {
-        "slug": table.slug,
-        "benchmark": table.benchmark,
-        "facts": table.facts,
-        "columns": table.columns,
-        "overs": overs,
-        "ranked_by": table.ranked_by.short,
-        "lines": lines,
-        "devices": sorted({line.row.device for line in table.lines if line.row.device}),
-        "figures": _section_figures(table),
-        "strips": _compare(table, strips),
-    }
+def _sections(rows: Sequence[Row], pages: dict[str, str], strips: dict[str, tuple[Strip, ...]]) -> list[PageTable]:
+    """The tables with their pages; tables of one benchmark share one."""
+    by_name: dict[str, str] = {}
+    taken: set[str] = set()
+    sections = []
+    for table in tables(rows):
+        if table.benchmark not in by_name:
+            by_name[table.benchmark] = unique_slug(table.benchmark, taken)
+        sections.append(page_table(table, by_name[table.benchmark], pages, same_frames(table, strips)))
+    return sections
 
 
-def _best(table: Table) -> tuple[float | None, ...]:
-    """The best value of each column among ranked rows."""
-    best: list[float | None] = []
-    for i, column in enumerate(table.columns):
-        values = [v for line in table.lines if line.rank and (v := line.values[i]) is not None]
-        best.append((min if column.lower_is_better else max)(values) if len(values) > 1 else None)
-    return tuple(best)
+def _write_entries(
+    environment: jinja2.Environment, section: PageTable, strips: dict[str, tuple[Strip, ...]], out: Path
+) -> None:
+    template = environment.get_template("entry.html")
+    for line in section.lines:
+        if not line.page:
+            continue
+        content: dict[str, Any] = entry_page(section, line, strips[str(line.row.folder)])
+        (out / "entries" / f"{line.page}.html").write_text(template.render(content), encoding="utf-8")
+        if line.row.summary:
+            script = f"ovsbench({script_json(entry_data(section, line))});\n"
+            (out / "entries" / f"{line.page}.js").write_text(script, encoding="utf-8")
 
 
-def _cells(table: Table, line: Line, best: Sequence[float | None]) -> list[Cell]:
-    return [
-        Cell(
-            column,
-            value,
-            number(column, value),
-            is_best=line.rank is not None and bool(value) and value == top,
-            share=percent(value) if value is not None and column.unit == "score" else None,
-        )
-        for column, value, top in zip(table.columns, line.values, best, strict=True)
-    ]
-
-
-def _section_figures(table: Table) -> list[DrawnFigure]:
-    """Accuracy against speed, and VPQ by window, where there is something to draw."""
-    place = table.columns.index(table.ranked_by)
-    figures = []
-    points = [
-        plots.Point(line.row.title, line.row.fps, score, line.row.is_contestant)
-        for line in table.lines
-        if line.row.fps and line.row.fps < LOOKS_AT_FRAMES_FPS and (score := line.values[place]) is not None
-    ]
-    if len(points) > 1:
-        label = table.ranked_by.short
-        figure = plots.accuracy_against_speed(points, label)
-        figures.append(
-            DrawnFigure(
-                "Accuracy against speed",
-                f"{label} against frames a second; up and right is better; hollow is unranked.",
-                _inline(figure, "Accuracy against speed"),
-            )
-        )
-    curves = {line.row.title: curve for line in table.lines if (curve := _curve(line.row))}
-    if len(curves) > 1 and any(len(curve) > 1 for curve in curves.values()):
-        figures.append(
-            DrawnFigure(
-                "Following objects for longer",
-                "VPQ by window length: the steeper the fall, the more identities are lost.",
-                _inline(plots.vpq_by_window(curves), "VPQ by window"),
-            )
-        )
-    return figures
-
-
-def _curve(row: Row) -> dict[int, float]:
-    """Window to VPQ of all categories."""
-    return {window: value for window in row.windows if (value := row.value(f"VPQ@{window}.all")) is not None}
-
-
-def _inline(figure: Any, title: str) -> Markup:
-    return Markup(plots.inline_svg(figure, title))  # drawn by matplotlib, which escapes every name in it
-
-
-def _copy_strips(row: Row, page: str, out: Path) -> tuple[Strip, ...]:
-    """Copies the pictures of a run beside its page: strips/<video>/{image,labels,prediction}.jpg in the run folder."""
+def _copy_strips(folder: str, page: str, out: Path, rows: Sequence[Row]) -> tuple[Strip, ...]:
+    """Copies the pictures of a run beside its page: strips/<video>/{image,labels,prediction}.jpg in the folder."""
+    title = next(row.title for row in rows if str(row.folder) == folder)
     strips = []
     taken: set[str] = set()
-    for folder in sorted(path.parent for path in (row.folder / "strips").glob("*/prediction.jpg")):
-        target = out / "runs" / page / unique_slug(folder.name, taken)
+    for video in sorted(path.parent for path in (Path(folder) / STRIPS).glob(f"*/{PICTURES[-1]}")):
+        target = out / "entries" / page / unique_slug(video.name, taken)
         target.mkdir(parents=True)
         pictures = []
-        for stem, name in (("image", "image"), ("labels", "labels"), ("prediction", row.title)):
-            shutil.copyfile(folder / f"{stem}.jpg", target / f"{stem}.jpg")
-            pictures.append(Picture(name, f"runs/{page}/{target.name}/{stem}.jpg"))
-        strips.append(Strip(folder.name, tuple(pictures)))
+        for picture, name in zip(PICTURES, ("image", "labels", title), strict=True):
+            shutil.copyfile(video / picture, target / picture)
+            pictures.append(Picture(name, f"entries/{page}/{target.name}/{picture}"))
+        strips.append(Strip(video.name, tuple(pictures)))
     return tuple(strips)
-
-
-def _compare(table: Table, strips: dict[Path, tuple[Strip, ...]]) -> tuple[Strip, ...]:
-    """For up to two videos that every run with pictures shows: the image, the labels, then every run."""
-    drawn = [(line.row, {strip.video: strip for strip in strips[line.row.folder]}) for line in table.lines]
-    drawn = [(row, by_video) for row, by_video in drawn if by_video]
-    if not drawn:
-        return ()
-    videos = [video for video in drawn[0][1] if all(video in by_video for _, by_video in drawn)][:2]
-    return tuple(
-        Strip(video, (*drawn[0][1][video].pictures[:-1], *(by_video[video].pictures[-1] for _, by_video in drawn)))
-        for video in videos
-    )
-
-
-def _run_page(table: Table, line: Line, page: str, strips: tuple[Strip, ...], out: Path) -> dict[str, Any]:
-    """What run.html needs; writes the figures as files too."""
-    row = line.row
-    figures = []
-    name, word = ("AP", "AP") if "AP" in row.scores else ("mIoU", "IoU")
-    bars = [plots.Bar(c.name, c.scores.get(name), c.is_novel, c.group) for c in row.categories]
-    drawings = []
-    if bars:
-        drawings.append(
-            ("categories", f"{word} by category", "Blue is base, orange is novel.", plots.category_bars(bars, word))
-        )
-    if len(_curve(row)) > 1:
-        curve = {row.title: _curve(row)}
-        drawings.append(
-            ("windows", "VPQ by window", "Longer windows ask for longer identity.", plots.vpq_by_window(curve))
-        )
-    for stem, title, caption, figure in drawings:
-        plots.save(figure, out / "runs" / page / stem)
-        figures.append(
-            DrawnFigure(title, caption, _inline(figure, title), f"{page}/{stem}", is_tall=stem == "categories")
-        )
-    metrics = [name for name in ("mIoU", "VPQ", "AP", "AP50") if name in row.scores]
-    return {
-        "row": row,
-        "table": table,
-        "tiles": [c for c in _cells(table, line, [None] * len(table.columns)) if "@" not in c.column.key],
-        "figures": figures,
-        "strips": strips,
-        "category_columns": [(name if name != "mIoU" else "IoU", METRIC_RULES.get(name, "")) for name in metrics],
-        "categories": [_category(c, metrics) for c in row.categories],
-        "value_groups": [GROUP_WORDS.get(group, group) for group in row.groups],
-        "values": [(name, [percent(by.get(group)) for group in row.groups]) for name, by in row.scores.items()],
-    }
-
-
-def _category(category: CategoryScores, metrics: Sequence[str]) -> dict[str, Any]:
-    cells = [{"value": (v := category.scores.get(name)), "text": percent(v), "share": percent(v)} for name in metrics]
-    return {
-        "name": category.name,
-        "part": category.group or ("novel" if category.is_novel else "base"),
-        "kind": "thing" if category.is_thing else "stuff",
-        "is_novel": category.is_novel,
-        "cells": cells,
-    }

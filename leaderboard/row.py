@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.scores import CategoryScores
@@ -56,6 +56,7 @@ class Row:
         trained_on: names of data sets.
         saw_novel: no, words, images or masks, see `leaderboard.card`; "" where nobody said.
         summary: draws and videos; None where the counts cannot be read.
+        nearest: novel category to its nearest base name and the cosine of the two, where the benchmark says it.
     """
 
     folder: Path
@@ -86,6 +87,7 @@ class Row:
     trained_on: tuple[str, ...] = ()
     saw_novel: str = ""
     summary: Summary | None = None
+    nearest: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
     def value(self, key: str) -> float | None:
         """The number of a column: "fps", "memory_gb", or metric and group as in "mIoU.novel"."""

@@ -9,15 +9,16 @@ from pathlib import Path
 from benchmark import manifest
 from benchmark.counting import COUNTS, read_counts
 from benchmark.errors import DataError, UserError
+from benchmark.manifest import Benchmark
 from benchmark.record import RunRecord
 from benchmark.scores import HARMONIC, SCORES, CategoryScores, Scores
 from leaderboard.card import SAW_NOVEL, Card
 from leaderboard.row import Flag, Row
-from leaderboard.summary import Summary, summarise
+from leaderboard.summary import summarise
 
 _PARTS = ("all", "base", "novel", HARMONIC, "things", "stuff")
 _NO = ("", "no", "none", "false")
-KEPT_BY_CATEGORY = ("mIoU", "VPQ", "AP")
+KEPT_BY_CATEGORY = ("mIoU", "VPQ", "AP", "AP50")
 
 
 def read_row(run: Path, *, with_summary: bool = False) -> Row:
@@ -35,17 +36,22 @@ def read_row(run: Path, *, with_summary: bool = False) -> Row:
     if counts.is_file() and hashlib.sha256(counts.read_bytes()).hexdigest() != scores.counts_sha256:
         raise DataError(f"{run / SCORES}: its scores were not read off {counts.name} as it is now. Score the run again")
     row = row_of(run.resolve(), record, scores)
-    return dataclasses.replace(row, summary=_summary(run, record, scores)) if with_summary else row
-
-
-def _summary(run: Path, record: RunRecord, scores: Scores) -> Summary | None:
+    if not with_summary:
+        return row
     try:
         benchmark = manifest.load(record.benchmark_folder)
         if benchmark.digest != scores.digest:
-            return None
-        return summarise(benchmark, read_counts(benchmark, run), scores.counts_sha256)
+            return row
+        summary = summarise(benchmark, read_counts(benchmark, run), scores.counts_sha256)
     except UserError:
-        return None  # the folder moved, or the counts are of an earlier version: a row without intervals
+        return row  # the folder moved, or the counts are of an earlier version: no intervals
+    return dataclasses.replace(row, summary=summary, nearest=nearest_names(benchmark))
+
+
+def nearest_names(benchmark: Benchmark) -> dict[str, tuple[str, float]]:
+    """Novel category to its nearest base category and the cosine of their names, where the benchmark says it."""
+    names = {c.id: c.name for c in benchmark.vocabulary}
+    return {c.name: (names[c.nearest.base], c.nearest.similarity) for c in benchmark.vocabulary if c.nearest}
 
 
 def row_of(folder: Path, record: RunRecord, scores: Scores, card: Card | None = None) -> Row:

@@ -188,3 +188,11 @@ def one_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One bundle for many examples, in a folder of its own."""
     folder = tmp_path_factory.mktemp("bundle")
     return bundle_in(folder, boxes(folder / "data", videos=2, frames=3))
+
+
+@pytest.fixture(scope="session")
+def three_bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Bundles n0, n1, n2 of three runs on one benchmark."""
+    folder = tmp_path_factory.mktemp("bundles")
+    benchmark = boxes(folder / "data")
+    return [bundle_in(folder, benchmark, f"n{seed}", seed, wrong=seed / 3) for seed in range(3)]

@@ -45,6 +45,11 @@ VERBS = (
     "train",
     "board",
     "board build",
+    "board add",
+    "board verify",
+    "board serve",
+    "submit",
+    "check",
 )
 METHOD = """
     import numpy as np
@@ -265,7 +270,7 @@ def test_a_missing_folder_is_named(method: str) -> None:
     refused(ovsbench("data", "show", "no-data"), "no-data")
     refused(ovsbench("score", "no-run"), "no-run")
     refused(ovsbench("show", "no-run"), "no-run")
-    refused(ovsbench("board", "build"), "found none in runs/")
+    refused(ovsbench("board", "build"), "expected entries or scored runs, found none")
     refused(ovsbench("board", "build", "no-run"), "no-run")
     refused(ovsbench("predict", "no-video", "--names", "dog", "-m", method), "no-video")
     refused(ovsbench("train", "no-config.toml"), "no-config.toml")
@@ -484,7 +489,7 @@ def test_the_demo_runs_every_method_and_goes_on_where_it_stopped() -> None:
         assert "demo/site/index.html" in done.stdout
     page = Path("demo/site/index.html").read_text()
     for method in ("gkc", "two-stage", "oracle-masks", "constant"):
-        assert f'href="runs/{method}.html"' in page
+        assert f'href="entries/world-val_{method}_{method}.html"' in page
     records = [json.loads(path.read_text()) for path in Path("demo").glob("runs-1/*/run.json")]
     assert len(records) == 4
     assert all(record["timing"]["warmup_frames"] == 1 for record in records)  # nothing was run a second time

@@ -50,10 +50,11 @@ def demo(
       ovsbench demo
       ovsbench demo -o /tmp/demo --videos 8
     """
+    from benchmark import manifest
     from benchmark.processes import process_pool
     from data_prep.world.build import WorldSettings, build_world
+    from leaderboard import entries, own
     from leaderboard.render import write_site
-    from leaderboard.run_folder import read_row
 
     begin = time.monotonic()
     # Frames this small gain nothing from threads, and where another program is busy they wait for one another: with two
@@ -68,9 +69,12 @@ def demo(
         with process_pool(1) as pool:
             pool.submit(_run, contestant, data, runs / contestant.method, fresh=fresh).result()
     folders = [runs / contestant.method for contestant in CONTESTANTS]
-    say("3/3  Scores, as fractions, and the page")
+    say("3/3  Scores, as fractions; bundles of them, checked and filed as entries; and the page")
     print_overview(folders)
-    index = write_site([read_row(folder) for folder in folders], out / "site")
+    board = out / f"entries-{videos}"
+    own.file_runs(manifest.load(data), folders, board)
+    rows = entries.read_rows(board) + (entries.read_rows(own.ENTRIES) if own.ENTRIES.is_dir() else [])
+    index = write_site(rows, out / "site")
     say(f"Everything took {time.monotonic() - begin:.0f} s. Open this page:")
     finish(
         index.resolve().as_uri(),

@@ -1,0 +1,140 @@
+// Compares two to four entries of one table: differences of paired draws, categories and videos that differ most.
+const loaded = new Map();
+const waiting = new Map();
+window.ovsbench = (entry) => { loaded.set(entry.page, entry); waiting.get(entry.page)?.(); };
+{
+  const all = JSON.parse(document.getElementById("entries").textContent);
+  const form = document.querySelector("form.choose");
+  const found = document.getElementById("found");
+  const known = new Map(all.map((one) => [one.page, one]));
+  const element = (name, text, attributes = {}) => {
+    const made = Object.assign(document.createElement(name), { textContent: text ?? "" });
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    return made;
+  };
+  const load = (page) => loaded.has(page) ? Promise.resolve() : new Promise((resolve, reject) => {
+    waiting.set(page, resolve);
+    document.head.append(Object.assign(document.createElement("script"), { src: `entries/${page}.js`, onerror: reject }));
+  });
+  const percent = (value) => value === null || value === undefined || Number.isNaN(value) ? "–" : (100 * value).toFixed(1);
+  const signed = (value) => Math.abs(value) < 0.0005 ? "0.0" : (value > 0 ? "+" : "−") + (100 * Math.abs(value)).toFixed(1);
+  const draws = (entry, key) => {  // 16-bit steps of a fraction, the last one for undefined
+    const bytes = atob(entry.draws[key] ?? "");
+    return Array.from({ length: bytes.length / 2 }, (_, i) => {
+      const step = bytes.charCodeAt(2 * i) + 256 * bytes.charCodeAt(2 * i + 1);
+      return step === 65535 ? NaN : step / 65534;
+    });
+  };
+  const quantile = (sorted, q) => {
+    const at = q * (sorted.length - 1), low = Math.floor(at);
+    return sorted[low] + (at - low) * ((sorted[low + 1] ?? sorted[low]) - sorted[low]);
+  };
+  const interval = (first, second, key) => {
+    const [a, b] = [draws(first, key), draws(second, key)];
+    const moved = a.slice(1).map((value, i) => b[i + 1] - value).filter((value) => !Number.isNaN(value)).sort((x, y) => x - y);
+    return moved.length ? [quantile(moved, 0.025), quantile(moved, 0.975)] : null;
+  };
+  const table = (title, heads, rows, canSort = false) => {
+    const section = element("section", "", { class: "card" });
+    const scroll = element("div", "", { class: "scroll", tabindex: "0", role: "region", "aria-label": title });
+    const made = element("table", "", canSort ? { class: "sortable" } : {});
+    const head = made.createTHead().insertRow();
+    heads.forEach((text, i) => {
+      const cell = element("th", canSort ? "" : text, { scope: "col", class: i ? (text === "part" ? "words" : "") : "pin", ...(i ? {} : { "data-first": "ascending" }) });
+      if (canSort) cell.append(element("button", text));
+      head.append(cell);
+    });
+    const body = made.createTBody();
+    for (const cells of rows) {
+      const row = body.insertRow();
+      cells.forEach((cell, i) => row.append(cell instanceof Node ? cell : element(i ? "td" : "th", cell, i ? {} : { scope: "row", class: "pin" })));
+    }
+    scroll.append(made);
+    section.append(element("h3", title), scroll);
+    if (canSort) sortable(made);
+    return section;
+  };
+  const difference = (value, range) => {
+    const cell = element("td", value === null ? "–" : signed(value));
+    if (range) {
+      if (range[0] > 0 || range[1] < 0) cell.className = "best " + (range[0] > 0 ? "better" : "worse");
+      cell.append(element("small", `${signed(range[0])} to ${signed(range[1])}`));
+    }
+    return cell;
+  };
+  function show(entries) {
+    found.replaceChildren();
+    if (entries.length < 2) {
+      found.append(element("p", "Choose at least two entries.", { class: "quiet" }));
+      return;
+    }
+    const [first, ...others] = entries;
+    const names = entries.map((entry) => entry.name);
+    const keys = first.scores.map(([key]) => key).filter((key) => entries.every((entry) => entry.draws[key] !== undefined));
+    const score = (entry, key) => entry.scores.find(([name]) => name === key);
+    found.append(table("Scores in percent, with 95 % intervals",
+      ["score", ...names, ...others.map((entry) => `${entry.name} − ${first.name}`)],
+      keys.map((key) => [score(first, key)[1],
+        ...entries.map((entry) => {
+          const [, , value, low, high] = score(entry, key);
+          const cell = element("td", percent(value));
+          if (low !== null) cell.append(element("small", `${percent(low)}–${percent(high)}`));
+          return cell;
+        }),
+        ...others.map((entry) => difference(score(entry, key)[2] - score(first, key)[2], interval(first, entry, key)))])));
+    const delta = (title, column, list, label) => {
+      const rows = first[list].map((row, i) => [row, entries.map((entry) => entry[list][i][column])])
+        .filter(([, values]) => values.some((value) => value !== null)).map(([row, values]) => {
+        const moved = values.slice(1).map((value) => value === null || values[0] === null ? null : value - values[0]);
+        const size = Math.max(...moved.map((value) => Math.abs(value ?? 0)));
+        return [size, [row[0], ...(list === "categories" ? [element("td", row[1], { class: "words" })] : []), ...values.map(percent), ...moved.map((value) => {
+          const cell = element("td", value === null ? "–" : signed(value), { class: "delta" });
+          if (value) cell.style.setProperty("--move", `${Math.min(50, 50 * Math.abs(value))}%`);
+          if (value) cell.classList.add(value > 0 ? "up" : "down");
+          return cell;
+        })]];
+      }).sort(([a], [b]) => b - a).map(([, row]) => row);
+      found.append(table(`${title}: ${label}, largest differences first`,
+        [list === "categories" ? "category" : "video", ...(list === "categories" ? ["part"] : []), ...names, ...others.map((entry) => `${entry.name} − ${first.name}`)],
+        rows, true));
+    };
+    if (first.categories.length) first.category_columns.forEach((name, i) => delta("By category", i + 2, "categories", name));
+    first.video_columns.slice(0, 1).forEach((name, i) => delta("By video", i + 1, "videos", name));
+    document.title = names.join(", ") + " compared";
+  }
+  const selects = [0, 1, 2, 3].map((number) => {
+    const label = element("label", ["First", "Second", "Third", "Fourth"][number] + " ");
+    const select = document.createElement("select");
+    label.append(select);
+    form.append(label);
+    select.addEventListener("change", () => { location.hash = selects.map((one) => one.value).filter(Boolean).join(","); });
+    return select;
+  });
+  function fill(chosen) {
+    const board = known.get(chosen[0])?.table;
+    selects.forEach((select, number) => {
+      select.replaceChildren(new Option(number < 2 ? "choose…" : "none", ""));
+      for (const title of [...new Set(all.map((one) => one.table))]) {
+        if (number && board && title !== board) continue;
+        const group = element("optgroup", "", { label: title });
+        all.filter((one) => one.table === title).forEach((one) => group.append(new Option(one.name, one.page)));
+        select.append(group);
+      }
+      select.value = chosen[number] ?? "";
+      select.disabled = number > chosen.length;
+    });
+  }
+  async function update() {
+    let chosen = [...new Set(decodeURIComponent(location.hash.slice(1)).split(","))].filter((page) => known.has(page)).slice(0, 4);
+    chosen = chosen.filter((page) => known.get(page).table === known.get(chosen[0]).table);
+    fill(chosen);
+    try {
+      await Promise.all(chosen.map(load));
+      show(chosen.map((page) => loaded.get(page)));
+    } catch {
+      found.replaceChildren(element("p", "The data of an entry is missing beside this page: entries/*.js.", { class: "quiet" }));
+    }
+  }
+  window.addEventListener("hashchange", update);
+  document.addEventListener("DOMContentLoaded", update);
+}

@@ -1,0 +1,167 @@
+"""The site in a real browser: Chromium without a window, driven by Playwright; skipped where either is missing."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark import stats
+from leaderboard import bundle, entries
+from leaderboard.check import check
+from leaderboard.render import write_site
+from leaderboard.serve import serving
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def site(three_bundles: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("board")
+    for path in three_bundles:
+        entries.add(check(path), folder / "entries", bundle_sha256=bundle.digest(path), new_benchmark=True)
+    reported = folder / "entries" / "boxes" / "reported.toml"
+    reported.write_text('[[row]]\nname = "A paper"\npaper = "https://example.org/"\nvalues = { "mIoU.all" = 0.9 }\n')
+    return write_site(entries.read_rows(folder / "entries"), folder / "site").parent
+
+
+class Visit:
+    """A page, all it asked for, and all it complained of."""
+
+    def __init__(self, browser: Any, site: Path, **context: Any) -> None:
+        self.site = site
+        self.page = browser.new_context(**context).new_page()
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url}"))
+
+    def open(self, address: str) -> Any:
+        self.page.goto(f"{self.site.as_uri()}/{address}")
+        return self.page
+
+
+@pytest.fixture
+def visit(browser: Any, site: Path) -> Iterator[Visit]:
+    made = Visit(browser, site)
+    yield made
+    assert made.complaints == []
+    assert all(url.startswith((site.as_uri(), "data:")) for url in made.requests)
+    made.page.context.close()
+
+
+def names(page: Any) -> list[str]:
+    return page.locator("table.board tbody tr:not([hidden]) th a").all_inner_texts()
+
+
+def test_a_column_sorts_both_ways_and_the_address_remembers(visit):
+    page = visit.open("benchmarks/boxes.html")
+    before = names(page)
+    assert before[-1] == "A paper"
+    page.locator("th[data-key='VPQ.all'] button").click()
+    cells = page.locator("table.board tbody tr td:nth-child(6)")
+    values = [float(text.split()[0]) for text in cells.all_inner_texts() if text != "–"]
+    assert values == sorted(values, reverse=True)
+    page.locator("th[data-key='VPQ.all'] button").press("Enter")  # by keyboard
+    assert page.locator("th[aria-sort='ascending']").count() == 1
+    order, address = names(page), page.url
+    page.goto("about:blank")
+    page.goto(address)
+    assert names(page) == order
+
+
+def test_filters_hide_rows_and_columns_and_can_be_sent(visit):
+    page = visit.open("benchmarks/boxes.html")
+    page.get_by_label("Search").fill("n1")
+    assert names(page) == ["n1"]
+    page.get_by_text("Reset").click()
+    page.locator("table.board tbody tr[hidden]").first.wait_for(state="detached")
+    page.get_by_label("Verified").select_option("reported")
+    assert names(page) == ["A paper"]
+    assert "Showing 1 of 4" in page.locator(".shown").inner_text()
+    page.get_by_label("Verified").select_option("")
+    page.get_by_label("VPQ, by window").uncheck()
+    assert not page.locator("th[data-key='VPQ@1.all']").is_visible()
+    page.reload()
+    assert not page.locator("th[data-key='VPQ@1.all']").is_visible()
+
+
+def test_an_entry_opens_from_the_first_page_and_shows_where_it_comes_from(visit):
+    page = visit.open("index.html")
+    page.get_by_role("link", name="n0").click()
+    assert page.locator("h1").inner_text() == "n0"
+    for words in ("Verified level", "Checkpoint", "Trained on (declared)", "Counts sha256"):
+        assert page.get_by_text(words, exact=True).count() == 1
+    assert page.get_by_text("Worst videos").is_visible()
+    assert page.get_by_text("What is taken for what").is_visible()
+
+
+def test_two_entries_are_compared_with_intervals(visit, site):
+    page = visit.open("benchmarks/boxes.html")
+    for name in ("n0", "n2"):
+        page.get_by_label(f"Compare {name}").check()
+    page.get_by_role("link", name="Compare 2 chosen").click()
+    page.wait_for_selector("#found table")
+    row = page.locator("#found tbody tr").first
+    first, second, moved = row.locator("td").all_inner_texts()
+    value = [float(text.split()[0]) for text in (first, second)]
+    assert float(moved.split()[0].replace("−", "-")) == pytest.approx(value[1] - value[0], abs=0.11)
+    low, high = moved.split("\n")[-1].split(" to ")
+    rows = {row.title: row for row in entries.read_rows(site.parent / "entries")}
+    heads = page.locator("#found thead th").all_inner_texts()[1:3]
+    draws = [rows[name].summary.draws["mIoU.all"] for name in heads]
+    found = stats.difference(*draws).interval
+    assert float(low.replace("−", "-")) == pytest.approx(100 * found.low, abs=0.06)
+    assert float(high.replace("−", "-")) == pytest.approx(100 * found.high, abs=0.06)
+    page.locator("select").nth(2).select_option(label="n1")
+    page.locator("#found table").first.locator("thead th").nth(5).wait_for()
+
+
+def test_accuracy_against_speed_is_drawn_for_what_is_shown(visit):
+    page = visit.open("benchmarks/boxes.html")
+    assert page.locator("figure.pareto circle").count() >= 2
+    page.get_by_label("Search").fill("n1")
+    assert not page.locator("figure.pareto").is_visible()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
+def test_pages_fit_the_screen_in_light_and_dark(browser, site, width, scheme):
+    visit = Visit(browser, site, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    grounds = set()
+    for address in ("index.html", "benchmarks/boxes.html", "compare.html#boxes_guess_n0,boxes_guess_n1"):
+        page = visit.open(address)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert grounds == {"rgb(247, 247, 245)" if scheme == "light" else "rgb(20, 23, 28)"}
+    assert visit.complaints == []
+    visit.page.context.close()
+
+
+def test_the_site_is_served_to_this_machine(browser, site):
+    with serving(site, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{server.server_port}/compare.html#boxes_guess_n0,boxes_guess_n1")
+        page.wait_for_selector("#found table")
+        server.shutdown()
+        page.close()

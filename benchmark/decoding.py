@@ -292,6 +292,10 @@ class AvReader:
             frame = next(frames, None)
             if frame is None or (times is not None and frame.pts != times[self._next]):
                 return None
+            if frame.is_corrupt:  # the decoder filled the gaps with what it guesses
+                raise DataError(
+                    f"{self._path}: frame {self._next} is damaged. Replace the file, or take the part before it"
+                )
             self._next += 1
         return frame
 

@@ -173,6 +173,26 @@ def test_a_file_cut_short_is_named_when_opened(tmp_path):
         open_video(path)
 
 
+def test_damage_in_the_middle_is_an_error_at_its_frame_and_not_a_guessed_picture(tmp_path):
+    path = tmp_path / "noisy.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "10"})
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        rng = np.random.default_rng(0)
+        for _ in range(N):
+            noise = rng.integers(0, 256, (64, 96, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
+        container.mux(stream.encode(None))
+    content = bytearray(path.read_bytes())
+    half = len(content) // 2
+    content[half : half + 3000] = rng.integers(0, 256, 3000, dtype=np.uint8).tobytes()
+    path.write_bytes(content)
+    video = open_video(path, "av")
+    with pytest.raises(DataError, match=r"noisy\.mp4: frame 1\d is damaged"):
+        list(video.images())
+    assert video.image(3).shape == (64, 96, 3)
+
+
 def test_fewer_frames_than_announced_are_an_error_at_the_frame(tmp_path):
     video = open_video(make_video(tmp_path / "short.mp4"), "av")
     (tmp_path / "short.mp4").unlink()

@@ -72,7 +72,8 @@ def predict(
     if out.suffix.lower() != ".mp4":
         raise UserError(f"expected an output file that ends in .mp4, got {out}. Name it so")
     refuse_to_replace(video, out)
-    clip = _remembering(cut(open_video(video), start=start, end=end, every=every))
+    # PyAV notices damage within a file, which a video of unknown origin may have; decord hides it.
+    clip = _remembering(cut(open_video(video, "av"), start=start, end=end, every=every))
     built = _built(method, checkpoint, device, method_options(option, text_bank), vocabulary)
 
     folder = out.with_suffix("")

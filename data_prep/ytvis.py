@@ -109,8 +109,8 @@ def build_ytvis(
     vocabulary = vocabulary_of(release.split if split == "default" else split, [dataset], classes)
     path = _find(raw, release, source or subset)
     labels = look_through(path, faults)
-    check_classes(path, labels.categories, dataset)
-    if not any(video.spans for video in labels.videos):
+    check_classes(path, labels.vocabulary, dataset)
+    if not any(video.places for video in labels.videos):
         raise DataError(
             f"{path}: expected labels, found no annotation; those of this part are hidden. Cut a validation set out of "
             "the training labels: --from train --fraction 0.1"
@@ -142,6 +142,58 @@ def build_ytvis(
         [video for video in made if video is not None],
         recipe_of(vocabulary, variant),
         what=f"{release.title} {subset} in {raw}",
+        defects=defects,
+        faults=faults,
+        jobs=jobs,
+        progress=progress,
+    )
+
+
+def build_own_classes(
+    raw: str | Path,
+    folder: str | Path,
+    *,
+    images: str | Path | None = None,
+    jobs: int = 1,
+    defects: Defects | None = None,
+    progress: Progress = SILENT,
+) -> Benchmark:
+    """Turns any JSON file in the layout of YouTube-VIS into a benchmark of the classes that it lists.
+
+    Args:
+        raw: the file, or a folder with `gt.json`.
+        folder: the benchmark folder to write.
+        images: folder of the `file_names`; JPEGImages beside the file by default.
+        jobs: processes.
+        defects: told of images that are listed but absent.
+        progress: told of frames and videos.
+
+    Raises:
+        DataError: anything in the file is not in this layout, all of it told at once.
+    """
+    path = Path(raw).resolve()
+    path = path / "gt.json" if path.is_dir() else path
+    defects, faults = defects or Defects(), Faults()
+    labels = look_through(path, faults)
+    if not any(video.places for video in labels.videos):
+        raise DataError(f"{path}: expected a list `annotations` with something in it, found none. Give the labels")
+    image_root = Path(images).resolve() if images else path.parent / "JPEGImages"
+    writer = BenchmarkWriter(
+        folder,
+        name="ytvis",
+        version=VERSION,
+        source=Source(f"YouTube-VIS layout, {path.name}", licence="of the data set's owners"),
+        rules=Rules(task="instance"),
+        vocabulary=labels.vocabulary,
+        image_root=image_root,
+    )
+    there = image_root if image_root.is_dir() else None
+    made = (raw_video(path, video, there, labels.vocabulary, defects) for video in labels.videos)
+    return convert(
+        writer,
+        [video for video in made if video is not None],
+        recipe_of(labels.vocabulary, None),
+        what=str(path),
         defects=defects,
         faults=faults,
         jobs=jobs,

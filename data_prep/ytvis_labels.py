@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -16,7 +16,7 @@ from benchmark.errors import DataError
 from benchmark.formats.faults import Faults
 from benchmark.formats.ytvis import read_entry, read_track
 from benchmark.manifest import VideoEntry
-from benchmark.types import InstanceTrack, Vocabulary
+from benchmark.types import Category, InstanceTrack, Vocabulary
 from data_prep.big_json import Span, elements, read_span
 from data_prep.convert import RawVideo
 from data_prep.defects import Defects
@@ -24,7 +24,15 @@ from data_prep.listing import lengths
 from data_prep.official import official_classes
 
 _PARTS = ("videos", "categories")
+_NOVEL = (2, 3)
 _TABLES = ("ytvis2019", "ytvis2021", "lvvis", "ovis")
+
+
+class Place(NamedTuple):
+    """One element of `annotations`: its number from 1, and where it lies."""
+
+    number: int
+    span: Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +44,25 @@ class Annotated:
         name: the folder of its images.
         size: (height, width).
         frames: image files in time order.
-        spans: where the file speaks of its tracks.
+        places: where the file speaks of its tracks.
     """
 
     id: int
     name: str
     size: tuple[int, int]
     frames: tuple[str, ...]
-    spans: tuple[Span, ...]
+    places: tuple[Place, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The file, looked through: videos in the order of their ids, and names of categories by id."""
+    """The file, looked through: videos in the order of their ids, and its categories.
+
+    A `partition` of 0 or 1 makes a category base, 2 or 3 novel, as in LV-VIS.
+    """
 
     videos: tuple[Annotated, ...]
-    categories: Mapping[int, str]
+    vocabulary: Vocabulary
 
 
 def look_through(path: Path, faults: Faults) -> Labels:
@@ -61,52 +72,56 @@ def look_through(path: Path, faults: Faults) -> Labels:
         DataError: it is another kind of file.
     """
     entries: dict[int, VideoEntry] = {}
-    spans: dict[Any, list[Span]] = {}
-    categories: dict[int, str] = {}
-    seen = set()
+    places: dict[int, list[Place]] = {}
+    categories: list[Category] = []
+    seen, number = set(), 0
     for element in elements(path, "labels in the layout of YouTube-VIS"):
         seen.add(element.key)
         with faults.collecting():
             if element.key == "videos":
                 entry = read_entry(element.value, f"{path}, video number {len(entries) + 1}")
                 if int(entry.id) in entries:
-                    raise DataError(f"{path}: the video id {entry.id} came before")
+                    raise DataError(f"{path}: the id {entry.id} came before")
                 entries[int(entry.id)] = entry
             elif element.key == "categories":
-                categories.update(_category(element.value, path))
+                categories.append(_category(element.value, path))
             elif element.key == "annotations" and element.in_list:
-                spans.setdefault(_video_of(element.value, path, element.span), []).append(element.span)
+                number += 1
+                video = _video_of(element.value, f"{path}, annotation {number}")
+                places.setdefault(video, []).append(Place(number, element.span))
     for key in _PARTS:
         if key not in seen:
             raise DataError(f"{path}: expected a list `{key}` with something in it, found none. Download it again")
-    for video in sorted(spans.keys() - entries.keys()):
-        faults.add(f"{path}: annotations of video {video}, which the list `videos` lacks")
-    return Labels(
-        tuple(
-            Annotated(number, PurePosixPath(e.frames[0]).parent.name, e.size, e.frames, tuple(spans.get(number, ())))
-            for number, e in sorted(entries.items())
-        ),
-        categories,
-    )
-
-
-def _category(row: Any, path: Path) -> dict[int, str]:
+    for video in sorted(places.keys() - entries.keys()):
+        first = places[video][0].number
+        faults.add(f"{path}, annotation {first}: expected the id of a video of the list `videos`, got {video}")
+    videos = [
+        Annotated(video, PurePosixPath(e.frames[0]).parent.name, e.size, e.frames, tuple(places.get(video, ())))
+        for video, e in sorted(entries.items())
+    ]
     try:
-        return {int(row["id"]): str(row["name"])}
-    except (KeyError, TypeError, ValueError) as error:
+        return Labels(tuple(videos), Vocabulary(tuple(categories)))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _category(row: Any, path: Path) -> Category:
+    try:
+        return Category(int(row["id"]), str(row["name"]), True, row.get("partition", 0) in _NOVEL)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: expected categories with id and name, got an error at {error!r}") from error
 
 
-def _video_of(row: Any, path: Path, span: Span) -> int:
+def _video_of(row: Any, where: str) -> int:
     video = row.get("video_id") if isinstance(row, dict) else None
     if type(video) is not int:
-        raise DataError(f"{path}, annotation at byte {span.start}: expected a number as video_id, got {video!r}")
+        raise DataError(f"{where}: expected the id of a video as video_id, got {video!r}")
     return video
 
 
-def check_classes(path: Path, categories: Mapping[int, str], dataset: str) -> None:
+def check_classes(path: Path, found: Vocabulary, dataset: str) -> None:
     """Raises a `DataError` if the file's categories are not those of a data set; it names the one whose they are."""
-    mine = {number: _plain(name) for number, name in categories.items()}
+    mine = {c.id: _plain(c.name) for c in found}
     tables = {name: {c.id: _plain(c.name) for c in official_classes(name)} for name in _TABLES}
     if mine.items() <= tables[dataset].items():
         return
@@ -114,7 +129,7 @@ def check_classes(path: Path, categories: Mapping[int, str], dataset: str) -> No
     odd = sorted(number for number in mine if tables[dataset].get(number) != mine[number])
     raise DataError(
         f"{path}: expected the {len(tables[dataset])} classes of {dataset}, got {len(mine)}, of which "
-        f"{categories[odd[0]]!r} with id {odd[0]} differs. "
+        f"{found.by_id[odd[0]].name!r} with id {odd[0]} differs. "
         + (f"They are those of {other}. Run: ovsbench data build {other}" if other else "Take the released labels")
     )
 
@@ -130,20 +145,20 @@ class _Tracks:
     Attributes:
         json: the file.
         entry: id, size and those frames of the video that the benchmark has.
-        spans: where its tracks are.
+        places: where its tracks are.
         kept: the numbers of these frames in the file; None if they are all.
         vocabulary: classes that the file may use.
     """
 
     json: Path
     entry: VideoEntry
-    spans: tuple[Span, ...]
+    places: tuple[Place, ...]
     kept: tuple[int, ...] | None
     vocabulary: Vocabulary
 
     def __call__(self, index: int, defects: Defects) -> InstanceTrack:
-        span = self.spans[index]
-        where = f"{self.json}, annotation at byte {span.start} (video {self.entry.id})"
+        number, span = self.places[index]
+        where = f"{self.json}, annotation {number} (video {self.entry.id})"
         row = read_span(self.json, span)
         for key in ("segmentations", "areas"):
             if self.kept is not None and isinstance(row.get(key), list) and len(row[key]) > self.kept[-1]:
@@ -188,8 +203,8 @@ def raw_video(
         return None
     frames = tuple(video.frames[i] for i in kept)
     entry = VideoEntry(str(video.id), video.size, frames, None, "")
-    read = _Tracks(path, entry, video.spans, kept if len(kept) < len(video.frames) else None, classes)
-    return RawVideo(entry.id, video.size, frames, read, (path,), parts=len(video.spans))
+    read = _Tracks(path, entry, video.places, kept if len(kept) < len(video.frames) else None, classes)
+    return RawVideo(entry.id, video.size, frames, read, (path,), parts=len(video.places))
 
 
 def _is_whole(video: Annotated, index: int, there: Mapping[PurePosixPath, Mapping[str, int]], defects: Defects) -> bool:

@@ -127,8 +127,8 @@ BAD = {
     "hidden labels": (lambda c: c.update(annotations=[]), "--from train --fraction 0.1"),
     "no videos": (lambda c: c.pop("videos"), "expected a list `videos`"),
     "no categories": (lambda c: c.pop("categories"), "expected a list `categories`"),
-    "a video twice": (lambda c: c["videos"].append(c["videos"][0]), "the video id 1 came before"),
-    "an unknown video": (lambda c: c["annotations"][0].update(video_id=77), "annotations of video 77"),
+    "a video twice": (lambda c: c["videos"].append(c["videos"][0]), "the id 1 came before"),
+    "an unknown video": (lambda c: c["annotations"][0].update(video_id=77), "of the list `videos`, got 77"),
     "an unknown class": (lambda c: c["annotations"][0].update(category_id=99), "category_id, got 99"),
     "too few masks": (lambda c: c["annotations"][0]["segmentations"].pop(), "of 3 frames, got 2"),
     "a mask of another size": (

@@ -9,9 +9,10 @@ import pytest
 
 from benchmark import engine, manifest, rle
 from benchmark.errors import DataError
-from benchmark.formats.ytvis import build_ytvis, export_ytvis, import_ytvis
+from benchmark.formats.ytvis import export_ytvis, import_ytvis
 from benchmark.record import RunRecord
 from data_prep.vipseg import build_vipseg
+from data_prep.ytvis import build_own_classes
 
 BOX = [2, 2, 2]  # of 3x2 pixels: two outside, two inside, two outside
 TEXT = rle.compress(BOX)
@@ -54,7 +55,7 @@ def written(path: Path, content: object) -> Path:
 
 @pytest.fixture
 def benchmark(tmp_path: Path) -> manifest.Benchmark:
-    return build_ytvis(written(tmp_path / "gt.json", labels()), tmp_path / "data")
+    return build_own_classes(written(tmp_path / "gt.json", labels()), tmp_path / "data")
 
 
 def test_labels_become_an_instance_benchmark_with_videos_in_order_of_their_ids(benchmark):
@@ -159,8 +160,8 @@ def test_all_faults_are_counted_and_the_first_are_told(benchmark, tmp_path):
 @pytest.mark.parametrize(
     ("place", "value", "words"),
     [
-        (("videos",), ..., "videos is missing"),
-        (("annotations",), ..., "annotations is missing"),
+        (("videos",), ..., "expected a list `videos`"),
+        (("annotations",), ..., "expected a list `annotations`"),
         (("categories", 0, "name"), ..., "categories with id and name"),
         (("categories", 1, "id"), 4, "came more than once"),
         (("videos", 0, "file_names"), ["b/0.jpg"], "each of 2 frames, got 1"),
@@ -176,15 +177,15 @@ def test_all_faults_are_counted_and_the_first_are_told(benchmark, tmp_path):
 def test_what_is_wrong_with_labels_is_told_and_no_benchmark_is_made(tmp_path, place, value, words):
     path = written(tmp_path / "gt.json", change(labels(), place, value))
     with pytest.raises(DataError, match=words):
-        build_ytvis(path, tmp_path / "data")
+        build_own_classes(path, tmp_path / "data")
     assert not (tmp_path / "data/manifest.json").exists()
 
 
 def test_missing_and_foreign_files_are_told(tmp_path, benchmark):
-    with pytest.raises(DataError, match=r"gt.json: cannot be read"):
-        build_ytvis(tmp_path / "none", tmp_path / "x") if (tmp_path / "none").mkdir() is None else None
-    with pytest.raises(DataError, match="expected an object with videos"):
-        build_ytvis(written(tmp_path / "list.json", []), tmp_path / "x")
+    with pytest.raises(DataError, match=r"gt\.json: expected labels .*: No such file"):
+        build_own_classes(tmp_path / "none", tmp_path / "x") if (tmp_path / "none").mkdir() is None else None
+    with pytest.raises(DataError, match="in JSON, got an error"):
+        build_own_classes(written(tmp_path / "list.json", []), tmp_path / "x")
     with pytest.raises(DataError, match=r"results.json: cannot be read"):
         import_ytvis(benchmark, tmp_path, tmp_path / "run", name="theirs")
 
@@ -199,7 +200,7 @@ def test_tracks_are_not_imported_on_a_benchmark_of_frames(build_benchmark, tmp_p
 @pytest.mark.parametrize("case", ["tiny", "standard"])
 def test_reference_cases_score_as_the_official_scripts_score_them(shared, tmp_path, case):
     folder = shared / "cases" / case
-    benchmark = build_ytvis(folder / "ytvis", tmp_path / "data")
+    benchmark = build_own_classes(folder / "ytvis", tmp_path / "data")
     import_ytvis(benchmark, folder / "ytvis", tmp_path / "run", name="theirs")
     values = engine.score(benchmark, tmp_path / "run").values
     expected = json.loads((folder / "expected.json").read_text())
@@ -223,6 +224,6 @@ def test_a_benchmark_may_have_empty_masks(tmp_path):
     content = labels()
     content["annotations"][0]["segmentations"] = [mask([6]), mask([6])]
     content["annotations"][0]["areas"] = [0, 0]
-    benchmark = build_ytvis(written(tmp_path / "gt.json", content), tmp_path / "data")
+    benchmark = build_own_classes(written(tmp_path / "gt.json", content), tmp_path / "data")
     assert benchmark.truth_tracks("9").tracks[0].area == 0.0
     assert not np.any(benchmark.truth_tracks("9").decoded().masks.areas[0])

@@ -58,25 +58,6 @@ def build_world(
     _built(draw(out, settings, mp4=mp4, jobs=jobs, progress=progress()), out)
 
 
-@build.command("ytvis")
-def build_ytvis(
-    out: Out,
-    raw: Annotated[Path, typer.Option("--raw", help="The JSON file of labels, or a folder with gt.json.")],
-    images: Annotated[
-        Path | None, typer.Option(help="Folder of images; JPEGImages beside the file by default.")
-    ] = None,
-) -> None:
-    """Turn labels in the layout of YouTube-VIS or LV-VIS into a benchmark folder; images stay where they are.
-
-    \b
-    [bold]Example[/bold]
-      ovsbench data build ytvis --raw ytvis/gt.json -o data/ytvis
-    """
-    from benchmark.formats.ytvis import build_ytvis as read
-
-    _built(read(raw, out, images=images, progress=progress()), out)
-
-
 @build.command("captions")
 def build_captions(
     out: Out,

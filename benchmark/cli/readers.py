@@ -95,6 +95,13 @@ READERS = (
         ("subset", "split", "variant", "images"),
     ),
     Reader(
+        "ytvis",
+        "data_prep.ytvis:build_own_classes",
+        "any JSON file in the layout of YouTube-VIS, with the classes that it lists.",
+        "--raw mine/gt.json -o data/mine",
+        ("images",),
+    ),
+    Reader(
         "ytvis2019",
         "data_prep.ytvis:build_ytvis2019",
         "YouTube-VIS 2019: objects with tracks, 40 classes; validation labels are hidden.",

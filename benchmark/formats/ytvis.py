@@ -1,6 +1,6 @@
 """The layout of YouTube-VIS and LV-VIS: object tracks as run lengths, all in one JSON file.
 
-    labels       gt.json     {"videos": [{"id", "width", "height", "length", "file_names"}],
+    labels       JSON        {"videos": [{"id", "width", "height", "length", "file_names"}],
                               "categories": [{"id", "name", "partition"}],
                               "annotations": [{"video_id", "category_id", "iscrowd", "segmentations", "areas"}]}
     predictions  results.json [{"video_id", "category_id", "score", "segmentations"}]
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,81 +26,12 @@ from benchmark.errors import DataError
 from benchmark.files import writing
 from benchmark.formats.faults import Faults
 from benchmark.formats.runs import import_tracks, new_folder
-from benchmark.manifest import Benchmark, Source, VideoEntry, load
-from benchmark.manifest_writer import BenchmarkWriter
+from benchmark.manifest import Benchmark, VideoEntry
 from benchmark.progress import SILENT, Progress
 from benchmark.record import RunRecord
-from benchmark.types import Category, InstanceTrack, Rules, Vocabulary
+from benchmark.types import InstanceTrack, Vocabulary
 
 RESULTS = "results.json"
-_NOVEL = (2, 3)
-
-
-def build_ytvis(
-    raw: str | Path,
-    folder: str | Path,
-    *,
-    images: str | Path | None = None,
-    name: str = "ytvis",
-    licence: str = "of the data set's owners",
-    progress: Progress = SILENT,
-) -> Benchmark:
-    """Turns labels in the layout of YouTube-VIS into a benchmark folder; images stay where they are.
-
-    Args:
-        raw: the JSON file, or a folder with `gt.json`.
-        folder: the benchmark folder to write.
-        images: folder of the `file_names`; JPEGImages beside the file by default, and scoring needs none.
-        name: of the benchmark.
-        licence: of images and labels, for the manifest.
-        progress: told of frames and videos.
-
-    Raises:
-        DataError: anything in the file is not in this layout, all of it told at once.
-    """
-    path = Path(raw).resolve()
-    path = path / "gt.json" if path.is_dir() else path
-    content = _labels(path)
-    faults = Faults()
-    vocabulary = _vocabulary(content["categories"], path)
-    entries = _entries(content["videos"], path, faults)
-    by_video: dict[int, list[tuple[int, Any]]] = {number: [] for number in entries}
-    for number, row in enumerate(content["annotations"], 1):
-        video = row.get("video_id") if isinstance(row, dict) else None
-        if type(video) is not int or video not in by_video:
-            faults.add(
-                f"{path}, annotation {number}: expected the id of a video of the file as video_id, got {video!r}"
-            )
-        else:
-            by_video[video].append((number, row))
-    writer = BenchmarkWriter(
-        Path(folder),
-        name=name,
-        version="1",
-        source=Source(f"YouTube-VIS layout, {path.name}", sha256(path.read_bytes()).hexdigest(), licence=licence),
-        rules=Rules(task="instance"),
-        vocabulary=vocabulary,
-        image_root=Path(images).resolve() if images else path.parent / "JPEGImages",
-    )
-    progress.start(len(entries), sum(len(entry.frames) for entry in entries.values()), f"reading {path.name}")
-    try:
-        with writer:
-            for video, entry in sorted(entries.items()):
-                annotated: list[InstanceTrack] = []
-                for number, row in by_video[video]:
-                    with faults.collecting():
-                        where = f"{path}, annotation {number} (video {video})"
-                        annotated.append(read_track(row, len(annotated) + 1, entry, vocabulary, where, is_label=True))
-                if not faults.count and not writer.has_labels(entry.id, entry.size, entry.frames):
-                    with writer.tracks(entry.id, entry.size, entry.frames) as labels:
-                        for track in annotated:
-                            labels.add(track)
-                progress.frame(len(entry.frames))
-                progress.video()
-            faults.stop(str(path), "Mend the file and build again")
-    finally:
-        progress.stop()
-    return load(folder)
 
 
 def import_ytvis(
@@ -218,44 +149,6 @@ def read_raw(path: Path) -> Any:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}. Check the path") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: expected JSON, got an error: {error}. The file may have been cut off") from error
-
-
-def _labels(path: Path) -> dict[str, list[Any]]:
-    content = read_raw(path)
-    parts = ("videos", "categories", "annotations")
-    if not isinstance(content, dict):
-        raise DataError(
-            f"{path}: expected an object with {', '.join(parts)}, got {type(content).__name__}. Give the labels"
-        )
-    missing = [part for part in parts if not isinstance(content.get(part), list)]
-    if missing:
-        raise DataError(
-            f"{path}: expected lists {', '.join(parts)}; {' and '.join(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} missing. Give the labels as YouTube-VIS has them"
-        )
-    return content
-
-
-def _vocabulary(rows: Sequence[Any], path: Path) -> Vocabulary:
-    try:
-        return Vocabulary(
-            tuple(Category(int(c["id"]), str(c["name"]), True, c.get("partition", 0) in _NOVEL) for c in rows)
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path}: expected categories with id and name, got an error at {error!r}") from error
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-
-
-def _entries(rows: Sequence[Any], path: Path, faults: Faults) -> dict[int, VideoEntry]:
-    entries: dict[int, VideoEntry] = {}
-    for number, row in enumerate(rows, 1):
-        with faults.collecting():
-            entry = read_entry(row, f"{path}, video number {number}")
-            if int(entry.id) in entries:
-                raise DataError(f"{path}, video number {number}: the id {entry.id} came before")
-            entries[int(entry.id)] = entry
-    return entries
 
 
 def read_entry(row: Any, where: str) -> VideoEntry:

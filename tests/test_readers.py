@@ -10,9 +10,11 @@ import PIL.Image
 import pytest
 
 from benchmark.errors import DataError
-from benchmark.manifest import Benchmark
+from benchmark.manifest import Benchmark, load
 from benchmark.manifest_check import check
+from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.panoptic import semantic
+from benchmark.types import PanopticFrame
 from data_prep.big_json import elements, read_span
 from data_prep.coco_panoptic import build_coco_panoptic
 from data_prep.defects import Defects
@@ -29,7 +31,25 @@ FIRST = "0000/00001"
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
-    return build_world(tmp_path_factory.mktemp("w") / "world", WorldSettings(videos=2, frames=3, size=(HEIGHT, 48)))
+    """Two videos of the embedded world with a corner of void."""
+    folder = tmp_path_factory.mktemp("w")
+    whole = build_world(folder / "whole", WorldSettings(videos=2, frames=3, size=(HEIGHT, 48)))
+    with BenchmarkWriter(
+        folder / "world",
+        name=whole.name,
+        version=whole.version,
+        source=whole.source,
+        rules=whole.rules,
+        vocabulary=whole.vocabulary,
+        image_root=whole.folder / whole.image_root,
+    ) as writer:
+        for entry in whole.entries:
+            with writer.video(entry.id, entry.size, entry.frames, entry.fps) as labels:
+                for frame in whole.truth_frames(entry.id):
+                    frame.ids[:9, :9] = 0
+                    left = set(np.unique(frame.ids).tolist())
+                    labels.add(PanopticFrame(frame.ids, {k: s for k, s in frame.segments.items() if k in left}))
+    return load(folder / "world")
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +93,7 @@ def test_vipseg_comes_back_with_its_tracks_and_its_void(layout, world, written, 
             frame, expected = built.truth(entry.id, index), number(trees.renamed(truth, categories), "")
             assert np.array_equal(frame.ids, expected.ids)
             assert frame.segments == expected.segments
+            assert not frame.ids[:9, :9].any()
     assert built.video("0000").image(2).shape == (HEIGHT, 48, 3)
 
 

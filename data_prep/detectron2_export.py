@@ -4,6 +4,7 @@
     records/<video>.jsonl              a line a frame: image, and each segment with id, category, box, area, run lengths
     panoptic/<video>/<frame>.png       id of the segment as R + 256 G + 65536 B, 0 is void
     semantic/<video>/<frame>.png       number of the class, 8 bits, 255 is void
+    images/<video>/<frame>.jpg         only where the images have another size than the labels: brought to theirs
 
 Classes are numbered from 0, things first, then stuff. A training set has its base classes only. Overlapping tracks have
 the instance form alone; more than 254 classes have no semantic form. `detectron2_catalog` registers the folder;
@@ -85,7 +86,7 @@ def _plan(benchmark: Benchmark, out: Path) -> ExportedSet:
     if benchmark.rules.task != "instance":
         forms += ["panoptic"]
         forms += ["semantic"] if len(classes) < VOID_CLASS else []
-    root = (benchmark.folder / benchmark.image_root).resolve()
+    root = (out / "images" if benchmark.resize_images else benchmark.folder / benchmark.image_root).resolve()
     videos = tuple(entry.id for entry in benchmark.entries)
     return ExportedSet(out, benchmark.name, benchmark.digest, root, tuple(classes), videos, tuple(forms))
 
@@ -111,7 +112,7 @@ def _write_video(benchmark: Benchmark, out: Path, entry: VideoEntry) -> int:
     """Writes the masks of a video, then its records; returns the number of frames."""
     made = _plan(benchmark, out)
     number_of = {category.id: number for number, category in enumerate(made.classes)}
-    labels = benchmark.labels(entry.id)
+    labels, video = benchmark.labels(entry.id), benchmark.video(entry.id)
     numbers: dict[int, int] = {}  # track to id: ids of labels may be too large for a colour
     lines = []
     for index, image in enumerate(entry.frames):
@@ -126,6 +127,9 @@ def _write_video(benchmark: Benchmark, out: Path, entry: VideoEntry) -> int:
                 f"video {entry.id}, frame {index}: its labels show {name!r}, which training must not see. "
                 "Build the training set with --variant ignore or delete"
             )
+        if benchmark.resize_images:  # detectron2 refuses images of another size than the labels
+            image = f"{entry.id}/{index:05d}.jpg"
+            _save(video.image(index), made.image_root / image)
         about = {"image": image, "height": entry.size[0], "width": entry.size[1], "segments": segments}
         lines.append(files.json_line(about))
     files.write_bytes(made.records(entry.id), "".join(lines).encode())
@@ -188,7 +192,10 @@ def _row(
 
 def _save(pixels: npt.NDArray[np.uint8], path: Path) -> None:
     buffer = BytesIO()
-    PIL.Image.fromarray(pixels).save(buffer, "PNG", compress_level=3)
+    if path.suffix == ".jpg":
+        PIL.Image.fromarray(pixels).save(buffer, "JPEG", quality=95)
+    else:
+        PIL.Image.fromarray(pixels).save(buffer, "PNG", compress_level=3)
     with files.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(buffer.getvalue())

@@ -115,6 +115,17 @@ def test_overlapping_tracks_have_the_instance_form_alone(tmp_path: Path):
     assert [row["track_id"] for row in second["annotations"]] == [9]
 
 
+def test_images_of_another_size_than_the_labels_are_brought_to_theirs(training: Benchmark, tmp_path: Path):
+    for path in training.folder.rglob("images/*/*.png"):
+        with PIL.Image.open(path) as image:
+            image.resize((40, 32)).save(path)
+    content = json.loads((training.folder / "manifest.json").read_text())
+    (training.folder / "manifest.json").write_text(json.dumps({**content, "resize_images": True}))
+    made = export(manifest.load(training.folder), tmp_path / "out")
+    for entry in entries(made, "panoptic"):
+        assert pixels(entry["file_name"]).shape == (entry["height"], entry["width"], 3) == (16, 20, 3)
+
+
 def test_two_processes_write_the_bytes_of_one_and_a_stopped_export_goes_on(training: Benchmark, tmp_path: Path):
     def content(folder: Path) -> dict[str, bytes]:
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -110,6 +110,38 @@ def _with_last(ends: npt.NDArray[np.intp], size: int) -> npt.NDArray[np.intp]:
     return np.append(ends, size - 1) if size else ends
 
 
+class JointRuns(NamedTuple):
+    """Two arrays of equal size as runs of equal pairs, in the order of their elements.
+
+    Attributes:
+        ends: (R,) position of the last element of each run.
+        left, right: (R,) the values of each run.
+    """
+
+    ends: npt.NDArray[np.intp]
+    left: npt.NDArray[Any]
+    right: npt.NDArray[Any]
+
+    @staticmethod
+    def of(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> JointRuns:
+        """The runs of (N,) arrays."""
+        is_end = left[1:] != left[:-1]
+        is_end |= right[1:] != right[:-1]
+        ends = _with_last(np.flatnonzero(is_end), left.size)
+        return JointRuns(ends, left[ends], right[ends])
+
+    def histogram(self, shape: tuple[int, int]) -> npt.NDArray[np.int64]:
+        """How often each pair of values occurs; left values are below shape[0], right ones below shape[1]."""
+        codes = self.left.astype(np.intp) * shape[1] + self.right
+        weights = np.diff(self.ends, prepend=-1)
+        counts = np.bincount(codes, weights=weights, minlength=shape[0] * shape[1])  # exact below 2**53
+        return counts.astype(np.int64).reshape(shape)
+
+    def spread(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Every run's value (R,) at each of its elements."""
+        return _spread(values, self.ends)
+
+
 @dataclass(frozen=True)
 class FrameOverlap:
     """How many pixels each labelled segment of a frame shares with each predicted one.
@@ -118,11 +150,13 @@ class FrameOverlap:
         truth: labelled segments, sorted by id.
         prediction: predicted segments, sorted by id.
         pixels: int64 (len(truth) + 1, len(prediction) + 1); row and column 0 are void.
+        runs: the same pixels in their order, from which maps can be made anew.
     """
 
     truth: tuple[Segment, ...]
     prediction: tuple[Segment, ...]
     pixels: npt.NDArray[np.int64]
+    runs: JointRuns
 
 
 def overlap(truth: PanopticFrame, prediction: PanopticFrame) -> FrameOverlap:
@@ -142,8 +176,8 @@ def overlap_dense(truth: DenseFrame, prediction: DenseFrame) -> FrameOverlap:
             f"{prediction.numbers.shape[1]}x{prediction.numbers.shape[0]}. Predict at the size of the labels"
         )
     shape = (len(truth.segments) + 1, len(prediction.segments) + 1)
-    pixels = joint_histogram(truth.numbers.ravel(), prediction.numbers.ravel(), shape)
-    return FrameOverlap(truth.segments, prediction.segments, pixels)
+    runs = JointRuns.of(truth.numbers.ravel(), prediction.numbers.ravel())
+    return FrameOverlap(truth.segments, prediction.segments, runs.histogram(shape), runs)
 
 
 def joint_histogram(left: npt.NDArray[Any], right: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[np.int64]:
@@ -157,13 +191,7 @@ def joint_histogram(left: npt.NDArray[Any], right: npt.NDArray[Any], shape: tupl
     >>> joint_histogram(np.array([0, 1, 1]), np.array([1, 0, 0]), (2, 2)).tolist()
     [[0, 1], [2, 0]]
     """
-    is_end = left[1:] != left[:-1]
-    is_end |= right[1:] != right[:-1]
-    ends = _with_last(np.flatnonzero(is_end), left.size)
-    codes = left[ends].astype(np.intp) * shape[1] + right[ends]
-    weights = np.diff(ends, prepend=-1)
-    counts = np.bincount(codes, weights=weights, minlength=shape[0] * shape[1])  # exact below 2**53
-    return counts.astype(np.int64).reshape(shape)
+    return JointRuns.of(left, right).histogram(shape)
 
 
 def flatten(masks: npt.NDArray[np.bool_], scores: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int32]:

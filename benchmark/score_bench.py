@@ -19,6 +19,7 @@ import numpy.typing as npt
 import PIL.Image
 
 from benchmark.files import writing
+from benchmark.formats.masks import decode_rgb
 from benchmark.metrics import frame_metrics_for
 from benchmark.panoptic import DenseFrame, dense_of_rgb, ids_to_rgb, overlap_dense
 from benchmark.progress import SILENT, Progress
@@ -179,7 +180,7 @@ def measure(
                     _decode(_png(folder, name, index))
                 bare.stage("decode")
                 png.start()
-                images = [_decode(_png(folder, name, index)) for name in ("true", "predicted")]
+                images = [decode_rgb(_png(folder, name, index).read_bytes()) for name in ("true", "predicted")]
                 png.stage("decode")
                 numbered = [dense_of_rgb(rgb, which) for rgb, which in zip(images, segments[index], strict=True)]
                 png.stage("numbering")

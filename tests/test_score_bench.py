@@ -1,7 +1,13 @@
 from __future__ import annotations
 
-import numpy as np
+import io
 
+import numpy as np
+import PIL.Image
+import pytest
+
+from benchmark.formats import masks
+from benchmark.panoptic import ids_to_rgb
 from benchmark.score_bench import measure, scene
 
 
@@ -21,3 +27,18 @@ def test_every_stage_of_the_scorer_is_measured(tmp_path):
     assert report.png_ratio > 0
     assert report.store_ratio > 0
     assert report.store_bytes < report.png_bytes
+
+
+def test_both_decoders_of_rgb_masks_give_the_same_pixels(monkeypatch):
+    pytest.importorskip("imagecodecs")
+    true, _ = next(iter(scene(1, (48, 64))))
+    file = io.BytesIO()
+    PIL.Image.fromarray(ids_to_rgb(true.ids)).save(file, "PNG")
+    fast = masks.decode_rgb(file.getvalue())
+    broken = file.getvalue()[:-40]
+    with pytest.raises((OSError, SyntaxError)):
+        masks.decode_rgb(broken)
+    monkeypatch.setattr(masks, "_fast_decoder", lambda: None)
+    assert np.array_equal(masks.decode_rgb(file.getvalue()), fast)
+    with pytest.raises((OSError, SyntaxError)):
+        masks.decode_rgb(broken)

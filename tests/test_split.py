@@ -5,6 +5,7 @@ import pytest
 
 from benchmark.errors import DataError
 from benchmark.types import Nearest
+from data_prep.leaks import words_of
 from data_prep.split import Origin, list_splits, load_split, write_split
 
 SPLIT = {
@@ -98,6 +99,16 @@ def test_the_133_classes_of_coco_and_their_80_things_are_the_official_table(shar
     vocabulary = load_split("coco-panoptic-gkc").vocabulary
     assert [(c.id, c.name, c.is_thing) for c in vocabulary] == [(c["id"], c["name"], bool(c["isthing"])) for c in table]
     assert (len(vocabulary), len(vocabulary.things)) == (133, 80)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [("vipseg-gkc", 0), ("vipseg-tubelink-33-25", 12), ("vipseg-tubelink-46-12", 8), ("vspw-ov2vss", 18)],
+)
+def test_how_many_novel_classes_training_on_coco_has_seen_by_name(name, known):
+    coco = frozenset[str]().union(*map(words_of, load_split("coco-panoptic-gkc").vocabulary))
+    novel = [category for category in load_split(name).vocabulary if category.is_novel]
+    assert sum(bool(words_of(category) & coco) for category in novel) == known
 
 
 def test_the_words_of_a_double_name_are_its_synonyms():

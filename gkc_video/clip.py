@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -101,11 +102,14 @@ def create(name: str, *, pretrained: str | None = None, device: str = "cpu") -> 
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # open_clip warns of random weights, always meant here; its errors we tell
     try:
-        model = open_clip.create_model(name, pretrained=pretrained, device=device)
+        quick = _wants_quick_gelu(name, pretrained)
+        model = open_clip.create_model(name, pretrained=pretrained, device=device, force_quick_gelu=quick)
         tokenizer = open_clip.get_tokenizer(name)
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OSError, UnpicklingError) as error:
+        told = " ".join(str(error).split())  # torch lists every missing and surplus key, a line each
+        told = told if len(told) <= 400 else f"{told[:400]}..."
         raise MethodError(
-            f"open_clip could not make {name!r} with weights {pretrained!r}: {str(error).rstrip('. ')}. "
+            f"open_clip could not make {name!r} with weights {pretrained!r}: {told.rstrip('. ')}. "
             "Give a model name it lists and the path of a weights file, or a tag it knows whose weights are in the "
             "cache; HF_HUB_OFFLINE=0 lets it fetch them"
         ) from error
@@ -113,6 +117,24 @@ def create(name: str, *, pretrained: str | None = None, device: str = "cpu") -> 
         logger.setLevel(level)
     model.set_grad_checkpointing(False)
     return model, tokenizer
+
+
+def _wants_quick_gelu(name: str, pretrained: str | None) -> bool:
+    """Whether the weights of a tag were trained with QuickGELU, which their architecture's name may not say.
+
+    Raises:
+        MethodError: the architecture has QuickGELU and the weights were trained without: every answer would be off.
+    """
+    import open_clip
+
+    about = open_clip.get_pretrained_cfg(name, pretrained) if pretrained else {}
+    wants, has = (bool((one or {}).get("quick_gelu")) for one in (about, open_clip.get_model_config(name)))
+    if about and has and not wants:
+        raise MethodError(
+            f"the weights {pretrained!r} were trained without QuickGELU, which {name!r} has. "
+            f"Use {name.removesuffix('-quickgelu')!r}"
+        )
+    return wants
 
 
 def load(weights: str | Path, *, model: str | None = None, device: str = "cpu") -> Clip:

@@ -1,0 +1,98 @@
+"""SAM 3 on video: every name is a text prompt, objects keep the model's own identities; streamed, frame by frame.
+
+Its weights are given out under a licence of their own; take a folder that transformers' `save_pretrained` wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.errors import MethodError
+from benchmark.types import PanopticFrame, Rules, Video, Vocabulary
+
+if TYPE_CHECKING:
+    from baselines.video_objects import Followed
+
+TASKS = ("semantic", "panoptic")
+NEEDS = "-c folder of Sam3VideoModel; extra gkc"
+TOKENS = 32
+
+
+def build(*, checkpoint: Path | None = None, device: str = "auto", score: float = 0.0) -> Sam3Video:
+    """The method.
+
+    Args:
+        checkpoint: the folder.
+        device: "auto", "cpu", "cuda", ...
+        score: objects that are less certain are left out, in [0, 1].
+
+    Raises:
+        MethodError: no folder, or not one of this model.
+    """
+    if checkpoint is None:
+        raise MethodError("the method sam3-video needs a folder of Sam3VideoModel, got none. Give one with -c")
+    from baselines.video_objects import open_model
+    from benchmark.record import path_digest
+    from gkc_video.device import choose
+
+    return Sam3Video(open_model("Sam3VideoModel", checkpoint, choose(device)), score, path_digest(checkpoint))
+
+
+@dataclass(frozen=True)
+class Sam3Video:
+    """See the module; its cost grows with the number of names."""
+
+    model: Any
+    score: float
+    checkpoint_sha256: str
+    name: str = "sam3-video"
+
+    @property
+    def device(self) -> str:
+        """That the model is on."""
+        return str(next(self.model.parameters()).device)
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """Facts for the record of a run."""
+        return {"architecture": "Sam3VideoModel", "association": "the model's own", "prompt": "{}"}
+
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
+        """Yields one frame for each image; frames seen are not kept."""
+        import torch
+        from transformers import Sam3VideoInferenceSession
+
+        from baselines.video_objects import clip_tokens, frame_of_objects, square_pixels
+
+        session = Sam3VideoInferenceSession(
+            video_height=video.size[0], video_width=video.size[1], inference_device=self.device,
+            inference_state_device=self.device, video_storage_device=self.device, dtype=torch.float32,
+        )  # fmt: skip
+        ids, mask = clip_tokens([category.name for category in vocabulary], TOKENS)
+        prompts: dict[int, int] = {}
+        for number, category in enumerate(vocabulary):
+            prompt = session.add_prompt(category.name)
+            session.prompt_input_ids[prompt] = ids[number : number + 1].to(self.device)
+            session.prompt_attention_masks[prompt] = mask[number : number + 1].to(self.device)
+            prompts[prompt] = number
+        for index, image in enumerate(video.images()):
+            with torch.inference_mode():
+                pixels = square_pixels(image, self.model.config.image_size, 0.5, 0.5).to(self.device)
+                found = self.model(inference_session=session, frame=pixels)
+            objects = self._objects(found, session.obj_id_to_prompt_id, prompts)
+            session.processed_frames.pop(index - 1, None)
+            yield frame_of_objects(objects, video.size, vocabulary)
+
+    def _objects(self, found: Any, prompt_of: Mapping[int, int], prompts: Mapping[int, int]) -> list[Followed]:
+        from baselines.video_objects import Followed
+
+        hidden = {*(found.removed_obj_ids or ()), *(found.suppressed_obj_ids or ())}
+        scores = found.obj_id_to_score or {}
+        return [
+            Followed(int(key), prompts[prompt_of[key]], float(scores.get(key, 0.0)), mask[0])
+            for key, mask in sorted((found.obj_id_to_mask or {}).items())
+            if key not in hidden and float(scores.get(key, 0.0)) >= self.score
+        ]

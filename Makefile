@@ -4,12 +4,13 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo test lint clean
+.PHONY: help install demo test lint entries clean
 
 help:
 	@echo "make demo   the whole story on the embedded world: data, methods, scores, leaderboard page"
 	@echo "make test   the test suite"
 	@echo "make lint   ruff and mypy"
+	@echo "make entries   file every scored run of runs/ that has a card in leaderboard/cards as an entry"
 
 install: $(STAMP)
 
@@ -32,6 +33,17 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# An entry that is there already is left alone; the command says so and goes on with the next run.
+RUNS ?= runs
+entries: $(STAMP)
+	@for card in leaderboard/cards/*.toml; do \
+	  name=$$(basename $$card .toml); run=$(RUNS)/$$name; test -f $$run/scores.json || continue; \
+	  mkdir -p build && $(BIN)/ovsbench submit $$run --card $$card --predictions --pictures 1 -o build/$$name.zip && \
+	  data=$$($(BIN)/python -c "import json, sys; print(json.load(open(sys.argv[1]))['benchmark_folder'])" $$run/run.json) && \
+	  $(BIN)/ovsbench board add build/$$name.zip --data "$$data" --entries leaderboard/entries --new-benchmark || true; \
+	done
+	$(BIN)/ovsbench board verify --entries leaderboard/entries
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -54,6 +54,7 @@ class Checked:
         level: how far they were checked.
         warnings: what a reader should know, one sentence each.
         contents: the bytes of the parts and pictures by name, without predictions.
+        has_predictions: whether the bundle holds them.
     """
 
     record: RunRecord
@@ -64,6 +65,7 @@ class Checked:
     level: Level
     warnings: tuple[str, ...]
     contents: Mapping[str, bytes]
+    has_predictions: bool = False
 
 
 def check(path: Path, *, data: Benchmark | None = None, progress: Progress = SILENT) -> Checked:
@@ -83,6 +85,7 @@ def check(path: Path, *, data: Benchmark | None = None, progress: Progress = SIL
         checked = check_contents(contents, str(path))
         predicted = [name for name in opened.members if name.startswith(f"{PREDICTIONS}/")]
         _check_complete(path, predicted, checked.benchmark)
+        checked = dataclasses.replace(checked, has_predictions=bool(predicted))
         if data is not None:
             if data.digest != checked.benchmark.digest:
                 raise DataError(

@@ -64,18 +64,21 @@ def as_markdown(all_tables: Iterable[Table]) -> str:
     """The tables for a text page; scores in percent."""
     parts = []
     for table in all_tables:
-        heads = [column.short for column in table.columns]
+        heads = [_markdown_cell(column.short).replace("&#64;", "@") for column in table.columns]
         lines = [["method", *heads, "remarks"], ["---", *["---:"] * len(heads), "---"]]
         for line in table.lines:
             numbers = [number(column, value) for column, value in zip(table.columns, line.values, strict=True)]
-            lines.append([line.row.title, *numbers, ", ".join(flag.name for flag in line.row.flags)])
-        text = "\n".join("| " + " | ".join(map(_markdown_cell, cells)) + " |" for cells in lines)
+            remarks = ", ".join(flag.name for flag in line.row.flags)
+            lines.append([_markdown_cell(line.row.title), *numbers, _markdown_cell(remarks)])
+        text = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
         parts.append(f"## {_markdown_cell(table.benchmark)}\n\n{', '.join(table.facts)}\n\n{text}\n")
     return "\n".join(parts)
 
 
 def _markdown_cell(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")
+    """Text that Markdown shows as it is: no tags, links, pictures, code or names to call."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;").replace("\n", " ")
+    return "".join(f"\\{c}" if c in "\\`*[]|!" else c for c in text)
 
 
 def _plain(table: Table, line: Line) -> dict[str, Any]:

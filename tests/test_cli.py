@@ -493,3 +493,25 @@ def test_the_demo_runs_every_method_and_goes_on_where_it_stopped() -> None:
     records = [json.loads(path.read_text()) for path in Path("demo").glob("runs-1/*/run.json")]
     assert len(records) == 4
     assert all(record["timing"]["warmup_frames"] == 1 for record in records)  # nothing was run a second time
+
+
+def test_a_run_becomes_an_entry_and_a_page(data: str, method: str) -> None:
+    ovsbench("run", data, "-m", method, "-o", "runs/mine", "-j", "1")
+    assert "Result: card.toml" in ovsbench("submit", "runs/mine", "--init").stdout
+    refused(ovsbench("submit", "runs/mine", "--init"), "card.toml is there already")
+    refused(ovsbench("submit", "runs/mine"), "title is empty. Fill it in")
+    card = Path("card.toml").read_text().replace('title = ""', 'title = "t"').replace("authors = []", 'authors = ["a"]')
+    Path("card.toml").write_text(card.replace('saw_novel = ""', 'saw_novel = "no"'))
+    assert ovsbench("submit", "runs/mine", "-o", "mine.zip", "--predictions").exit_code == 0
+    assert "Verified level: counts" in ovsbench("check", "mine.zip").stdout
+    assert json.loads(ovsbench("check", "mine.zip", "--data", data, "--json").stdout)["level"] == "predictions"
+    refused(ovsbench("board", "add", "mine.zip"), "--new-benchmark")
+    added = json.loads(ovsbench("board", "add", "mine.zip", "--new-benchmark", "--json").stdout)
+    refused(ovsbench("board", "add", "mine.zip"), f"on the board as {added['entry']}")
+    assert "| mine |" in ovsbench("check", added["folder"], "--markdown").stdout
+    assert "1 entry sound" in ovsbench("board", "verify").stdout
+    assert "| mine |" in ovsbench("board", "build", "--markdown").stdout
+    assert ">mine</a>" in Path("site/index.html").read_text()
+    refused(ovsbench("check", "runs/mine"), "expected a bundle, or the folder of an entry")
+    refused(ovsbench("board", "serve", "-o", "nowhere"), "nowhere: expected a site")
+    refused(ovsbench("submit", "no-run"), "expected a run folder, found none")

@@ -68,7 +68,7 @@ def submit(
 
 
 def check(
-    path: Annotated[Path, typer.Argument(metavar="ZIP", help="A bundle.")],
+    path: Annotated[Path, typer.Argument(metavar="ZIP", help="A bundle, or the folder of an entry.")],
     data: Labels = None,
     train: Train = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the row it would get, and nothing else.")] = False,
@@ -104,7 +104,10 @@ def checked_bundle(path: Path, data: Path | None, train: list[Path] | None, *, q
     from leaderboard.check import check as check_bundle
 
     told = progress(quiet=quiet)
-    checked = check_bundle(path, data=manifest.load(data) if data else None, progress=told)
+    if path.is_dir():
+        checked = _checked_entry(path)
+    else:
+        checked = check_bundle(path, data=manifest.load(data) if data else None, progress=told)
     found = [
         one
         for folder in train or []
@@ -114,6 +117,15 @@ def checked_bundle(path: Path, data: Path | None, train: list[Path] | None, *, q
     for warning in checked.warnings:
         complain(f"warning: {warning}")
     return checked
+
+
+def _checked_entry(folder: Path) -> Checked:
+    from leaderboard.entries import VERIFIED, check_entry
+
+    folder = folder.resolve()
+    if not (folder / VERIFIED).is_file():
+        raise UserError(f"{folder}: expected a bundle, or the folder of an entry with {VERIFIED}. Name one of them")
+    return check_entry(folder.parents[2], "/".join(folder.parts[-3:]))
 
 
 def summary(checked: Checked) -> dict[str, Any]:
@@ -141,3 +153,5 @@ def _print(checked: Checked) -> None:
     title = f"{checked.card.name} on {checked.benchmark.name}, {plural(checked.scores.videos, 'video')}"
     print_table(f"{title}, {checked.record.offered} names offered", ("score", *groups), main)
     say(f"Sound. Verified level: {checked.level} ({LEVELS[checked.level]})")
+    if checked.level == "counts" and checked.has_predictions:
+        say("It holds predictions: with --data they are counted again, and the level is predictions")

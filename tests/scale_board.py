@@ -1,0 +1,126 @@
+"""How long a board of 1,000 entries takes: 343 videos, 124 classes. Not collected by pytest; run it by hand:
+
+python tests/scale_board.py FOLDER [ENTRIES]
+
+A few runs are counted for real on small random frames; every entry is one of them with all its scores moved a little.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmark import files
+from benchmark.manifest import Benchmark, Source, VideoEntry
+from benchmark.metrics import metrics_for
+from benchmark.panoptic import dense, overlap_dense
+from benchmark.record import RunRecord, Timing
+from benchmark.scores import scores_of
+from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
+from leaderboard import entries
+from leaderboard.bundle import json_bytes
+from leaderboard.render import write_site
+from leaderboard.summary import pack_draws, summarise, to_json
+
+VIDEOS, CLASSES, FRAMES, SIZE, RUNS = 343, 124, 4, (24, 24), 2
+
+
+def made_up() -> Benchmark:
+    categories = tuple(Category(i, f"class {i}", i < 58, i % 10 == 0) for i in range(CLASSES))
+    names = tuple(f"{i}.jpg" for i in range(FRAMES))
+    videos = tuple(VideoEntry(f"video_{i:03d}", SIZE, names, 15.0, "ab" * 32) for i in range(VIDEOS))
+    return Benchmark(Path(), "scale", "1", Source("made up"), Rules(), Vocabulary(categories), "", videos)
+
+
+def counted(benchmark: Benchmark, seed: int) -> tuple[dict, bytes]:
+    rng = np.random.default_rng(seed)
+    counts, lines = {}, []
+    for entry in benchmark.entries:
+        kinds = rng.choice(CLASSES, 12, replace=False)
+        right = rng.random(12) < 0.7
+        accumulators = {m.name: m.start(benchmark.vocabulary, benchmark.rules) for m in metrics_for(benchmark.rules)}
+        blocks = np.repeat(np.repeat(np.arange(1, 13).reshape(3, 4), 8, axis=0), 6, axis=1).astype(np.uint32)
+        for index in range(FRAMES):
+            truth = PanopticFrame(blocks, {i + 1: Segment(i + 1, int(kinds[i])) for i in range(12)})
+            moved = np.roll(blocks, index % 3, axis=1)
+            guess = [int(kind if ok else (kind + 7) % CLASSES) for kind, ok in zip(kinds, right, strict=True)]
+            prediction = PanopticFrame(moved, {i + 1: Segment(i + 1, guess[i]) for i in range(12)})
+            left, other = dense(truth), dense(prediction)
+            overlap = overlap_dense(left, other)
+            for accumulator in accumulators.values():
+                accumulator.add(left, other, overlap)
+        counts[entry.id] = {name: one.counts() for name, one in accumulators.items()}
+        plain = {name: one.to_json() for name, one in counts[entry.id].items()}
+        lines.append(files.json_line({"schema": 1, "video": entry.id, "key": "", "counts": plain}))
+    return counts, "".join(lines).encode()
+
+
+def fill(board: Path, count: int) -> None:
+    benchmark, rng = made_up(), np.random.default_rng(0)
+    board.mkdir(parents=True)
+    (board / "scale").mkdir()
+    (board / "scale" / f"benchmark-{benchmark.digest[:12]}.json").write_bytes(json_bytes(benchmark.definition))
+    runs = []
+    for seed in range(RUNS):
+        counts, content = counted(benchmark, seed)
+        (board / f".counts-{seed}.jsonl").write_bytes(content)
+        sha = hashlib.sha256(content).hexdigest()
+        runs.append((scores_of(benchmark, counts, counts_sha256=sha), summarise(benchmark, counts, sha), sha))
+        print(f"run {seed}: counts of {len(content) / 1e6:.1f} MB", flush=True)
+    for number in range(count):
+        scores, summary, sha = runs[number % RUNS]
+        folder = board / "scale" / f"method-{number // 10}" / f"entry-{number}"
+        folder.mkdir(parents=True)
+        factor = float(rng.uniform(0.5, 1.0))
+        content = json.loads(json.dumps(to_json(summary)))
+        moved = {key: draws * factor for key, draws in summary.draws.items()}
+        content["draws"] = {key: pack_draws(draws) for key, draws in moved.items()}
+        files.write_json(folder / "summary.json", content)
+        scores.write(folder)
+        text = json.loads((folder / "scores.json").read_text())
+        text["values"] = {
+            name: {part: None if v is None else v * factor for part, v in by.items()}
+            for name, by in text["values"].items()
+        }
+        files.write_json(folder / "scores.json", text)
+        os.link(board / f".counts-{number % RUNS}.jsonl", folder / "counts.jsonl")
+        device = f"device {number % 4}"
+        RunRecord(
+            f"method-{number // 10}", "scale", "1", benchmark.digest, "", "all",
+            tuple(c.name for c in benchmark.vocabulary), benchmark.vocabulary.digest, device=device, device_name=device,
+            timing=Timing(100, float(rng.uniform(1, 100))), peak_memory_gb=float(rng.uniform(0.5, 20)),
+        ).write(folder)  # fmt: skip
+        (folder / "card.toml").write_text(
+            f'name = "entry {number}"\ntitle = "Made up"\nauthors = ["Nobody"]\nsaw_novel = "images"\n'
+            f'trained_on = ["set {number % 7}"]\n'
+        )
+        mark = entries.Verified("counts", sha, benchmark.digest, "all", "", (), "", "2000-01-01T00:00:00+00:00", "0")
+        files.write_json(folder / "verified.json", {"schema": 1, **vars(mark), "warnings": []})
+
+
+def main(folder: Path, count: int) -> None:
+    board, site = folder / "entries", folder / "site"
+    if not board.exists():
+        begin = time.perf_counter()
+        fill(board, count)
+        print(f"{count} entries made in {time.perf_counter() - begin:.0f} s", flush=True)
+    begin, cpu = time.perf_counter(), time.process_time()
+    rows = entries.read_rows(board)
+    print(f"{len(rows)} rows read in {time.perf_counter() - begin:.1f} s", flush=True)
+    write_site(rows, site)
+    print(f"site built in {time.perf_counter() - begin:.1f} s, {time.process_time() - cpu:.1f} s of one core")
+    for page in ("index.html", "benchmarks/scale.html", "compare.html", "leaderboard.csv"):
+        print(f"{page}: {(site / page).stat().st_size / 1e6:.3f} MB")
+    total = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
+    print(f"whole site: {total / 1e6:.0f} MB; peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1000)

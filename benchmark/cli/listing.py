@@ -60,18 +60,11 @@ def _metrics() -> Listing:
 
 
 def _datasets() -> Listing:
+    from benchmark.cli.readers import READERS
     from data_prep.split import list_splits
 
-    known = (
-        ("world", "panoptic", "the embedded world: drawn in seconds, nothing to download", "world -o DATA"),
-        ("vipseg", "panoptic", "VIPSeg, original or converted to 720 lines", "vipseg --raw RAW -o DATA"),
-        ("vspw", "semantic", "VSPW, 480 lines or original", "vspw --raw RAW -o DATA"),
-        ("ytvis2019", "instance", "YouTube-VIS 2019", "ytvis --raw RAW -o DATA"),
-        ("ytvis2021", "instance", "YouTube-VIS 2021", "ytvis --raw RAW -o DATA"),
-        ("lvvis", "instance", "LV-VIS, 1,196 classes", "ytvis --raw RAW -o DATA"),
-        ("camvid", "semantic", "street video with dense labels", "camvid --raw RAW -o DATA"),
-        ("coco-panoptic", "panoptic", "single images, to train on", "coco-panoptic --raw RAW -o DATA"),
-    )
+    world = ("world", "panoptic", "the embedded world: drawn in seconds, nothing to download", "world -o data/world")
+    known = [world, *((r.name, r.task, r.about.rstrip("."), f"{r.name} {r.example}") for r in READERS)]
     return ("name", "task", "what", "splits", "build with"), [
         (name, task, what, ", ".join(list_splits(name)), f"ovsbench data build {command}")
         for name, task, what, command in known

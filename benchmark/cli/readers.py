@@ -51,6 +51,7 @@ class Reader:
 
     Attributes:
         name: of the command.
+        task: semantic, panoptic or instance.
         function: module and name; called with raw folder, output folder and the options.
         about: the first line of its help.
         example: what stands below that.
@@ -58,6 +59,7 @@ class Reader:
     """
 
     name: str
+    task: str
     function: str
     about: str
     example: str
@@ -68,27 +70,31 @@ _TRACKS = ("subset", "source", "fraction", "seed", "videos", "split", "variant",
 READERS = (
     Reader(
         "vipseg",
+        "panoptic",
         "data_prep.vipseg:build_vipseg",
-        "VIPSeg, original or converted to 720 lines: panoptic labels of 124 classes.",
+        "VIPSeg, original or converted to 720 lines: 124 classes on every pixel, things with tracks.",
         "--raw VIPSeg -o data/vipseg",
         ("subset", "split", "variant", "layout", "height", "images"),
     ),
     Reader(
         "vspw",
+        "semantic",
         "data_prep.vspw:build_vspw",
-        "VSPW, at 480 lines or full size: semantic labels of 124 classes.",
+        "VSPW, at 480 lines or full size: 124 classes on every pixel.",
         "--raw VSPW_480p -o data/vspw",
         ("subset", "split", "variant", "label_form"),
     ),
     Reader(
         "camvid",
+        "semantic",
         "data_prep.camvid:build_camvid",
-        "CamVid: street video, semantic labels of 11 classes or, with the colour labels, of 31.",
+        "CamVid: street video, 11 classes or, with the colour labels, 31.",
         "--raw CamVid --subset train --variant ignore -o data/camvid-train",
         ("subset", "split", "variant", "layout"),
     ),
     Reader(
         "coco-panoptic",
+        "panoptic",
         "data_prep.coco_panoptic:build_coco_panoptic",
         "COCO panoptic, single images with 133 classes, to train on (--variant none to score on).",
         "--raw coco -o data/coco-train",
@@ -96,6 +102,7 @@ READERS = (
     ),
     Reader(
         "ytvis",
+        "instance",
         "data_prep.ytvis:build_own_classes",
         "any JSON file in the layout of YouTube-VIS, with the classes that it lists.",
         "--raw mine/gt.json -o data/mine",
@@ -103,6 +110,7 @@ READERS = (
     ),
     Reader(
         "ytvis2019",
+        "instance",
         "data_prep.ytvis:build_ytvis2019",
         "YouTube-VIS 2019: objects with tracks, 40 classes; validation labels are hidden.",
         "--raw ytvis2019 --from train --fraction 0.1 -o data/ytvis2019",
@@ -110,6 +118,7 @@ READERS = (
     ),
     Reader(
         "ytvis2021",
+        "instance",
         "data_prep.ytvis:build_ytvis2021",
         "YouTube-VIS 2021: objects with tracks, 40 classes; validation labels are hidden.",
         "--raw ytvis2021 --from train --fraction 0.1 -o data/ytvis2021",
@@ -117,6 +126,7 @@ READERS = (
     ),
     Reader(
         "lvvis",
+        "instance",
         "data_prep.ytvis:build_lvvis",
         "LV-VIS: objects with tracks, 1,196 classes.",
         "--raw LVVIS -o data/lvvis",
@@ -124,6 +134,7 @@ READERS = (
     ),
     Reader(
         "ovis",
+        "instance",
         "data_prep.ytvis:build_ovis",
         "OVIS: objects with tracks that hide each other, 25 classes; validation labels are hidden.",
         "--raw OVIS --from train --fraction 0.1 -o data/ovis",

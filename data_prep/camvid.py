@@ -38,6 +38,7 @@ from data_prep.camvid_labels import KINDS, ClassMasks, LabelKind
 from data_prep.convert import RawVideo, Recipe, Variant, convert
 from data_prep.defects import Defects
 from data_prep.layouts import find_layout
+from data_prep.official import benchmark_name
 
 VERSION = "1"
 RECORDED_FPS = 30
@@ -101,7 +102,7 @@ def build_camvid(
     kind = KINDS[find_layout(raw, "camvid", layout).name]
     if variant is not None and variant not in get_args(Variant):
         raise DataError(f"CamVid has no training variant {variant!r}; {did_you_mean(variant, get_args(Variant))}")
-    vocabulary = kind.vocabulary(split)
+    vocabulary = kind.vocabulary(split or kind.split)
     lines = _read_list(raw, subset) if kind is KINDS["segnet"] else _pair_files(raw, subset)
     progress.start(0, len(lines), f"looking at CamVid {subset}")
     try:
@@ -115,7 +116,7 @@ def build_camvid(
     videos = _videos(frames, without=vocabulary.novel if variant == "delete" else frozenset(), subset=subset)
     writer = BenchmarkWriter(
         folder,
-        name="-".join(filter(None, (kind.name, subset, variant))),
+        name=benchmark_name(kind.name, split or kind.split, subset, variant),
         version=VERSION,
         source=Source(
             name=f"CamVid, {kind.words}, list {subset}",

@@ -30,7 +30,8 @@ class LabelKind:
         words: what the images are, for the record.
         void: the number of pixels without a class.
         read: gives the class numbers of a file, uint8 (H, W).
-        vocabulary: the classes of a split, or of the split that is taken by default.
+        vocabulary: the classes of a split.
+        split: the one that is taken by default, None for no novel class.
     """
 
     name: str
@@ -38,6 +39,7 @@ class LabelKind:
     void: int
     read: Callable[[Path], Numbers]
     vocabulary: Callable[[str | Path | None], Vocabulary]
+    split: str | None
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def _thirty_one(split: str | Path | None) -> Vocabulary:
 
 
 KINDS = {
-    "segnet": LabelKind("camvid", "index labels of the SegNet tutorial", INDEX_VOID, _read_index, _eleven),
-    "colour": LabelKind("camvid32", "colour labels of 31 classes", NO_CLASS, _read_colour, _thirty_one),
+    "segnet": LabelKind("camvid", "index labels of the SegNet tutorial", INDEX_VOID, _read_index, _eleven, "camvid"),
+    "colour": LabelKind("camvid32", "colour labels of 31 classes", NO_CLASS, _read_colour, _thirty_one, None),
 }
 """By the name of the layout."""

@@ -27,7 +27,7 @@ from data_prep.convert import RawVideo, convert, recipe_of
 from data_prep.defects import Defects, only_whole
 from data_prep.layouts import find_layout
 from data_prep.listing import first_folder, lengths
-from data_prep.official import official_classes, vocabulary_of
+from data_prep.official import benchmark_name, official_classes, vocabulary_of
 
 VERSION = "1"
 SPLIT = "coco-panoptic-gkc"
@@ -101,7 +101,7 @@ def build_coco_panoptic(
         raise DataError(f"{raw / f'{subset}2017'}: expected COCO's images, found no folder. Give it as --images")
     writer = BenchmarkWriter(
         folder,
-        name="-".join(filter(None, ("coco-panoptic", subset, variant))),
+        name=benchmark_name("coco-panoptic", split, subset, variant),
         version=VERSION,
         source=Source(
             name=f"COCO 2017 panoptic, {subset}",

@@ -69,3 +69,14 @@ def vocabulary_of(split: str | Path | None, datasets: Sequence[str], classes: Vo
                 "Correct the split"
             )
     return found.vocabulary
+
+
+def benchmark_name(dataset: str, split: str | Path | None, *parts: str | None) -> str:
+    """What a benchmark is called: its data set, or its split with the data set before it, then subset and variant.
+
+    >>> benchmark_name("vipseg", "vipseg-gkc", "val", None), benchmark_name("vspw", "vipseg-gkc", "val")
+    ('vipseg-gkc-val', 'vspw-vipseg-gkc-val')
+    """
+    own = "" if split is None else load_split(split).name
+    name = own if own.startswith(dataset) else "-".join(filter(None, (dataset, own)))
+    return "-".join(filter(None, (name, *parts)))

@@ -29,7 +29,7 @@ from data_prep.convert import RawVideo, convert, recipe_of
 from data_prep.defects import Defects, only_whole
 from data_prep.layouts import find_layout
 from data_prep.listing import first_folder, lengths, read_list
-from data_prep.official import official_classes, vocabulary_of
+from data_prep.official import benchmark_name, official_classes, vocabulary_of
 from data_prep.vipseg_labels import Labels, read_labels
 from data_prep.vipseg_masks import CodedMasks, ColouredMasks
 
@@ -84,7 +84,7 @@ def build_vipseg(
     vocabulary = vocabulary_of(split, ["vipseg"], classes) if labels is None or official else labels.vocabulary
     writer = BenchmarkWriter(
         folder,
-        name="-".join(filter(None, ("vipseg", subset, variant))),
+        name=benchmark_name("vipseg", split if official else None, subset, variant),
         version=VERSION,
         source=Source(
             name=f"VIPSeg, list {subset}",

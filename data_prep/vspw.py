@@ -27,7 +27,7 @@ from data_prep.convert import RawVideo, convert, recipe_of
 from data_prep.defects import Defects, only_whole
 from data_prep.layouts import find_layout
 from data_prep.listing import lengths, read_list
-from data_prep.official import official_classes, vocabulary_of
+from data_prep.official import benchmark_name, official_classes, vocabulary_of
 
 VERSION = "1"
 SPLIT = "vspw-ov2vss"
@@ -88,7 +88,7 @@ def build_vspw(
     vocabulary = Vocabulary(tuple(replace(category, is_thing=False) for category in found))
     writer = BenchmarkWriter(
         folder,
-        name="-".join(filter(None, ("vspw", subset, variant))),
+        name=benchmark_name("vspw", split, subset, variant),
         version=VERSION,
         source=Source(
             name=f"VSPW, list {subset}",

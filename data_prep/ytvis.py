@@ -31,7 +31,7 @@ from data_prep.convert import convert, recipe_of
 from data_prep.defects import Defects
 from data_prep.layouts import find_layout
 from data_prep.listing import read_list
-from data_prep.official import official_classes, vocabulary_of
+from data_prep.official import benchmark_name, official_classes, vocabulary_of
 from data_prep.ytvis_labels import Annotated, check_classes, look_through, raw_video
 
 VERSION = "1"
@@ -106,7 +106,8 @@ def build_ytvis(
     find_layout(raw, dataset)
     defects, faults = defects or Defects(), Faults()
     classes = official_classes(dataset)
-    vocabulary = vocabulary_of(release.split if split == "default" else split, [dataset], classes)
+    split = release.split if split == "default" else split
+    vocabulary = vocabulary_of(split, [dataset], classes)
     path = _find(raw, release, source or subset)
     labels = look_through(path, faults)
     check_classes(path, labels.vocabulary, dataset)
@@ -120,7 +121,7 @@ def build_ytvis(
     cut = "" if source is None else f", cut out of {source}"
     writer = BenchmarkWriter(
         folder,
-        name="-".join(filter(None, (dataset, subset, "cut" if source else "", variant))),
+        name=benchmark_name(dataset, split, subset, "cut" if source else None, variant),
         version=VERSION,
         source=Source(
             name=f"{release.title}, {subset}{cut}",

@@ -178,7 +178,7 @@ def test_coco_becomes_pictures_of_one_frame_with_their_crowds(world, tmp_path):
         assert {k: s.category for k, s in frame.segments.items()} == {k: s.category for k, s in truth.segments.items()}
         assert [key for key, segment in frame.segments.items() if segment.is_crowd] == [max(truth.segments)]
     train = build_coco_panoptic(tmp_path / "coco", tmp_path / "train")
-    assert (train.role, train.name) == ("train", "coco-panoptic-train-ignore")
+    assert (train.role, train.name) == ("train", "coco-panoptic-gkc-train-ignore")
     seen = set().union(*(used(train, entry.id) for entry in train.entries))
     assert seen
     assert not seen & train.vocabulary.novel

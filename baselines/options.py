@@ -31,7 +31,7 @@ class Linking:
         delay: frames that an answer waits for later votes.
     """
 
-    associate: str = "combined"
+    associate: str = "steady"
     vote: bool = True
     patience: int | None = None
     delay: int = 0

@@ -21,7 +21,7 @@ from gkc_video.persistence import Persistence, persistence
 from gkc_video.recorded import Recorded, record
 from gkc_video.segment import Proposals
 
-VARIANTS = (*ASSOCIATIONS, "iou,vote=no", "combined,vote=no", "combined,delay=12")
+VARIANTS = (*ASSOCIATIONS, "iou,vote=no", "steady,vote=no", "steady,delay=12")
 """What is compared where nothing else is asked for."""
 
 

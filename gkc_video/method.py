@@ -16,7 +16,7 @@ from benchmark.errors import MethodError
 from benchmark.stages import stage
 from benchmark.types import Image, PanopticFrame, Rules, Segment, Video, Vocabulary
 from gkc_video import checkpoint as checkpoints
-from gkc_video.associate import Association, Regions, Track, Tracker, association
+from gkc_video.associate import DEFAULT, Association, Regions, Track, Tracker, association
 from gkc_video.device import choose
 from gkc_video.load import RANDOM, load_gkc, random_gkc
 from gkc_video.model import GKC
@@ -36,7 +36,7 @@ def build(
     objectness: float = 0.5,
     overlap: float = 0.5,
     side: int | None = None,
-    associate: str = "combined",
+    associate: str = DEFAULT,
     vote: bool = True,
     patience: int | None = None,
     delay: int = 0,

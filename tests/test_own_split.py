@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from benchmark import files, manifest
 from benchmark.cli import app
+from benchmark.cli.data_split import _dataset_of
 from benchmark.errors import DataError
 from benchmark.statistics import CategoryCount
 from benchmark.text_bank import TextBank, plain_name, read_bank
@@ -276,3 +277,11 @@ def test_list_splits_tells_everything_as_json():
     assert gkc["licence"]
     assert rows["ytvis2021-ovformer"]["corrected"]
     assert rows["lvvis"]["novel"][0]["nearest"]["similarity"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset"),
+    [("coco-panoptic-gkc-train", "coco-panoptic"), ("camvid-novel4-val", "camvid"), ("camvid32-val", "camvid32")],
+)
+def test_a_split_belongs_to_the_data_set_that_its_benchmark_is_named_after(name, dataset):
+    assert _dataset_of(name) == dataset

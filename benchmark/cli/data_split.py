@@ -114,7 +114,7 @@ def _dataset_of(name: str) -> str:
     from data_prep.split import list_splits, load_split
 
     known = {load_split(split).dataset for split in list_splits()}
-    return max((one for one in known if name.startswith(one)), key=len, default=name.partition("-")[0])
+    return max((one for one in known if f"{name}-".startswith(f"{one}-")), key=len, default=name.partition("-")[0])
 
 
 def _report(measured: Measured, as_json: bool) -> None:

@@ -180,6 +180,17 @@ def create(
     return method
 
 
+def option_names(build: Build) -> frozenset[str]:
+    """The options that a build function names, those within groups too; `**options` names none."""
+    hints = typing.get_type_hints(build)
+    names: set[str] = set()
+    for key, parameter in inspect.signature(build).parameters.items():
+        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            kind = hints.get(key)
+            names |= {f.name for f in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else {key}
+    return frozenset(names - {"checkpoint", "device"})
+
+
 def convert_options(name: str, build: Build, options: Mapping[str, str]) -> dict[str, Any]:
     """Options as the build function annotates them: bool, int, float, str or Path, each also `| None`.
 

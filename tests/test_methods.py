@@ -146,3 +146,16 @@ def test_a_file_that_cannot_be_used_is_one_sentence(file, tmp_path):
     file.write_text("def build(:")
     with pytest.raises(MethodError, match="cannot be imported"):
         methods.find(f"{file}:build")
+
+
+@dataclass(frozen=True)
+class Wording:
+    prompt: str = "{}"
+    synonyms: bool = False
+
+
+def test_options_of_groups_are_named_and_those_of_others_are_not():
+    def build(*, checkpoint, device, steps: int = 1, wording: Wording = Wording(), **rest: str):
+        return None
+
+    assert methods.option_names(build) == {"steps", "prompt", "synonyms"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -155,10 +154,9 @@ def _built(method: str, checkpoint: str | None, device: str, options: dict[str, 
     """
     from benchmark import methods
 
-    if any(category.synonyms for category in vocabulary):
-        parameters = inspect.signature(methods.find(method)).parameters
-        if "synonyms" in parameters:
-            options = {"synonyms": "true"} | options
+    has_synonyms = any(category.synonyms for category in vocabulary)
+    if has_synonyms and "synonyms" in methods.option_names(methods.find(method)):
+        options = {"synonyms": "true"} | options
     built = methods.create(method, checkpoint=checkpoint, device=device, options=options)
     if not hasattr(built, "predict"):
         raise MethodError(f"method {method} needs labels, and a video has none. Choose another: ovsbench list methods")

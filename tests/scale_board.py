@@ -7,6 +7,7 @@ A few runs are counted for real on small random frames; every entry is one of th
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -62,6 +63,10 @@ def counted(benchmark: Benchmark, seed: int) -> tuple[dict, bytes]:
     return counts, "".join(lines).encode()
 
 
+def write(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content))  # on one line: indented JSON takes far longer to write
+
+
 def fill(board: Path, count: int) -> None:
     benchmark, rng = made_up(), np.random.default_rng(0)
     board.mkdir(parents=True)
@@ -72,24 +77,22 @@ def fill(board: Path, count: int) -> None:
         counts, content = counted(benchmark, seed)
         (board / f".counts-{seed}.jsonl").write_bytes(content)
         sha = hashlib.sha256(content).hexdigest()
-        runs.append((scores_of(benchmark, counts, counts_sha256=sha), summarise(benchmark, counts, sha), sha))
+        scores = {"schema": 1, **dataclasses.asdict(scores_of(benchmark, counts, counts_sha256=sha))}
+        summary = summarise(benchmark, counts, sha)
+        runs.append((scores, summary, to_json(summary), sha))
         print(f"run {seed}: counts of {len(content) / 1e6:.1f} MB", flush=True)
     for number in range(count):
-        scores, summary, sha = runs[number % RUNS]
+        plain_scores, summary, plain_summary, sha = runs[number % RUNS]
         folder = board / "scale" / f"method-{number // 10}" / f"entry-{number}"
         folder.mkdir(parents=True)
         factor = float(rng.uniform(0.5, 1.0))
-        content = json.loads(json.dumps(to_json(summary)))
-        moved = {key: draws * factor for key, draws in summary.draws.items()}
-        content["draws"] = {key: pack_draws(draws) for key, draws in moved.items()}
-        files.write_json(folder / "summary.json", content)
-        scores.write(folder)
-        text = json.loads((folder / "scores.json").read_text())
-        text["values"] = {
+        content = {**plain_summary, "draws": {key: pack_draws(d * factor) for key, d in summary.draws.items()}}
+        write(folder / "summary.json", content)
+        moved = {
             name: {part: None if v is None else v * factor for part, v in by.items()}
-            for name, by in text["values"].items()
+            for name, by in plain_scores["values"].items()
         }
-        files.write_json(folder / "scores.json", text)
+        write(folder / "scores.json", {**plain_scores, "values": moved})
         os.link(board / f".counts-{number % RUNS}.jsonl", folder / "counts.jsonl")
         device = f"device {number % 4}"
         RunRecord(
@@ -102,7 +105,7 @@ def fill(board: Path, count: int) -> None:
             f'trained_on = ["set {number % 7}"]\n'
         )
         mark = entries.Verified("counts", sha, benchmark.digest, "all", "", (), "", "2000-01-01T00:00:00+00:00", "0")
-        files.write_json(folder / "verified.json", {"schema": 1, **vars(mark), "warnings": []})
+        write(folder / "verified.json", {"schema": 1, **vars(mark), "warnings": []})
 
 
 def main(folder: Path, count: int) -> None:

@@ -99,7 +99,13 @@ def predictions(benchmark: Benchmark, run: Path, video_id: str) -> FrameFolder |
 
 
 def count_video(
-    benchmark: Benchmark, run: Path, video_id: str, known_key: str | None = None, extra: Collection[str] = ()
+    benchmark: Benchmark,
+    run: Path,
+    video_id: str,
+    known_key: str | None = None,
+    extra: Collection[str] = (),
+    *,
+    decode_all: bool = False,
 ) -> CountedVideo | None:
     """Counts a video for every metric: each frame is decoded once and one joint histogram is made of it.
 
@@ -109,6 +115,8 @@ def count_video(
         video_id: of the video.
         known_key: of counts that are there already; if the bytes still give this key, nothing is counted.
         extra: names of optional metrics to count too.
+        decode_all: whether masks that can match nothing are decoded as well, to find out whether the mean areas that
+            are written with them are true; for files of others.
 
     Returns:
         The counts, or None if those of `known_key` hold.
@@ -124,7 +132,9 @@ def count_video(
         return None
     if isinstance(truth, TrackFolder):
         assert isinstance(prediction, TrackFolder), "both are stored as the task asks"
-        true, predicted = truth.decoded(), prediction.decoded()
+        both = {track.category for track in truth.tracks} & {track.category for track in prediction.tracks}
+        wanted = None if decode_all else both
+        true, predicted = truth.decoded(wanted), prediction.decoded(wanted)
         metrics = [metric for metric in metrics_for(benchmark.rules, extra) if isinstance(metric, TrackMetric)]
         return CountedVideo(video_id, key, {metric.name: metric.count(true, predicted) for metric in metrics})
     assert isinstance(prediction, FrameFolder), "both are stored as the task asks"

@@ -12,6 +12,7 @@ places where it begins and ends.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,7 +98,8 @@ def lengths(text: str) -> npt.NDArray[np.int64]:
     Raises:
         DataError: it is no such text.
     """
-    return _lengths([text])[0]
+    pairs, _, number = _pairs([text])
+    return pairs.ravel()[: number[0]]
 
 
 class Tracks(NamedTuple):
@@ -113,10 +115,33 @@ class Tracks(NamedTuple):
 
 
 class DecodedTracks(NamedTuple):
-    """The tracks of a video and their masks, in one order."""
+    """The tracks of a video and their masks, in one order.
+
+    Attributes:
+        tracks: of the video.
+        masks: of those tracks that were asked for, empty for the others.
+        mean_areas: float64 (tracks,), mean pixels of every track over the frames that show it, 0 if none does.
+    """
 
     tracks: tuple[InstanceTrack, ...]
     masks: Tracks
+    mean_areas: npt.NDArray[np.float64]
+
+
+def decode_tracks(tracks: Sequence[InstanceTrack], size: tuple[int, int], frames: int) -> DecodedTracks:
+    """Decodes all tracks; arguments and errors are those of `read_tracks`."""
+    masks = read_tracks([track.masks for track in tracks], size, frames)
+    return DecodedTracks(tuple(tracks), masks, mean_areas(masks.areas))
+
+
+def mean_areas(areas: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """The mean area of each track over the frames that show it, (tracks,), 0 if none does.
+
+    >>> mean_areas(np.array([[2, 0, 3], [0, 0, 0]])).tolist()
+    [2.5, 0.0]
+    """
+    means: npt.NDArray[np.float64] = areas.sum(axis=1) / np.maximum(np.count_nonzero(areas, axis=1), 1)
+    return means
 
 
 def read_tracks(tracks: Sequence[Sequence[str | None]], size: tuple[int, int], frames: int) -> Tracks:
@@ -141,63 +166,83 @@ def read_tracks(tracks: Sequence[Sequence[str | None]], size: tuple[int, int], f
     if not texts:
         return Tracks(tuple(np.zeros(0, dtype=np.int64) for _ in tracks), areas)
     track_of, frame_of = np.array([text[:2] for text in texts], dtype=np.int64).T
-    runs, firsts = _lengths([text for _, _, text in texts])
-    number = np.diff(firsts, append=len(runs))  # of runs of each text
-    totals = np.add.reduceat(runs, firsts)
-    odd = np.flatnonzero((totals != pixels) | (np.minimum.reduceat(runs, firsts) < 0))
+    pairs, firsts, _ = _pairs([text for _, _, text in texts])
+    inside = pairs[:, 1]
+    stop = np.cumsum(pairs.sum(axis=1))  # of each run inside, counted over all texts
+    ends = stop[np.append(firsts[1:], len(pairs)) - 1]
+    totals = np.diff(ends, prepend=0)
+    odd = np.flatnonzero(totals != pixels)
+    if pairs.min() < 0:
+        odd = np.flatnonzero((totals != pixels) | (np.minimum.reduceat(pairs.min(axis=1), firsts) < 0))
     if odd.size:
         got = f"{totals[odd[0]]}" if totals[odd[0]] != pixels else "some that are negative"
         raise DataError(
             f"frame {frame_of[odd[0]]}: expected run lengths of {size[1]}x{size[0]} = {pixels} pixels, got {got}"
         )
-    is_inside = (np.arange(len(runs)) - np.repeat(firsts, number)) & 1 == 1
-    areas[track_of, frame_of] = np.add.reduceat(runs * is_inside, firsts)
-    is_inside &= runs > 0
-    text_of = np.repeat(np.arange(len(texts)), number)[is_inside]
-    shift = (frame_of - np.arange(len(texts)))[text_of] * pixels  # from the place of the text to that of the frame
-    stop = np.cumsum(runs)[is_inside] + shift
-    start = stop - runs[is_inside]
-    owner = track_of[text_of]
-    bounds = np.stack([start, stop], axis=1)
-    kept = np.ones(bounds.shape, dtype=bool)  # where a run touches the one before, as across frames, both are one
-    kept[1:, 0] = kept[:-1, 1] = (start[1:] != stop[:-1]) | (owner[1:] != owner[:-1])
-    cuts = np.searchsorted(owner, np.arange(1, len(tracks)))
-    pieces = zip(np.split(bounds, cuts), np.split(kept, cuts), strict=True)
-    return Tracks(tuple(piece[keep] for piece, keep in pieces), areas)
+    areas[track_of, frame_of] = np.add.reduceat(inside, firsts)
+    shift = (frame_of - np.arange(len(texts))) * pixels  # from the place of the text to that of the frame
+    stop += np.repeat(shift, np.diff(firsts, append=len(pairs)))
+    cuts = firsts[np.searchsorted(track_of, np.arange(len(tracks) + 1)).clip(max=len(texts) - 1)]
+    cuts[np.searchsorted(track_of, np.arange(len(tracks) + 1)) == len(texts)] = len(pairs)
+    bounds = np.stack([stop - inside, stop], axis=1)
+    return Tracks(tuple(_joined(bounds[first:last]) for first, last in pairwise(cuts.tolist())), areas)
 
 
-def _lengths(texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The run lengths of texts, one after the other, and the position of each text's first one."""
+def _joined(bounds: npt.NDArray[np.int64]) -> Tube:
+    """The tube of runs, (n, 2): empty ones go, and where one touches the one before, as across frames, both are one."""
+    starts, stops = bounds[:, 0], bounds[:, 1]
+    if (starts == stops).any():
+        bounds = bounds[starts != stops]
+        starts, stops = bounds[:, 0], bounds[:, 1]
+    flat = bounds.ravel()
+    touches = np.flatnonzero(starts[1:] == stops[:-1])
+    return np.delete(flat, np.concatenate([2 * touches + 1, 2 * touches + 2])) if touches.size else flat
+
+
+def _pairs(
+    texts: Sequence[str],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """The run lengths of texts, one text after the other.
+
+    Returns:
+        (P, 2) lengths outside and inside, a last 0 added where the last run is outside; the first pair of each text;
+        and how many lengths each has.
+    """
     try:
         codes = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8) - np.uint8(48)
     except UnicodeEncodeError as error:
         raise DataError("expected a mask as compressed run lengths, got letters that do not occur there") from error
-    is_last = (codes & 32) == 0
     sizes = np.array([len(text) for text in texts])
     stops = np.cumsum(sizes)
-    if not sizes.all() or codes.max() > 63 or not is_last[stops - 1].all():
+    if not sizes.all() or codes.max() > 63 or (codes[stops - 1] & 32).any():
         raise DataError("expected a mask as compressed run lengths, got a text that is empty, cut off or no such text")
-    last = np.flatnonzero(is_last)
-    first = np.append(0, last[:-1] + 1)
-    width = last - first + 1
+    last = np.flatnonzero(codes < 32)
+    width = np.diff(last, prepend=-1)
     if width.max() > _GROUPS:
         raise DataError("expected a mask as compressed run lengths, got a length larger than any frame")
-    values = (codes[first] & 31).astype(np.int64)
+    signed = ((codes & 31) ^ 16).view(np.int8) - np.int8(16)  # the highest group of a number has its sign
+    values = signed[last].astype(np.int64)
     for number in range(1, int(width.max())):
         longer = np.flatnonzero(width > number)
-        values[longer] |= (codes[first[longer] + number] & np.int64(31)) << (5 * number)
-    negative = codes[last] & 16 != 0
-    values[negative] -= np.int64(1) << (5 * width[negative])
-    firsts = np.searchsorted(last, np.append(0, stops[:-1]))
-    order = np.arange(len(values)) - np.repeat(firsts, np.diff(np.append(firsts, len(values))))
-    for parity in (1, 0):
-        chain = np.flatnonzero((order & 1 == parity) & (order > 0))
-        heads = np.flatnonzero(order[chain] < 3)
-        if chain.size:
-            sums = np.cumsum(values[chain])
-            before = sums[heads] - values[chain[heads]]
-            values[chain] = sums - np.repeat(before, np.diff(np.append(heads, len(chain))))
-    return values, firsts
+        lower = codes[last[longer] - number] & 31
+        values[longer] = (values[longer] << 5) + lower
+    number = np.searchsorted(last, stops)  # of lengths up to the end of each text
+    number = np.diff(number, prepend=0)
+    halves = (number + 1) // 2
+    firsts = np.cumsum(halves) - halves
+    pairs = np.zeros((int(halves.sum()), 2), dtype=np.int64)
+    odd = np.flatnonzero(number & 1)
+    filled = np.ones(pairs.size, dtype=bool)
+    filled[2 * (firsts + halves)[odd] - 1] = False
+    pairs.ravel()[filled] = values
+    long = firsts[halves > 1]
+    pairs[long + 1, 0] -= pairs[long, 0]  # the first of a text is no one's base
+    starts = pairs[firsts]
+    sums = np.cumsum(pairs, axis=0)
+    before = sums[firsts] - starts
+    sums -= np.repeat(before, halves, axis=0)
+    sums[(firsts + halves)[odd] - 1, 1] = 0
+    return sums, firsts, number
 
 
 def area(bounds: Tube) -> int:

@@ -2,9 +2,10 @@
 
 The folder of a video holds
 
-    tracks.jsonl    one line a track: {"id", "category", "score", "is_crowd", "area", "masks": [text or null, ...]};
-                    a text is a mask's compressed run lengths, see `benchmark.rle`; lines keep the order of the source,
-                    which decides between equal scores
+    tracks.jsonl    one line a track: {"id", "category", "score", "is_crowd", "area", "mean_area", "masks": [text or
+                    null, ...]}; a text is a mask's compressed run lengths, see `benchmark.rle`; `mean_area` is their
+                    mean over the frames that show the track, so that what can match nothing need not be decoded; lines
+                    keep the order of the source, which decides between equal scores
     video.json      id, number of frames and of tracks, size and digest; written last
 """
 
@@ -16,7 +17,7 @@ import io
 import json
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -81,8 +82,8 @@ class TrackWriter:
             raise DataError(
                 f"{where}: it has category {track.category}, which the vocabulary lacks. Leave it out or add it"
             )
-        _check(track, self.size, self.frames, where)
-        line = json_line(dataclasses.asdict(track)).encode()
+        area = _mean_area(track, self.size, self.frames, where)
+        line = json_line({**dataclasses.asdict(track), "mean_area": area}).encode()
         assert self._lines is not None, "add() belongs inside the `with` block"
         with writing(self.folder):
             self._lines.write(line)
@@ -112,8 +113,8 @@ class TrackWriter:
             shutil.rmtree(self._old, ignore_errors=True)
 
 
-def _check(track: InstanceTrack, size: tuple[int, int], frames: int, where: str) -> None:
-    """Raises a `DataError` that says what is wrong with a track, if anything is.
+def _mean_area(track: InstanceTrack, size: tuple[int, int], frames: int, where: str) -> float:
+    """The mean area of a track's masks over the frames that show it; a `DataError` says what is wrong, if anything is.
 
     Args:
         track: labelled or predicted.
@@ -130,7 +131,7 @@ def _check(track: InstanceTrack, size: tuple[int, int], frames: int, where: str)
             f"{where}: expected {frames} masks, one for each frame, got {len(track.masks)}. Write null for no mask"
         )
     try:
-        rle.read_tracks([track.masks], size, frames)
+        return float(rle.mean_areas(rle.read_tracks([track.masks], size, frames).areas)[0])
     except DataError as error:
         raise DataError(f"{where}, {error}. Write masks at the size of the video") from error
 
@@ -167,26 +168,53 @@ class TrackFolder:
         except OSError as error:
             raise self._broken(error.strerror or str(error)) from error
 
-    @cached_property
+    @property
     def tracks(self) -> tuple[InstanceTrack, ...]:
         """All tracks, in the order in which they were written; their masks are texts yet."""
+        return self._lines[0]
+
+    @cached_property
+    def _lines(self) -> tuple[tuple[InstanceTrack, ...], tuple[float | None, ...]]:
+        """The tracks, and the mean area that is written for each; None in a file of before it was."""
         try:
-            tracks = tuple(_track(json.loads(line)) for line in self._bytes.splitlines())
+            rows = [json.loads(line) for line in self._bytes.splitlines()]
+            tracks, areas = tuple(map(_track, rows)), tuple(map(_written_area, rows))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._broken(f"a line is no track: {error!r}") from error
         if len(tracks) != self._tracks or len({track.id for track in tracks}) != self._tracks:
             raise self._broken(f"it has {len(tracks)} tracks, not {self._tracks} different ones")
         if any(len(track.masks) != self._frames for track in tracks):
             raise self._broken(f"a track has not {self._frames} masks")
-        return tracks
+        if any(area is not None and not 0 <= area <= self.size[0] * self.size[1] for area in areas):
+            raise self._broken("a mean area is larger than a frame")
+        return tracks, areas
 
-    def decoded(self) -> rle.DecodedTracks:
-        """The tracks with their masks, ready to be measured."""
+    def decoded(self, categories: Collection[int] | None = None) -> rle.DecodedTracks:
+        """The tracks with their masks, ready to be measured.
+
+        Args:
+            categories: whose masks are wanted, None for all; tracks of others get empty masks and the mean area that
+                is written for them, which is compared with the masks wherever these are decoded.
+        """
+        tracks, written = self._lines
+        is_needed = [
+            categories is None or track.category in categories or area is None
+            for track, area in zip(tracks, written, strict=True)
+        ]
+        nothing = (None,) * len(self)
+        wanted = [track.masks if needed else nothing for track, needed in zip(tracks, is_needed, strict=True)]
         try:
-            masks = rle.read_tracks([track.masks for track in self.tracks], self.size, len(self))
+            masks = rle.read_tracks(wanted, self.size, len(self))
         except DataError as error:
             raise self._broken(str(error)) from error
-        return rle.DecodedTracks(self.tracks, masks)
+        areas = rle.mean_areas(masks.areas)
+        for place, (track, area, needed) in enumerate(zip(tracks, written, is_needed, strict=True)):
+            if area is None or area == areas[place]:
+                continue
+            if needed:
+                raise self._broken(f"track {track.id} has the mean area {areas[place]:g}, not {area:g} as it says")
+            areas[place] = area
+        return rle.DecodedTracks(tracks, masks, areas)
 
     def frame(self, index: int) -> PanopticFrame:
         """What a picture of frame `index` shows: where tracks overlap, the one with the highest score."""
@@ -215,6 +243,11 @@ class TrackFolder:
             f"{self.folder / TRACKS} (video {self.video_id}): expected the tracks of a video, got an error: {reason}. "
             "Write it again"
         )
+
+
+def _written_area(row: dict[str, Any]) -> float | None:
+    area = row.get("mean_area")
+    return None if area is None else float(area)
 
 
 def _track(row: dict[str, Any]) -> InstanceTrack:

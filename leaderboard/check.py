@@ -327,7 +327,7 @@ def _count_again(
         for name in names:  # allowed by `bundle.limit`: the last part is one of a few plain names
             (folder / name.rpartition("/")[2]).write_bytes(opened.read(name))
         try:
-            counted = count_video(data, Path(temporary), entry.id, extra=list(given["counts"]))
+            counted = count_video(data, Path(temporary), entry.id, extra=list(given["counts"]), decode_all=True)
         except (DataError, MemoryError) as error:
             raise DataError(f"{where}: its predictions cannot be counted: {error}") from error
     true = json.loads(files.json_line(counted.to_json())) if counted else given

@@ -27,7 +27,7 @@ def track(text: str, score: float = 1.0, category: int = 1, **more) -> InstanceT
 
 def video(*tracks: InstanceTrack, size: tuple[int, int] = SIZE) -> DecodedTracks:
     frames = max((len(one.masks) for one in tracks), default=1)
-    return DecodedTracks(tracks, rle.read_tracks([one.masks for one in tracks], size, frames))
+    return rle.decode_tracks(tracks, size, frames)
 
 
 def count(truth: Sequence[InstanceTrack], found: Sequence[InstanceTrack]) -> ApCounts:

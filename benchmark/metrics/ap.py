@@ -23,7 +23,7 @@ and areas it was matched or ignored. Lists of videos are put behind one another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -264,10 +264,19 @@ class Ap:
 
     def count(self, truth: DecodedTracks, prediction: DecodedTracks) -> ApCounts:
         """The counts of one video."""
+        scores = np.array([track.score for track in prediction.tracks], dtype=np.float64)
+        best_first = np.argsort(-scores, kind="stable")
+        labels, found = _by_category(truth, range(len(truth.tracks))), _by_category(prediction, best_first.tolist())
+        outside = _outside(_mean_areas(truth)), _outside(_mean_areas(prediction))
+        ignored = (outside[1] * _AREA_BITS).sum(axis=1)
         counted = {}
-        labels, found = _by_category(truth), _by_category(prediction)
         for category in sorted(labels.keys() | found.keys()):
-            counted[category] = (_count_class(truth, labels.get(category, []), prediction, found.get(category, [])),)
+            own, best = labels.get(category), found.get(category, [])[: KEPT[-1]]
+            if own:
+                counted[category] = (_count_class(truth, own, prediction, best, scores[best], outside),)
+            else:  # most classes of most videos, where there are many
+                nothing = np.zeros(len(best), dtype=np.int64)
+                counted[category] = (Found((0,) * len(AREAS), scores[best], nothing, ignored[best]),)
         return ApCounts(counted)
 
     def zero(self, rules: Rules) -> ApCounts:
@@ -280,50 +289,46 @@ class Ap:
         return ApCounts({c: tuple(map(Found.from_json, value[str(c)])) for c in sorted(map(int, value))})
 
 
-def _by_category(video: DecodedTracks) -> dict[int, list[int]]:
-    """Category to the places of its tracks."""
+def _by_category(video: DecodedTracks, order: Iterable[int]) -> dict[int, list[int]]:
+    """Category to the places of its tracks, in this order."""
     places: dict[int, list[int]] = {}
-    for place, track in enumerate(video.tracks):
-        places.setdefault(track.category, []).append(place)
+    for place in order:
+        places.setdefault(video.tracks[place].category, []).append(place)
     return places
 
 
-def _count_class(truth: DecodedTracks, labels: Sequence[int], prediction: DecodedTracks, found: Sequence[int]) -> Found:
-    scores = np.array([prediction.tracks[place].score for place in found])
-    best = np.argsort(-scores, kind="stable")[: KEPT[-1]]
-    found = [found[place] for place in best]
-    sizes = _mean_areas(prediction, found)
-    if not labels:  # most classes of most videos, where there are many
-        nothing = np.zeros(len(found), dtype=np.int64)
-        return Found((0,) * len(AREAS), scores[best], nothing, (_outside(sizes) * _AREA_BITS).sum(axis=1))
-    overlaps = np.array(
-        [[_iou(prediction.masks.tubes[d], truth.masks.tubes[g]) for g in labels] for d in found]
+def _count_class(
+    truth: DecodedTracks,
+    labels: Sequence[int],
+    prediction: DecodedTracks,
+    found: Sequence[int],
+    scores: Floats,
+    outside: tuple[Bools, Bools],
+) -> Found:
+    """A class that has labels; `found` and `scores` are best first, `outside` is of all tracks of both sides."""
+    sizes = [side.masks.areas[list(places)].sum(axis=1) for side, places in ((truth, labels), (prediction, found))]
+    shared = np.array(
+        [[rle.intersection(prediction.masks.tubes[d], truth.masks.tubes[g]) for g in labels] for d in found]
     ).reshape(len(found), len(labels))
-    is_outside = _outside(_mean_areas(truth, labels))  # (labels, areas)
+    overlaps = shared / np.maximum(sizes[1][:, None] + sizes[0] - shared, 1)
     is_crowd = np.array([truth.tracks[place].is_crowd for place in labels], dtype=bool)
-    plain = _match(scores[best], overlaps, is_outside, _outside(sizes), np.zeros_like(is_crowd))
+    labels_outside, found_outside = outside[0][labels], outside[1][found]
+    plain = _match(scores, overlaps, labels_outside, found_outside, np.zeros_like(is_crowd))
     if not is_crowd.any():
         return plain
-    return _match(scores[best], overlaps, is_outside, _outside(sizes), is_crowd)._replace(without_crowds=plain)
+    return _match(scores, overlaps, labels_outside, found_outside, is_crowd)._replace(without_crowds=plain)
 
 
-def _mean_areas(video: DecodedTracks, places: Sequence[int]) -> Floats:
+def _mean_areas(video: DecodedTracks) -> Floats:
     """The mean area of tracks over the frames that show them, 0 if none does; what the owners state goes first."""
-    areas = video.masks.areas[list(places)]
-    counted = areas.sum(axis=1) / np.maximum(np.count_nonzero(areas, axis=1), 1)
-    stated = [video.tracks[place].area for place in places]
-    return np.array([own if area is None else area for own, area in zip(counted, stated, strict=True)])
+    stated = [track.area for track in video.tracks]
+    return np.array([own if area is None else area for own, area in zip(video.mean_areas, stated, strict=True)])
 
 
 def _outside(areas: Floats) -> Bools:
     """(N, areas), whether each lies outside each range."""
     outside: Bools = (areas[:, None] < _RANGES[0]) | (areas[:, None] > _RANGES[1])
     return outside
-
-
-def _iou(first: rle.Tube, second: rle.Tube) -> float:
-    shared = rle.intersection(first, second)
-    return shared / (rle.area(first) + rle.area(second) - shared) if shared else 0.0
 
 
 def _match(scores: Floats, overlaps: Floats, labels_outside: Bools, found_outside: Bools, is_crowd: Bools) -> Found:

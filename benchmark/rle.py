@@ -12,7 +12,6 @@ places where it begins and ends.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -145,7 +144,7 @@ def mean_areas(areas: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
 
 
 def read_tracks(tracks: Sequence[Sequence[str | None]], size: tuple[int, int], frames: int) -> Tracks:
-    """Decodes tracks, together because that is much faster than one by one.
+    """Decodes tracks, each at once: frame by frame is slower, and so are all of a video, whose arrays leave the cache.
 
     Args:
         tracks: of each the text of its mask in every frame, None where it has none.
@@ -155,53 +154,47 @@ def read_tracks(tracks: Sequence[Sequence[str | None]], size: tuple[int, int], f
     Raises:
         DataError: a text is no mask of this size.
     """
-    pixels = size[0] * size[1]
     areas = np.zeros((len(tracks), frames), dtype=np.int64)
-    texts = [
-        (track, frame, text)
-        for track, masks in enumerate(tracks)
-        for frame, text in enumerate(masks)
-        if text is not None
-    ]
-    if not texts:
-        return Tracks(tuple(np.zeros(0, dtype=np.int64) for _ in tracks), areas)
-    track_of, frame_of = np.array([text[:2] for text in texts], dtype=np.int64).T
-    pairs, firsts, _ = _pairs([text for _, _, text in texts])
+    tubes = [_tube(masks, size, areas[place]) for place, masks in enumerate(tracks)]
+    return Tracks(tuple(tubes), areas)
+
+
+def _tube(masks: Sequence[str | None], size: tuple[int, int], areas: npt.NDArray[np.int64]) -> Tube:
+    """The tube of a track; the areas of its masks are put into `areas`, (frames,)."""
+    pixels = size[0] * size[1]
+    shown = [frame for frame, text in enumerate(masks) if text is not None]
+    if not shown:
+        return np.zeros(0, dtype=np.int64)
+    pairs, firsts, number = _pairs([text for text in masks if text is not None])
     inside = pairs[:, 1]
-    stop = np.cumsum(pairs.sum(axis=1))  # of each run inside, counted over all texts
-    ends = stop[np.append(firsts[1:], len(pairs)) - 1]
-    totals = np.diff(ends, prepend=0)
-    odd = np.flatnonzero(totals != pixels)
+    stops = np.cumsum(pairs[:, 0] + inside)  # of each run inside, counted over all texts
+    ends = stops[firsts + (number + 1) // 2 - 1]
+    totals = ends.copy()
+    totals[1:] -= ends[:-1]
+    is_odd = totals != pixels
     if pairs.min() < 0:
-        odd = np.flatnonzero((totals != pixels) | (np.minimum.reduceat(pairs.min(axis=1), firsts) < 0))
-    if odd.size:
-        got = f"{totals[odd[0]]}" if totals[odd[0]] != pixels else "some that are negative"
-        raise DataError(
-            f"frame {frame_of[odd[0]]}: expected run lengths of {size[1]}x{size[0]} = {pixels} pixels, got {got}"
-        )
-    areas[track_of, frame_of] = np.add.reduceat(inside, firsts)
-    shift = (frame_of - np.arange(len(texts))) * pixels  # from the place of the text to that of the frame
-    stop += np.repeat(shift, np.diff(firsts, append=len(pairs)))
-    cuts = firsts[np.searchsorted(track_of, np.arange(len(tracks) + 1)).clip(max=len(texts) - 1)]
-    cuts[np.searchsorted(track_of, np.arange(len(tracks) + 1)) == len(texts)] = len(pairs)
-    bounds = np.stack([stop - inside, stop], axis=1)
-    return Tracks(tuple(_joined(bounds[first:last]) for first, last in pairwise(cuts.tolist())), areas)
-
-
-def _joined(bounds: npt.NDArray[np.int64]) -> Tube:
-    """The tube of runs, (n, 2): empty ones go, and where one touches the one before, as across frames, both are one."""
-    starts, stops = bounds[:, 0], bounds[:, 1]
-    if (starts == stops).any():
-        bounds = bounds[starts != stops]
-        starts, stops = bounds[:, 0], bounds[:, 1]
-    flat = bounds.ravel()
-    touches = np.flatnonzero(starts[1:] == stops[:-1])
-    return np.delete(flat, np.concatenate([2 * touches + 1, 2 * touches + 2])) if touches.size else flat
+        is_odd |= np.minimum.reduceat(pairs.min(axis=1), firsts) < 0
+    if is_odd.any():
+        odd = int(is_odd.argmax())
+        got = f"{totals[odd]}" if totals[odd] != pixels else "some that are negative"
+        raise DataError(f"frame {shown[odd]}: expected run lengths of {size[1]}x{size[0]} = {pixels} pixels, got {got}")
+    frame_of = np.array(shown)
+    areas[frame_of] = np.add.reduceat(inside, firsts)
+    if shown[-1] >= len(shown):  # some frames before it have no mask
+        stops += np.repeat((frame_of - np.arange(len(shown))) * pixels, (number + 1) // 2)
+    bounds = np.empty(pairs.shape, dtype=np.int64)
+    bounds[:, 0] = stops - inside
+    bounds[:, 1] = stops
+    if not inside.all():
+        bounds = bounds[inside > 0]
+    tube = bounds.ravel()
+    touches = np.flatnonzero(bounds[1:, 0] == bounds[:-1, 1])  # as across frames: both runs are one
+    return np.delete(tube, np.concatenate([2 * touches + 1, 2 * touches + 2])) if touches.size else tube
 
 
 def _pairs(
     texts: Sequence[str],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The run lengths of texts, one text after the other.
 
     Returns:
@@ -217,31 +210,37 @@ def _pairs(
     if not sizes.all() or codes.max() > 63 or (codes[stops - 1] & 32).any():
         raise DataError("expected a mask as compressed run lengths, got a text that is empty, cut off or no such text")
     last = np.flatnonzero(codes < 32)
-    width = np.diff(last, prepend=-1)
-    if width.max() > _GROUPS:
+    width = last.copy()
+    width[1:] -= last[:-1]
+    width[0] += 1
+    widest = int(width.max())
+    if widest > _GROUPS:
         raise DataError("expected a mask as compressed run lengths, got a length larger than any frame")
     signed = ((codes & 31) ^ 16).view(np.int8) - np.int8(16)  # the highest group of a number has its sign
     values = signed[last].astype(np.int64)
-    for number in range(1, int(width.max())):
-        longer = np.flatnonzero(width > number)
-        lower = codes[last[longer] - number] & 31
-        values[longer] = (values[longer] << 5) + lower
+    for group in range(1, widest):
+        longer = np.flatnonzero(width > group)
+        values[longer] = (values[longer] << 5) + (codes[last[longer] - group] & 31)
     number = np.searchsorted(last, stops)  # of lengths up to the end of each text
-    number = np.diff(number, prepend=0)
+    number[1:] -= number[:-1].copy()
     halves = (number + 1) // 2
-    firsts = np.cumsum(halves) - halves
-    pairs = np.zeros((int(halves.sum()), 2), dtype=np.int64)
-    odd = np.flatnonzero(number & 1)
-    filled = np.ones(pairs.size, dtype=bool)
-    filled[2 * (firsts + halves)[odd] - 1] = False
-    pairs.ravel()[filled] = values
+    ends = np.cumsum(halves)
+    firsts = ends - halves
+    pairs = np.zeros((int(ends[-1]), 2), dtype=np.int64)
+    padded = 2 * ends[number % 2 == 1] - 1
+    if padded.size:
+        filled = np.ones(pairs.size, dtype=bool)
+        filled[padded] = False
+        pairs.ravel()[filled] = values
+    else:
+        pairs.ravel()[:] = values
+    # From here each length is the difference to that in the pair before; the first of a text is no one's base.
     long = firsts[halves > 1]
-    pairs[long + 1, 0] -= pairs[long, 0]  # the first of a text is no one's base
+    pairs[long + 1, 0] -= pairs[long, 0]
     starts = pairs[firsts]
     sums = np.cumsum(pairs, axis=0)
-    before = sums[firsts] - starts
-    sums -= np.repeat(before, halves, axis=0)
-    sums[(firsts + halves)[odd] - 1, 1] = 0
+    sums -= np.repeat(sums[firsts] - starts, halves, axis=0)
+    sums.ravel()[padded] = 0
     return sums, firsts, number
 
 

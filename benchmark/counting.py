@@ -14,7 +14,7 @@ from benchmark.metrics import Counts, VideoCounts, frame_metrics_for, metrics_fo
 from benchmark.metrics.base import TrackMetric
 from benchmark.panoptic import overlap_dense
 from benchmark.store import FrameFolder
-from benchmark.track_store import TrackFolder
+from benchmark.track_store import TrackFolder, matchable
 from benchmark.types import Rules
 
 COUNTS = "counts.jsonl"
@@ -115,8 +115,8 @@ def count_video(
         video_id: of the video.
         known_key: of counts that are there already; if the bytes still give this key, nothing is counted.
         extra: names of optional metrics to count too.
-        decode_all: whether masks that can match nothing are decoded as well, to find out whether the mean areas that
-            are written with them are true; for files of others.
+        decode_all: whether masks that can match nothing are decoded as well, to find out whether the pixels that are
+            written with them are true; for files of others.
 
     Returns:
         The counts, or None if those of `known_key` hold.
@@ -132,9 +132,8 @@ def count_video(
         return None
     if isinstance(truth, TrackFolder):
         assert isinstance(prediction, TrackFolder), "both are stored as the task asks"
-        both = {track.category for track in truth.tracks} & {track.category for track in prediction.tracks}
-        wanted = None if decode_all else both
-        true, predicted = truth.decoded(wanted), prediction.decoded(wanted)
+        true = truth.decoded(None if decode_all else matchable(truth, prediction))
+        predicted = prediction.decoded(None if decode_all else matchable(prediction, truth))
         metrics = [metric for metric in metrics_for(benchmark.rules, extra) if isinstance(metric, TrackMetric)]
         return CountedVideo(video_id, key, {metric.name: metric.count(true, predicted) for metric in metrics})
     assert isinstance(prediction, FrameFolder), "both are stored as the task asks"

@@ -182,11 +182,12 @@ def _tube(masks: Sequence[str | None], size: tuple[int, int], areas: npt.NDArray
     areas[frame_of] = np.add.reduceat(inside, firsts)
     if shown[-1] >= len(shown):  # some frames before it have no mask
         stops += np.repeat((frame_of - np.arange(len(shown))) * pixels, (number + 1) // 2)
-    bounds = np.empty(pairs.shape, dtype=np.int64)
+    if not inside.all():
+        kept = np.flatnonzero(inside)
+        inside, stops = inside[kept], stops[kept]
+    bounds = np.empty((len(stops), 2), dtype=np.int64)
     bounds[:, 0] = stops - inside
     bounds[:, 1] = stops
-    if not inside.all():
-        bounds = bounds[inside > 0]
     tube = bounds.ravel()
     touches = np.flatnonzero(bounds[1:, 0] == bounds[:-1, 1])  # as across frames: both runs are one
     return np.delete(tube, np.concatenate([2 * touches + 1, 2 * touches + 2])) if touches.size else tube

@@ -2,10 +2,10 @@
 
 The folder of a video holds
 
-    tracks.jsonl    one line a track: {"id", "category", "score", "is_crowd", "area", "mean_area", "masks": [text or
-                    null, ...]}; a text is a mask's compressed run lengths, see `benchmark.rle`; `mean_area` is their
-                    mean over the frames that show the track, so that what can match nothing need not be decoded; lines
-                    keep the order of the source, which decides between equal scores
+    tracks.jsonl    one line a track: {"id", "category", "score", "is_crowd", "area", "pixels", "shown", "masks":
+                    [text or null, ...]}; a text is a mask's compressed run lengths, see `benchmark.rle`; `pixels` of
+                    all of them and `shown`, the frames that have any, tell which tracks need not be decoded because
+                    they can match nothing; lines keep the order of the source, which decides between equal scores
     video.json      id, number of frames and of tracks, size and digest; written last
 """
 
@@ -21,9 +21,10 @@ from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmark import rle
 from benchmark.errors import DataError
@@ -82,8 +83,8 @@ class TrackWriter:
             raise DataError(
                 f"{where}: it has category {track.category}, which the vocabulary lacks. Leave it out or add it"
             )
-        area = _mean_area(track, self.size, self.frames, where)
-        line = json_line({**dataclasses.asdict(track), "mean_area": area}).encode()
+        extent = _extent(track, self.size, self.frames, where)
+        line = json_line({**dataclasses.asdict(track), **extent._asdict()}).encode()
         assert self._lines is not None, "add() belongs inside the `with` block"
         with writing(self.folder):
             self._lines.write(line)
@@ -113,8 +114,19 @@ class TrackWriter:
             shutil.rmtree(self._old, ignore_errors=True)
 
 
-def _mean_area(track: InstanceTrack, size: tuple[int, int], frames: int, where: str) -> float:
-    """The mean area of a track's masks over the frames that show it; a `DataError` says what is wrong, if anything is.
+class Extent(NamedTuple):
+    """The pixels of a track in all frames, and in how many frames it has any."""
+
+    pixels: int
+    shown: int
+
+
+def _extents(areas: npt.NDArray[np.int64]) -> list[Extent]:
+    return [Extent(*both) for both in zip(areas.sum(axis=1).tolist(), (areas > 0).sum(axis=1).tolist(), strict=True)]
+
+
+def _extent(track: InstanceTrack, size: tuple[int, int], frames: int, where: str) -> Extent:
+    """The extent of a track; a `DataError` says what is wrong with the track, if anything is.
 
     Args:
         track: labelled or predicted.
@@ -131,7 +143,7 @@ def _mean_area(track: InstanceTrack, size: tuple[int, int], frames: int, where: 
             f"{where}: expected {frames} masks, one for each frame, got {len(track.masks)}. Write null for no mask"
         )
     try:
-        return float(rle.mean_areas(rle.read_tracks([track.masks], size, frames).areas)[0])
+        return _extents(rle.read_tracks([track.masks], size, frames).areas)[0]
     except DataError as error:
         raise DataError(f"{where}, {error}. Write masks at the size of the video") from error
 
@@ -171,35 +183,35 @@ class TrackFolder:
     @property
     def tracks(self) -> tuple[InstanceTrack, ...]:
         """All tracks, in the order in which they were written; their masks are texts yet."""
-        return self._lines[0]
+        return self.described[0]
 
     @cached_property
-    def _lines(self) -> tuple[tuple[InstanceTrack, ...], tuple[float | None, ...]]:
-        """The tracks, and the mean area that is written for each; None in a file of before it was."""
+    def described(self) -> tuple[tuple[InstanceTrack, ...], tuple[Extent | None, ...]]:
+        """The tracks, and the extent that is written for each; None in a file of before it was."""
         try:
             rows = [json.loads(line) for line in self._bytes.splitlines()]
-            tracks, areas = tuple(map(_track, rows)), tuple(map(_written_area, rows))
+            tracks, extents = tuple(map(_track, rows)), tuple(map(_written, rows))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._broken(f"a line is no track: {error!r}") from error
         if len(tracks) != self._tracks or len({track.id for track in tracks}) != self._tracks:
             raise self._broken(f"it has {len(tracks)} tracks, not {self._tracks} different ones")
         if any(len(track.masks) != self._frames for track in tracks):
             raise self._broken(f"a track has not {self._frames} masks")
-        if any(area is not None and not 0 <= area <= self.size[0] * self.size[1] for area in areas):
-            raise self._broken("a mean area is larger than a frame")
-        return tracks, areas
+        largest = self.size[0] * self.size[1]
+        if any(e is not None and not 0 <= e.shown <= e.pixels <= e.shown * largest for e in extents):
+            raise self._broken("a track has more pixels than its frames")
+        return tracks, extents
 
-    def decoded(self, categories: Collection[int] | None = None) -> rle.DecodedTracks:
+    def decoded(self, ids: Collection[int] | None = None) -> rle.DecodedTracks:
         """The tracks with their masks, ready to be measured.
 
         Args:
-            categories: whose masks are wanted, None for all; tracks of others get empty masks and the mean area that
-                is written for them, which is compared with the masks wherever these are decoded.
+            ids: of the tracks whose masks are wanted, None for all; others get empty masks and the mean area of the
+                extent that is written, which is compared with the masks wherever these are decoded.
         """
-        tracks, written = self._lines
+        tracks, written = self.described
         is_needed = [
-            categories is None or track.category in categories or area is None
-            for track, area in zip(tracks, written, strict=True)
+            ids is None or track.id in ids or extent is None for track, extent in zip(tracks, written, strict=True)
         ]
         nothing = (None,) * len(self)
         wanted = [track.masks if needed else nothing for track, needed in zip(tracks, is_needed, strict=True)]
@@ -208,12 +220,12 @@ class TrackFolder:
         except DataError as error:
             raise self._broken(str(error)) from error
         areas = rle.mean_areas(masks.areas)
-        for place, (track, area, needed) in enumerate(zip(tracks, written, is_needed, strict=True)):
-            if area is None or area == areas[place]:
-                continue
-            if needed:
-                raise self._broken(f"track {track.id} has the mean area {areas[place]:g}, not {area:g} as it says")
-            areas[place] = area
+        found = _extents(masks.areas)
+        for place, (track, extent, needed) in enumerate(zip(tracks, written, is_needed, strict=True)):
+            if extent is not None and not needed:
+                areas[place] = extent.pixels / max(extent.shown, 1)
+            elif extent not in (None, found[place]):
+                raise self._broken(f"track {track.id} has {found[place].pixels} pixels, but says {extent}")
         return rle.DecodedTracks(tracks, masks, areas)
 
     def frame(self, index: int) -> PanopticFrame:
@@ -245,9 +257,24 @@ class TrackFolder:
         )
 
 
-def _written_area(row: dict[str, Any]) -> float | None:
-    area = row.get("mean_area")
-    return None if area is None else float(area)
+def _written(row: dict[str, Any]) -> Extent | None:
+    return Extent(int(row["pixels"]), int(row["shown"])) if "pixels" in row else None
+
+
+def matchable(first: TrackFolder, second: TrackFolder) -> set[int]:
+    """Ids of the tracks of `first` that may have an IoU of 0.5 or more with one of the same category of `second`.
+
+    Of two tracks one of which has less than half the pixels of the other, even if it lies inside, the IoU is lower.
+    """
+    others: dict[int, list[Extent | None]] = {}
+    for track, extent in zip(*second.described, strict=True):
+        others.setdefault(track.category, []).append(extent)
+    return {
+        track.id
+        for track, own in zip(*first.described, strict=True)
+        for other in others.get(track.category, ())
+        if own is None or other is None or 2 * min(own.pixels, other.pixels) >= max(own.pixels, other.pixels)
+    }
 
 
 def _track(row: dict[str, Any]) -> InstanceTrack:

@@ -11,7 +11,7 @@ from benchmark import manifest, rle
 from benchmark.errors import DataError
 from benchmark.manifest_check import check
 from benchmark.manifest_writer import BenchmarkWriter
-from benchmark.track_store import TRACKS, TrackFolder, TrackWriter
+from benchmark.track_store import TRACKS, TrackFolder, TrackWriter, matchable
 from benchmark.types import Category, InstanceTrack, PanopticFrame, Rules, Segment, Vocabulary
 
 LEFT = rle.encode(np.array([[True, False], [True, False]]))
@@ -98,6 +98,35 @@ def test_a_damaged_file_is_refused(tmp_path, content):
         TrackFolder(tmp_path / "a").decoded()
     with pytest.raises(DataError, match="changed since"):
         TrackFolder(tmp_path / "a").verify()
+
+
+def test_pixels_that_the_masks_do_not_have_are_found_when_these_are_decoded(tmp_path):
+    write(tmp_path / "a", ONE)
+    for lie, whole in (({"pixels": 5, "shown": 2}, "track 1 has 4 pixels"), ({"pixels": 9, "shown": 2}, "more pixels")):
+        (tmp_path / "a" / TRACKS).write_text(line(**lie))
+        with pytest.raises(DataError, match=whole):
+            TrackFolder(tmp_path / "a").decoded()
+
+
+def test_a_file_of_before_pixels_were_written_is_decoded_whole(tmp_path):
+    write(tmp_path / "a", ONE)
+    (tmp_path / "a" / TRACKS).write_text(line())
+    assert TrackFolder(tmp_path / "a").decoded([]).masks.areas.tolist() == [[2, 0, 2]]
+
+
+def test_only_tracks_of_one_category_and_like_size_can_match(tmp_path):
+    large = replace(ONE, id=2, masks=("04", None, None))
+    half, third, other = (
+        replace(ONE, id=3, masks=(LEFT, None, None)),
+        replace(ONE, id=4, masks=("013", None, None)),
+        replace(TWO, id=5, masks=("04", None, None)),
+    )
+    truth, found = write(tmp_path / "a", large), write(tmp_path / "b", half, third, other)
+    assert matchable(found, truth) == {3}
+    assert matchable(truth, found) == {2}
+    decoded = found.decoded({3})
+    assert decoded.mean_areas.tolist() == [2, 1, 4]
+    assert [len(tube) for tube in decoded.masks.tubes] == [2, 0, 0]
 
 
 def test_a_description_without_its_numbers_is_refused(tmp_path):

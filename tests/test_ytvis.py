@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from benchmark import engine, manifest, rle
+from benchmark.cli import app
 from benchmark.errors import DataError
+from benchmark.formats import ytvis
 from benchmark.formats.ytvis import export_ytvis, import_ytvis
 from benchmark.record import RunRecord
 from data_prep.vipseg import build_vipseg
@@ -227,3 +230,30 @@ def test_a_benchmark_may_have_empty_masks(tmp_path):
     benchmark = build_own_classes(written(tmp_path / "gt.json", content), tmp_path / "data")
     assert benchmark.truth_tracks("9").tracks[0].area == 0.0
     assert not np.any(benchmark.truth_tracks("9").decoded().masks.areas[0])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (json.dumps([{**results()[0], "segmentations": [mask("23", (2, 2)), None]}]), "mask of size"),
+        (json.dumps([{**results()[0], "segmentations": [mask("23"), None]}]), "expected run lengths of 2x3 = 6 pixels"),
+        (json.dumps([{**results()[0], "score": float("nan")}]), "score of at least 0, got nan"),
+        (json.dumps([{**results()[0], "score": -1}]), "score of at least 0, got -1"),
+        (json.dumps([{**results()[0], "category_id": 99}]), "category of the benchmark as category_id, got 99"),
+        (json.dumps([*results(), {**results()[0], "video_id": 11}]), "id of a video of ytvis"),
+        (json.dumps([{**results()[0], "video_id": 77}]), "none of its videos is in ytvis"),
+        ("[]", "got an empty list"),
+        (json.dumps(results())[:-9], "The file may have been cut off"),
+        (json.dumps(results()) + " " * 4096, "expected JSON of at most 0 MB"),
+    ],
+)
+def test_the_command_line_refuses_bad_results_in_one_sentence(benchmark, tmp_path, monkeypatch, content, words):
+    monkeypatch.setattr(ytvis, "LARGEST_JSON", 4096)
+    (tmp_path / "results.json").write_text(content)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    run = ["import", benchmark.folder, tmp_path / "results.json", "--format", "ytvis", "-o", tmp_path / "run"]
+    result = CliRunner().invoke(app, [str(word) for word in run])
+    assert result.exit_code == 1
+    assert words in " ".join(result.output.split())
+    assert "Traceback" not in result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == before

@@ -142,7 +142,7 @@ class TrackMetric(Metric, Protocol):
     """A metric of instance benchmarks, which reads the tracks of a video at once."""
 
     def count(self, truth: DecodedTracks, prediction: DecodedTracks) -> Counts:
-        """The counts of one video; masks are there of all tracks whose category both sides have."""
+        """The counts of one video; masks are there of all tracks that may have an IoU of 0.5 with another."""
         ...
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -441,10 +441,10 @@ def test_ctrl_c_while_scoring_keeps_what_was_counted(undisturbed, tmp_path, monk
     (run / "counts.jsonl").unlink()
     plain = scoring.count_video
 
-    def interrupted(benchmark: Benchmark, run: Path, video: str, key: str | None = None):
+    def interrupted(benchmark: Benchmark, run: Path, video: str, key: str | None = None, extra: Sequence[str] = ()):
         if video == "v2":
             raise KeyboardInterrupt
-        return plain(benchmark, run, video, key)
+        return plain(benchmark, run, video, key, extra)
 
     with monkeypatch.context() as patch:
         patch.setattr(scoring, "count_video", interrupted)

@@ -109,12 +109,13 @@ class _LastTruth:
 
 
 class _ImageClock:
-    """Reads images and adds up the seconds that the method's own thread waits for them."""
+    """Reads images; counts those that the method's own thread asks for, and adds up the seconds it waits for them."""
 
     def __init__(self, read: Callable[[int], Image]) -> None:
         self._read = read
         self._thread = threading.get_ident()
         self.seconds = 0.0
+        self.images = 0
 
     def __call__(self, index: int) -> Image:
         start = time.perf_counter()
@@ -123,6 +124,7 @@ class _ImageClock:
         finally:
             if threading.get_ident() == self._thread:  # a thread that reads ahead keeps nobody waiting
                 self.seconds += time.perf_counter() - start
+                self.images += 1
 
 
 @dataclasses.dataclass
@@ -138,7 +140,7 @@ class _PredictLoop:
     timing: Path
     progress: Progress
     copies_labels: bool = False
-    is_warm: bool = False
+    warming: int | None = None
 
     def video(self, entry: VideoEntry) -> None:
         """Makes the predictions of a video unless they are there."""
@@ -181,7 +183,7 @@ class _PredictLoop:
                 check_frame(frame, entry.size, self.vocabulary, f"video {entry.id}, frame {index} ({name})")
                 writer.add(frame)
                 stored = time.perf_counter() - made
-                spent += self._share(made - start, image_seconds, stored)
+                spent += self._share(made - start, image_seconds, stored, clock.images)
                 self.progress.frame()
             if next(frames, None) is not None:
                 raise MethodError(
@@ -214,11 +216,15 @@ class _PredictLoop:
                     writer.add(dataclasses.replace(track, is_crowd=False, area=None))
         self.progress.frame(len(entry.frames))
 
-    def _share(self, seconds: float, image_seconds: float, stored: float) -> Timing:
-        if self.is_warm:
-            return Timing(1, seconds - image_seconds, image_seconds, stored)
-        self.is_warm = True
-        return Timing(store_seconds=stored, warmup_frames=1, warmup_seconds=seconds)
+    def _share(self, seconds: float, image_seconds: float, stored: float, images: int) -> Timing:
+        """The first answer of a run is warm-up, with all frames that the method looked at before it gave it."""
+        if self.warming is None:
+            self.warming = max(0, images - 1)
+            return Timing(store_seconds=stored, warmup_frames=1, warmup_seconds=seconds)
+        if self.warming:
+            self.warming -= 1
+            return Timing(0, seconds - image_seconds, image_seconds, stored, warmup_frames=1)
+        return Timing(1, seconds - image_seconds, image_seconds, stored)
 
 
 def frames_of(method: Method, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:

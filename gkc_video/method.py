@@ -16,7 +16,7 @@ from benchmark.errors import MethodError
 from benchmark.stages import stage
 from benchmark.types import Image, PanopticFrame, Rules, Segment, Video, Vocabulary
 from gkc_video import checkpoint as checkpoints
-from gkc_video.associate import DEFAULT, Association, Regions, Track, Tracker, association
+from gkc_video.associate import DEFAULT, DELAY, Association, Regions, Track, Tracker, association
 from gkc_video.device import choose
 from gkc_video.load import RANDOM, load_gkc, random_gkc
 from gkc_video.model import GKC
@@ -39,7 +39,7 @@ def build(
     associate: str = DEFAULT,
     vote: bool = True,
     patience: int | None = None,
-    delay: int = 0,
+    delay: int = DELAY,
     batch: int = 1,
     precision: Literal["float32", "bfloat16"] = "float32",
     tiles: int = 0,
@@ -57,7 +57,7 @@ def build(
         associate: how regions are linked over time, a name of `gkc_video.associate.ASSOCIATIONS`.
         vote: whether class scores are averaged along a track.
         patience: frames for which an unseen object is remembered; by default as the association has it.
-        delay: frames that an answer waits, so that so many later ones vote for its classes too; 0 is online.
+        delay: frames that an answer waits, so that so many later ones vote for its classes too; 0 answers at once.
         batch: frames that go through the network at once.
         precision: of the network's arithmetic.
         tiles: for timing alone, see `Merging`.

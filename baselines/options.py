@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gkc_video.associate import DEFAULT, DELAY
+from gkc_video.associate import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Linking:
         associate: name of the association.
         vote: whether class scores are averaged along a track.
         patience: frames for which an unseen object is remembered; by default as the association has it.
-        delay: frames that an answer waits for later votes; 0 answers at once.
+        delay: frames that an answer waits for later votes; 0 answers at once, which is online.
     """
 
     associate: str = DEFAULT
     vote: bool = True
     patience: int | None = None
-    delay: int = DELAY
+    delay: int = 0

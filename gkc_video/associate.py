@@ -93,9 +93,6 @@ ASSOCIATIONS: Mapping[str, Association] = MappingProxyType(
 DEFAULT = "steady"
 """The best on the world's dev part by VPQ, STQ, IDF1 and HOTA, and of J of the followed object on real clips."""
 
-DELAY = 24
-"""Frames that an answer waits, unless told otherwise, so that later votes count too: a second of video."""
-
 
 def association(name: str, *, vote: bool = True, patience: int | None = None) -> Association:
     """The settings of a name.

@@ -16,7 +16,7 @@ from benchmark.errors import MethodError
 from benchmark.stages import stage
 from benchmark.types import Image, PanopticFrame, Rules, Segment, Video, Vocabulary
 from gkc_video import checkpoint as checkpoints
-from gkc_video.associate import DEFAULT, DELAY, Association, Regions, Track, Tracker, association
+from gkc_video.associate import DEFAULT, Association, Regions, Track, Tracker, association
 from gkc_video.device import choose
 from gkc_video.load import RANDOM, load_gkc, random_gkc
 from gkc_video.model import GKC
@@ -39,7 +39,7 @@ def build(
     associate: str = DEFAULT,
     vote: bool = True,
     patience: int | None = None,
-    delay: int = DELAY,
+    delay: int = 0,
     batch: int = 1,
     precision: Literal["float32", "bfloat16"] = "float32",
     tiles: int = 0,

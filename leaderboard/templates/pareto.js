@@ -27,7 +27,7 @@
       const points = [...table.tBodies[0].rows].filter((row) => !row.hidden).map((row) => ({
         row, name: row.querySelector("a")?.textContent ?? "", device: row.dataset.d,
         x: asNumber(keyOf(row.cells[x.value])), y: asNumber(keyOf(row.cells[y.value])),
-      })).filter((p) => p.x > 0 && p.x < 10000 && p.y >= 0 && keyOf(p.row.cells[x.value]) && keyOf(p.row.cells[y.value]));
+      })).filter((p) => p.x > 0 && p.y >= 0 && keyOf(p.row.cells[x.value]) && keyOf(p.row.cells[y.value]));
       figure.hidden = points.length < 2;
       if (figure.hidden) return;
       const logs = points.map((p) => Math.log10(p.x));

@@ -23,7 +23,7 @@ from baselines.options import Linking, Wording
 from baselines.regions import Propose
 from benchmark.errors import MethodError
 from benchmark.record import path_digest
-from benchmark.stages import stage
+from benchmark.timing.stages import stage
 from benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
 from gkc_video.associate import Association, association
 from gkc_video.device import choose

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmark.stages import StageClock, is_heard, stage
+from benchmark.timing.stages import StageClock, is_heard, stage
 from benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
 from gkc_video.associate import Association
 from gkc_video.method import Linker

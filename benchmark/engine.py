@@ -3,16 +3,16 @@
     run.json            where the numbers come from, see `benchmark.record`
     predictions/<video> see `benchmark.store`
     timing.jsonl        one line a video; of shard 2 of 4: timing-2-of-4.jsonl
-    counts.jsonl        one line a video, see `benchmark.counting`
-    scores.json         see `benchmark.scores`
+    counts.jsonl        one line a video, see `benchmark.running.counting`
+    scores.json         see `benchmark.running.scores`
 
 Both may be stopped at any moment, also by a power cut; run again they go on and end with the same bytes.
 """
 
 from __future__ import annotations
 
-from benchmark.oracle import OracleMethod
-from benchmark.predicting import predict
-from benchmark.scoring import score
+from benchmark.running.oracle import OracleMethod
+from benchmark.running.predicting import predict
+from benchmark.running.scoring import score
 
 __all__ = ["OracleMethod", "predict", "score"]

@@ -19,7 +19,7 @@ from benchmark import files, store
 from benchmark.errors import DataError, did_you_mean
 from benchmark.track_store import TrackFolder
 from benchmark.types import Category, Image, Nearest, Offer, PanopticFrame, Rules, Task, Video, Vocabulary
-from benchmark.video_io import read_image
+from benchmark.video.video_io import read_image
 
 Role = Literal["benchmark", "train", "unlabelled"]
 MANIFEST = "manifest.json"

@@ -17,8 +17,8 @@ from typing import Any
 
 from benchmark import files
 from benchmark.errors import DataError
+from benchmark.labels.manifest_check import VideoCheck, check_video, entry_problems
 from benchmark.manifest import Benchmark, load
-from benchmark.manifest_check import VideoCheck, check_video, entry_problems
 from benchmark.processes import process_pool
 from benchmark.progress import SILENT, Progress
 

@@ -30,8 +30,8 @@ import PIL.Image
 from benchmark.errors import DataError, did_you_mean
 from benchmark.files import json_digest
 from benchmark.formats.faults import Faults
+from benchmark.labels.manifest_writer import BenchmarkWriter
 from benchmark.manifest import Benchmark, Source
-from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.progress import SILENT, Progress
 from benchmark.types import Rules
 from data_prep.camvid_labels import KINDS, ClassMasks, LabelKind

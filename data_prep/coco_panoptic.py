@@ -18,8 +18,8 @@ from benchmark.errors import DataError
 from benchmark.formats.faults import Faults
 from benchmark.formats.masks import stems
 from benchmark.formats.vipseg_json import read_frame, read_row, some
+from benchmark.labels.manifest_writer import BenchmarkWriter
 from benchmark.manifest import Benchmark, Source, safe_name
-from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.progress import SILENT, Progress
 from benchmark.types import PanopticFrame, Rules
 from data_prep.big_json import Span, elements, read_span

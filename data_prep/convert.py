@@ -11,9 +11,9 @@ from typing import Literal, Protocol, get_args
 
 from benchmark.errors import DataError, did_you_mean
 from benchmark.formats.faults import Faults, LeftOutError
-from benchmark.label_writer import LabelWriter
+from benchmark.labels.label_writer import LabelWriter
+from benchmark.labels.manifest_writer import BenchmarkWriter
 from benchmark.manifest import Benchmark, VideoEntry, load
-from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.panoptic import void_categories
 from benchmark.processes import process_pool
 from benchmark.progress import SILENT, Progress

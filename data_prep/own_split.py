@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.errors import DataError
-from benchmark.statistics import CategoryCount
+from benchmark.labels.statistics import CategoryCount
 from benchmark.text_bank import TextBank
 from benchmark.types import Vocabulary
 from data_prep.novelty import Measured, Vectors, measure, vectors_of

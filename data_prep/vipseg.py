@@ -21,8 +21,8 @@ from pathlib import Path
 from benchmark.errors import DataError
 from benchmark.formats.faults import Faults
 from benchmark.formats.masks import png_size
+from benchmark.labels.manifest_writer import BenchmarkWriter
 from benchmark.manifest import Benchmark, Source
-from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.progress import SILENT, Progress
 from benchmark.types import Rules
 from data_prep.convert import RawVideo, convert, recipe_of

@@ -19,8 +19,8 @@ from benchmark.formats import LabelForm
 from benchmark.formats.faults import Faults
 from benchmark.formats.masks import png_size
 from benchmark.formats.vspw import check_form, read_frame
+from benchmark.labels.manifest_writer import BenchmarkWriter
 from benchmark.manifest import Benchmark, Source
-from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.progress import SILENT, Progress
 from benchmark.types import PanopticFrame, Rules, Vocabulary
 from data_prep.convert import RawVideo, convert, recipe_of

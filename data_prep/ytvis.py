@@ -23,8 +23,8 @@ from pathlib import Path
 from benchmark.errors import DataError
 from benchmark.files import writing
 from benchmark.formats.faults import Faults
+from benchmark.labels.manifest_writer import VIDEOS, BenchmarkWriter
 from benchmark.manifest import Benchmark, Source
-from benchmark.manifest_writer import VIDEOS, BenchmarkWriter
 from benchmark.progress import SILENT, Progress
 from benchmark.types import Rules
 from data_prep.convert import convert, recipe_of

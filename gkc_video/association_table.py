@@ -13,7 +13,7 @@ from benchmark.manifest import Benchmark
 from benchmark.metrics import VideoCounts, frame_metrics_for
 from benchmark.panoptic import dense, overlap_dense
 from benchmark.progress import SILENT, Progress
-from benchmark.scores import total, values_of
+from benchmark.running.scores import total, values_of
 from benchmark.types import PanopticFrame, Video, Vocabulary
 from gkc_video.associate import ASSOCIATIONS, Association, association
 from gkc_video.method import GKCMethod, Linker

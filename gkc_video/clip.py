@@ -13,8 +13,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from benchmark.crops import GREY, cut_out
 from benchmark.errors import MethodError
+from benchmark.pictures.crops import GREY, cut_out
 from benchmark.types import Image
 from gkc_video import checkpoint
 from gkc_video.torchvision_shim import prepare

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.errors import MethodError
-from benchmark.stages import stage
+from benchmark.timing.stages import stage
 from benchmark.types import Image, PanopticFrame, Rules, Segment, Video, Vocabulary
 from gkc_video import checkpoint as checkpoints
 from gkc_video.associate import DEFAULT, Association, Regions, Track, Tracker, association

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmark.errors import MethodError
-from benchmark.stages import stage
+from benchmark.timing.stages import stage
 from benchmark.types import Image, PanopticFrame, Segment, Vocabulary
 from gkc_video.enlarge import winner
 from gkc_video.model import GKC, class_logits, pad

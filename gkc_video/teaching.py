@@ -18,9 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from benchmark import files
-from benchmark.crops import cut_out
 from benchmark.errors import DataError
 from benchmark.panoptic import dense
+from benchmark.pictures.crops import cut_out
 from gkc_video.clip import Clip
 from gkc_video.frames import Drawn, FrameSource
 

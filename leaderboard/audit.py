@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmark import manifest_check
+from benchmark.labels import manifest_check
 from benchmark.manifest import Benchmark
 from benchmark.progress import SILENT, Progress
 from leaderboard.card import Card

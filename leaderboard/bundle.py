@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import files
-from benchmark.counting import COUNTS, PREDICTIONS
 from benchmark.errors import UserError
 from benchmark.manifest import Benchmark
 from benchmark.record import RECORD, RunRecord
-from benchmark.scores import SCORES
+from benchmark.running.counting import COUNTS, PREDICTIONS
+from benchmark.running.scores import SCORES
 from leaderboard import archive
 from leaderboard.card import CARD, read_card
 

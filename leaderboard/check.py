@@ -20,13 +20,13 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmark import files
-from benchmark.counting import COUNTS, PREDICTIONS, CountedVideo, count_video
 from benchmark.errors import DataError, UserError
 from benchmark.manifest import Benchmark, Source, VideoEntry, from_definition
 from benchmark.metrics import VideoCounts, metrics_for
 from benchmark.progress import SILENT, Progress
 from benchmark.record import RECORD, RunRecord
-from benchmark.scores import SCORES, Scores, scores_of
+from benchmark.running.counting import COUNTS, PREDICTIONS, CountedVideo, count_video
+from benchmark.running.scores import SCORES, Scores, scores_of
 from benchmark.types import Category, Rules
 from leaderboard import archive, bundle
 from leaderboard.card import CARD, Card, read_card

@@ -22,14 +22,14 @@ from pathlib import Path
 
 import benchmark as package
 from benchmark import files
-from benchmark.counting import COUNTS
 from benchmark.errors import DataError, UserError
 from benchmark.manifest import Benchmark
 from benchmark.metrics import VideoCounts
 from benchmark.metrics.miou import MiouCounts
 from benchmark.progress import SILENT, Progress
 from benchmark.record import RunRecord
-from benchmark.scores import Scores
+from benchmark.running.counting import COUNTS
+from benchmark.running.scores import Scores
 from leaderboard import bundle, run_folder
 from leaderboard.card import CARD, Card, read_card
 from leaderboard.check import LEVELS, Checked, Level, check_contents, read_benchmark

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from benchmark import stats
 from benchmark.metrics import NUMBERS
-from benchmark.scores import CategoryScores
+from benchmark.running.scores import CategoryScores
 from leaderboard import charts
 from leaderboard.check import LEVELS
 from leaderboard.export import number, percent

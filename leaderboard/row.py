@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmark.scores import CategoryScores
+from benchmark.running.scores import CategoryScores
 from leaderboard.summary import Summary
 
 

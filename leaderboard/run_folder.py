@@ -7,11 +7,11 @@ import hashlib
 from pathlib import Path
 
 from benchmark import manifest
-from benchmark.counting import COUNTS, read_counts
 from benchmark.errors import DataError, UserError
 from benchmark.manifest import Benchmark
 from benchmark.record import RunRecord
-from benchmark.scores import HARMONIC, SCORES, CategoryScores, Scores
+from benchmark.running.counting import COUNTS, read_counts
+from benchmark.running.scores import HARMONIC, SCORES, CategoryScores, Scores
 from leaderboard.card import SAW_NOVEL, Card
 from leaderboard.row import Flag, Row
 from leaderboard.summary import summarise

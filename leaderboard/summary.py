@@ -23,7 +23,7 @@ from benchmark.manifest import Benchmark
 from benchmark.metrics import VideoCounts, metrics_for
 from benchmark.metrics.base import Floats
 from benchmark.metrics.confusion import UNNAMED, ConfusionCounts
-from benchmark.scores import HARMONIC, total, values_of
+from benchmark.running.scores import HARMONIC, total, values_of
 
 SUMMARY = "summary.json"
 DRAWS = 1000

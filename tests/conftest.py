@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 
 from benchmark import engine, manifest
-from benchmark.manifest_writer import BenchmarkWriter
+from benchmark.labels.manifest_writer import BenchmarkWriter
 from benchmark.record import Settings
 from benchmark.types import Category, Offer, PanopticFrame, Rules, Segment, Video, Vocabulary
 from leaderboard import bundle

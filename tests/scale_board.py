@@ -23,7 +23,7 @@ from benchmark.manifest import Benchmark, Source, VideoEntry
 from benchmark.metrics import metrics_for
 from benchmark.panoptic import dense, overlap_dense
 from benchmark.record import RunRecord, Timing
-from benchmark.scores import scores_of
+from benchmark.running.scores import scores_of
 from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 from leaderboard import entries
 from leaderboard.bundle import json_bytes

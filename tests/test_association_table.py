@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 from benchmark import manifest
 from benchmark.errors import DataError, MethodError
 from benchmark.types import Category, Video, Vocabulary
-from benchmark.video_io import open_video
+from benchmark.video.video_io import open_video
 from gkc_video.associate import Association
 from gkc_video.association_table import Clip, Variant, compare, follow
 from gkc_video.persistence import persistence

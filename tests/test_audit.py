@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from benchmark import files, manifest, manifest_check
+from benchmark import files, manifest
 from benchmark.cli import app
-from benchmark.image_hash import NEAR, distances, image_hash, near_pairs
+from benchmark.labels import manifest_check
+from benchmark.labels.manifest_writer import BenchmarkWriter
 from benchmark.manifest import Benchmark, Source
-from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
+from benchmark.video.image_hash import NEAR, distances, image_hash, near_pairs
 from data_prep import audit as auditing
 from data_prep.audit import NOTES, audit
 from data_prep.leaks import find_leaks, words_of

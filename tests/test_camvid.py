@@ -5,7 +5,7 @@ import PIL.Image
 import pytest
 
 from benchmark.errors import DataError
-from benchmark.manifest_check import check
+from benchmark.labels.manifest_check import check
 from benchmark.panoptic import semantic
 from data_prep.camvid import build_camvid
 

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from benchmark import engine, files, manifest
 from benchmark.errors import DataError, UserError
-from benchmark.oracle import OracleMethod
 from benchmark.record import Settings
+from benchmark.running.oracle import OracleMethod
 from leaderboard import bundle
 from leaderboard.audit import contradictions
 from leaderboard.card import CARD, read_card, template

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from benchmark import engine, manifest
-from benchmark.comparison import ScoreName, compare, differing_parts
-from benchmark.counting import read_counts
 from benchmark.errors import UserError
 from benchmark.record import Settings
+from benchmark.running.comparison import ScoreName, compare, differing_parts
+from benchmark.running.counting import read_counts
 from benchmark.types import PanopticFrame, Rules
 
 

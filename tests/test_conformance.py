@@ -6,9 +6,9 @@ from typer.testing import CliRunner
 
 from benchmark import engine, methods
 from benchmark.cli import app
-from benchmark.conformance import check
 from benchmark.errors import MethodError
 from benchmark.record import Settings
+from benchmark.running.conformance import check
 from benchmark.types import PanopticFrame, Segment
 
 SIZE = (70, 120)

@@ -12,8 +12,8 @@ import pytest
 
 from benchmark import manifest, rle
 from benchmark.errors import DataError, UserError
+from benchmark.labels.manifest_writer import BenchmarkWriter
 from benchmark.manifest import Benchmark, Source
-from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.panoptic import rgb_to_ids, semantic
 from benchmark.types import Category, InstanceTrack, Rules, Vocabulary
 from data_prep.detectron2_catalog import entries, metadata, register

@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmark import diagnosis, engine, plots
+from benchmark import engine
 from benchmark.cli.tables import Grid
-from benchmark.counting import read_counts
 from benchmark.errors import UserError
 from benchmark.metrics.confusion import UNNAMED, ConfusionCounts
+from benchmark.pictures import diagnosis, plots
 from benchmark.record import Settings
+from benchmark.running.counting import read_counts
 from benchmark.types import Category, PanopticFrame, Segment, Vocabulary
 
 TWO = Vocabulary((Category(4, "dog", True), Category(9, "lava", False, is_novel=True)))

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import counting, engine, files, methods, scores, scoring
+from benchmark import engine, files, methods
 from benchmark.errors import BusyError, DataError, MethodError, StoppedError, UserError
 from benchmark.manifest import Benchmark
 from benchmark.metrics import NUMBERS, metrics_for
 from benchmark.record import RunRecord, Settings
+from benchmark.running import counting, scores, scoring
 from benchmark.store import VideoWriter
 from benchmark.types import PanopticFrame, Rules, Segment, Video, Vocabulary
 
@@ -51,7 +52,7 @@ from pathlib import Path
 from benchmark import engine, files, manifest, methods
 from benchmark.metrics.vpq import VpqAccumulator
 from benchmark.record import Settings
-from benchmark.scores import Scores
+from benchmark.running.scores import Scores
 
 def fatal(owner, name, time):
     plain, calls = getattr(owner, name), []
@@ -463,7 +464,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_workers_too_and_none_of_them_complains
 import os, signal, sys
 from pathlib import Path
 from benchmark import engine, manifest
-from benchmark.manifest_writer import BenchmarkWriter
+from benchmark.labels.manifest_writer import BenchmarkWriter
 from benchmark.errors import StoppedError
 
 class Stop:  # when the workers have just been started
@@ -552,7 +553,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from benchmark import engine, manifest
-from benchmark.manifest_writer import BenchmarkWriter
+from benchmark.labels.manifest_writer import BenchmarkWriter
 from benchmark.record import Settings
 from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 

@@ -16,7 +16,7 @@ from benchmark.errors import DataError
 from benchmark.formats.faults import SHOWN, Faults
 from benchmark.formats.vipseg import export_vipseg, import_vipseg
 from benchmark.formats.vspw import export_vspw, import_vspw
-from benchmark.manifest_check import check
+from benchmark.labels.manifest_check import check
 from benchmark.record import RunRecord, Settings
 from benchmark.store import FrameFolder, VideoWriter
 from benchmark.types import PanopticFrame, Rules, Segment

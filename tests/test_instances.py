@@ -8,13 +8,13 @@ import PIL.Image
 import pytest
 
 from benchmark import engine, manifest, rle
-from benchmark.comparison import compare
-from benchmark.counting import predicted_tracks, read_counts
 from benchmark.errors import MethodError
-from benchmark.instances import FrameTracks
-from benchmark.manifest_writer import BenchmarkWriter
+from benchmark.labels.manifest_writer import BenchmarkWriter
+from benchmark.pictures.strips import draw_strips
 from benchmark.record import Settings
-from benchmark.strips import draw_strips
+from benchmark.running.comparison import compare
+from benchmark.running.counting import predicted_tracks, read_counts
+from benchmark.running.instances import FrameTracks
 from benchmark.track_store import TrackFolder
 from benchmark.types import Category, InstanceTrack, PanopticFrame, Rules, Segment, Vocabulary
 

@@ -14,7 +14,7 @@ import pytest
 
 from benchmark.errors import DataError
 from benchmark.record import RunRecord, Timing
-from benchmark.scores import CategoryScores, Scores
+from benchmark.running.scores import CategoryScores, Scores
 from leaderboard.export import percent
 from leaderboard.render import write_site
 from leaderboard.row import Row

@@ -8,8 +8,8 @@ import pytest
 
 from benchmark import manifest
 from benchmark.errors import DataError
-from benchmark.manifest_check import check
-from benchmark.manifest_writer import BenchmarkWriter
+from benchmark.labels.manifest_check import check
+from benchmark.labels.manifest_writer import BenchmarkWriter
 from benchmark.types import PanopticFrame, Rules, Segment
 
 SIZE = (4, 6)

@@ -10,7 +10,7 @@ from benchmark import files, manifest
 from benchmark.cli import app
 from benchmark.cli.data_split import _dataset_of
 from benchmark.errors import DataError
-from benchmark.statistics import CategoryCount
+from benchmark.labels.statistics import CategoryCount
 from benchmark.text_bank import TextBank, plain_name, read_bank
 from benchmark.types import Category, Nearest, Vocabulary
 from data_prep.novelty import measure

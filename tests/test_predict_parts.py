@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from benchmark.cli.names import parse_names, read_names
-from benchmark.cut import cut
 from benchmark.errors import DataError, UserError
-from benchmark.legend import with_legend
-from benchmark.overlay import Label, OverlayPainter, can_be_drawn, track_colour
-from benchmark.prediction_files import ObjectLines, Sheet
+from benchmark.pictures.legend import with_legend
+from benchmark.pictures.overlay import Label, OverlayPainter, can_be_drawn, track_colour
 from benchmark.rle import decode
+from benchmark.running.prediction_files import ObjectLines, Sheet
 from benchmark.types import Category, PanopticFrame, Segment, Video, Vocabulary
+from benchmark.video.cut import cut
 
 
 def names_of(vocabulary: Vocabulary) -> list[str]:

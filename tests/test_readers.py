@@ -10,9 +10,9 @@ import PIL.Image
 import pytest
 
 from benchmark.errors import DataError
+from benchmark.labels.manifest_check import check
+from benchmark.labels.manifest_writer import BenchmarkWriter
 from benchmark.manifest import Benchmark, load
-from benchmark.manifest_check import check
-from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.panoptic import semantic
 from benchmark.types import PanopticFrame
 from data_prep.big_json import elements, read_span

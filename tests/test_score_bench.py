@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.formats import masks
 from benchmark.panoptic import ids_to_rgb
-from benchmark.score_bench import measure, scene
+from benchmark.timing.score_bench import measure, scene
 
 
 def test_the_made_up_video_is_the_same_every_time():

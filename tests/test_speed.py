@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from benchmark import speed
 from benchmark.errors import MethodError
-from benchmark.speed import Contestant, Speed, measure
-from benchmark.stages import StageClock, stage
+from benchmark.timing import speed
+from benchmark.timing.speed import Contestant, Speed, measure
+from benchmark.timing.stages import StageClock, stage
 from benchmark.types import Category, PanopticFrame, Rules, Segment, Video, Vocabulary
 
 WORDS = Vocabulary((Category(1, "dog", True),))

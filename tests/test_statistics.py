@@ -7,10 +7,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from benchmark import label_plots, manifest, rle
+from benchmark import manifest, rle
+from benchmark.labels.manifest_writer import BenchmarkWriter
+from benchmark.labels.statistics import CategoryCount, count_labels
 from benchmark.manifest import Benchmark, Source
-from benchmark.manifest_writer import BenchmarkWriter
-from benchmark.statistics import CategoryCount, count_labels
+from benchmark.pictures import label_plots
 from benchmark.types import Category, InstanceTrack, Nearest, PanopticFrame, Rules, Segment, Vocabulary
 
 CLASSES = Vocabulary(

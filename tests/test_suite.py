@@ -9,11 +9,11 @@ from typer.testing import CliRunner
 
 from benchmark import engine, methods
 from benchmark.cli import app
-from benchmark.comparison import ScoreName
 from benchmark.errors import UserError
 from benchmark.record import Settings
-from benchmark.suite import read_suite
-from benchmark.suite_table import markdown, suite_table, write_tables
+from benchmark.running.comparison import ScoreName
+from benchmark.suites.suite import read_suite
+from benchmark.suites.suite_table import markdown, suite_table, write_tables
 
 FILE = Path("suite.toml")
 TABLES = {

@@ -9,8 +9,8 @@ import pytest
 
 from benchmark import rle
 from benchmark.errors import DataError
+from benchmark.labels.manifest_check import check
 from benchmark.manifest import Benchmark
-from benchmark.manifest_check import check
 from data_prep.defects import Defects
 from data_prep.world import trees
 from data_prep.world.build import WorldSettings, build_world

@@ -9,8 +9,8 @@ import pytest
 
 from benchmark import manifest, rle
 from benchmark.errors import DataError
-from benchmark.manifest_check import check
-from benchmark.manifest_writer import BenchmarkWriter
+from benchmark.labels.manifest_check import check
+from benchmark.labels.manifest_writer import BenchmarkWriter
 from benchmark.track_store import TRACKS, TrackFolder, TrackWriter, matchable
 from benchmark.types import Category, InstanceTrack, PanopticFrame, Rules, Segment, Vocabulary
 

@@ -9,9 +9,9 @@ from PIL import Image as Pillow
 
 from benchmark import manifest
 from benchmark.errors import DataError
-from benchmark.manifest_check import check
+from benchmark.labels.manifest_check import check
 from benchmark.types import Rules
-from benchmark.video_io import open_video
+from benchmark.video.video_io import open_video
 from data_prep.world.build import WorldSettings, build_world, draw_video
 from data_prep.world.captions import SIDE, build_captions, captions_of, draw_pictures
 from data_prep.world.shapes import FILLS, REACH, SHAPES

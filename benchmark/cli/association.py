@@ -123,7 +123,7 @@ def _clips(frames: Path, objects: Path) -> list[Clip]:
     Raises:
         DataError: there is none, or one has not a mask for each frame.
     """
-    from benchmark.video_io import open_video
+    from benchmark.video.video_io import open_video
     from gkc_video.association_table import Clip
 
     names = sorted(path.name for path in objects.iterdir() if path.is_dir()) if objects.is_dir() else []

@@ -38,7 +38,7 @@ def score(
       ovsbench bench score
       ovsbench bench score --frames 1000 --repeats 1 --json
     """
-    from benchmark.score_bench import measure
+    from benchmark.timing.score_bench import measure
 
     shape = parse_size(size)
     with tempfile.TemporaryDirectory(prefix="ovsbench-") as folder:

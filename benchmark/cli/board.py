@@ -14,7 +14,7 @@ from benchmark.cli.submit import Labels, Train, checked_bundle
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
-    from benchmark.scores import Scores
+    from benchmark.running.scores import Scores
     from leaderboard.row import Row
 
 app = typer.Typer(help="File checked bundles, check them again, render the leaderboard site.", no_args_is_help=True)

@@ -13,8 +13,8 @@ from benchmark.cli.tables import Cell, Grid, write_csv
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
-    from benchmark.comparison import Comparison, Delta, Pair, ScoreName
     from benchmark.manifest import Benchmark
+    from benchmark.running.comparison import Comparison, Delta, Pair, ScoreName
     from benchmark.stats import Interval
 
 SHOWN = 8
@@ -38,9 +38,9 @@ def compare(
       ovsbench compare runs/gkc runs/two-stage
       ovsbench compare runs/* --by VPQ.all --draws 10000 --json
     """
-    from benchmark.comparison import ScoreName
-    from benchmark.comparison import compare as work
-    from benchmark.counting import read_counts
+    from benchmark.running.comparison import ScoreName
+    from benchmark.running.comparison import compare as work
+    from benchmark.running.counting import read_counts
 
     benchmark = _one_benchmark(folders)
     names = [str(folder) for folder in folders]
@@ -69,8 +69,8 @@ def _one_benchmark(folders: list[Path]) -> Benchmark:
         UserError: they were made on different ones, or were offered different names.
     """
     from benchmark.cli.runs import benchmark_of
-    from benchmark.comparison import differing_parts
     from benchmark.record import RunRecord
+    from benchmark.running.comparison import differing_parts
 
     if len(folders) < 2:
         raise UserError(f"expected at least two runs to compare, got {len(folders)}. Name another")

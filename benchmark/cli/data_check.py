@@ -14,8 +14,8 @@ from benchmark.cli.progress import progress
 from benchmark.errors import UserError
 
 if TYPE_CHECKING:
+    from benchmark.labels.statistics import CategoryCount
     from benchmark.manifest import Benchmark
-    from benchmark.statistics import CategoryCount
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="A benchmark folder, as data build makes it.")]
 SHOWN = 20  # sentences of one kind, before the rest is counted
@@ -110,14 +110,14 @@ def show(
       ovsbench data show data/world --json
     """
     from benchmark import manifest
-    from benchmark.statistics import count_labels
+    from benchmark.labels.statistics import count_labels
 
     benchmark = manifest.load(data)
     statistics = count_labels(benchmark, progress=progress(quiet=as_json))
     if out is not None:
         _draw_sheet(benchmark, out)
     if plot is not None:
-        from benchmark.label_plots import draw_figures
+        from benchmark.pictures.label_plots import draw_figures
 
         _draw_sheet(benchmark, plot / "sheet.png")
         draw_figures(statistics, benchmark.vocabulary, plot)
@@ -189,8 +189,8 @@ def _draw_sheet(benchmark: Benchmark, out: Path) -> None:
     import PIL.Image
 
     from benchmark.files import writing
-    from benchmark.overlay import contact_sheet
-    from benchmark.strips import paint_categories, spread
+    from benchmark.pictures.overlay import contact_sheet
+    from benchmark.pictures.strips import paint_categories, spread
 
     pictures, captions = [], []
     entries = benchmark.entries[:24]

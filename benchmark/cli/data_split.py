@@ -47,7 +47,7 @@ def split(
           --alias pedestrian=person --novel 4 -o my-split.json
     """
     from benchmark import manifest
-    from benchmark.statistics import count_categories
+    from benchmark.labels.statistics import count_categories
     from data_prep.own_split import Rule, own_split
     from data_prep.split import Origin, Protocol, Split, check_name, write_split
 

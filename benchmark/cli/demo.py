@@ -96,8 +96,8 @@ def demo(
 def _run(contestant: Contestant, data: Path, run: Path, *, fresh: bool) -> None:
     """Predicts, scores and draws; what an earlier demo finished is kept."""
     from benchmark import engine, manifest, methods
+    from benchmark.pictures.strips import draw_strips
     from benchmark.record import Settings
-    from benchmark.strips import draw_strips
 
     benchmark = manifest.load(data)
     method = methods.create(contestant.method, checkpoint=contestant.checkpoint)

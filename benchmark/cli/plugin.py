@@ -24,8 +24,8 @@ def new_method(
       ovsbench check-method my_method.py:build
       ovsbench run data/world -m my_method.py:build -o runs/mine
     """
-    from benchmark.conformance import TEMPLATE
     from benchmark.files import write_bytes
+    from benchmark.running.conformance import TEMPLATE
 
     if file.suffix != ".py":
         raise UserError(f"expected a file that ends in .py, got {file}. Name it so")
@@ -52,7 +52,7 @@ def check_method(
       ovsbench check-method gkc -c gkc-world --json
     """
     from benchmark import methods
-    from benchmark.conformance import check
+    from benchmark.running.conformance import check
     from data_prep.world.build import WorldSettings, build_world
 
     with tempfile.TemporaryDirectory(prefix="ovsbench-") as folder:

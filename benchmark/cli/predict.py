@@ -17,7 +17,7 @@ from benchmark.cli.progress import progress
 from benchmark.errors import MethodError, StoppedError, UserError
 
 if TYPE_CHECKING:
-    from benchmark.overlay import OverlayPainter
+    from benchmark.pictures.overlay import OverlayPainter
     from benchmark.types import Image, PanopticFrame, Video, Vocabulary
 
 RECENT = 16
@@ -58,12 +58,12 @@ def predict(
       ovsbench predict frames/ --names "red star, grass" --stuff grass -c gkc-world -o out.mp4
       ovsbench predict street.webm --names-file words.txt --start 10s --end 20s --every 5 -c gkc.safetensors
     """
-    from benchmark.cut import cut
     from benchmark.files import write_json
-    from benchmark.prediction_files import ObjectLines, Sheet
+    from benchmark.running.prediction_files import ObjectLines, Sheet
     from benchmark.store import VideoWriter
     from benchmark.types import Rules, check_frame
-    from benchmark.video_io import open_video, write_video
+    from benchmark.video.cut import cut
+    from benchmark.video.video_io import open_video, write_video
 
     if bool(names) == bool(names_file):
         raise UserError('expected --names "a word, a word" or --names-file FILE. Give one of them')
@@ -83,8 +83,8 @@ def predict(
     begin = time.monotonic()
 
     def painted(writer: VideoWriter, lines: ObjectLines) -> Iterator[Image]:
-        from benchmark.legend import with_legend
-        from benchmark.overlay import OverlayPainter
+        from benchmark.pictures.legend import with_legend
+        from benchmark.pictures.overlay import OverlayPainter
 
         painter = OverlayPainter(vocabulary, numbered=True)
         index = -1

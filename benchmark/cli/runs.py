@@ -48,8 +48,8 @@ def run(
       ovsbench run data/world -m gkc -c gkc-world -o runs/gkc --shard 1/2
     """
     from benchmark import engine, manifest, methods
+    from benchmark.pictures.strips import draw_strips
     from benchmark.record import Settings
-    from benchmark.strips import draw_strips
 
     if oracle == (method is not None):
         raise UserError(
@@ -104,7 +104,7 @@ def score(
     """
     from benchmark import engine
     from benchmark.files import read_json
-    from benchmark.scores import SCORES
+    from benchmark.running.scores import SCORES
 
     benchmark = benchmark_of(folder, data)
     engine.score(benchmark, folder, extra=extra or (), jobs=cores(jobs), progress=progress(quiet=as_json))
@@ -173,10 +173,10 @@ def show(
 
 def _draw(folders: list[Path], out: Path) -> None:
     """All figures of each run, in a folder of its name if there are several, and their VPQ by window together."""
-    from benchmark import diagnosis, plots
-    from benchmark.counting import read_counts
     from benchmark.files import writing
-    from benchmark.scores import Scores
+    from benchmark.pictures import diagnosis, plots
+    from benchmark.running.counting import read_counts
+    from benchmark.running.scores import Scores
     from leaderboard.table import unique_slug
 
     taken: set[str] = set()

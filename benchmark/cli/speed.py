@@ -18,7 +18,7 @@ from benchmark.cli.progress import progress
 from benchmark.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from benchmark.speed import Contestant, Speed
+    from benchmark.timing.speed import Contestant, Speed
     from benchmark.types import Video, Vocabulary
 
 REFERENCE = "two-stage"
@@ -57,7 +57,7 @@ def speed(
     from tempfile import TemporaryDirectory
 
     from benchmark import manifest
-    from benchmark.speed import measure
+    from benchmark.timing.speed import measure
 
     common = {"precision": precision} | ({"tiles": str(regions)} if regions else {})
     contestants = [_built(text, checkpoint, device, common) for text in methods]
@@ -89,7 +89,7 @@ def _built(text: str, checkpoint: str | None, device: str, common: dict[str, str
         UserError: a method that needs labels, or options that it does not have.
     """
     from benchmark import methods
-    from benchmark.speed import Contestant
+    from benchmark.timing.speed import Contestant
 
     name, *pairs = text.split(",")
     own = parse_options(pairs)
@@ -143,7 +143,7 @@ def _threads() -> int:
 
 
 def _print(found: Sequence[Speed], base: Speed, facts: dict[str, Any]) -> None:
-    from benchmark.stages import STAGES
+    from benchmark.timing.stages import STAGES
 
     stages = [name for name in STAGES if any(name in one.stages for one in found)]
     stages += sorted({name for one in found for name in one.stages} - set(stages))

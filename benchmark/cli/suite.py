@@ -17,8 +17,8 @@ from benchmark.errors import StoppedError, UserError
 
 if TYPE_CHECKING:
     from benchmark.manifest import Benchmark
-    from benchmark.suite import Job, Suite
-    from benchmark.suite_table import SuiteTable
+    from benchmark.suites.suite import Job, Suite
+    from benchmark.suites.suite_table import SuiteTable
 
 
 def suite(
@@ -45,8 +45,8 @@ def suite(
     import dataclasses
 
     from benchmark.cli.train import read_config
-    from benchmark.suite import read_suite
-    from benchmark.suite_table import markdown, write_tables
+    from benchmark.suites.suite import read_suite
+    from benchmark.suites.suite_table import markdown, write_tables
 
     begin = time.monotonic()
     tables = read_config(config)
@@ -155,7 +155,7 @@ def work(job: Job, folder: str, device: str, limit: int | None, alone: bool) -> 
 
     from benchmark import engine, manifest, methods
     from benchmark.cli.progress import progress
-    from benchmark.strips import draw_strips
+    from benchmark.pictures.strips import draw_strips
 
     benchmark = manifest.load(folder)
     settings = dataclasses.replace(job.settings, device=device)
@@ -168,7 +168,7 @@ def work(job: Job, folder: str, device: str, limit: int | None, alone: bool) -> 
 
 def compare_all(plan: Suite, benchmarks: dict[str, Benchmark], faults: dict[str, str]) -> list[SuiteTable]:
     """A table for each benchmark and offered vocabulary, of the rows all of whose runs are done."""
-    from benchmark.suite_table import suite_table
+    from benchmark.suites.suite_table import suite_table
 
     found = []
     for name, offered in dict.fromkeys((job.benchmark, str(job.settings.offered)) for job in plan.jobs):
@@ -185,7 +185,7 @@ def compare_all(plan: Suite, benchmarks: dict[str, Benchmark], faults: dict[str,
 
 def _plots(tables: Sequence[SuiteTable], out: Path) -> list[Path]:
     """Score against speed, a figure a table."""
-    from benchmark import plots
+    from benchmark.pictures import plots
 
     paths: list[Path] = []
     for table in tables:

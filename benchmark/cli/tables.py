@@ -170,9 +170,9 @@ def by_category(rows: Sequence[Row]) -> Grid:
 def by_video(rows: Sequence[Row]) -> Grid:
     """A line a video, read off the counts of each run: mIoU of all, base and novel, and VPQ, or AP."""
     from benchmark import files, manifest
-    from benchmark.counting import COUNTS, CountedVideo
     from benchmark.record import RunRecord
-    from benchmark.scores import by_video as scores_by_video
+    from benchmark.running.counting import COUNTS, CountedVideo
+    from benchmark.running.scores import by_video as scores_by_video
 
     _same_benchmark(rows)
     data = manifest.load(RunRecord.read(rows[0].folder).benchmark_folder)

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmark import record
-from benchmark.counting import PREDICTIONS
 from benchmark.errors import DataError, MethodError
 from benchmark.files import writing
 from benchmark.formats.faults import Faults, LeftOutError
 from benchmark.manifest import Benchmark, VideoEntry
 from benchmark.progress import SILENT, Progress
 from benchmark.record import RunRecord, Settings
+from benchmark.running.counting import PREDICTIONS
 from benchmark.store import VideoWriter
 from benchmark.track_store import TrackWriter
 from benchmark.types import InstanceTrack, PanopticFrame, Vocabulary, check_frame

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from benchmark.counting import predicted_frames
 from benchmark.files import writing
 from benchmark.formats.faults import Faults
 from benchmark.formats.masks import compare_names, stems
@@ -32,6 +31,7 @@ from benchmark.manifest import Benchmark, VideoEntry
 from benchmark.panoptic import dense, ids_to_rgb
 from benchmark.progress import SILENT, Progress
 from benchmark.record import RunRecord
+from benchmark.running.counting import predicted_frames
 from benchmark.store import FrameFolder
 from benchmark.types import PanopticFrame
 

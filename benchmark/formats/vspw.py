@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from benchmark.counting import predicted_frames
 from benchmark.errors import DataError, did_you_mean
 from benchmark.files import json_digest, writing
 from benchmark.formats import LabelForm
@@ -30,6 +29,7 @@ from benchmark.manifest import Benchmark, VideoEntry
 from benchmark.panoptic import semantic
 from benchmark.progress import SILENT, Progress
 from benchmark.record import RunRecord
+from benchmark.running.counting import predicted_frames
 from benchmark.types import PanopticFrame, Segment
 
 CLASSES = 124

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import rle
-from benchmark.counting import predicted_tracks
 from benchmark.errors import DataError
 from benchmark.files import writing
 from benchmark.formats.faults import Faults
@@ -29,6 +28,7 @@ from benchmark.formats.runs import import_tracks, new_folder
 from benchmark.manifest import Benchmark, VideoEntry
 from benchmark.progress import SILENT, Progress
 from benchmark.record import RunRecord
+from benchmark.running.counting import predicted_tracks
 from benchmark.types import InstanceTrack, Vocabulary
 
 RESULTS = "results.json"

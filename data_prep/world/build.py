@@ -12,13 +12,13 @@ import numpy as np
 from PIL import Image as Pillow
 
 from benchmark.errors import DataError, did_you_mean
+from benchmark.labels.manifest_writer import BenchmarkWriter
 from benchmark.manifest import Benchmark, Role, Source, load
-from benchmark.manifest_writer import BenchmarkWriter
 from benchmark.panoptic import void_categories
 from benchmark.processes import process_pool
 from benchmark.progress import SILENT, Progress
 from benchmark.types import Image, PanopticFrame, Rules
-from benchmark.video_io import write_video
+from benchmark.video.video_io import write_video
 from data_prep.world.scene import MOST_THINGS, Scene, draw_scene
 from data_prep.world.words import Thing, World, load_world
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
-from benchmark.crops import GREY, cut_out
 from benchmark.errors import DataError
 from benchmark.files import writing
+from benchmark.pictures.crops import GREY, cut_out
 from benchmark.types import Image
 from data_prep.world.scene import Scene, draw_scene
 from data_prep.world.words import FILL_WORDS, SHAPE_WORDS, STUFF_WORDS, Stuff, Thing, World, load_world

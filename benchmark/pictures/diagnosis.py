@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark import plots
-from benchmark.label_plots import novel_points, novelty_chart
 from benchmark.manifest import Benchmark
 from benchmark.metrics import VideoCounts
 from benchmark.metrics.confusion import UNNAMED, ConfusionCounts
-from benchmark.scores import Scores, by_video, scores_of, total
+from benchmark.pictures import plots
+from benchmark.pictures.label_plots import novel_points, novelty_chart
+from benchmark.running.scores import Scores, by_video, scores_of, total
 from benchmark.types import Vocabulary
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from benchmark import files
-from benchmark.counting import COUNTS, PARTIAL_COUNTS, PREDICTIONS, CountedVideo, count_video
 from benchmark.errors import DataError, StoppedError, UserError, did_you_mean
 from benchmark.manifest import Benchmark
 from benchmark.metrics import OPTIONAL
 from benchmark.processes import process_pool
 from benchmark.progress import SILENT, Progress
 from benchmark.record import RunRecord
-from benchmark.scores import Scores, scores_of
+from benchmark.running.counting import COUNTS, PARTIAL_COUNTS, PREDICTIONS, CountedVideo, count_video
+from benchmark.running.scores import Scores, scores_of
 
 
 def score(

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmark import files, record
-from benchmark.counting import COUNTS, PARTIAL_COUNTS, PREDICTIONS
 from benchmark.errors import UserError
 from benchmark.manifest import Benchmark
 from benchmark.record import RunRecord, Timing
-from benchmark.scores import SCORES
+from benchmark.running.counting import COUNTS, PARTIAL_COUNTS, PREDICTIONS
+from benchmark.running.scores import SCORES
 
 _RECORD_LOCK = ".lock-record"
 

@@ -11,7 +11,7 @@ import numpy as np
 from benchmark import record
 from benchmark.errors import DataError, MethodError, UserError
 from benchmark.manifest import Benchmark
-from benchmark.predicting import frames_of
+from benchmark.running.predicting import frames_of
 from benchmark.types import Image, LabelReader, Method, Offer, PanopticFrame, Video, check_frame
 
 ODD_SIZE = (67, 111)

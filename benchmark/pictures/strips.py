@@ -15,7 +15,7 @@ import PIL.Image
 
 from benchmark.files import writing
 from benchmark.manifest import Benchmark, open_masks
-from benchmark.overlay import overlay
+from benchmark.pictures.overlay import overlay
 from benchmark.types import Image, PanopticFrame, Segment, Vocabulary
 
 ROWS = ("image", "labels", "prediction")

@@ -11,7 +11,7 @@ from typing import Self
 
 from benchmark import files
 from benchmark.errors import DataError
-from benchmark.label_writer import LabelWriter
+from benchmark.labels.label_writer import LabelWriter
 from benchmark.manifest import (
     MANIFEST,
     Benchmark,

@@ -10,12 +10,12 @@ from pathlib import PurePosixPath
 
 from benchmark.errors import DataError
 from benchmark.files import read_json
-from benchmark.image_hash import image_hash
 from benchmark.manifest import MANIFEST, Benchmark, VideoEntry
 from benchmark.progress import SILENT, Progress
 from benchmark.store import FrameFolder
 from benchmark.track_store import TrackFolder
-from benchmark.video_io import natural_key
+from benchmark.video.image_hash import image_hash
+from benchmark.video.video_io import natural_key
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class VideoCheck:
         problems: what is wrong, a sentence each.
         remarks: what is odd and may be meant so.
         categories: ids of the categories that its labels use.
-        hashes: of its frames, see `benchmark.image_hash`; None for a frame that was not opened or has no contrast.
+        hashes: of its frames, see `benchmark.video.image_hash`; None for a frame that was not opened or is flat.
     """
 
     video: str

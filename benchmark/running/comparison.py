@@ -12,7 +12,7 @@ from benchmark import files, stats
 from benchmark.errors import UserError, did_you_mean
 from benchmark.manifest import Benchmark
 from benchmark.metrics import NUMBERS, VideoCounts, harmonic, metrics_for
-from benchmark.scores import HARMONIC
+from benchmark.running.scores import HARMONIC
 from benchmark.types import Rules
 
 Run = Mapping[str, VideoCounts]

@@ -10,10 +10,10 @@ import numpy as np
 import PIL.Image
 
 from benchmark.files import SCHEMA, json_line, writing
-from benchmark.overlay import contact_sheet
 from benchmark.panoptic import dense
+from benchmark.pictures.overlay import contact_sheet
+from benchmark.pictures.strips import spread
 from benchmark.rle import encode_ids
-from benchmark.strips import spread
 from benchmark.types import Image, PanopticFrame, Video, Vocabulary
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 from PIL import ImageDraw
 
-from benchmark.overlay import Label, font_of, shorten, track_colour
+from benchmark.pictures.overlay import Label, font_of, shorten, track_colour
 from benchmark.types import Image
 
 NARROWEST, LOWEST = 150, 120

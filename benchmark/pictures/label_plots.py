@@ -1,4 +1,4 @@
-"""Figures of what labels hold, and of scores against how novel a word is; drawn like those of `benchmark.plots`."""
+"""Figures of what labels hold, and of scores against novelty; drawn like those of `benchmark.pictures.plots`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.plots import BASE, INK, NOVEL, empty, save, short
-from benchmark.statistics import CategoryCount, LabelStatistics
+from benchmark.labels.statistics import CategoryCount, LabelStatistics
+from benchmark.pictures.plots import BASE, INK, NOVEL, empty, save, short
 from benchmark.types import Vocabulary
 
 if TYPE_CHECKING:

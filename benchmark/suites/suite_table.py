@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from benchmark import files, stats
-from benchmark.comparison import ScoreName, headline
-from benchmark.counting import read_counts
 from benchmark.errors import UserError, did_you_mean
 from benchmark.manifest import Benchmark
 from benchmark.metrics import metrics_for
 from benchmark.metrics.base import Floats
 from benchmark.record import RunRecord
-from benchmark.scores import HARMONIC
+from benchmark.running.comparison import ScoreName, headline
+from benchmark.running.counting import read_counts
+from benchmark.running.scores import HARMONIC
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmark import files, record
-from benchmark.counting import PREDICTIONS, predictions
 from benchmark.errors import DataError, MethodError, StoppedError, UserError
-from benchmark.instances import FrameTracks
 from benchmark.manifest import Benchmark, VideoEntry
-from benchmark.oracle import OracleMethod
 from benchmark.progress import SILENT, Progress
 from benchmark.record import RunRecord, Settings, Timing
-from benchmark.run_folder import close_run, locked, open_run, refuse_other_folders
-from benchmark.scores import SCORES
+from benchmark.running.counting import PREDICTIONS, predictions
+from benchmark.running.instances import FrameTracks
+from benchmark.running.oracle import OracleMethod
+from benchmark.running.run_folder import close_run, locked, open_run, refuse_other_folders
+from benchmark.running.scores import SCORES
 from benchmark.store import FrameFolder, VideoWriter
 from benchmark.track_store import TrackFolder, TrackWriter
 from benchmark.types import Image, LabelReader, Method, PanopticFrame, Rules, Video, Vocabulary, check_frame

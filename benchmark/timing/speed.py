@@ -23,8 +23,8 @@ from typing import Any
 from benchmark.errors import MethodError
 from benchmark.progress import SILENT, Progress
 from benchmark.record import peak_device_memory_gb, peak_memory_gb
-from benchmark.stages import StageClock, stage
 from benchmark.store import VideoWriter
+from benchmark.timing.stages import StageClock, stage
 from benchmark.types import Image, Method, Rules, Video, Vocabulary
 
 

@@ -1,0 +1,1 @@
+"""The label side of a benchmark folder: written, checked, counted."""

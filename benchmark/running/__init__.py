@@ -1,0 +1,1 @@
+"""From a method to scores: the two loops in their parts."""

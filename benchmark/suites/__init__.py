@@ -1,0 +1,1 @@
+"""A matrix of runs and its one table."""

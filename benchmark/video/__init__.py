@@ -1,0 +1,1 @@
+"""Frames of videos and video files, in and out."""

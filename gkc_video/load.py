@@ -11,6 +11,7 @@ import torch
 
 from benchmark.errors import MethodError
 from gkc_video import checkpoint, clip
+from gkc_video.backbones import HF, TIMM, is_backbone, open_backbone
 from gkc_video.clip import Clip
 from gkc_video.model import GKC, ModelConfig, channels_last
 from gkc_video.text import Bank, Prompted, TextSpace
@@ -35,27 +36,33 @@ class LoadedGKC:
 
 RANDOM = "random:"
 """Begins a name that stands for a model without training: random:RN50-quickgelu, or with its queries, ...:100."""
+_TEXT = "RN50-quickgelu"
+"""The CLIP whose text side a random model has if its trunk brings none; GKC's own."""
 
 
 def random_gkc(name: str, device: str) -> LoadedGKC:
     """A GKC of the paper's size with random weights, always the same: for timing and for tests, it knows nothing.
 
     Args:
-        name: `RANDOM`, an architecture of open_clip, and, after another colon, the number of queries.
+        name: `RANDOM`, a trunk as `ModelConfig` names it, and, after another colon, the number of queries.
         device: torch device.
 
     Raises:
-        MethodError: open_clip does not know the architecture, or the number is none.
+        MethodError: there is no such trunk, or the number is none.
     """
-    trunk, _, queries = name.removeprefix(RANDOM).partition(":")
+    whole = name.removeprefix(RANDOM)
+    origin = next((known for known in (TIMM, HF) if whole.startswith(known)), "")
+    trunk, _, queries = whole.removeprefix(origin).partition(":")
+    trunk = origin + trunk
     if queries and not (queries.isdecimal() and 1 <= int(queries) <= 1000):
         raise MethodError(f"expected a number of queries from 1 to 1000 after {RANDOM}{trunk}:, got {queries!r}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net, tokenizer = clip.create(trunk)
-        frozen = clip.freeze(net, tokenizer, trunk, "random")
+        speaker = _TEXT if is_backbone(trunk) else trunk
+        net, tokenizer = clip.create(speaker)
+        frozen = clip.freeze(net, tokenizer, speaker, "random")
         config = ModelConfig(trunk=trunk, text_width=frozen.width, queries=int(queries or ModelConfig.queries))
-        model = GKC(config, net.visual)
+        model = GKC(config, open_backbone(trunk) if is_backbone(trunk) else net.visual)
     net.to(device)
     channels_last(model.to(device)).eval().requires_grad_(False)
     return LoadedGKC(model, Prompted(frozen), None, {"data": "nothing: random weights, for timing alone"})
@@ -80,10 +87,25 @@ def load_gkc(path: Path, device: str) -> LoadedGKC:
         space = Prompted(_text_encoder(_part(tensors, "text."), text["model"], path, device), tuple(text["templates"]))
     else:
         raise MethodError(f"{path}: unknown kind of text side {text['kind']!r}. Use a newer ovsbench")
-    model = GKC(config, clip.create(config.trunk)[0].visual)
+    model = GKC(config, image_tower(config))
     checkpoint.fill(model, student, path)
     channels_last(model.to(device)).eval().requires_grad_(False)
     return LoadedGKC(model, space, header.config.get("side"), header.story)
+
+
+def image_tower(config: ModelConfig, *, weights: bool = False) -> Any:
+    """The network that becomes the trunk of a model of this shape.
+
+    Args:
+        config: names it.
+        weights: whether one of timm or transformers starts from its own weights; a checkpoint brings others.
+
+    Raises:
+        MethodError: there is none of that name.
+    """
+    if is_backbone(config.trunk):
+        return open_backbone(config.trunk, config.backbone, weights=weights)
+    return clip.create(config.trunk)[0].visual
 
 
 def _part(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

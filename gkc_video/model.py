@@ -17,6 +17,7 @@ from torch import nn
 
 from benchmark.errors import MethodError
 from gkc_video.torchvision_shim import prepare
+from gkc_video.trunk import Trunk
 
 prepare()
 
@@ -37,7 +38,8 @@ class ModelConfig:
     """The shape of a GKC model.
 
     Attributes:
-        trunk: open_clip architecture whose image tower is the trunk.
+        trunk: open_clip architecture whose image tower is the trunk, or a network of timm or transformers, as
+            `gkc_video.backbones` names them.
         text_width: dimension of the text space.
         queries: number of queries, at most one mask each.
         width: channels of decoder and mask features.
@@ -49,6 +51,7 @@ class ModelConfig:
             plain query projection at every point.
         distil_head: whether there are projections that copy the teacher, for training with text-guided distillation;
             a written checkpoint has none.
+        backbone: configuration of a trunk of transformers; a checkpoint then needs no folder.
     """
 
     trunk: str = "RN50-quickgelu"
@@ -61,6 +64,7 @@ class ModelConfig:
     heads: int = 8
     region_head: bool = True
     distil_head: bool = False
+    backbone: dict[str, Any] | None = None
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> ModelConfig:
@@ -117,33 +121,6 @@ class Prediction:
         """Those of the first frames of the batch."""
         copies = None if self.copies is None else self.copies[:count]
         return Prediction(self.masks[:count], self.embeddings[:count], self.states[:count], copies)
-
-
-class Trunk(nn.Module):
-    """The image tower of an open_clip model as a pyramid of strides 4, 8, 16 and 32."""
-
-    def __init__(self, visual: Any) -> None:
-        super().__init__()
-        self.is_resnet = hasattr(visual, "attnpool")
-        if not (self.is_resnet or hasattr(visual, "trunk")):
-            raise MethodError(
-                f"expected a CLIP with a ResNet or ConvNeXt image tower as trunk, got {type(visual).__name__}. "
-                "Choose RN50, RN101, RN50x4 or a convnext model"
-            )
-        self.visual: Any = visual
-        for unused in ("attnpool", "head"):
-            if hasattr(visual, unused):
-                setattr(visual, unused, nn.Identity())  # regions are classified by the queries instead
-        with torch.no_grad():
-            training = visual.training
-            visual.eval()
-            self.channels = [m.shape[1] for m in self(torch.zeros(1, 3, 64, 64))]
-            visual.train(training)
-
-    def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        indices = [1, 2, 3, 4] if self.is_resnet else [0, 1, 2, 3]
-        out = self.visual.forward_intermediates(pixels, indices=indices, intermediates_only=True)
-        return list(out["image_intermediates"])
 
 
 class RegionHead(nn.Module):
@@ -239,12 +216,13 @@ class GKC(nn.Module):
             dim_feedforward=config.feed_forward,
             num_queries=config.queries,
         )
-        channels = Trunk(visual).channels
+        trunk = Trunk(visual)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*power of 2.*")  # about a CUDA operator that is not used
-            self.segmenter = Segmenter(shape, channels)
-        self.trunk = Trunk(visual)  # after the segmenter has drawn its first weights, so that it keeps its own
-        self.region = RegionHead(config.width, config.width + channels[0], channels[1]) if config.region_head else None
+            self.segmenter = Segmenter(shape, trunk.channels)
+        self.trunk = trunk
+        fine, coarse, *_ = trunk.channels
+        self.region = RegionHead(config.width, config.width + fine, coarse) if config.region_head else None
         inside = [config.width] * config.decoder_layers + [config.width * (2 if config.region_head else 1)]
         self.project = nn.ModuleList(
             nn.Sequential(nn.Linear(size, config.width), nn.ReLU(), nn.Linear(config.width, config.text_width))

@@ -11,10 +11,12 @@ from benchmark.errors import MethodError, did_you_mean
 from benchmark.manifest import load
 from benchmark.types import Vocabulary
 from gkc_video import clip, train_clip, train_gkc
+from gkc_video.backbones import describe
 from gkc_video.checkpoint import digest as checkpoint_digest
 from gkc_video.checkpoint import resolve
 from gkc_video.device import choose
 from gkc_video.frames import Augmentation, FrameSource
+from gkc_video.load import image_tower
 from gkc_video.losses import Weights
 from gkc_video.model import ModelConfig
 from gkc_video.synonyms import OWN, Table, Thesaurus
@@ -128,7 +130,9 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, device: str, log: Log) -> P
         about = {"kind": "clip", "model": teacher.name, "templates": list(space.templates)}
         state = teacher.model.state_dict()
         tensors = clip.pack_tokens({name: t for name, t in state.items() if not name.startswith("visual.")})
-    shape = ModelConfig.from_json({**tables.get("model", {}), "trunk": teacher.name, "text_width": space.width})
+    shape = ModelConfig.from_json({"trunk": teacher.name, **tables.get("model", {}), "text_width": space.width})
+    shape = dataclasses.replace(shape, backbone=describe(shape.trunk))
+    own_trunk = shape.trunk != teacher.name
     labelled = FrameSource(load(_folder(tables, "labelled")), augmentation)
     words = None
     if settings.diversify != "off":
@@ -150,7 +154,7 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, device: str, log: Log) -> P
         space=space,
         teaching=teaching,
         words=words,
-        trunk=teacher.model.visual,
+        trunk=image_tower(shape, weights=True) if own_trunk else teacher.model.visual,
         out=out,
         config={"text": about, "side": tables.get("side")},
         text_tensors=tensors,

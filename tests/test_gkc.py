@@ -362,11 +362,6 @@ def test_a_model_of_the_papers_size_runs_from_frames_to_predictions_with_random_
         build(checkpoint=Path("random:RN50-quickgelu:many"), device="cpu")
 
 
-def test_an_image_tower_that_cannot_be_a_trunk_is_refused():
-    with pytest.raises(MethodError, match="ResNet or ConvNeXt"):
-        GKC(TINY, torch.nn.Linear(2, 2))
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 9999), st.integers(1, 5), st.tuples(st.integers(1, 7), st.integers(1, 7)), st.integers(1, 40))
 def test_the_highest_map_is_found_as_if_all_had_been_enlarged(seed: int, count: int, cells: tuple[int, int], side: int):

@@ -6,7 +6,6 @@ end in a pooling, such as ConvNeXt. Towers with an attentional pooler (CoCa) or 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 
 from baselines.dense.attention import KEEPS_THE_BLOCK, Kind, attend
 from benchmark.errors import MethodError
+from gkc_video.positions import resized_positions
 
 Family = Literal["vit", "resnet", "timm"]
 
@@ -85,16 +85,6 @@ def _each(visual: Any, features: torch.Tensor) -> torch.Tensor:
     places = features.permute(0, 2, 3, 1).reshape(-1, width, 1, 1)
     vectors = visual.head(visual.trunk.forward_head(places))
     return vectors.reshape(count, height, length, -1).permute(0, 3, 1, 2)
-
-
-def resized_positions(table: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
-    """A position table (1 + n n, C) for another grid, as open_clip resizes one: bicubic, with antialias."""
-    side = math.isqrt(len(table) - 1)
-    if grid == (side, side):
-        return table
-    patches = table[1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    patches = F.interpolate(patches, grid, mode="bicubic", antialias=True, align_corners=False)
-    return torch.cat([table[:1], patches.permute(0, 2, 3, 1).reshape(grid[0] * grid[1], -1)])
 
 
 def _vit(visual: Any, pixels: torch.Tensor, kind: Kind) -> DenseFeatures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ CHUNK = 1 << 20
 LONGEST = 1 << 28
 """Bytes of one element, at most: more is no label of one video, and would fill the memory."""
 _SPACE = " \t\n\r"
+_MARK = codecs.BOM_UTF8.decode("latin-1")
+"""What some editors write before a text in UTF-8."""
 
 
 class Span(NamedTuple):
@@ -86,6 +89,8 @@ class _Parser:
         self._decoder = json.JSONDecoder()
 
     def members(self) -> Iterator[Element]:
+        if self._peek() == _MARK[0] and self._text.startswith(_MARK, self._place):
+            self._place += len(_MARK)
         self._expect("{")
         if self._peek() == "}":
             return

@@ -35,9 +35,11 @@ from benchmark.manifest import Benchmark, Source
 from benchmark.progress import SILENT, Progress
 from benchmark.types import Rules
 from data_prep.camvid_labels import KINDS, ClassMasks, LabelKind
+from data_prep.camvid_lists import Line, find_file, pair_files, read_lines
 from data_prep.convert import RawVideo, Recipe, Variant, convert
 from data_prep.defects import Defects
 from data_prep.layouts import find_layout
+from data_prep.listing import IMAGES
 from data_prep.official import benchmark_name
 
 VERSION = "1"
@@ -103,13 +105,12 @@ def build_camvid(
     if variant is not None and variant not in get_args(Variant):
         raise DataError(f"CamVid has no training variant {variant!r}; {did_you_mean(variant, get_args(Variant))}")
     vocabulary = kind.vocabulary(split or kind.split)
-    lines = _read_list(raw, subset) if kind is KINDS["segnet"] else _pair_files(raw, subset)
+    lines = read_lines(raw, subset) if kind is KINDS["segnet"] else pair_files(raw, subset)
     progress.start(0, len(lines), f"looking at CamVid {subset}")
     try:
         frames = []
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                frames.append(_look_at(raw, line, f"{raw / subset}.txt, line {number}", kind))
+        for line in lines:
+            frames.append(_look_at(raw, line, kind))
             progress.frame()
     finally:
         progress.stop()
@@ -147,40 +148,10 @@ def _raw_video(raw: Path, recording: str, shown: Sequence[_Frame], kind: LabelKi
     return RawVideo(recording, shown[0].size, images, ClassMasks(labels, kind), labels, _fps(shown))
 
 
-def _read_list(raw: Path, subset: str) -> list[str]:
-    path = raw / f"{subset}.txt"
-    if not path.is_file():
-        found = sorted(file.stem for file in raw.glob("*.txt"))
-        raise DataError(
-            f"{path}: expected a list of image and label paths, found no such file; "
-            + (did_you_mean(subset, found) if found else "the raw folder holds no list. Give CamVid's folder as --raw")
-        )
-    lines = path.read_text(encoding="utf-8").splitlines()
-    if not any(line.strip() for line in lines):
-        raise DataError(f"{path}: expected a line for each frame, the list is empty. Download it again")
-    return lines
-
-
-def _pair_files(raw: Path, subset: str) -> list[str]:
-    """Lines like those of a list, for the images of a subset in the colour layout."""
-    pairs = [("701_StillsRaw_full", "LabeledApproved_full"), ("images", "labels"), (subset, f"{subset}_labels")]
-    images, labels = next((pair for pair in pairs if all((raw / name).is_dir() for name in pair)), pairs[-1])
-    there = {path.stem: path.name for path in sorted((raw / images).glob("*")) if path.suffix in (".png", ".jpg")}
-    if subset in ("all", images):
-        names = sorted(there)
-    else:
-        names = [PurePosixPath(line.split()[0]).stem for line in _read_list(raw, subset) if line.strip()]
-    if not names:
-        raise DataError(f"{raw / images}: expected images of the subset {subset}, found none. Complete the raw folder")
-    return [f"{images}/{there.get(name, f'{name}.png')} {labels}/{name}_L.png" for name in names]
-
-
-def _look_at(raw: Path, line: str, where: str, kind: LabelKind) -> _Frame:
+def _look_at(raw: Path, line: Line, kind: LabelKind) -> _Frame:
     """Checks the files that a line of a list names."""
-    words = line.split()
-    if len(words) != 2:
-        raise DataError(f"{where}: expected an image path and a label path, got {line.strip()!r}. Correct the list")
-    image, label = (_find(raw, word, where) for word in words)
+    where = line.where
+    image, label = find_file(raw, line.image, where, IMAGES), find_file(raw, line.label, where)
     name = re.fullmatch(r"(.+)_f?([0-9]+)", PurePosixPath(image).stem)
     if name is None:
         raise DataError(
@@ -208,16 +179,6 @@ def _look_at(raw: Path, line: str, where: str, kind: LabelKind) -> _Frame:
         classes=frozenset(np.flatnonzero(np.bincount(numbers.ravel())).tolist()),
         label_sha256=sha256((raw / label).read_bytes()).hexdigest(),
     )
-
-
-def _find(raw: Path, path: str, where: str) -> str:
-    """The path relative to the raw folder; the tutorial's own lists start with /SegNet/CamVid/, which is not there."""
-    parts = PurePosixPath(path).parts
-    relative = [part for part in parts if part not in ("/", "..", ".")]
-    for candidate in (relative, relative[-2:]):
-        if candidate and raw.joinpath(*candidate).is_file():
-            return "/".join(candidate)
-    raise DataError(f"{where}: expected the file {raw.joinpath(*relative[-2:])}, found none. Complete the raw folder")
 
 
 def _videos(frames: Sequence[_Frame], *, without: frozenset[int], subset: str) -> Mapping[str, list[_Frame]]:

@@ -21,12 +21,12 @@ from benchmark.formats.vipseg_json import read_frame, read_row, some
 from benchmark.labels.manifest_writer import BenchmarkWriter
 from benchmark.manifest import Benchmark, Source, safe_name
 from benchmark.progress import SILENT, Progress
-from benchmark.types import PanopticFrame, Rules
+from benchmark.types import PanopticFrame, Rules, Vocabulary
 from data_prep.big_json import Span, elements, read_span
 from data_prep.convert import RawVideo, convert, recipe_of
 from data_prep.defects import Defects, only_whole
 from data_prep.layouts import find_layout
-from data_prep.listing import first_folder, lengths
+from data_prep.listing import IMAGES, MASKS, files_in, first_folder, image_folder
 from data_prep.official import benchmark_name, official_classes, vocabulary_of
 
 VERSION = "1"
@@ -96,7 +96,7 @@ def build_coco_panoptic(
     classes = official_classes("coco-panoptic")
     vocabulary = vocabulary_of(split, ["coco-panoptic"], classes)
     path = _find(raw, subset)
-    image_root = Path(images).resolve() if images else first_folder(raw, (f"{subset}2017", "images", subset))
+    image_root = image_folder(images) or first_folder(raw, (f"{subset}2017", "images", subset))
     if image_root is None:
         raise DataError(f"{raw / f'{subset}2017'}: expected COCO's images, found no folder. Give it as --images")
     writer = BenchmarkWriter(
@@ -115,7 +115,7 @@ def build_coco_panoptic(
     )
     return convert(
         writer,
-        _pictures(path, image_root, classes.ids, defects, faults),
+        _pictures(path, image_root, classes, defects, faults),
         recipe_of(vocabulary, variant),
         what=f"COCO panoptic {subset} in {raw}",
         defects=defects,
@@ -133,28 +133,39 @@ def _find(raw: Path, subset: str) -> Path:
     return found
 
 
-def _pictures(
-    path: Path, image_root: Path, categories: frozenset[int], defects: Defects, faults: Faults
-) -> list[RawVideo]:
+def _pictures(path: Path, image_root: Path, classes: Vocabulary, defects: Defects, faults: Faults) -> list[RawVideo]:
     """A video of one frame for every annotation, by name; sizes are those of `images` in the JSON."""
     facts: dict[Any, tuple[str, tuple[int, int]]] = {}
     spans: dict[Any, Span] = {}
+    own: dict[int, str] = {}
     try:
         for element in elements(path, "COCO's panoptic labels"):
             if element.key == "images":
                 image = element.value
                 facts[image["id"]] = (str(image["file_name"]), (int(image["height"]), int(image["width"])))
             elif element.key == "annotations":
-                spans[element.value["image_id"]] = element.span
+                key = element.value["image_id"]
+                if key in spans:
+                    faults.add(f"{path}: image {key} has two annotations. Keep one")
+                spans[key] = element.span
+            elif element.key == "categories":
+                own[int(element.value["id"])] = str(element.value["name"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"{path}: expected images with id, file_name, height and width and annotations with image_id, got an error "
-            f"at {error!r}. Take the panoptic labels of COCO"
+            f"{path}: expected images with id, file_name, height and width, annotations with image_id and categories "
+            f"with id and name, got an error at {error!r}. Take the panoptic labels of COCO"
         ) from error
+    names = {category.id: category.name for category in classes}
+    for number, name in own.items():
+        if names.get(number) != name:
+            raise DataError(
+                f"{path}: category {number} is {name!r}, in COCO panoptic it is {names.get(number, 'no class')!r}. "
+                "Take the panoptic labels of COCO"
+            )
     for key, found in (("images", facts), ("annotations", spans)):
         if not found:
             raise DataError(f"{path}: expected a list `{key}` with something in it, found none. Download it again")
-    masks, images = lengths(path.with_suffix(""), (".png",)), lengths(image_root, (".jpg",))
+    masks, images = files_in(path.with_suffix(""), MASKS), files_in(image_root, IMAGES)
     videos = []
     for key in sorted(spans, key=str):
         with faults.collecting():
@@ -163,7 +174,7 @@ def _pictures(
             name, size = facts[key]
             stem = safe_name(stems([name])[0])
             if only_whole(stem, [stem], images=images, masks=masks, defects=defects):
-                mask = path.with_suffix("") / f"{stem}.png"
-                read = _Mask(path, spans[key], mask, size, categories)
-                videos.append(RawVideo(stem, size, (f"{stem}.jpg",), read, (mask,)))
+                mask = path.with_suffix("") / masks[stem].name
+                read = _Mask(path, spans[key], mask, size, classes.ids)
+                videos.append(RawVideo(stem, size, (images[stem].name,), read, (mask,)))
     return sorted(videos, key=lambda video: video.id)

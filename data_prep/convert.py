@@ -134,12 +134,13 @@ def convert(
     progress.start(len(videos), sum(len(video.frames) for video in videos), f"reading {what}")
     try:
         with writer:
-            todo = []
+            todo, built = [], 0
             for video in videos:
                 about = (video.id, video.size, video.frames, video.fps)
                 if _is_current(writer, video) and writer.has_labels(*about):
                     progress.frame(len(video.frames))
                     progress.video()
+                    built += 1
                 else:
                     todo.append((video, writer.elsewhere(*about)))
             with contextlib.closing(_outcomes(todo, recipe, jobs, progress)) as outcomes:
@@ -148,12 +149,27 @@ def convert(
                     defects.absorb(outcome.defects)
                     if outcome.entry is not None:
                         writer.file(outcome.entry)
+                        built += 1
                     progress.video()
             faults.stop(what, "Mend the files and build again")
             defects.settle(what)
+            if not built:
+                raise DataError(_nothing(what, videos, recipe, defects))
     finally:
         progress.stop()
     return load(writer.folder)
+
+
+def _nothing(what: str, videos: Sequence[RawVideo], recipe: Recipe, defects: Defects) -> str:
+    """Says why no video is left."""
+    if videos and recipe.fatal:
+        return f"{what}: expected a video without a novel class, every one shows some. Use the variant ignore"
+    first = (
+        f" ({defects.lines[0]}{f', and {defects.count - 1} more' if defects.count > 1 else ''})"
+        if defects.count
+        else ""
+    )
+    return f"{what}: expected a video with a frame, found none{first}. Complete the raw folder"
 
 
 def _is_current(writer: BenchmarkWriter, video: RawVideo) -> bool:

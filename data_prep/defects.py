@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from benchmark.errors import DataError
+from data_prep.listing import Found
 
 SHOWN = 20
 
@@ -58,21 +59,26 @@ class Defects:
 
 
 def only_whole(
-    video: str, names: Iterable[str], *, images: dict[str, int] | None, masks: dict[str, int], defects: Defects
+    video: str,
+    names: Iterable[str],
+    *,
+    images: Mapping[str, Found] | None,
+    masks: Mapping[str, Found],
+    defects: Defects,
 ) -> list[str]:
     """The frames that have both an image and a mask, in the order given; the others are noted.
 
     Args:
         video: for the message.
         names: the frames that there should be, without endings.
-        images: names of the image files that are there, with their lengths in bytes; None if none are needed.
+        images: the image files that are there, by their names without endings; None if none are needed.
         masks: likewise of the label files.
         defects: told of missing and of empty files.
     """
     kept = []
     for name in names:
         for what, files in (("image", images), ("mask", masks)):
-            if files is not None and not files.get(name):
+            if files is not None and not (name in files and files[name].bytes):
                 state = "empty" if name in files else "missing"
                 defects.note(f"video {video}, frame {name}: the {what} is {state}; the frame is left out")
                 break

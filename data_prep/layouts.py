@@ -45,7 +45,7 @@ LAYOUTS = (
         "colour",
         (("701_StillsRaw_full", "images", "train"), ("LabeledApproved_full", "labels", "train_labels")),
     ),
-    Layout("coco-panoptic", "2017", (("annotations/panoptic_*.json", "panoptic_*.json"),)),
+    Layout("coco-panoptic", "2017", (("annotations/panoptic_*.json", "panoptic_[!g]*.json"),)),
     Layout("lvvis", "released", (("*_instances.json", "annotations/*_instances.json"),)),
     Layout("ovis", "released", (("annotations/*.json", "annotations_*.json", "train.json", "valid.json"),)),
     Layout("ytvis2019", "released", (_YOUTUBE,)),

@@ -1,17 +1,28 @@
-"""What lies in a raw folder: lists of videos, and the files of a folder with their lengths."""
+"""What lies in a raw folder: lists of videos, and the files of a folder with their names and lengths."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmark.errors import DataError, did_you_mean
 from benchmark.manifest import safe_name
 
+MASKS = (".png",)
+IMAGES = (".jpg", ".jpeg", ".png")
+
+
+class Found(NamedTuple):
+    """A file of a folder: its name with the ending, which some copies write in capitals, and its length in bytes."""
+
+    name: str
+    bytes: int
+
 
 def read_list(path: Path) -> list[str]:
-    """The videos of a list, a name a line; the last line needs no end.
+    """The videos of a list, a name a line; the last line needs no end, and lines may end as on Windows.
 
     Raises:
         DataError: there is no such list, it is empty, or a line cannot name a video.
@@ -20,12 +31,29 @@ def read_list(path: Path) -> list[str]:
         found = sorted(file.stem for file in path.parent.glob("*.txt"))
         raise DataError(f"{path}: expected a list of videos, found no such file; {did_you_mean(path.stem, found)}")
     try:
-        names = path.read_text(encoding="utf-8").split()
-    except ValueError as error:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected a list of videos, got an error: {error}. Download it again") from error
+    names = [line for line in dict.fromkeys(lines) if line]
     if not names:
         raise DataError(f"{path}: expected a list of videos, the file is empty. Download it again")
-    return [safe_name(name) for name in dict.fromkeys(names)]
+    try:
+        return [safe_name(name) for name in names]
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def image_folder(images: str | Path | None) -> Path | None:
+    """The folder of images that a person named, None if none was named.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    if images is None:
+        return None
+    if not Path(images).is_dir():
+        raise DataError(f"{images}: expected a folder of images, found none. Check --images, or leave it away")
+    return Path(images).resolve()
 
 
 def first_folder(raw: Path, names: Sequence[str]) -> Path | None:
@@ -33,12 +61,12 @@ def first_folder(raw: Path, names: Sequence[str]) -> Path | None:
     return next((raw / name for name in names if (raw / name).is_dir()), None)
 
 
-def lengths(folder: Path, suffixes: Sequence[str]) -> dict[str, int]:
-    """Names without endings, and lengths in bytes, of a folder's files of some kinds; empty if there is no folder."""
+def files_in(folder: Path, suffixes: Sequence[str]) -> dict[str, Found]:
+    """A folder's files of some kinds by their names without endings, in order; empty if there is no folder."""
     try:
         with os.scandir(folder) as entries:
             return {
-                Path(entry.name).stem: entry.stat().st_size
+                Path(entry.name).stem: Found(entry.name, entry.stat().st_size)
                 for entry in sorted(entries, key=lambda entry: entry.name)
                 if entry.name.lower().endswith(tuple(suffixes)) and not entry.name.startswith(".")
             }

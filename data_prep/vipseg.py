@@ -28,7 +28,7 @@ from benchmark.types import Rules
 from data_prep.convert import RawVideo, convert, recipe_of
 from data_prep.defects import Defects, only_whole
 from data_prep.layouts import find_layout
-from data_prep.listing import first_folder, lengths, read_list
+from data_prep.listing import IMAGES, MASKS, files_in, first_folder, image_folder, read_list
 from data_prep.official import benchmark_name, official_classes, vocabulary_of
 from data_prep.vipseg_labels import Labels, read_labels
 from data_prep.vipseg_masks import CodedMasks, ColouredMasks
@@ -72,7 +72,7 @@ def build_vipseg(
     raw, folder = Path(raw).resolve(), Path(folder)
     found = find_layout(raw, "vipseg", layout)
     defects, faults = defects or Defects(), Faults()
-    image_root = Path(images).resolve() if images else first_folder(raw, ("images", "imgs"))
+    image_root = image_folder(images) or first_folder(raw, ("images", "imgs"))
     classes = official_classes("vipseg")
     labels = None
     if found.name == "720p":
@@ -116,11 +116,11 @@ def _original(
     videos = []
     for video in sorted(read_list(raw / f"{subset}.txt")):
         with faults.collecting():
-            kept, paths = _frames(video, raw / "panomasks", image_root, None, defects)
-            if kept:
+            frames, paths = _frames(video, raw / "panomasks", image_root, None, defects)
+            if frames:
                 full = png_size(paths[0])
                 size = (height, height * full[1] // full[0]) if height else full
-                videos.append(RawVideo(video, size, _names(video, kept), CodedMasks(paths, size), paths))
+                videos.append(RawVideo(video, size, frames, CodedMasks(paths, full, size), paths))
     return videos
 
 
@@ -128,27 +128,24 @@ def _converted(raw: Path, labels: Labels, image_root: Path | None, defects: Defe
     videos = []
     for video, listed in sorted(labels.videos.items()):
         with faults.collecting():
-            kept, paths = _frames(video, raw / "panomasksRGB", image_root, listed.stems, defects)
-            if kept:
+            frames, paths = _frames(video, raw / "panomasksRGB", image_root, listed.stems, defects)
+            if frames:
                 size = png_size(paths[0])
-                read = ColouredMasks(labels.path, listed.span, kept, paths[0].parent, size, labels.categories)
-                videos.append(RawVideo(video, size, _names(video, kept), read, (labels.path, *paths)))
+                read = ColouredMasks(labels.path, listed.span, paths, size, labels.categories)
+                videos.append(RawVideo(video, size, frames, read, (labels.path, *paths)))
     return videos
 
 
 def _frames(
     video: str, masks: Path, image_root: Path | None, listed: tuple[str, ...] | None, defects: Defects
 ) -> tuple[tuple[str, ...], tuple[Path, ...]]:
-    """The frames of a video that are whole, and their masks."""
-    there = lengths(masks / video, (".png",))
-    pictures = None if image_root is None else lengths(image_root / video, (".jpg",))
+    """The images of the frames of a video that are whole, relative to the image root, and their masks."""
+    there = files_in(masks / video, MASKS)
+    pictures = None if image_root is None else files_in(image_root / video, IMAGES)
     for what, root, files in (("masks", masks, there), ("images", image_root, pictures)):
         if files is not None and not files:
             raise DataError(f"{root}/{video}: expected the {what} of a video, found none. Complete the raw folder")
     names = listed if listed is not None else there | (pictures or {})
-    kept = tuple(only_whole(video, sorted(names), images=pictures, masks=there, defects=defects))
-    return kept, tuple(masks / video / f"{name}.png" for name in kept)
-
-
-def _names(video: str, stems: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(f"{video}/{stem}.jpg" for stem in stems)
+    kept = only_whole(video, sorted(names), images=pictures, masks=there, defects=defects)
+    images = (f"{name}.jpg" if pictures is None else pictures[name].name for name in kept)
+    return tuple(f"{video}/{name}" for name in images), tuple(masks / video / there[name].name for name in kept)

@@ -11,7 +11,7 @@ import PIL.Image
 
 from benchmark.errors import DataError
 from benchmark.formats.faults import Faults
-from benchmark.formats.masks import png_size, read_png
+from benchmark.formats.masks import read_png
 from benchmark.formats.vipseg_json import Row, read_frame, read_video, some
 from benchmark.types import PanopticFrame, Segment
 from data_prep.big_json import Span, read_span
@@ -29,15 +29,17 @@ class CodedMasks:
 
     Attributes:
         paths: of the frames.
+        full: (height, width) of each.
         size: (height, width) that they are brought to, nearest pixel, as the official conversion does.
     """
 
     paths: tuple[Path, ...]
+    full: tuple[int, int]
     size: tuple[int, int]
 
     def __call__(self, index: int, defects: Defects) -> PanopticFrame:
         path = self.paths[index]
-        codes = read_png(path, png_size(path), ("L", "P", "I", "I;16"))
+        codes = read_png(path, self.full, ("L", "P", "I", "I;16"))
         if codes.shape != self.size:
             image = PIL.Image.fromarray(codes.astype(np.int32))
             codes = np.asarray(image.resize((self.size[1], self.size[0]), PIL.Image.Resampling.NEAREST))
@@ -66,16 +68,14 @@ class ColouredMasks:
     Attributes:
         json: the file.
         span: where it speaks of the video.
-        stems: names of the frames.
-        folder: of the video's images.
+        paths: of the frames.
         size: (height, width) of the images.
         categories: the JSON's category ids and what they are in the official numbering.
     """
 
     json: Path
     span: Span
-    stems: tuple[str, ...]
-    folder: Path
+    paths: tuple[Path, ...]
     size: tuple[int, int]
     categories: dict[int, int]
 
@@ -84,8 +84,8 @@ class ColouredMasks:
         return read_video(read_span(self.json, self.span), f"{self.json}, video", Faults())[1]
 
     def __call__(self, index: int, defects: Defects) -> PanopticFrame:
-        row = self._rows[self.stems[index]]
-        path = self.folder / f"{self.stems[index]}.png"
+        path = self.paths[index]
+        row = self._rows[path.stem]
         frame = read_frame(
             path,
             self.size,

@@ -26,7 +26,7 @@ from benchmark.types import PanopticFrame, Rules, Vocabulary
 from data_prep.convert import RawVideo, convert, recipe_of
 from data_prep.defects import Defects, only_whole
 from data_prep.layouts import find_layout
-from data_prep.listing import lengths, read_list
+from data_prep.listing import IMAGES, MASKS, files_in, read_list
 from data_prep.official import benchmark_name, official_classes, vocabulary_of
 
 VERSION = "1"
@@ -117,16 +117,17 @@ def _videos(root: Path, names: list[str], form: LabelForm, defects: Defects, fau
     with_images = any((root / video / "origin").is_dir() for video in names)
     for video in names:
         with faults.collecting():
-            masks = lengths(root / video / "mask", (".png",))
-            images = lengths(root / video / "origin", (".jpg",)) if with_images else None
+            masks = files_in(root / video / "mask", MASKS)
+            images = files_in(root / video / "origin", IMAGES) if with_images else None
             for kind, files in (("mask", masks), ("origin", images)):
                 if files is not None and not files:
                     raise DataError(f"{root / video / kind}: expected files, found none. Complete the raw folder")
             stems = sorted(masks | (images or {}))
             kept = only_whole(video, stems, images=images, masks=masks, defects=defects)
             if kept:
-                paths = tuple(root / video / "mask" / f"{stem}.png" for stem in kept)
+                paths = tuple(root / video / "mask" / masks[stem].name for stem in kept)
                 size = png_size(paths[0])
-                frames = tuple(f"{video}/origin/{stem}.jpg" for stem in kept)
+                shown = (f"{stem}.jpg" if images is None else images[stem].name for stem in kept)
+                frames = tuple(f"{video}/origin/{name}" for name in shown)
                 videos.append(RawVideo(video, size, frames, _Masks(paths, size, form), paths))
     return videos

@@ -18,10 +18,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from benchmark.errors import DataError
-from benchmark.files import writing
+from benchmark.files import write_bytes
 from benchmark.formats.faults import Faults
 from benchmark.labels.manifest_writer import VIDEOS, BenchmarkWriter
 from benchmark.manifest import Benchmark, Source
@@ -30,7 +30,7 @@ from benchmark.types import Rules
 from data_prep.convert import convert, recipe_of
 from data_prep.defects import Defects
 from data_prep.layouts import find_layout
-from data_prep.listing import read_list
+from data_prep.listing import IMAGES, files_in, image_folder, read_list
 from data_prep.official import benchmark_name, official_classes, vocabulary_of
 from data_prep.ytvis_labels import Annotated, check_classes, look_through, raw_video
 
@@ -117,7 +117,7 @@ def build_ytvis(
             "the training labels: --from train --fraction 0.1"
         )
     chosen = _chosen(labels.videos, subset, source, fraction, seed, videos)
-    image_root = Path(images).resolve() if images else _image_root(raw, source or subset, chosen)
+    image_root = image_folder(images) or _image_root(raw, source or subset, chosen)
     cut = "" if source is None else f", cut out of {source}"
     writer = BenchmarkWriter(
         folder,
@@ -133,12 +133,8 @@ def build_ytvis(
         image_root=image_root or raw / "JPEGImages",
         role="train" if variant else "benchmark",
     )
-    if source is not None:
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / VIDEOS).write_text("".join(f"{video.name}\n" for video in chosen), encoding="utf-8")
     made = (raw_video(path, video, image_root, classes, defects) for video in chosen)
-    return convert(
+    built = convert(
         writer,
         [video for video in made if video is not None],
         recipe_of(vocabulary, variant),
@@ -148,6 +144,9 @@ def build_ytvis(
         jobs=jobs,
         progress=progress,
     )
+    if source is not None:
+        write_bytes(folder / VIDEOS, "".join(f"{video.name}\n" for video in chosen).encode())
+    return built
 
 
 def build_own_classes(
@@ -178,7 +177,7 @@ def build_own_classes(
     labels = look_through(path, faults)
     if not any(video.places for video in labels.videos):
         raise DataError(f"{path}: expected a list `annotations` with something in it, found none. Give the labels")
-    image_root = Path(images).resolve() if images else path.parent / "JPEGImages"
+    image_root = image_folder(images) or path.parent / "JPEGImages"
     writer = BenchmarkWriter(
         folder,
         name="ytvis",
@@ -228,15 +227,12 @@ def _image_root(raw: Path, subset: str, videos: list[Annotated]) -> Path | None:
         for name in _OTHER_NAMES.get(subset, (subset,))
         for place in ("JPEGImages/{}", "{}/JPEGImages", "JPEGImages", "{}", ".")
     ]
-    return next(
-        (
-            place
-            for video in videos[:20]
-            for place in places
-            if any((place / frame).is_file() for frame in video.frames)
-        ),
-        None,
-    )
+    return next((place for video in videos[:20] for place in places if _holds_any(place, video.frames)), None)
+
+
+def _holds_any(place: Path, frames: tuple[str, ...]) -> bool:
+    there = files_in((place / frames[0]).parent, IMAGES)
+    return any(PurePosixPath(frame).stem in there for frame in frames)
 
 
 def _chosen(

@@ -20,7 +20,7 @@ from benchmark.types import Category, InstanceTrack, Vocabulary
 from data_prep.big_json import Span, elements, read_span
 from data_prep.convert import RawVideo
 from data_prep.defects import Defects
-from data_prep.listing import lengths
+from data_prep.listing import IMAGES, Found, files_in
 from data_prep.official import official_classes
 
 _PARTS = ("videos", "categories")
@@ -195,23 +195,27 @@ def raw_video(
 ) -> RawVideo | None:
     """A video for `convert`; None if it has no frame left."""
     kept = tuple(range(len(video.frames)))
+    frames = video.frames
     if image_root is not None:
-        folders = {PurePosixPath(frame).parent for frame in video.frames}
-        there = {folder: lengths(image_root / folder, (".jpg", ".jpeg", ".png")) for folder in folders}
+        folders = {PurePosixPath(frame).parent for frame in frames}
+        there = {folder: files_in(image_root / folder, IMAGES) for folder in folders}
         kept = tuple(i for i in kept if _is_whole(video, i, there, defects))
+        paths = [PurePosixPath(frames[i]) for i in kept]
+        frames = tuple(str(path.with_name(there[path.parent][path.stem].name)) for path in paths)
     if not kept:
         return None
-    frames = tuple(video.frames[i] for i in kept)
     entry = VideoEntry(str(video.id), video.size, frames, None, "")
     read = _Tracks(path, entry, video.places, kept if len(kept) < len(video.frames) else None, classes)
     return RawVideo(entry.id, video.size, frames, read, (path,), parts=len(video.places))
 
 
-def _is_whole(video: Annotated, index: int, there: Mapping[PurePosixPath, Mapping[str, int]], defects: Defects) -> bool:
+def _is_whole(
+    video: Annotated, index: int, there: Mapping[PurePosixPath, Mapping[str, Found]], defects: Defects
+) -> bool:
     frame = PurePosixPath(video.frames[index])
-    files = there[frame.parent]
-    if files.get(frame.stem):
+    found = there[frame.parent].get(frame.stem)
+    if found is not None and found.bytes:
         return True
-    state = "empty" if frame.stem in files else "missing"
+    state = "missing" if found is None else "empty"
     defects.note(f"video {video.id}, frame {frame}: the image is {state}; the frame is left out")
     return False

@@ -17,7 +17,7 @@ import json
 import math
 from collections.abc import Mapping
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from benchmark import rle
@@ -173,6 +173,9 @@ def read_entry(row: Any, where: str) -> VideoEntry:
         raise DataError(f"{where}: expected an id of at least 0 and a size, got {video!r} and {size}")
     if length != len(files) or not files:
         raise DataError(f"{where} (id {video}): expected a file_name for each of {length} frames, got {len(files)}")
+    outside = next((name for name in files if name.startswith("/") or ".." in PurePosixPath(name).parts), None)
+    if outside is not None:
+        raise DataError(f"{where} (id {video}): expected file_names inside the folder of images, got {outside!r}")
     return VideoEntry(str(video), size, files, None, "")
 
 

@@ -77,15 +77,24 @@ class BenchmarkWriter:
             )
 
     def __enter__(self) -> Self:
+        self._lock = files.folder_lock(self.folder)  # two builds at once would spoil each other's labels
+        self._lock.__enter__()
+        try:
+            self._begin()
+        except BaseException:
+            self._lock.__exit__(None, None, None)
+            raise
+        return self
+
+    def _begin(self) -> None:
         with files.writing(self.folder):
-            (self.folder / "labels").mkdir(parents=True, exist_ok=True)
+            (self.folder / "labels").mkdir(exist_ok=True)
         settings = {"schema": files.SCHEMA, "digest": self._benchmark.digest}
         if self._building.exists():
             self._goes_on = files.read_json(self._building, "a half-built mark") == settings
         else:
             self._goes_on = self._built_digest() == self._benchmark.digest
         files.write_json(self._building, settings)
-        return self
 
     def _built_digest(self) -> str:
         """What the digest of the benchmark that is here would be without videos, "" if there is none."""
@@ -184,15 +193,21 @@ class BenchmarkWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            entries = {entry.id: entry for entry in self._entries.values() if entry is not None}
-            if not entries:
-                raise DataError(f"{self.folder}: expected at least one video, got none. Check the raw folder")
-            built = dataclasses.replace(self._benchmark, entries=tuple(entries.values()))
-            from_json(self.folder, to_json(built))  # what cannot be loaded is not written
-            for folder in (self.folder / "labels").iterdir():
-                if folder.name not in entries:  # of an earlier build with other videos
-                    shutil.rmtree(folder)
-            # The digest is written beside what it is made of, so that a later change by hand can be seen.
-            files.write_json(self.folder / MANIFEST, {**to_json(built), "digest": built.digest})
-            self._building.unlink()
+        try:
+            if kind is None:
+                self._end()
+        finally:
+            self._lock.__exit__(None, None, None)
+
+    def _end(self) -> None:
+        entries = {entry.id: entry for entry in self._entries.values() if entry is not None}
+        if not entries:
+            raise DataError(f"{self.folder}: expected at least one video, got none. Check the raw folder")
+        built = dataclasses.replace(self._benchmark, entries=tuple(entries.values()))
+        from_json(self.folder, to_json(built))  # what cannot be loaded is not written
+        for folder in (self.folder / "labels").iterdir():
+            if folder.name not in entries:  # of an earlier build with other videos
+                shutil.rmtree(folder)
+        # The digest is written beside what it is made of, so that a later change by hand can be seen.
+        files.write_json(self.folder / MANIFEST, {**to_json(built), "digest": built.digest})
+        self._building.unlink()

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from benchmark.errors import DataError, did_you_mean
+from benchmark.files import writing
 from benchmark.labels.manifest_writer import BenchmarkWriter
 from benchmark.manifest import Benchmark, Role, Source, load
 from benchmark.panoptic import void_categories
@@ -126,7 +127,8 @@ def build_world(
             todo = []
             for number, name in enumerate(names):
                 images = [f"{name}/{file}" for file in files]
-                done = all((folder / "images" / image).exists() for image in images)
+                wanted = [*images, f"{name}.mp4"] if mp4 else images
+                done = all((folder / "images" / file).exists() for file in wanted)
                 if role == "unlabelled" or not (done and writer.has_labels(name, settings.size, images, 10.0)):
                     todo.append(number)
             for number, frames in zip(todo, _drawn(folder, world, settings, todo, mp4, jobs), strict=True):
@@ -178,10 +180,13 @@ def _draw_frames(
 ) -> Iterator[PanopticFrame]:
     scene = draw_video(world, settings, number)
     images = folder / "images" / f"{number:04d}"
-    images.mkdir(parents=True, exist_ok=True)
+    with writing(images):
+        images.mkdir(parents=True, exist_ok=True)
     for index in range(settings.frames):
         image, frame = scene.frame(index * settings.stride)
-        Pillow.fromarray(image).save(images / f"{index:05d}.jpg", quality=95)
+        path = images / f"{index:05d}.jpg"
+        with writing(path):
+            Pillow.fromarray(image).save(path, quality=95)
         yield frame
     if mp4:
         write_video(folder / "images" / f"{number:04d}.mp4", _images(scene, settings), fps=10.0)

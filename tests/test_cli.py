@@ -125,9 +125,12 @@ def test_a_mistyped_verb_is_told_the_nearest() -> None:
     assert "Did you mean 'predict'" in ovsbench("predct").stderr
 
 
-def _children_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+def _cpu_seconds_of(code: str) -> tuple[float, subprocess.CompletedProcess[str]]:
+    """CPU seconds of a new interpreter that runs some code, and what it said."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done
 
 
 def test_help_loads_nothing_heavy_and_is_quick() -> None:
@@ -138,13 +141,20 @@ def test_help_loads_nothing_heavy_and_is_quick() -> None:
         "atexit.register(lambda: print('heavy:', sorted(heavy & set(sys.modules)), file=sys.stderr))\n"
         "main()"
     )
-    seconds = []
+    peer = (
+        "import sys, typer; sys.argv = ['two', '--help']\n"
+        "app = typer.Typer()\n"
+        "app.command('one')(lambda: None); app.command('two')(lambda: None)\n"
+        "app()"
+    )
+    ours, bare = [], []
     for _ in range(3):
-        before = _children_seconds()
-        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        seconds.append(_children_seconds() - before)  # its own work: the machine may be busy with other things
+        seconds, result = _cpu_seconds_of(code)
         assert "heavy: []" in result.stderr
-    assert min(seconds) < 0.4
+        ours.append(seconds)
+        bare.append(_cpu_seconds_of(peer)[0])
+    # 0.4 s on a quiet machine; on a busy one every second is shorter, for a bare Typer program as well.
+    assert min(ours) < max(0.4, 2.3 * min(bare)), (ours, bare)
 
 
 def test_version_says_where_each_package_lies() -> None:

@@ -72,7 +72,7 @@ def build_camvid(
     folder: str | Path,
     *,
     subset: str = "val",
-    split: str | Path | None = None,
+    split: str | Path | None = "default",
     variant: Variant | None = None,
     layout: str | None = None,
     jobs: int = 1,
@@ -87,8 +87,8 @@ def build_camvid(
         raw: the folder in one of the layouts above.
         folder: the benchmark folder to write.
         subset: name of a list: train, val, test; of the colour layout also all.
-        split: which classes are novel; classes that it lacks become void. By default `camvid` for eleven classes, and
-            no novel one of the 31.
+        split: which classes are novel, None for no class; classes that it lacks become void. By default `camvid` for
+            eleven classes, and no novel one of the 31.
         variant: None for a benchmark to score on. For a training set, what hides the novel classes: `ignore` makes
             their pixels void and keeps every frame; `delete` leaves out every frame that shows one of them (frames,
             not videos, because no recording is free of pavement; of 367 training frames 18 remain).
@@ -104,7 +104,8 @@ def build_camvid(
     kind = KINDS[find_layout(raw, "camvid", layout).name]
     if variant is not None and variant not in get_args(Variant):
         raise DataError(f"CamVid has no training variant {variant!r}; {did_you_mean(variant, get_args(Variant))}")
-    vocabulary = kind.vocabulary(split or kind.split)
+    split = kind.split if split == "default" else split
+    vocabulary = kind.vocabulary(split)
     lines = read_lines(raw, subset) if kind is KINDS["segnet"] else pair_files(raw, subset)
     progress.start(0, len(lines), f"looking at CamVid {subset}")
     try:
@@ -117,7 +118,7 @@ def build_camvid(
     videos = _videos(frames, without=vocabulary.novel if variant == "delete" else frozenset(), subset=subset)
     writer = BenchmarkWriter(
         folder,
-        name=benchmark_name(kind.name, split or kind.split, subset, variant),
+        name=benchmark_name(kind.name, split, subset, variant),
         version=VERSION,
         source=Source(
             name=f"CamVid, {kind.words}, list {subset}",

@@ -42,16 +42,19 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def vocabulary_of(split: str | Path | None, datasets: Sequence[str], classes: Vocabulary) -> Vocabulary:
+def vocabulary_of(
+    split: str | Path | None, datasets: Sequence[str], classes: Vocabulary, *, kinds: bool = True
+) -> Vocabulary:
     """The classes of a split of a data set; without a split all classes, none of them novel.
 
     Args:
         split: a name of `list splits`, or a file; None for the data set's classes as they are.
         datasets: whose splits may be taken, the data set's own first.
         classes: of the data set; a split may lack some of them, which are void then.
+        kinds: whether it matters which of them are things.
 
     Raises:
-        DataError: the split is of another data set, or has another name for a class.
+        DataError: the split is of another data set, or has another name for a class, or takes a thing for stuff.
     """
     if split is None:
         return classes
@@ -67,6 +70,11 @@ def vocabulary_of(split: str | Path | None, datasets: Sequence[str], classes: Vo
             raise DataError(
                 f"split {found.name}: class {category.id} is {category.name!r}, in {datasets[0]} it is {owners}. "
                 "Correct the split"
+            )
+        if kinds and official.is_thing != category.is_thing:
+            mine, owners = ("a thing", "stuff") if category.is_thing else ("stuff", "a thing")
+            raise DataError(
+                f"split {found.name}: {category.name!r} is {mine}, in {datasets[0]} it is {owners}. Correct the split"
             )
     return found.vocabulary
 

@@ -182,11 +182,18 @@ def _from_json(content: Mapping[str, Any]) -> Split:
     if group_of:
         raise DataError(f"groups name categories that the split lacks: {sorted(group_of)}. Remove them")
     vocabulary = Vocabulary(tuple(sorted(categories, key=lambda category: category.id)))
+    owner = {c.name.casefold(): c.name for c in vocabulary}
+    for category in vocabulary:
+        for word in category.synonyms:
+            if owner.get(word.casefold(), category.name) != category.name:
+                raise DataError(f"{word!r} is a synonym of {category.name!r} and the name of another class. Keep one")
     strange = [c.name for c in vocabulary if c.nearest and c.nearest.base not in vocabulary.base]
     if strange:
         raise DataError(f"the nearest class of {strange[0]!r} is not among the base classes. Correct its `nearest`")
     if not _word(content, "name") or not _word(content, "dataset"):
         raise DataError("expected a name and a data set, one is empty. Fill it in")
+    if "/" in content["name"] or not content["name"].isprintable():
+        raise DataError(f"expected a name that benchmarks can be called by, got {content['name']!r}. Choose another")
     source = content.get("source", {})
     return Split(
         name=content["name"],

@@ -84,7 +84,7 @@ def build_vspw(
     find_layout(raw, "vspw")
     defects, faults = defects or Defects(), Faults()
     root = raw / "data" if (raw / "data").is_dir() else raw
-    found = vocabulary_of(split, ("vspw", "vipseg"), official_classes("vipseg"))
+    found = vocabulary_of(split, ("vspw", "vipseg"), official_classes("vipseg"), kinds=False)
     vocabulary = Vocabulary(tuple(replace(category, is_thing=False) for category in found))
     writer = BenchmarkWriter(
         folder,

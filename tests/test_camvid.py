@@ -121,6 +121,28 @@ def test_classes_that_a_split_lacks_become_void(raw, tmp_path):
     assert semantic(built.truth("0016E5", 0))[0].tolist() == [3, 3, 4, 4, -1, -1, -1, -1]
 
 
+def test_without_a_split_no_class_is_novel(raw, tmp_path):
+    assert not build_camvid(raw, tmp_path / "data", split=None).vocabulary.novel
+    assert build_camvid(raw, tmp_path / "default").vocabulary.novel
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ('{"id": 4, "name": "footpath", "is_thing": false}', "class 4 is 'footpath', in camvid it is 'pavement'"),
+        ('{"id": 11, "name": "void", "is_thing": false}', "class 11 is 'void', in camvid it is no such class"),
+        ('{"id": 8, "name": "car", "is_thing": true}', "'car' is a thing, in camvid it is stuff"),
+    ],
+)
+def test_a_split_calls_classes_as_their_owners_do(row, sentence, raw, tmp_path):
+    road = '{"id": 3, "name": "road", "is_thing": false}'
+    (tmp_path / "two.json").write_text(
+        f'{{"schema": 1, "name": "two", "dataset": "camvid", "base": [{road}], "novel": [{row}]}}'
+    )
+    with pytest.raises(DataError, match=sentence):
+        build_camvid(raw, tmp_path / "data", split=tmp_path / "two.json")
+
+
 def save(raw: Path, name: str, array: np.ndarray) -> None:
     PIL.Image.fromarray(array).save(raw / name)
 

@@ -192,6 +192,11 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
         ({"novel": [{**SPLIT["novel"][0], "nearest": {"base": 5, "similarity": 2}}]}, "similarity from -1 to 1"),
         ({"novel": [{**SPLIT["novel"][0], "nearest": {"base": 5}}]}, "KeyError"),
         ({"space": ""}, "only novel ones of a split with a `space`"),
+        (
+            {"base": [{**SPLIT["base"][0], "synonyms": ["Lava"]}]},
+            "'Lava' is a synonym of 'dog' and the name of another",
+        ),
+        ({"name": "../zoo"}, "expected a name that benchmarks can be called by"),
     ],
 )
 def test_a_faulty_split_is_named_with_its_fault(changes, message, tmp_path):

@@ -10,6 +10,7 @@ import typer
 from benchmark.cli.console import complain, finish, print_json, print_table, say
 from benchmark.cli.options import Json, parse_options
 from benchmark.cli.progress import progress
+from benchmark.errors import UserError
 
 if TYPE_CHECKING:
     from benchmark.text_bank import TextBank
@@ -42,8 +43,9 @@ def split(
     number of frames that show it. The file is a split like any other: give it to data build as --split.
 
     \b
-    [bold]Example[/bold]
-      ovsbench data split data/camvid-train --text-bank vitb16_cocostuff171.npy \\
+    [bold]Examples[/bold]
+      ovsbench data build camvid --raw CamVid --subset train --split none -o data/camvid-all
+      ovsbench data split data/camvid-all --text-bank vitb16_cocostuff171.npy \\
           --alias pedestrian=person --novel 4 -o my-split.json
     """
     from benchmark import manifest
@@ -55,6 +57,11 @@ def split(
     rule = Rule(novel, seed, min_videos, max_share)
     bank = _read(text_bank, alias)
     benchmark = manifest.load(data)
+    if benchmark.role == "train" and benchmark.vocabulary.novel:
+        raise UserError(
+            f"{data}: expected a folder in which no class is hidden, this is a training set without masks of "
+            f"{len(benchmark.vocabulary.novel)} novel classes, which could not be counted. Build it with --split none"
+        )
     counts = count_categories(benchmark, progress=progress(quiet=as_json))
     chosen = own_split(counts, bank, rule)
     words = "".join(f"; {word} by the vector of {name!r}" for word, name in bank.alias.items())

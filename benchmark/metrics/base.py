@@ -182,10 +182,13 @@ def ratio(above: npt.NDArray[Any], below: npt.NDArray[Any]) -> Floats:
 def mean_where(values: Floats, defined: npt.NDArray[np.bool_]) -> Floats:
     """The mean over the last axis of those values that are defined; nan of none.
 
+    Added up one after the other, as the official scripts do: numpy's own sum differs from theirs in the last digit.
+
     >>> mean_where(np.array([[0.5, 1.0, 7.0]]), np.array([[True, True, False]])).tolist()
     [0.75]
     """
-    return ratio(np.where(defined, values, 0.0).sum(axis=-1), np.count_nonzero(defined, axis=-1))
+    total = sum(np.moveaxis(np.where(defined, values, 0.0), -1, 0), start=np.zeros(defined.shape[:-1]))
+    return ratio(total, np.count_nonzero(defined, axis=-1))
 
 
 NUMBERS = frozenset({"IDSW", "FP", "FN"})

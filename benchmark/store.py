@@ -28,7 +28,7 @@ import PIL.Image
 
 from benchmark.errors import DataError
 from benchmark.files import SCHEMA, parse_json, read_json, write_json, writing
-from benchmark.panoptic import DenseFrame, dense
+from benchmark.panoptic import DenseFrame, dense, look_up
 from benchmark.types import PanopticFrame, Segment
 
 _COMPRESSION = (
@@ -239,10 +239,7 @@ class FrameFolder:
         pixels = self._pixels(index)
         numbered = [(value, number) for number, (value, _) in enumerate(rows, 1)]
         table = self._table(index, pixels, numbered, pixels.dtype)
-        if pixels.dtype == np.uint8:  # four times as fast as take()
-            numbers = np.frombuffer(pixels.tobytes().translate(table.tobytes()), np.uint8).reshape(pixels.shape)
-        else:
-            numbers = table.take(pixels)
+        numbers = look_up(table, pixels)
         self._check_complete(index, numbers, pixels)
         return DenseFrame(numbers, tuple(segment for _, segment in rows))
 

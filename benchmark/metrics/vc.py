@@ -15,7 +15,8 @@ any other.
 Source: Miao et al., VSPW, CVPR 2021; VSPW-dataset/VSPW_code, VC_perclip.py.
 
 A window ends at a frame if the runs of equal values that end there are at least n long, so that one pass serves all n
-and no frame but the last is kept.
+and no frame but the last is kept. Two runs suffice, of the label and of label and prediction together: where both last,
+the prediction has been right all the time if it is right now.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.metrics.base import Floats, Part, mean_where, positions, ratio, scores_of
-from benchmark.panoptic import DenseFrame, FrameOverlap, joint_histogram
+from benchmark.panoptic import DenseFrame, FrameOverlap, look_up
 from benchmark.types import Rules, Task, Vocabulary
 
 WHOLE = -1
@@ -92,9 +93,11 @@ class VcCounts:
         return scores_of(self, part)
 
 
-def _grow(run: npt.NDArray[np.uint8], limit: int) -> None:
-    """Counts a frame on everywhere, up to a limit of at most 255."""
-    run += (run < limit).view(np.uint8)
+def _grow(run: npt.NDArray[np.uint8], goes_on: npt.NDArray[np.bool_], limit: int) -> None:
+    """Counts a frame on where a run goes on, and from 1 elsewhere, up to a limit of at most 255; in place."""
+    run -= (run == limit).view(np.uint8)  # seven times as fast as minimum()
+    run *= goes_on.view(np.uint8)
+    run += 1
 
 
 def _levels(run: npt.NDArray[np.uint8], lengths: Sequence[int]) -> npt.NDArray[np.uint8]:
@@ -108,15 +111,15 @@ def _levels(run: npt.NDArray[np.uint8], lengths: Sequence[int]) -> npt.NDArray[n
 
 
 class VcAccumulator:
-    """Holds the last frame's classes and, for each pixel, how long labels, predictions and hits have lasted."""
+    """Holds the last frame's classes and, for each pixel, for how many frames they have lasted."""
 
     def __init__(self, vocabulary: Vocabulary, lengths: Sequence[int]) -> None:
         self._ids = tuple(c.id for c in vocabulary)
         self._index = {category: number for number, category in enumerate(self._ids)}
         self._lengths = tuple(sorted(lengths))
-        # For each pixel how many frames, this one included, it has had its label, its prediction, and been right;
+        # For each pixel how many frames, this one included, it has had its label, and its label and prediction both;
         # counted up to the longest window.
-        self._runs: npt.NDArray[np.uint8] | None = None  # (3, H, W)
+        self._label_run = self._both_run = np.zeros(0, dtype=np.uint8)  # (N,)
         self._before: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None  # the last frame's classes
         shape = (len(self._lengths), 1 + len(self._ids))  # column 0: all pixels
         self._shares = {rule: np.zeros(shape) for rule in ("official", "strict")}
@@ -132,29 +135,26 @@ class VcAccumulator:
         predicted = np.append(1, 2 + positions(overlap.prediction, self._index))
         size = 2 + len(self._ids)  # 0 is labelled void and 1 predicted void, so that the two never agree
         kind = np.uint8 if size <= 256 else np.int32
-        shape = truth.numbers.shape
-        labels, guesses = (
-            overlap.runs.spread(classes.astype(kind)[numbers]).reshape(shape)
-            for classes, numbers in ((true, overlap.runs.left), (predicted, overlap.runs.right))
+        self._lengthen(
+            *(look_up(c.astype(kind), of) for c, of in zip((true, predicted), overlap.runs.maps, strict=True))
         )
-        label_run, guess_run, right_run = self._grown(labels, guesses)
         if self._frames < self._lengths[0]:
             return
-        # One histogram for all lengths: by segment, and by how many of the lengths each of the three runs reaches.
+        # One histogram for all lengths: by both segments, and by how many of the lengths each of the two runs reaches.
         levels = len(self._lengths) + 1
-        level: npt.NDArray[Any] = _levels(label_run, self._lengths)
-        if levels**3 > 1 << 8:
+        level: npt.NDArray[Any] = _levels(self._label_run, self._lengths)
+        if levels**2 > 1 << 8:
             level = level.astype(np.uint16)
-        for run in (guess_run, right_run):
-            level *= level.dtype.type(levels)
-            level += _levels(run, self._lengths)
-        table = joint_histogram(truth.numbers.ravel(), level.ravel(), (len(true), levels**3))
-        table = table.reshape(len(true), levels, levels, levels)
+        level *= level.dtype.type(levels)
+        level += _levels(self._both_run, self._lengths)
+        table = overlap.runs.cut(level).histogram((len(true), len(predicted), levels**2))
+        table = table.reshape(len(true), len(predicted), levels, levels)
+        is_right = (true[:, None] == predicted)[..., None]
         reached = np.zeros((3, len(self._lengths), size))  # labels, both, right; by length; by class
         for number in range(len(self._lengths)):
-            stays = table[:, number + 1 :]
-            for row, pixels in enumerate((stays, stays[:, :, number + 1 :], stays[:, :, :, number + 1 :])):
-                np.add.at(reached[row, number], true, pixels.sum(axis=(1, 2, 3)))
+            both = table[..., number + 1 :].sum(axis=3)
+            for row, pixels in enumerate((table[:, :, number + 1 :].sum(axis=3), both, both * is_right)):
+                np.add.at(reached[row, number], true, pixels.sum(axis=(1, 2)))
         everything = reached.sum(axis=2, keepdims=True)
         self._last = (
             np.concatenate([everything[1], reached[1, :, 2:]], axis=1),
@@ -167,18 +167,16 @@ class VcAccumulator:
             np.concatenate([labelled[0], reached[0, :, 2:]], axis=1),
         )
 
-    def _grown(self, labels: npt.NDArray[Any], guesses: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        """The runs after a frame of these classes."""
-        if self._runs is None:
-            self._runs = np.zeros((3, *labels.shape), dtype=np.uint8)
-        if self._before is not None:
-            for run, now, before in zip(self._runs, (labels, guesses), self._before, strict=False):
-                run *= (now == before).view(np.uint8)
+    def _lengthen(self, labels: npt.NDArray[Any], guesses: npt.NDArray[Any]) -> None:
+        """Takes the classes of the next frame."""
+        if self._before is None:
+            self._label_run, self._both_run = np.ones((2, labels.size), dtype=np.uint8)
+        else:
+            goes_on = labels == self._before[0]
+            _grow(self._label_run, goes_on, self._lengths[-1])
+            goes_on &= guesses == self._before[1]
+            _grow(self._both_run, goes_on, self._lengths[-1])
         self._before = labels, guesses
-        for run in self._runs:
-            _grow(run, self._lengths[-1])
-        self._runs[2] *= (labels == guesses).view(np.uint8)
-        return self._runs
 
     def _count(self, rule: str, consistent: Floats, area: Floats) -> None:
         np.add(self._shares[rule], ratio(consistent, area), out=self._shares[rule], where=area > 0)

@@ -54,9 +54,9 @@ class Timing:
 
     Attributes:
         frames: all frames, without those of the warm-up.
-        seconds: of the method alone: neither images read nor predictions written.
-        image_seconds: reading of images.
-        store_seconds: checking and writing of predictions.
+        seconds: of the method alone: neither images waited for nor predictions handed over.
+        image_seconds: waiting for images, which are read ahead meanwhile.
+        store_seconds: checking of predictions, and waiting for those before to be written.
         warmup_frames: first frames of each process; the method builds things while it makes them.
         warmup_seconds: what they took, images included.
     """

@@ -187,8 +187,10 @@ def run(model: GKC, images: Sequence[Image], table: NameTable, merging: Merging)
     """The network's word on each of some frames of one size, float32 whatever the precision within."""
     device, side = table.vectors.device, merging.side
     with stage("resize"):
-        frames = [torch.from_numpy(np.ascontiguousarray(image)) for image in images]
-        pixels = torch.stack(frames).to(device, non_blocking=True).permute(0, 3, 1, 2)
+        pixels = torch.stack([torch.from_numpy(np.ascontiguousarray(image)) for image in images])
+        if device.type == "cuda":  # from pinned memory the copy does not hold up the processor
+            pixels = pixels.pin_memory()
+        pixels = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2)
         shortest = min(pixels.shape[-2:])
         if side is not None and shortest != side:
             factor = side / shortest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,6 +60,7 @@ def predict(
       ovsbench predict street.webm --names-file words.txt --start 10s --end 20s --every 5 -c gkc.safetensors
     """
     from benchmark.files import write_json
+    from benchmark.running.overlap import Behind, ReadAhead, own
     from benchmark.running.prediction_files import ObjectLines, Sheet
     from benchmark.store import VideoWriter
     from benchmark.types import Rules, check_frame
@@ -72,44 +74,59 @@ def predict(
         raise UserError(f"expected an output file that ends in .mp4, got {out}. Name it so")
     refuse_to_replace(video, out)
     # PyAV notices damage within a file, which a video of unknown origin may have; decord hides it.
-    clip = _remembering(cut(open_video(video, "av"), start=start, end=end, every=every))
+    stored = cut(open_video(video, "av"), start=start, end=end, every=every)
     built = _built(method, checkpoint, device, method_options(option, text_bank), vocabulary)
 
     folder = out.with_suffix("")
     seen: Counter[str] = Counter()
     tracks: dict[str, set[int]] = {category.name: set() for category in vocabulary}
     watcher = progress(quiet=as_json)
-    sheet = Sheet(clip)
+    sheet = Sheet(stored)
     begin = time.monotonic()
 
-    def painted(writer: VideoWriter, lines: ObjectLines) -> Iterator[Image]:
-        from benchmark.pictures.legend import with_legend
-        from benchmark.pictures.overlay import OverlayPainter
-
-        painter = OverlayPainter(vocabulary, numbered=True)
+    def made(clip: Video) -> Iterator[tuple[int, Image, PanopticFrame]]:
         index = -1
         for index, frame in enumerate(built.predict(clip, vocabulary, Rules())):
             if index >= len(clip):
                 raise MethodError(f"method {method} gave more than the {len(clip)} frames of {video}. One a frame")
             check_frame(frame, clip.size, vocabulary, f"method {method}, frame {clip.frames[index]}")
-            writer.add(frame)
-            lines.add(frame)
             for segment in frame.segments.values():
                 tracks[vocabulary.by_id[segment.category].name].add(segment.id)
             seen.update({vocabulary.by_id[segment.category].name for segment in frame.segments.values()})
-            picture = _paint(painter, clip.image(index), frame)
-            sheet.add(index, picture)
-            yield with_legend(picture, painter.labels(frame), _title(clip, index))
+            yield index, clip.image(index), own(frame)
             watcher.frame()
         if index + 1 != len(clip):
             raise MethodError(f"method {method} gave {index + 1} frames for the {len(clip)} of {video}. One a frame")
 
-    watcher.start(1, len(clip), f"{method} on {video.name}")
+    def painted(
+        frames: Iterator[tuple[int, Image, PanopticFrame]], writer: VideoWriter, lines: ObjectLines
+    ) -> Iterator[Image]:
+        from benchmark.pictures.legend import with_legend
+        from benchmark.pictures.overlay import OverlayPainter
+
+        painter = OverlayPainter(vocabulary, numbered=True)
+        for index, image, frame in frames:
+            writer.add(frame)
+            lines.add(frame)
+            picture = _paint(painter, image, frame)
+            sheet.add(index, picture)
+            yield with_legend(picture, painter.labels(frame), _title(stored, index))
+
+    watcher.start(1, len(stored), f"{method} on {video.name}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with ObjectLines(folder.with_name(f"{folder.name}.{OBJECTS}"), clip, vocabulary, rle=rle) as lines:
-            with VideoWriter(folder, clip.id, clip.size) as writer:
-                write_video(out, painted(writer, lines), clip.fps)
+        with ObjectLines(folder.with_name(f"{folder.name}.{OBJECTS}"), stored, vocabulary, rle=rle) as lines:
+            with (
+                VideoWriter(folder, stored.id, stored.size) as writer,
+                ReadAhead(stored.read, len(stored)) as images,
+            ):
+
+                def write(frames: Iterator[tuple[int, Image, PanopticFrame]]) -> None:
+                    write_video(out, painted(frames, writer, lines), stored.fps)
+
+                with Behind(write) as behind:
+                    for frame in made(_remembering(replace(stored, read=images))):
+                        behind.put(frame)
             lines.move(folder / OBJECTS)
         watcher.video()
     except KeyboardInterrupt:
@@ -126,14 +143,14 @@ def predict(
                 "video": str(out),
                 "predictions": str(folder),
                 "sheet": str(folder / SHEET),
-                "frames": len(clip),
+                "frames": len(stored),
                 "seconds": seconds,
                 "found": found,
                 "tracks": {name: len(ids) for name, ids in tracks.items()},
             }
         )
         return
-    say(f"{plural(len(clip), 'frame')} in {seconds:.1f} s, painting and writing included")
+    say(f"{plural(len(stored), 'frame')} in {seconds:.1f} s, painting and writing included")
     for category in vocabulary:
         if found[category.name]:
             objects = f", {plural(len(tracks[category.name]), 'track')}" if category.is_thing else ""
@@ -201,10 +218,9 @@ def refuse_to_replace(video: Path, out: Path) -> None:
 
 def _remembering(video: Video) -> Video:
     """The same video, with its last frames kept."""
-    import dataclasses
     from functools import lru_cache
 
-    return dataclasses.replace(video, read=lru_cache(maxsize=RECENT)(video.read))
+    return replace(video, read=lru_cache(maxsize=RECENT)(video.read))
 
 
 def _names_file(vocabulary: Vocabulary) -> dict[str, object]:

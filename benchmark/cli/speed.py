@@ -37,6 +37,9 @@ def speed(
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds.")] = 5,
     against: Annotated[str | None, typer.Option("--against", help="The method that ratios are to.")] = None,
     regions: Annotated[int, typer.Option("--regions", min=0, help="Give methods so many regions a frame.")] = 0,
+    in_turn: Annotated[
+        bool, typer.Option("--in-turn", help="Read, compute and write in turn: each stage shows its own time.")
+    ] = False,
     precision: Annotated[str, typer.Option("--precision", help="float32 or bfloat16.")] = "float32",
     device: Device = "auto",
     as_json: Json = False,
@@ -68,9 +71,16 @@ def speed(
     with TemporaryDirectory(prefix="ovsbench-drawn-") as folder:
         benchmark = manifest.load(data) if data else _drawn(Path(folder), parse_size(size), frames)
         video = _first_frames(benchmark.videos[0], frames)
-        found = measure(contestants, video, benchmark.vocabulary, repeats=repeats, progress=progress(quiet=as_json))
+        found = measure(
+            contestants,
+            video,
+            benchmark.vocabulary,
+            repeats=repeats,
+            overlap=not in_turn,
+            progress=progress(quiet=as_json),
+        )
     base = found[names.index(reference)]
-    facts = _facts(video, benchmark.vocabulary, found, repeats)
+    facts = {**_facts(video, benchmark.vocabulary, found, repeats), "in_turn": in_turn}
     if as_json:
         rows = [
             {**asdict(one), "fps": dict(zip(("low", "median", "high"), one.fps, strict=True)),

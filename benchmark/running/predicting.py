@@ -18,6 +18,7 @@ from benchmark.record import RunRecord, Settings, Timing
 from benchmark.running.counting import PREDICTIONS, predictions
 from benchmark.running.instances import FrameTracks
 from benchmark.running.oracle import OracleMethod
+from benchmark.running.overlap import Behind, ReadAhead, adding, own
 from benchmark.running.run_folder import close_run, locked, open_run, refuse_other_folders
 from benchmark.running.scores import SCORES
 from benchmark.store import FrameFolder, VideoWriter
@@ -165,31 +166,14 @@ class _PredictLoop:
 
     def _predict(self, entry: VideoEntry) -> None:
         video = self.benchmark.video(entry.id)
-        clock = _ImageClock(video.read)
-        video = dataclasses.replace(video, read=clock)
-        spent = Timing()
         record.set_seed(self.seed, entry.id)
-        with self._writer(entry) as writer:
-            frames = frames_of(self.method, video, self.vocabulary, self.rules)
-            for index, name in enumerate(entry.frames):
-                start, read = time.perf_counter(), clock.seconds
-                frame = next(frames, None)
-                made, image_seconds = time.perf_counter(), clock.seconds - read
-                if frame is None:
-                    raise MethodError(
-                        f"video {entry.id}: expected {len(entry.frames)} frames, the method returned {index}. "
-                        "Yield one for each frame of the video"
-                    )
-                check_frame(frame, entry.size, self.vocabulary, f"video {entry.id}, frame {index} ({name})")
-                writer.add(frame)
-                stored = time.perf_counter() - made
-                spent += self._share(made - start, image_seconds, stored, clock.images)
-                self.progress.frame()
-            if next(frames, None) is not None:
-                raise MethodError(
-                    f"video {entry.id}: expected {len(entry.frames)} frames, the method returned more. "
-                    "Yield one for each frame of the video"
-                )
+        with ReadAhead(video.read, len(video)) as images, self._writer(entry) as writer:
+            clock = _ImageClock(images)
+            with Behind(adding(writer)) as behind:
+                spent = self._frames(entry, dataclasses.replace(video, read=clock), clock, behind)
+                last = time.perf_counter()
+                behind.finish()
+                spent += Timing(store_seconds=time.perf_counter() - last)
             # Before the video appears under its name: so no finished video is ever without its time.
             line = {
                 "video": entry.id,
@@ -198,6 +182,31 @@ class _PredictLoop:
                 "peak_device_memory_gb": record.peak_device_memory_gb(),
             }
             files.append_line(self.timing, line)
+
+    def _frames(self, entry: VideoEntry, video: Video, clock: _ImageClock, behind: Behind[PanopticFrame]) -> Timing:
+        """Hands every frame that the method makes to the writer's thread."""
+        spent = Timing()
+        frames = frames_of(self.method, video, self.vocabulary, self.rules)
+        for index, name in enumerate(entry.frames):
+            start, read = time.perf_counter(), clock.seconds
+            frame = next(frames, None)
+            made, image_seconds = time.perf_counter(), clock.seconds - read
+            if frame is None:
+                raise MethodError(
+                    f"video {entry.id}: expected {len(entry.frames)} frames, the method returned {index}. "
+                    "Yield one for each frame of the video"
+                )
+            check_frame(frame, entry.size, self.vocabulary, f"video {entry.id}, frame {index} ({name})")
+            behind.put(own(frame))
+            stored = time.perf_counter() - made
+            spent += self._share(made - start, image_seconds, stored, clock.images)
+            self.progress.frame()
+        if next(frames, None) is not None:
+            raise MethodError(
+                f"video {entry.id}: expected {len(entry.frames)} frames, the method returned more. "
+                "Yield one for each frame of the video"
+            )
+        return spent
 
     def _writer(self, entry: VideoEntry) -> VideoWriter | FrameTracks:
         folder = self.run / PREDICTIONS / entry.id

@@ -2,9 +2,11 @@
 
 Every method first runs over some frames unmeasured. Then follow rounds; in each, every method runs once over the whole
 video, and the next round begins with another method, so that a machine which others use is as unfair to all. A run is
-measured from its first frame to its last written prediction, device included. Reported are the median over the rounds,
-the lowest and the highest, and for two methods the median of their ratios within rounds. Where a device works beside
-the processor, the time of a stage is measured in a run of its own, which waits for the device after each stage.
+measured from its first frame to its last written prediction, device included; as in `ovsbench run` the next images are
+read and the last predictions written while the method works, so "decode" and "write" are what it waits for. Reported
+are the median over the rounds, the lowest and the highest, and for two methods the median of their ratios within
+rounds. Where a device works beside the processor, the time of a stage is measured in a run of its own, which waits for
+the device after each stage.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Any
 from benchmark.errors import MethodError
 from benchmark.progress import SILENT, Progress
 from benchmark.record import peak_device_memory_gb, peak_memory_gb
+from benchmark.running.overlap import Behind, ReadAhead, adding, own
 from benchmark.store import VideoWriter
 from benchmark.timing.stages import StageClock, stage
 from benchmark.types import Image, Method, Rules, Video, Vocabulary
@@ -81,6 +84,7 @@ def measure(
     repeats: int = 5,
     warmup: int = 2,
     rules: Rules | None = None,
+    overlap: bool = True,
     progress: Progress = SILENT,
 ) -> tuple[Speed, ...]:
     """Times methods against each other on one video.
@@ -92,9 +96,10 @@ def measure(
         repeats: rounds.
         warmup: frames that each method sees before the first round.
         rules: the task; panoptic by default.
+        overlap: False reads, computes and writes in turn, so that each stage shows its own time.
         progress: told of frames.
     """
-    runner = _Runner(video, vocabulary, rules or Rules(), progress)
+    runner = _Runner(video, vocabulary, rules or Rules(), overlap, progress)
     runs_a_round = 2 if runner.has_device else 1
     frames = len(contestants) * (min(warmup, len(video)) + repeats * runs_a_round * len(video))
     progress.start(len(contestants), frames, "timing")
@@ -127,6 +132,7 @@ class _Runner:
     video: Video
     vocabulary: Vocabulary
     rules: Rules
+    overlap: bool
     progress: Progress
 
     @property
@@ -156,18 +162,25 @@ class _Runner:
         """
         count = len(self.video) if limit is None else min(limit, len(self.video))
         names = self.video.frames[:count]
-        video = dataclasses.replace(self.video, frames=names, read=_decoding(self.video.read))
         made = segments = 0
-        with TemporaryDirectory(prefix="ovsbench-speed-") as folder:
+        with TemporaryDirectory(prefix="ovsbench-speed-") as folder, ReadAhead(self.video.read, count) as images:
+            read = _decoding(images if self.overlap else self.video.read)
+            video = dataclasses.replace(self.video, frames=names, read=read)
             self.wait()
             start = time.perf_counter()
             listening = clock.listening() if clock else contextlib.nullcontext()
-            with listening, VideoWriter(Path(folder) / "video", "video", video.size) as writer:
+            with (
+                listening,
+                VideoWriter(Path(folder) / "video", "video", video.size) as writer,
+                Behind(adding(writer)) as behind,
+            ):
                 for frame in contestant.method.predict(video, self.vocabulary, self.rules):
                     with stage("write"):
-                        writer.add(frame)
+                        behind.put(own(frame)) if self.overlap else writer.add(frame)
                     made, segments = made + 1, segments + len(frame.segments)
                     self.progress.frame()
+                with stage("write"):
+                    behind.finish()
             self.wait()
             seconds = time.perf_counter() - start
         if made != count:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 
+from gkc_video.means import Mean
 from gkc_video.model import Prediction
 
 
@@ -91,8 +92,8 @@ def supervised(
     weights: Weights,
     matches: Matches,
     dropped: list[torch.Tensor] | None = None,
-) -> dict[str, torch.Tensor]:
-    """Mean losses over all prediction points: `mask`, `dice`, `classes`, not yet weighted.
+) -> dict[str, Mean]:
+    """Losses at all prediction points: `mask`, `dice`, `classes`, not yet weighted.
 
     A query that matches nothing learns no-object, unless most of its mask lies on void: there it may be right about
     an object that was not labelled, such as a novel one.
@@ -105,8 +106,8 @@ def supervised(
         dropped: for each frame which of its segments teach no class this time, (N,) bool; their queries learn masks
             and neither their name nor no-object.
     """
-    parts: dict[str, list[torch.Tensor]] = {"mask": [], "dice": [], "classes": []}
-    segments = max(1, sum(len(t.classes) for t in targets))
+    parts: dict[str, list[Mean]] = {"mask": [], "dice": [], "classes": []}
+    segments = sum(len(t.classes) for t in targets)
     for prediction, point_logits, point_matches in zip(predictions, logits, matches, strict=True):
         mask = dice = prediction.masks.sum() * 0
         labels, counted = [], []
@@ -126,13 +127,13 @@ def supervised(
                 dice = dice + _dice(chosen, truth, valid).sum()
             labels.append(label)
             counted.append(~unclear)
-        parts["mask"].append(mask / segments)
-        parts["dice"].append(dice / segments)
+        parts["mask"].append(Mean.of(mask, segments))
+        parts["dice"].append(Mean.of(dice, segments))
         label, keep = torch.stack(labels), torch.stack(counted)
         balance = torch.where(label == point_logits.shape[-1] - 1, weights.no_object, 1.0) * keep
         wrong = F.cross_entropy(point_logits.flatten(0, 1), label.flatten(), reduction="none")
-        parts["classes"].append((wrong * balance.flatten()).sum() / balance.sum().clamp(min=1e-6))
-    return {name: torch.stack(values).mean() for name, values in parts.items()}
+        parts["classes"].append(Mean.of((wrong * balance.flatten()).sum(), balance.sum()))
+    return {name: Mean.at_points(points) for name, points in parts.items()}
 
 
 def _binary(logits: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
@@ -151,8 +152,6 @@ def _share_on_void(masks: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     return inside @ (1 - valid.flatten()) / inside.sum(1).clamp(min=1)
 
 
-def distillation(embeddings: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+def distillation(embeddings: torch.Tensor, teacher: torch.Tensor) -> Mean:
     """Mean squared distance of unit vectors, 2 - 2 cos, between regions' embeddings and the teacher's, (N, D) each."""
-    if not len(embeddings):
-        return embeddings.sum() * 0
-    return (2 - 2 * (F.normalize(embeddings, dim=-1) * teacher).sum(-1)).mean()
+    return Mean.of((2 - 2 * (F.normalize(embeddings, dim=-1) * teacher).sum(-1)).sum(), len(embeddings))

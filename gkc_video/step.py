@@ -16,20 +16,23 @@ from gkc_video.clip import Clip
 from gkc_video.diversify import Diversification, StepNames, draw_words, image_names, word_chances
 from gkc_video.frames import Drawn
 from gkc_video.losses import Matches, Target, Weights, distillation, match_all, supervised
+from gkc_video.means import Mean
 from gkc_video.model import GKC, Features, Prediction
 from gkc_video.text import NameTable
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step sees.
+    """What one step sees, or a part of it.
 
     Attributes:
         labelled, unlabelled: frames.
+        places: of the labelled frames in the whole step; their random draws depend on it.
     """
 
     labelled: list[Drawn]
     unlabelled: list[Drawn]
+    places: tuple[int, ...] = ()
 
     @property
     def images(self) -> list[Image]:
@@ -66,6 +69,7 @@ def name_step(
     boxes: Sequence[torch.Tensor],
     scale: float,
     rng: np.random.Generator,
+    rngs: Sequence[np.random.Generator] = (),
 ) -> Names:
     """Chooses the names of a step.
 
@@ -75,7 +79,8 @@ def name_step(
         targets: labels of the labelled frames.
         boxes: for `thresRand`, the teacher's vectors (N, D) of each frame's region boxes; else unused.
         scale: the teacher's inverse temperature.
-        rng: of this step.
+        rng: of this step, for `draw`.
+        rngs: of each labelled frame, for `thresRand`.
     """
     owner = words.owner.cpu().numpy()
     classes = int(owner.max()) + 1
@@ -83,10 +88,10 @@ def name_step(
     plain = words.vectors[first]
     if how == "thresRand":
         lists = []
-        for target, box in zip(targets, boxes, strict=True):
+        for target, box, of_frame in zip(targets, boxes, rngs, strict=True):
             own = target.classes.tolist()
             chances = word_chances(box, words, target.classes.to(box.device), scale).cpu().numpy()
-            lists.append(image_names(first, own, draw_words(chances, owner, own, rng)))
+            lists.append(image_names(first, own, draw_words(chances, owner, own, of_frame)))
         moved = [
             dataclasses.replace(t, classes=torch.tensor(n.slots, dtype=torch.int64, device=t.classes.device))
             for t, n in zip(targets, lists, strict=True)
@@ -116,8 +121,8 @@ def losses(
     form: str = "merged",
     region_dropout: float = 0.0,
     region_limit: int = 200,
-    generator: torch.Generator | None = None,
-) -> dict[str, torch.Tensor]:
+    rngs: Sequence[np.random.Generator] = (),
+) -> dict[str, Mean]:
     """The parts of a step's loss, not yet weighted: mask, dice, classes, names; where asked for distil, tgkd, pairs.
 
     Args:
@@ -125,12 +130,12 @@ def losses(
         batch: frames.
         names: of this step.
         weights: of matching and no-object.
-        teacher: for unlabelled frames.
+        teacher: for unlabelled frames, of which there may be none; None if there is no distillation in this step.
         taught: the teacher's vectors (N, D) of each labelled frame's regions, for text-guided distillation.
         form: of it, "merged" or "separate".
         region_dropout: chance of each labelled region to teach no name in this step.
-        region_limit: at most so many regions of the batch take part in text-guided distillation, drawn at random.
-        generator: of the two draws.
+        region_limit: at most so many regions of a frame take part in text-guided distillation, drawn at random.
+        rngs: of each labelled frame, for the two draws; they may be left out where neither draws.
     """
     device = model.no_object.device
     pixels = torch.from_numpy(np.stack(batch.images)).permute(0, 3, 1, 2).to(device)
@@ -143,14 +148,15 @@ def losses(
     matches = match_all(seen, logits, targets, weights)
     dropped = None
     if region_dropout:
-        dropped = [torch.rand(len(t.classes), generator=generator).to(device) < region_dropout for t in targets]
+        chances = [rng.random(len(t.classes)) for t, rng in zip(targets, rngs, strict=True)]
+        dropped = [torch.from_numpy(chance < region_dropout).to(device) for chance in chances]
     parts = supervised(seen, logits, targets, weights, matches, dropped)
     parts["names"] = _naming(model, seen[-1], features, targets, names.offered, matches[-1])
     if taught is not None:
         assert model.relation_scale is not None, "text-guided distillation needs a distil_head"
-        chosen = _some_regions(targets, region_limit, generator)
+        chosen = [_some_regions(len(t.classes), region_limit, rng) for t, rng in zip(targets, rngs, strict=True)]
         parts |= _tgkd(seen, matches, taught, names.regions, model.relation_scale, chosen, form)
-    if batch.unlabelled and teacher is not None:
+    if teacher is not None:
         last = predictions[-1]
         unlabelled = [drawn.image for drawn in batch.unlabelled]
         parts["distil"] = _distil(
@@ -166,7 +172,7 @@ def _naming(
     targets: Sequence[Target],
     names: StepNames,
     matches: Sequence[torch.Tensor],
-) -> torch.Tensor:
+) -> Mean:
     """Cross-entropy of the names of true regions: each query sees the true mask of its segment, not its own.
 
     So naming is learnt from the first step on and does not wait for good masks.
@@ -181,15 +187,14 @@ def _naming(
         logits = names.of(frame).logits(model, embeddings)[0]
         wrong = wrong + F.cross_entropy(logits, target.classes[has], reduction="sum")
         count += int(has.sum())
-    return wrong / max(1, count)
+    return Mean.of(wrong, count)
 
 
-def _some_regions(targets: Sequence[Target], limit: int, generator: torch.Generator | None) -> list[torch.Tensor]:
-    """For each frame which of its regions take part, (N,) bool, at most `limit` in all."""
-    sizes = [len(t.classes) for t in targets]
-    chosen = torch.zeros(sum(sizes), dtype=torch.bool)
-    chosen[torch.randperm(sum(sizes), generator=generator)[:limit]] = True
-    return list(chosen.split(sizes))
+def _some_regions(count: int, limit: int, rng: np.random.Generator) -> torch.Tensor:
+    """Which of a frame's regions take part, (count,) bool, at most `limit`."""
+    chosen = torch.zeros(count, dtype=torch.bool)
+    chosen[torch.from_numpy(rng.permutation(count)[:limit])] = True
+    return chosen
 
 
 def _tgkd(
@@ -200,9 +205,9 @@ def _tgkd(
     scale: torch.Tensor,
     chosen: Sequence[torch.Tensor],
     form: str,
-) -> dict[str, torch.Tensor]:
-    """Text-guided distillation at every prediction point; the mean over the points."""
-    found: dict[str, list[torch.Tensor]] = {}
+) -> dict[str, Mean]:
+    """Text-guided distillation at every prediction point."""
+    found: dict[str, list[Mean]] = {}
     for prediction, point in zip(predictions, matches, strict=True):
         assert prediction.copies is not None, "text-guided distillation needs a distil_head"
         images = []
@@ -212,19 +217,20 @@ def _tgkd(
                 student = F.normalize(prediction.copies[frame, queries[takes]], dim=-1)
                 images.append(tgkd.relations(student, taught[frame][takes], names[frame][takes], scale))
         if not images:
-            values = {"tgkd": prediction.copies.sum() * 0}
+            nothing = Mean.of(prediction.copies.sum() * 0, 0)
+            values = {"tgkd": nothing} if form == "merged" else {"tgkd": nothing, "pairs": nothing}
         elif form == "merged":
             values = {"tgkd": tgkd.merged(images)}
         else:
             values = dict(zip(("tgkd", "pairs"), tgkd.separate(images), strict=True))
         for name, value in values.items():
             found.setdefault(name, []).append(value)
-    return {name: torch.stack(values).mean() for name, values in found.items()}
+    return {name: Mean.at_points(points) for name, points in found.items()}
 
 
 def _distil(
     model: GKC, masks: torch.Tensor, embeddings: torch.Tensor, images: list[Image], names: torch.Tensor, teacher: Clip
-) -> torch.Tensor:
+) -> Mean:
     """Distance to the teacher on the student's own regions in unlabelled frames; no mask or no-object loss there."""
     crops, chosen = [], []
     for frame_masks, frame_embeddings, image in zip(masks, embeddings, images, strict=True):
@@ -233,7 +239,7 @@ def _distil(
             crops.append(teacher.mask_crop(image, inside))
             chosen.append(frame_embeddings[query])
     if not chosen:
-        return embeddings.sum() * 0
+        return Mean.of(embeddings.sum() * 0, 0)
     return distillation(torch.stack(chosen), teacher.encode_images(crops))
 
 

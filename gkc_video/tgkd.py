@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import torch
 
+from gkc_video.means import Mean
+
 
 @dataclass(frozen=True)
 class Relations:
@@ -41,12 +43,13 @@ def relations(student: torch.Tensor, teacher: torch.Tensor, names: torch.Tensor,
     return Relations((student - teacher).square().sum(-1), pairs)
 
 
-def merged(parts: Sequence[Relations]) -> torch.Tensor:
+def merged(parts: Sequence[Relations]) -> Mean:
     """GKC's default: one mean over all plain and all pair terms of all images; pairs outweigh plain by about n to 1."""
-    terms = [t.flatten() for part in parts for t in (part.pairs, part.plain)]
-    return torch.cat(terms).mean()
+    terms = torch.cat([t.flatten() for part in parts for t in (part.pairs, part.plain)])
+    return Mean.of(terms.sum(), len(terms))
 
 
-def separate(parts: Sequence[Relations]) -> tuple[torch.Tensor, torch.Tensor]:
+def separate(parts: Sequence[Relations]) -> tuple[Mean, Mean]:
     """The mean of the plain terms and the mean of the pair terms, to be weighted apart."""
-    return torch.cat([p.plain for p in parts]).mean(), torch.cat([p.pairs.flatten() for p in parts]).mean()
+    plain, pairs = torch.cat([p.plain for p in parts]), torch.cat([p.pairs.flatten() for p in parts])
+    return Mean.of(plain.sum(), len(plain)), Mean.of(pairs.sum(), len(pairs))

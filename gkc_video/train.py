@@ -15,10 +15,13 @@ from gkc_video.backbones import describe
 from gkc_video.checkpoint import digest as checkpoint_digest
 from gkc_video.checkpoint import resolve
 from gkc_video.device import choose
+from gkc_video.evaluation import EvaluationSettings, Evaluator
 from gkc_video.frames import Augmentation, FrameSource
+from gkc_video.gkc_settings import GKCTraining
 from gkc_video.load import image_tower
 from gkc_video.losses import Weights
 from gkc_video.model import ModelConfig
+from gkc_video.ranks import ALONE, Ranks
 from gkc_video.synonyms import OWN, Table, Thesaurus
 from gkc_video.teaching import Teaching
 from gkc_video.text import Bank, NameTable, Prompted, TextSpace, name_table
@@ -41,11 +44,19 @@ _TABLES = {
         "augmentation",
         "training",
         "losses",
+        "evaluation",
     },
 }
 
 
-def train(tables: Mapping[str, Any], out: Path | None = None, *, device: str = "auto", log: Log = print) -> Path:
+def train(
+    tables: Mapping[str, Any],
+    out: Path | None = None,
+    *,
+    device: str = "auto",
+    ranks: Ranks = ALONE,
+    log: Log = print,
+) -> Path:
     """Trains what the tables describe and writes a checkpoint.
 
     Args:
@@ -54,6 +65,7 @@ def train(tables: Mapping[str, Any], out: Path | None = None, *, device: str = "
             has examples. The folders exist.
         out: instead of the tables' own.
         device: torch device, "auto" for the first GPU.
+        ranks: this process among those that train together, see `gkc_video.ranks.join`.
         log: takes a line now and then.
 
     Returns:
@@ -64,10 +76,12 @@ def train(tables: Mapping[str, Any], out: Path | None = None, *, device: str = "
         DataError: a folder or a text bank that cannot be read.
     """
     target = check(tables, out)
-    if tables["kind"] == "clip":
-        settings = _settings(train_clip.ClipTraining, tables, "training")
-        return train_clip.train(settings, _folder(tables, "captions"), target, device=choose(device), log=log)
-    return _train_gkc(tables, target, choose(device), log)
+    if tables["kind"] == "gkc":
+        return _train_gkc(tables, target, ranks, choose(device), log)
+    if ranks.size > 1:
+        raise MethodError('a teacher, kind = "clip", is trained by one process. Start it without torchrun')
+    settings = _settings(train_clip.ClipTraining, tables, "training")
+    return train_clip.train(settings, _folder(tables, "captions"), target, device=choose(device), log=log)
 
 
 def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
@@ -92,7 +106,7 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
         _folder(tables, "captions")
     else:
         _settings(Augmentation, tables, "augmentation")
-        training = _settings(train_gkc.GKCTraining, tables, "training")
+        training = _settings(GKCTraining, tables, "training")
         _settings(Weights, tables, "losses")
         _settings(SynonymSources, tables, "synonyms")
         if not {"checkpoint", "model"} & tables.get("clip", {}).keys():
@@ -101,13 +115,14 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
             )
         for name in ("labelled", "unlabelled") if training.unlabelled else ("labelled",):
             _folder(tables, name)
+        _evaluation(tables)
     return out or Path(tables["out"])
 
 
-def _train_gkc(tables: Mapping[str, Any], out: Path, device: str, log: Log) -> Path:
+def _train_gkc(tables: Mapping[str, Any], out: Path, ranks: Ranks, device: str, log: Log) -> Path:
     source = tables.get("clip", {})
     augmentation = _settings(Augmentation, tables, "augmentation")
-    settings = _settings(train_gkc.GKCTraining, tables, "training")
+    settings = _settings(GKCTraining, tables, "training")
     if "checkpoint" in source:
         teacher = clip.load(source["checkpoint"], model=source.get("model"), device=device)
     else:  # a trunk from nothing, for those who have no weights
@@ -145,23 +160,39 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, device: str, log: Log) -> P
     unlabelled = None
     if settings.unlabelled:
         unlabelled = FrameSource(load(_folder(tables, "unlabelled")), augmentation)
+    evaluator = None
+    evaluation = _evaluation(tables)
+    if evaluation is not None:
+        folder = Path(tables["evaluation"]["folder"])
+        evaluator = Evaluator(evaluation, load(folder), out, device=device, log=log)
+    trunk = image_tower(shape, weights=True) if own_trunk else teacher.model.visual
+    material = train_gkc.Material(labelled, unlabelled, space, teaching, trunk, words=words, start=_start(tables))
     return train_gkc.train(
         settings,
         shape,
         _settings(Weights, tables, "losses"),
-        labelled=labelled,
-        unlabelled=unlabelled,
-        space=space,
-        teaching=teaching,
-        words=words,
-        trunk=image_tower(shape, weights=True) if own_trunk else teacher.model.visual,
+        material,
         out=out,
         config={"text": about, "side": tables.get("side")},
         text_tensors=tensors,
-        start=_start(tables),
+        evaluator=evaluator,
+        ranks=ranks,
         device=device,
         log=log,
     )
+
+
+def _evaluation(tables: Mapping[str, Any]) -> EvaluationSettings | None:
+    """The table [evaluation] without what names and builds its benchmark; None where there is none."""
+    if "evaluation" not in tables:
+        return None
+    table = tables["evaluation"]
+    if "folder" not in table:
+        raise MethodError("expected [evaluation] with the folder of a benchmark, found none. Add it")
+    known = {field.name for field in dataclasses.fields(EvaluationSettings)}
+    builds = {"folder"} | (set(table) - known if "build" in table else set())
+    own = {key: value for key, value in table.items() if key not in builds}
+    return _settings(EvaluationSettings, {"evaluation": own}, "evaluation")
 
 
 @dataclasses.dataclass(frozen=True)

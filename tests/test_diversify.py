@@ -93,7 +93,7 @@ def target(classes: list[int]) -> Target:
 def test_each_kind_of_diversification_names_regions_its_own_way():
     rng = np.random.default_rng(0)
     targets, boxes = [target([0, 1])], [EYE.vectors[[2, 4]]]
-    fitting = step.name_step("thresRand", EYE, targets, boxes, 100.0, rng)
+    fitting = step.name_step("thresRand", EYE, targets, boxes, 100.0, rng, [rng] * len(targets))
     assert fitting.regions[0].tolist() == EYE.vectors[[2, 4]].tolist(), "the words that fit the boxes"
     assert fitting.offered.vectors[0].tolist() == EYE.vectors[[2, 4]].tolist()
     off = step.name_step("off", EYE, targets, [], 1.0, rng)
@@ -110,8 +110,8 @@ def test_relations_of_one_region_are_one_plain_and_one_pair_term():
     part = tgkd.relations(v, c, t, torch.tensor(2.0))
     assert part.plain.tolist() == pytest.approx([2 - 2 * 0.6])
     assert part.pairs.flatten().tolist() == pytest.approx([(4 * 1 - 0.6) ** 2])
-    assert tgkd.merged([part]).item() == pytest.approx((0.8 + 3.4**2) / 2)
-    assert [x.item() for x in tgkd.separate([part])] == pytest.approx([0.8, 3.4**2])
+    assert tgkd.merged([part]).value.item() == pytest.approx((0.8 + 3.4**2) / 2)
+    assert [x.value.item() for x in tgkd.separate([part])] == pytest.approx([0.8, 3.4**2])
 
 
 def test_relations_are_those_of_a_loop_over_pairs():
@@ -124,7 +124,7 @@ def test_relations_are_those_of_a_loop_over_pairs():
             assert part.pairs[i, j].item() == pytest.approx(expected.item(), abs=1e-5)
     other = tgkd.relations(v[:1], c[:1], t[:1], torch.tensor(1.3))
     everything = [*part.pairs.flatten(), *part.plain, *other.pairs.flatten(), *other.plain]
-    assert tgkd.merged([part, other]).item() == pytest.approx(torch.stack(everything).mean().item(), abs=1e-6)
+    assert tgkd.merged([part, other]).value.item() == pytest.approx(torch.stack(everything).mean().item(), abs=1e-6)
 
 
 def test_spellings_of_data_sets_are_understood():

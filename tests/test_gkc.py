@@ -109,7 +109,7 @@ def test_more_segments_than_queries_leaves_some_unmatched():
 def losses_of(masks: torch.Tensor, logits: torch.Tensor, target: Target) -> dict[str, float]:
     points = [Prediction(masks[None], torch.zeros(1, len(masks), 4), torch.zeros(1, len(masks), 1))]
     matches = match_all(points, [logits[None]], [target], Weights())
-    return {k: v.item() for k, v in supervised(points, [logits[None]], [target], Weights(), matches).items()}
+    return {k: v.value.item() for k, v in supervised(points, [logits[None]], [target], Weights(), matches).items()}
 
 
 def test_a_perfect_answer_costs_nothing():
@@ -136,10 +136,10 @@ def test_frames_without_a_segment_cost_only_false_alarms():
 
 def test_distillation_is_the_squared_distance_of_unit_vectors():
     a, b = torch.randn(5, 7), F.normalize(torch.randn(5, 7), dim=-1)
-    assert distillation(a, b).item() == pytest.approx(
+    assert distillation(a, b).value.item() == pytest.approx(
         (F.normalize(a, dim=-1) - b).square().sum(-1).mean().item(), rel=1e-5
     )
-    assert distillation(torch.zeros(0, 7), torch.zeros(0, 7)).item() == 0
+    assert distillation(torch.zeros(0, 7), torch.zeros(0, 7)).value.item() == 0
 
 
 class Fixed(torch.nn.Module):

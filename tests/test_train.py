@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,10 @@ from data_prep.world.build import WorldSettings, build_world  # noqa: E402
 from data_prep.world.captions import build_captions  # noqa: E402
 from gkc_video import checkpoint, clip, step, train_gkc  # noqa: E402
 from gkc_video.frames import Augmentation, FrameSource  # noqa: E402
+from gkc_video.gkc_settings import GKCTraining  # noqa: E402
+from gkc_video.means import Mean  # noqa: E402
+from gkc_video.ranks import ALONE, Ranks  # noqa: E402
+from gkc_video.reading import batches  # noqa: E402
 from gkc_video.teaching import Teaching  # noqa: E402
 from gkc_video.train import train  # noqa: E402
 from gkc_video.train_clip import contrast, schedule  # noqa: E402
@@ -52,19 +58,19 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(tmp_path: Path, folders, m
     tables = recipe(folders, unlabelled=1, distil_from=0.0)
     whole = train(tables, tmp_path / "whole.safetensors", device="cpu", log=lambda line: None)
 
-    save = train_gkc._save_state
+    save = train_gkc.save_state
 
     def save_and_stop(*arguments: object) -> None:
         save(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_gkc, "_save_state", save_and_stop)
+    monkeypatch.setattr(train_gkc, "save_state", save_and_stop)
     with pytest.raises(KeyboardInterrupt):
         train(tables, tmp_path / "stopped.safetensors", device="cpu", log=lambda line: None)
     assert not (tmp_path / "stopped.safetensors").exists()
     with pytest.raises(DataError, match="stopped training with other settings"):
         train(recipe(folders, seed=5), tmp_path / "stopped.safetensors", device="cpu", log=lambda line: None)
-    monkeypatch.setattr(train_gkc, "_save_state", save)
+    monkeypatch.setattr(train_gkc, "save_state", save)
     lines: list[str] = []
     stopped = train(tables, tmp_path / "stopped.safetensors", device="cpu", log=lines.append)
     assert lines[0] == "going on after step 2"
@@ -203,11 +209,17 @@ def test_a_drawn_frame_keeps_image_and_target_together(folders):
 
 def test_the_same_step_sees_the_same_frames(folders):
     source = FrameSource(load(folders["train"]), Augmentation((96, 160)))
-    settings = train_gkc.GKCTraining(batch=3)
-    one, two = (train_gkc.draw_batch(settings, 9, source, None, False) for _ in range(2))
-    assert all(np.array_equal(a, b) for a, b in zip(one.images, two.images, strict=True))
-    other = train_gkc.draw_batch(settings, 10, source, None, False)
-    assert not all(np.array_equal(a, b) for a, b in zip(one.images, other.images, strict=True))
+    settings = GKCTraining(steps=11, batch=4, accumulate=2)
+
+    def images(first: int, ranks: Ranks = ALONE, readers: int = 0) -> list[np.ndarray]:
+        with closing(batches(replace(settings, readers=readers), source, None, first=first, ranks=ranks)) as read:
+            return [image for part in next(read) for image in part.images]
+
+    alone = images(9)
+    assert np.array_equal(alone, images(9, readers=1)), "who reads them does not matter"
+    assert not np.array_equal(alone, images(10))
+    shares = [images(9, Ranks(rank, 2)) for rank in range(2)]
+    assert np.array_equal(alone, [shares[0][0], shares[1][0], shares[0][1], shares[1][1]]), "two parts, dealt out"
 
 
 def test_sharp_regions_are_taken_once():
@@ -238,14 +250,14 @@ def test_a_training_that_diversifies_and_distils_goes_on_to_the_same_bytes(tmp_p
     tables = recipe(folders, diversify="thresRand", tgkd="merged", region_dropout=0.5, accumulate=2)
     whole = train(tables, tmp_path / "whole.safetensors", device="cpu", log=quiet)
     tables["clip"]["cache"] = str(tmp_path / "cache")
-    save = train_gkc._save_state
+    save = train_gkc.save_state
 
     def save_and_stop(*arguments: object) -> None:
         save(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_gkc, "_save_state", save_and_stop)
+        patch.setattr(train_gkc, "save_state", save_and_stop)
         with pytest.raises(KeyboardInterrupt):
             train(tables, tmp_path / "stopped.safetensors", device="cpu", log=quiet)
     train(tables, tmp_path / "stopped.safetensors", device="cpu", log=quiet)
@@ -279,7 +291,8 @@ def test_cached_vectors_are_those_of_the_teacher(tmp_path: Path, folders):
 
 
 def test_a_loss_that_is_no_number_stops_with_the_frames_of_its_step(tmp_path: Path, folders, monkeypatch):
-    monkeypatch.setattr(train_gkc, "losses", lambda *a, **k: {"mask": torch.tensor(float("nan"), requires_grad=True)})
+    nan = torch.tensor(float("nan"), requires_grad=True)
+    monkeypatch.setattr(train_gkc, "losses", lambda *a, **k: {"mask": Mean.of(nan, 1)})
     with pytest.raises(DataError, match=r"step 1: the loss mask is no number any more; .*\.jpg"):
         train(recipe(folders), tmp_path / "a.safetensors", device="cpu", log=quiet)
     assert not (tmp_path / "a.safetensors").exists()

@@ -104,7 +104,7 @@ def _benchmarks(plan: Suite) -> dict[str, Benchmark]:
 
     needed = dict.fromkeys(job.benchmark for job in plan.jobs)
     for name in needed:
-        build_missing(name, plan.benchmarks[name])
+        build_missing(f"benchmarks.{name}", plan.benchmarks[name])
     return {name: manifest.load(plan.benchmarks[name]["folder"]) for name in needed}
 
 

@@ -30,23 +30,29 @@ def train(
 
     Each table [data.NAME] has a folder; with build = "world" (or captions, camvid) and the settings of that data set
     the folder is built when it is not there. Paths start at the current folder. Stopped, the same command goes on.
+    Under torchrun each process takes its share of every step's frames, and the outcome is that of one process.
 
     \b
     [bold]Examples[/bold]
       ovsbench train configs/world-clip.toml -o clip.safetensors
       ovsbench train configs/world-gkc.toml --set training.steps=500 -o gkc.safetensors
+      torchrun --nproc-per-node 2 --no-python ovsbench train configs/world-gkc.toml
     """
     tables = with_overrides(read_config(config), parse_options(settings, "a setting"))
     if text_bank is not None:
         tables["text"] = {**tables.get("text", {}), "bank": str(text_bank)}
+    from gkc_video.ranks import join
     from gkc_video.train import check
     from gkc_video.train import train as fit
 
     check(tables, out)  # before data is built, which may take an hour
-    for name, table in tables.get("data", {}).items():
-        build_missing(name, table)
     try:
-        checkpoint = fit(tables, out, device=device, log=say)
+        with join(device) as (ranks, chosen):
+            with ranks.first_alone():
+                build_data(tables)
+            checkpoint = fit(tables, out, device=chosen, ranks=ranks, log=say)
+            if not ranks.is_first:
+                return
     except KeyboardInterrupt:
         kept = (
             "a teacher is trained in one go and nothing of it is kept; the same command starts again"
@@ -99,8 +105,17 @@ def with_overrides(tables: dict[str, Any], overrides: Mapping[str, str]) -> dict
     return changed
 
 
+def build_data(tables: Mapping[str, Any]) -> None:
+    """Builds the folders that a training file describes, unless they are there."""
+    for name, table in tables.get("data", {}).items():
+        build_missing(f"data.{name}", table)
+    if "build" in tables.get("evaluation", {}):
+        own = ("every", "videos", "keep", "by")
+        build_missing("evaluation", {key: value for key, value in tables["evaluation"].items() if key not in own})
+
+
 def build_missing(name: str, table: Mapping[str, Any]) -> None:
-    """Builds the folder that a table [data.NAME] describes, unless it was built by the same description.
+    """Builds the folder that a table describes, unless it was built by the same description.
 
     Raises:
         UserError: no folder, an unknown builder or setting, or a folder that was built by another description.
@@ -111,10 +126,10 @@ def build_missing(name: str, table: Mapping[str, Any]) -> None:
     if "build" not in recipe:
         return
     if "folder" not in table:
-        raise UserError(f"[data.{name}] names a builder and no folder to build. Add folder = ...")
+        raise UserError(f"[{name}] names a builder and no folder to build. Add folder = ...")
     if recipe["build"] not in BUILDERS:
         raise UserError(
-            f"[data.{name}]: unknown builder {recipe['build']!r}; {did_you_mean(str(recipe['build']), BUILDERS)}"
+            f"[{name}]: unknown builder {recipe['build']!r}; {did_you_mean(str(recipe['build']), BUILDERS)}"
         )
     folder = Path(table["folder"])
     built = folder / RECIPE
@@ -123,16 +138,16 @@ def build_missing(name: str, table: Mapping[str, Any]) -> None:
         if earlier != recipe:
             changed = sorted(key for key in earlier.keys() | recipe.keys() if earlier.get(key) != recipe.get(key))
             raise UserError(
-                f"[data.{name}]: {folder} was built with another {', '.join(changed)}. Remove it or name another folder"
+                f"[{name}]: {folder} was built with another {', '.join(changed)}. Remove it or name another folder"
             )
         return
-    say(f"Building {folder}, as [data.{name}] says")
+    say(f"Building {folder}, as [{name}] says")
     arguments = {key: value for key, value in recipe.items() if key != "build"}
     try:
         BUILDERS[recipe["build"]](folder, arguments)
     except TypeError as error:
         raise UserError(
-            f"[data.{name}]: the builder {recipe['build']} refuses its settings: {error}. Correct them"
+            f"[{name}]: the builder {recipe['build']} refuses its settings: {error}. Correct them"
         ) from error
     files.write_json(built, {"schema": files.SCHEMA, "recipe": recipe})
 

@@ -1,0 +1,85 @@
+"""The settings of a training of GKC: the table [training] of its TOML file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmark.errors import DataError
+from gkc_video.diversify import Diversification
+
+
+@dataclass(frozen=True)
+class GKCTraining:
+    """Settings of a training run.
+
+    Attributes:
+        steps, batch: optimiser steps and labelled frames in each.
+        accumulate: parts in which a step's frames are gone through one after the other, to save memory.
+        precision: of the model's forward pass; "bfloat16" is for GPUs.
+        unlabelled: unlabelled frames in each step, 0 for none.
+        distil_from: share of the steps after which distillation on them begins; before, no mask is worth a crop.
+        diversify: kind of text diversification, see `gkc_video.diversify`.
+        tgkd: form of text-guided distillation on labelled regions.
+        region_dropout: chance of a labelled region to teach no name in a step; GKC's configuration has 0.5 or 0.
+        region_limit: at most so many regions of a frame take part in text-guided distillation.
+        learning_rate: peak of a one-cycle schedule, AdamW.
+        trunk_rate: factor on it for the trunk.
+        clip_norm: largest norm of the gradient.
+        seed: of initial weights, order and augmentation.
+        save_every: steps between states from which a killed run goes on, and between pictures of the losses.
+        readers: processes that read frames ahead of the training, for GPUs; 0 for a thread.
+        tensorboard: whether the losses also go to TensorBoard, into the folder `<name>.tensorboard`.
+    """
+
+    steps: int = 4000
+    batch: int = 8
+    accumulate: int = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
+    unlabelled: int = 0
+    distil_from: float = 0.3
+    diversify: Diversification = "off"
+    tgkd: Literal["off", "merged", "separate"] = "off"
+    region_dropout: float = 0.0
+    region_limit: int = 200
+    learning_rate: float = 1e-3
+    trunk_rate: float = 0.3
+    weight_decay: float = 0.02
+    clip_norm: float = 1.0
+    seed: int = 0
+    save_every: int = 250
+    readers: int = 0
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "accumulate", "save_every", "region_limit"):
+            if getattr(self, name) < 1:
+                raise DataError(f"[training] {name}: expected at least 1, got {getattr(self, name)}. Write more")
+        if self.readers < 0:
+            raise DataError(f"[training] readers: expected at least 0, got {self.readers}. Write more")
+        if self.unlabelled < 0 or not 0 <= self.region_dropout < 1 or not 0 <= self.distil_from <= 1:
+            raise DataError(
+                "[training]: expected unlabelled from 0, region_dropout from 0 to below 1 and distil_from from 0 to 1, "
+                f"got {self.unlabelled}, {self.region_dropout}, {self.distil_from}. Correct them"
+            )
+        if self.batch % self.accumulate:
+            raise DataError(
+                f"[training] accumulate: expected a divisor of batch = {self.batch}, got {self.accumulate}. Change one"
+            )
+
+    def check_ranks(self, size: int) -> None:
+        """Refuses a number of processes that the frames of a step cannot be dealt out to.
+
+        Raises:
+            DataError: it is no divisor.
+        """
+        if self.batch % (self.accumulate * size):
+            raise DataError(
+                f"[training] batch: expected a multiple of {size} processes times accumulate = {self.accumulate}, got "
+                f"{self.batch}. Change one of the three"
+            )
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a CLIP image encoder takes part."""
+        return bool(self.unlabelled) or self.tgkd != "off" or self.diversify == "thresRand"

@@ -1,0 +1,134 @@
+"""The frames of each step, read ahead of the training by a thread or by processes.
+
+A frame depends on seed, step and its place in the step alone: not on who reads it, nor on how many processes train.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.manifest import load
+from benchmark.processes import process_pool
+from gkc_video.frames import Augmentation, Drawn, FrameSource
+from gkc_video.gkc_settings import GKCTraining
+from gkc_video.ranks import Ranks
+from gkc_video.step import Batch
+
+_LABELLED, _UNLABELLED, _CHOICES = 77, 78, 99  # keep the random numbers of different uses apart
+
+
+def frame_rng(seed: int, step: int, place: int) -> np.random.Generator:
+    """The random numbers for what is chosen about one labelled frame, beside the frame itself."""
+    return np.random.default_rng([seed, _CHOICES, step, place])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which places of a step this process works on, part by part.
+
+    Attributes:
+        labelled, unlabelled: a tuple of places for each part.
+    """
+
+    labelled: tuple[tuple[int, ...], ...]
+    unlabelled: tuple[tuple[int, ...], ...]
+
+    @staticmethod
+    def of(settings: GKCTraining, ranks: Ranks) -> Plan:
+        """Place p belongs to part p modulo the number of parts; within a part the processes take turns."""
+
+        def deal(count: int) -> tuple[tuple[int, ...], ...]:
+            parts = [range(count)[n :: settings.accumulate] for n in range(settings.accumulate)]
+            return tuple(tuple(ranks.part(part)) for part in parts)
+
+        return Plan(deal(settings.batch), deal(settings.unlabelled))
+
+
+def batches(
+    settings: GKCTraining,
+    labelled: FrameSource,
+    unlabelled: FrameSource | None,
+    *,
+    first: int,
+    ranks: Ranks,
+) -> Generator[list[Batch]]:
+    """The parts of each step from `first` on, as far as they are for this process.
+
+    Args:
+        settings: how many of each; unlabelled frames come from `distil_from` on.
+        labelled: frames with labels.
+        unlabelled: frames without; None if there are none.
+        first: step to begin with.
+        ranks: place of this process.
+    """
+    plan = Plan.of(settings, ranks)
+    pool = process_pool(settings.readers) if settings.readers else ThreadPoolExecutor(1)
+    with pool as executor:
+        waiting: deque[tuple[Sequence[Future[Drawn]], Sequence[Future[Drawn]]]] = deque()
+        ahead = max(2, -(-4 * settings.readers // settings.batch)) if settings.readers else 1
+        for step in range(first, settings.steps + ahead):
+            if step < settings.steps:
+                waiting.append(_ask(executor, settings, plan, step, labelled, unlabelled))
+            if step >= first + ahead and waiting:
+                yield _collect(plan, *waiting.popleft())
+
+
+def distils(settings: GKCTraining, step: int) -> bool:
+    """Whether unlabelled frames take part in a step."""
+    return bool(settings.unlabelled) and step >= int(settings.distil_from * settings.steps)
+
+
+def _ask(
+    executor: Executor,
+    settings: GKCTraining,
+    plan: Plan,
+    step: int,
+    labelled: FrameSource,
+    unlabelled: FrameSource | None,
+) -> tuple[Sequence[Future[Drawn]], Sequence[Future[Drawn]]]:
+    def draw(source: FrameSource, use: int, places: Sequence[tuple[int, ...]]) -> list[Future[Drawn]]:
+        read = _reader(source, in_process=bool(settings.readers))
+        return [executor.submit(read, (settings.seed, use, step, place)) for part in places for place in part]
+
+    others = []
+    if unlabelled is not None and distils(settings, step):
+        others = draw(unlabelled, _UNLABELLED, plan.unlabelled)
+    return draw(labelled, _LABELLED, plan.labelled), others
+
+
+def _collect(plan: Plan, labelled: Sequence[Future[Drawn]], unlabelled: Sequence[Future[Drawn]]) -> list[Batch]:
+    frames, others = (iter([future.result() for future in futures]) for futures in (labelled, unlabelled))
+    return [
+        Batch([next(frames) for _ in places], [next(others) for _ in range(len(more) if unlabelled else 0)], places)
+        for places, more in zip(plan.labelled, plan.unlabelled, strict=True)
+    ]
+
+
+def _reader(source: FrameSource, *, in_process: bool) -> Callable[[tuple[int, ...]], Drawn]:
+    if in_process:
+        return functools.partial(_read_there, source.benchmark.folder, source.augmentation)
+    return functools.partial(_read, source)
+
+
+def _read(source: FrameSource, seed: tuple[int, ...]) -> Drawn:
+    return source.draw(np.random.default_rng(seed))
+
+
+def _read_there(folder: Path, augmentation: Augmentation, seed: tuple[int, ...]) -> Drawn:
+    return _read(_opened(folder, augmentation), seed)
+
+
+@functools.lru_cache(maxsize=2)
+def _opened(folder: Path, augmentation: Augmentation) -> FrameSource:
+    """A source in a reading process, opened once."""
+    import torch
+
+    torch.set_num_threads(1)
+    return FrameSource(load(folder), augmentation)

@@ -27,6 +27,7 @@ MOST_TOTAL = 8 * 1024**3
 _CHUNK = 1 << 20
 _DATE = (1980, 1, 1, 0, 0, 0)
 _END = struct.Struct("<4s4H2LH")
+_LOCAL = struct.Struct("<4s5H3L2H")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ def opened(path: Path, limit: Limit) -> Iterator[Archive]:
             if info.filename in members:
                 raise DataError(f"{path}: {info.filename} is in it twice. Pack the bundle anew")
             members[info.filename] = info.file_size
+        _check_places(path, file)
         if sum(members.values()) > MOST_TOTAL:
             raise DataError(
                 f"{path}: expected at most {MOST_TOTAL} bytes inside, its headers announce {sum(members.values())}. "
@@ -121,6 +123,24 @@ def _check_outline(path: Path) -> None:
                 raise bad("a table of contents with more members than it announces")
     except OSError as error:
         raise DataError(f"{path}: expected a bundle, got an error: {error.strerror}. Check the path") from error
+
+
+def _check_places(path: Path, file: zipfile.ZipFile) -> None:
+    """Members lie one behind the other, each once, with nothing between: no byte is read twice, and none is hidden."""
+    at = 0
+    with path.open("rb") as raw:
+        for info in sorted(file.infolist(), key=lambda info: info.header_offset):
+            raw.seek(at)
+            head = raw.read(_LOCAL.size)
+            name, extra = _LOCAL.unpack(head)[-2:] if len(head) == _LOCAL.size else (0, 1)
+            if info.header_offset != at or extra or info.extra or info.comment or info.flag_bits & 0x8:
+                raise DataError(
+                    f"{path}: {info.filename[:80]!a} overlaps with another member, or something is hidden before "
+                    "or in its head. Pack the bundle with ovsbench submit"
+                )
+            at += _LOCAL.size + name + info.compress_size
+    if at != file.start_dir:
+        raise DataError(f"{path}: something is hidden behind its members. Pack the bundle with ovsbench submit")
 
 
 def _check_member(path: Path, info: zipfile.ZipInfo, limit: Limit) -> None:

@@ -26,13 +26,13 @@ from benchmark.record import RECORD, RunRecord
 from benchmark.running.counting import COUNTS, PREDICTIONS
 from benchmark.running.scores import SCORES
 from leaderboard import archive
-from leaderboard.card import CARD, read_card
+from leaderboard.card import CARD, MOST_BYTES, read_card
 
 BENCHMARK = "benchmark.json"
 STRIPS = "strips"
 PICTURES = ("image.jpg", "labels.jpg", "prediction.jpg")
 MOST_STRIPS = 6
-LIMITS = {RECORD: 1 << 20, BENCHMARK: 64 << 20, COUNTS: 256 << 20, SCORES: 16 << 20, CARD: 64 << 10}
+LIMITS = {RECORD: 1 << 18, BENCHMARK: 16 << 20, COUNTS: 64 << 20, SCORES: 16 << 20, CARD: MOST_BYTES}
 """Bytes of each file."""
 PARTS = tuple(LIMITS)
 _NAME = r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,199}"
@@ -44,8 +44,10 @@ def limit(name: str) -> int | None:
     """Most bytes that a member of a bundle may have; None for a name that does not belong into one.
 
     >>> limit("card.toml"), limit("predictions/v/00000.png"), limit("../run.json")
-    (65536, 67108864, None)
+    (32768, 67108864, None)
     """
+    if not name.isprintable():
+        return None
     if _PREDICTION.fullmatch(name):
         return 64 << 20
     return 1 << 20 if _STRIP.fullmatch(name) else LIMITS.get(name)

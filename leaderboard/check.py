@@ -11,8 +11,7 @@ import dataclasses
 import hashlib
 import json
 import math
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,16 +21,18 @@ import numpy as np
 from benchmark import files
 from benchmark.errors import DataError, UserError
 from benchmark.manifest import Benchmark, Source, VideoEntry, from_definition
-from benchmark.metrics import VideoCounts, metrics_for
+from benchmark.metrics import VideoCounts
 from benchmark.progress import SILENT, Progress
 from benchmark.record import RECORD, RunRecord
-from benchmark.running.counting import COUNTS, PREDICTIONS, CountedVideo, count_video
+from benchmark.running.counting import COUNTS, PREDICTIONS
 from benchmark.running.scores import SCORES, Scores, scores_of
-from benchmark.types import Category, Rules
+from benchmark.types import Category, Offer, Rules
 from leaderboard import archive, bundle
 from leaderboard.card import CARD, Card, read_card
+from leaderboard.counts_check import read_counts
+from leaderboard.differences import differences, shown
 from leaderboard.pictures import check_pictures
-from leaderboard.plausible import check_counts, check_numbers
+from leaderboard.recount import check_complete, check_predictions
 from leaderboard.typed import typed
 
 Level = Literal["counts", "predictions", "rerun"]
@@ -84,7 +85,7 @@ def check(path: Path, *, data: Benchmark | None = None, progress: Progress = SIL
         contents = {name: opened.read(name) for name in opened.members if not name.startswith(f"{PREDICTIONS}/")}
         checked = check_contents(contents, str(path))
         predicted = [name for name in opened.members if name.startswith(f"{PREDICTIONS}/")]
-        _check_complete(path, predicted, checked.benchmark)
+        check_complete(opened, predicted, checked.benchmark)
         checked = dataclasses.replace(checked, has_predictions=bool(predicted))
         if data is not None:
             if data.digest != checked.benchmark.digest:
@@ -93,7 +94,7 @@ def check(path: Path, *, data: Benchmark | None = None, progress: Progress = SIL
                     f"{data.folder} is {data.name} (digest {data.digest[:12]}). Name the benchmark of the run"
                 )
             if predicted:
-                _check_predictions(opened, data, checked.contents[COUNTS], progress)
+                check_predictions(opened, data, checked.contents[COUNTS], progress)
                 return dataclasses.replace(checked, level="predictions")
     return checked
 
@@ -110,9 +111,10 @@ def check_contents(contents: Mapping[str, bytes], where: str) -> Checked:
     benchmark = read_benchmark(_json(contents, bundle.BENCHMARK, where), f"{where}, {bundle.BENCHMARK}")
     card = read_card(contents[CARD], f"{where}, {CARD}")
     _check_record(record, benchmark, f"{where}, {RECORD}")
-    counts = _counts(contents[COUNTS], benchmark, f"{where}, {COUNTS}")
+    counts = read_counts(contents[COUNTS], benchmark, f"{where}, {COUNTS}")
     scores = _scores(_json(contents, SCORES, where), benchmark, counts, contents[COUNTS], f"{where}, {SCORES}")
-    check_pictures({name: content for name, content in contents.items() if name.startswith(bundle.STRIPS)}, where)
+    check_pictures({n: content for n, content in contents.items() if n.startswith(bundle.STRIPS)}, benchmark, where)
+    _refuse_other_bytes(contents, where)
     return Checked(record, card, scores, benchmark, counts, "counts", _warnings(record, card), contents)
 
 
@@ -125,6 +127,13 @@ def _json(contents: Mapping[str, bytes], name: str, where: str) -> dict[str, Any
     if not isinstance(value, dict) or value.pop("schema", None) != files.SCHEMA:
         raise DataError(f"{where}, {name}: expected an object of schema {files.SCHEMA}. Pack it with this version")
     return value
+
+
+def _refuse_other_bytes(contents: Mapping[str, bytes], where: str) -> None:
+    """A key that stands twice says one thing to us and another to somebody else: one value has one text."""
+    for name in (RECORD, bundle.BENCHMARK, SCORES):
+        if bundle.json_bytes(files.parse_json(contents[name])) != contents[name]:
+            raise DataError(f"{where}, {name}: it is not written as ovsbench submit writes it. Pack the bundle anew")
 
 
 def _record(content: dict[str, Any], where: str) -> RunRecord:
@@ -158,8 +167,11 @@ def read_benchmark(content: dict[str, Any], where: str) -> Benchmark:
     benchmark = from_definition({**content, "schema": files.SCHEMA}, where)
     if files.json_digest(benchmark.definition) != files.json_digest({**content, "schema": files.SCHEMA}):
         raise DataError(f"{where}: it holds more than a benchmark does. Pack the bundle anew")
-    if any(c.nearest and c.nearest.base not in benchmark.vocabulary for c in benchmark.vocabulary):
-        raise DataError(f"{where}: the nearest name of a category is none of its categories. Build the benchmark anew")
+    near = [c.nearest for c in benchmark.vocabulary if c.nearest]
+    if any(one.base not in benchmark.vocabulary.base or abs(one.similarity) > 1 for one in near):
+        raise DataError(
+            f"{where}: the nearest name of a category is no base name at a cosine. Build the benchmark anew"
+        )
     if benchmark.role != "benchmark":
         raise DataError(f"{where}: {benchmark.name} is for training, not for scoring. Run the method on a benchmark")
     return benchmark
@@ -182,58 +194,6 @@ def _check_record(record: RunRecord, benchmark: Benchmark, where: str) -> None:
         raise DataError(f"{where}: only the first {record.limit} videos were run. Run all of them, without --limit")
 
 
-def _counts(content: bytes, benchmark: Benchmark, where: str) -> dict[str, VideoCounts]:
-    """The counts of every video of the benchmark, in its order."""
-    lines = content.split(b"\n")
-    if lines[-1]:
-        raise DataError(f"{where}: its last line is cut off. Score the run again")
-    found = dict(_lines(lines[:-1], benchmark, where))
-    missing = [entry.id for entry in benchmark.entries if entry.id not in found]
-    if missing:
-        raise DataError(
-            f"{where}: {len(missing)} of {len(benchmark.entries)} videos of {benchmark.name} are missing: "
-            f"{', '.join(missing[:3])}. Finish the run and score it"
-        )
-    if list(found) != [entry.id for entry in benchmark.entries]:
-        raise DataError(f"{where}: its videos are in another order than those of {benchmark.name}. Score the run again")
-    return found
-
-
-def _lines(lines: list[bytes], benchmark: Benchmark, where: str) -> Iterator[tuple[str, VideoCounts]]:
-    seen: set[str] = set()
-    for number, line in enumerate(lines, 1):
-        at = f"{where}, line {number}"
-        try:
-            value = files.parse_json(line)
-        except ValueError as error:
-            raise DataError(f"{at}: expected JSON, got an error: {str(error)[:200]}. Score the run again") from error
-        if not isinstance(value, dict) or not isinstance(value.get("video"), str):
-            raise DataError(f"{at}: expected the counts of a video. Score the run again")
-        video = value["video"]
-        if video in seen:
-            raise DataError(f"{at}: video {video[:60]!r} is in it twice. Score the run again")
-        seen.add(video)
-        entry = benchmark.entry(video)
-        check_numbers(value.get("counts"), at)
-        yield video, _counted(value, line, entry, benchmark, at)
-
-
-def _counted(value: dict[str, Any], line: bytes, entry: VideoEntry, benchmark: Benchmark, where: str) -> VideoCounts:
-    try:
-        counted = CountedVideo.from_json(value, benchmark.rules, Path(where))
-        text = files.json_line(counted.to_json())
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{where}: these are no counts: {str(error)[:200]}. Score the run again") from error
-    if text.encode() != line + b"\n":
-        names = [metric.name for metric in metrics_for(benchmark.rules)]
-        raise DataError(
-            f"{where}: the counts of video {entry.id} are not written as this version writes them, with the metrics "
-            f"{', '.join(names)}. Score the run again"
-        )
-    check_counts(benchmark, entry, counted.counts)
-    return counted.counts
-
-
 def _scores(
     given: dict[str, Any], benchmark: Benchmark, counts: Mapping[str, VideoCounts], content: bytes, where: str
 ) -> Scores:
@@ -244,29 +204,8 @@ def _scores(
         raise DataError(f"{where}: no score can be read off the counts: {str(error)[:200]}. Score again") from error
     true = json.loads(json.dumps(dataclasses.asdict(scores)))
     for name, one, other in differences(given, true):
-        raise DataError(f"{where}: {name} is {_shown(one)}, the counts give {_shown(other)}. Score the run again")
+        raise DataError(f"{where}: {name} is {shown(one)}, the counts give {shown(other)}. Score the run again")
     return scores
-
-
-_ABSENT = object()
-
-
-def differences(given: Any, true: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Where two JSON values differ: the place, and what stands there in each."""
-    if isinstance(given, dict) and isinstance(true, dict):
-        for key in sorted(given.keys() | true.keys()):
-            yield from differences(given.get(key, _ABSENT), true.get(key, _ABSENT), f"{name}.{key}" if name else key)
-    elif isinstance(given, list) and isinstance(true, list) and len(given) == len(true):
-        for number, (one, other) in enumerate(zip(given, true, strict=True)):
-            label = other.get("name", number) if isinstance(other, dict) else number
-            yield from differences(one, other, f"{name}[{label}]")
-    elif type(given) is not type(true) or given != true:
-        yield name, given, true
-
-
-def _shown(value: object) -> str:
-    text = "absent" if value is _ABSENT else f"{len(value)} long" if isinstance(value, (list, dict)) else ascii(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _warnings(record: RunRecord, card: Card) -> tuple[str, ...]:
@@ -289,53 +228,7 @@ def _warnings(record: RunRecord, card: Card) -> tuple[str, ...]:
     )
 
 
-def _check_complete(path: Path, predicted: list[str], benchmark: Benchmark) -> None:
-    """Predictions are inside for every video or for none."""
-    videos = {name.split("/")[1] for name in predicted}
-    wanted = set(benchmark.by_id)
-    if videos and videos != wanted:
-        odd = sorted(videos ^ wanted)
-        raise DataError(
-            f"{path}: expected predictions of all {len(wanted)} videos or of none; in one only: {odd[0][:60]!r}. "
-            "Pack the bundle anew"
-        )
-
-
-def _check_predictions(opened: archive.Archive, data: Benchmark, counts: bytes, progress: Progress) -> None:
-    given = {line["video"]: line for line in map(json.loads, counts.splitlines())}
-    by_video: dict[str, list[str]] = {}
-    for name in opened.members:
-        if name.startswith(f"{PREDICTIONS}/"):
-            by_video.setdefault(name.split("/")[1], []).append(name)
-    progress.start(len(data.entries), sum(len(e.frames) for e in data.entries), f"counting {opened.path.name} again")
-    try:
-        for entry in data.entries:
-            _count_again(opened, data, entry, by_video[entry.id], given[entry.id])
-            progress.frame(len(entry.frames))
-            progress.video()
-    finally:
-        progress.stop()
-
-
-def _count_again(
-    opened: archive.Archive, data: Benchmark, entry: VideoEntry, names: list[str], given: dict[str, Any]
-) -> None:
-    where = f"{opened.path}, video {entry.id}"
-    with tempfile.TemporaryDirectory(prefix="ovsbench-check-") as temporary:
-        folder = Path(temporary) / PREDICTIONS / entry.id
-        folder.mkdir(parents=True)
-        for name in names:  # allowed by `bundle.limit`: the last part is one of a few plain names
-            (folder / name.rpartition("/")[2]).write_bytes(opened.read(name))
-        try:
-            counted = count_video(data, Path(temporary), entry.id, extra=list(given["counts"]), decode_all=True)
-        except (DataError, MemoryError) as error:
-            raise DataError(f"{where}: its predictions cannot be counted: {error}") from error
-    true = json.loads(files.json_line(counted.to_json())) if counted else given
-    for name, one, other in differences(given, true):
-        raise DataError(f"{where}: {name} is {_shown(one)}, the predictions give {_shown(other)}. Score the run again")
-
-
-def check_rerun(checked: Checked, second: Path, main: Callable[[Scores], tuple[str, float | None]]) -> Checked:
+def check_rerun(checked: Checked, second: Path, main: Callable[[Scores, Offer], tuple[str, float | None]]) -> Checked:
     """Raises the level of what was run again by someone who could.
 
     Args:
@@ -347,13 +240,13 @@ def check_rerun(checked: Checked, second: Path, main: Callable[[Scores], tuple[s
         UserError: the second run is another run, or comes to another score.
     """
     record, scores = RunRecord.read(second), Scores.read(second)
-    fields = ("method", "checkpoint_sha256", "benchmark_digest", "offered", "vocabulary_digest", "uses_labels")
-    shown = bundle.public(record)
-    for name in fields:
-        if getattr(shown, name) != getattr(checked.record, name):
+    fields = ("method", "options", "checkpoint_sha256", "benchmark_digest", "offered", "vocabulary_digest")
+    own = bundle.public(record)
+    for name in (*fields, "uses_labels"):
+        if getattr(own, name) != getattr(checked.record, name):
             raise UserError(f"{second}: its {name} is not that of the bundle, so it proves nothing. Run the same again")
-    name, first = main(checked.scores)
-    value = main(scores)[1]
+    name, first = main(checked.scores, record.offered)
+    value = main(scores, record.offered)[1]
     if scores.videos < scores.videos_total or first is None or value is None or not _near(first, value):
         raise UserError(
             f"{second}: {name} is {value} when run again, the bundle says {first}. The entry stays unproven"

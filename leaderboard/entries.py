@@ -26,12 +26,11 @@ from benchmark.errors import DataError, UserError
 from benchmark.manifest import Benchmark
 from benchmark.metrics import VideoCounts
 from benchmark.metrics.miou import MiouCounts
-from benchmark.progress import SILENT, Progress
 from benchmark.record import RunRecord
 from benchmark.running.counting import COUNTS
 from benchmark.running.scores import Scores
 from leaderboard import bundle, run_folder
-from leaderboard.card import CARD, Card, read_card
+from leaderboard.card import CARD, ENTRY_ID, Card, read_card
 from leaderboard.check import LEVELS, Checked, Level, check_contents, read_benchmark
 from leaderboard.reported import REPORTED, reported_rows
 from leaderboard.row import Flag, Row, slug
@@ -40,7 +39,6 @@ from leaderboard.typed import typed
 
 VERIFIED = "verified.json"
 _ADDING = ".adding"
-_ID = re.compile(r"[A-Za-z0-9_-]{1,80}(/[A-Za-z0-9_-]{1,80}){2}")
 
 
 @dataclass(frozen=True)
@@ -67,11 +65,16 @@ class Verified:
     added: str
     version: str
 
+    def same_as(self, other: Verified) -> bool:
+        """Whether both are the same submission."""
+        mine, theirs = ((m.counts_sha256, m.digest, m.offered) for m in (self, other))
+        return mine == theirs
+
 
 def entry_ids(entries: Path) -> list[str]:
     """The ids of all entries, sorted: benchmark, method and name."""
     found = (path.parent.relative_to(entries).as_posix() for path in entries.glob(f"*/*/*/{VERIFIED}"))
-    return sorted(name for name in found if _ID.fullmatch(name))
+    return sorted(name for name in found if ENTRY_ID.fullmatch(name))
 
 
 def read_verified(entries: Path, entry: str) -> Verified:
@@ -179,8 +182,8 @@ def _refuse_other_labels(entries: Path, checked: Checked, known: Mapping[str, Ve
     twin = next((entry for entry, mark in known.items() if mark.digest == checked.benchmark.digest), None)
     if twin is None:
         return
-    other = dict(_labelled(check_entry(entries, twin).counts))
-    for video, pixels in _labelled(checked.counts):
+    other = dict(labelled(check_entry(entries, twin).counts))
+    for video, pixels in labelled(checked.counts):
         if other[video] != pixels:
             raise DataError(
                 f"video {video}: the labelled pixels of its classes are not those of {twin}, so these are not the "
@@ -188,7 +191,8 @@ def _refuse_other_labels(entries: Path, checked: Checked, known: Mapping[str, Ve
             )
 
 
-def _labelled(counts: Mapping[str, VideoCounts]) -> Iterator[tuple[str, dict[int, int]]]:
+def labelled(counts: Mapping[str, VideoCounts]) -> Iterator[tuple[str, dict[int, int]]]:
+    """Video and the labelled pixels of each class in it."""
     for video, by_metric in counts.items():
         pixels = by_metric.get("miou")
         if isinstance(pixels, MiouCounts):
@@ -226,6 +230,10 @@ def check_entry(entries: Path, entry: str) -> Checked:
     facts = (checked.scores.counts_sha256, checked.benchmark.digest, checked.record.offered, checked.card.supersedes)
     if facts != (mark.counts_sha256, mark.digest, mark.offered, mark.supersedes) or mark.level not in LEVELS:
         raise DataError(f"{folder / VERIFIED}: it does not describe the files beside it. Restore the entry")
+    names = (checked.benchmark.name, checked.record.method, checked.card.name)
+    place, found = "/".join(map(slug, names)), re.sub(r"-[0-9]+$", "", entry)
+    if place not in (entry, found):
+        raise DataError(f"{folder}: expected it at {place}, where its files belong. Add its bundle with board add")
     warnings = tuple(dict.fromkeys((*checked.warnings, *mark.warnings)))
     return dataclasses.replace(checked, level=mark.level, warnings=warnings)
 
@@ -241,48 +249,6 @@ def _contents(folder: Path) -> Iterator[tuple[str, bytes]]:
         if most is None or name.startswith("predictions/") or path.stat().st_size > most:
             raise DataError(f"{path}: it does not belong into an entry, or is too large. Remove it")
         yield name, path.read_bytes()
-
-
-def verify(entries: Path, chosen: list[str] | None = None, progress: Progress = SILENT) -> list[str]:
-    """Checks entries again, their summaries and what they supersede.
-
-    Args:
-        entries: the folder of the board.
-        chosen: ids; all by default.
-        progress: told of entries as of videos.
-
-    Returns:
-        One sentence a problem.
-    """
-    ids = entry_ids(entries)
-    problems = [f"{name}: not on the board {entries}. Check the name" for name in chosen or [] if name not in ids]
-    whole = {path.parent for path in entries.glob(f"*/*/*/{VERIFIED}")}
-    strange = [path for path in entries.glob("*/*/*") if path.is_dir() and path not in whole]
-    problems += [f"{path}: it has no {VERIFIED}, so it is no entry. Add bundles with board add" for path in strange]
-    wanted = [entry for entry in ids if chosen is None or entry in chosen]
-    progress.start(len(wanted), len(wanted), f"checking {entries}")
-    try:
-        for entry in wanted:
-            try:
-                checked = check_entry(entries, entry)
-                sha = checked.scores.counts_sha256
-                summary = to_json(summarise(checked.benchmark, checked.counts, sha))
-                if files.read_json(entries / entry / SUMMARY, "the summary of an entry") != summary:
-                    problems.append(f"{entry}: its {SUMMARY} does not follow from its counts. Add the bundle again")
-                if checked.card.supersedes and checked.card.supersedes not in ids:
-                    problems.append(f"{entry}: it supersedes {checked.card.supersedes}, which is not on the board")
-            except UserError as error:
-                problems.append(str(error))
-            progress.frame()
-            progress.video()
-    finally:
-        progress.stop()
-    for path in sorted(entries.glob(f"*/{REPORTED}")):
-        try:
-            reported_rows(path, [])
-        except UserError as error:
-            problems.append(str(error))
-    return problems
 
 
 def row_of(checked: Checked, entry: str = "") -> Row:

@@ -64,7 +64,7 @@ def as_markdown(all_tables: Iterable[Table]) -> str:
     """The tables for a text page; scores in percent."""
     parts = []
     for table in all_tables:
-        heads = [_markdown_cell(column.short).replace("&#64;", "@") for column in table.columns]
+        heads = [column.short for column in table.columns]
         lines = [["method", *heads, "remarks"], ["---", *["---:"] * len(heads), "---"]]
         for line in table.lines:
             numbers = [number(column, value) for column, value in zip(table.columns, line.values, strict=True)]
@@ -75,9 +75,15 @@ def as_markdown(all_tables: Iterable[Table]) -> str:
     return "\n".join(parts)
 
 
+_CALLS = {"#": "#\u200b", "@": "@\u200b", "://": ":\u200b//", "www.": "www\u200b."}
+"""What a forge turns into a call of a person, an issue or a link; a space without width between stops it."""
+
+
 def _markdown_cell(text: str) -> str:
     """Text that Markdown shows as it is: no tags, links, pictures, code or names to call."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;").replace("\n", " ")
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")
+    for mark, cut in _CALLS.items():
+        text = text.replace(mark, cut)
     return "".join(f"\\{c}" if c in "\\`*[]|!" else c for c in text)
 
 

@@ -13,14 +13,13 @@ reported.toml lies beside the entries of a benchmark and holds one [[row]] a met
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.errors import DataError
 from benchmark.types import Offer
-from leaderboard.card import MOST_BYTES, is_link
+from leaderboard.card import MOST_BYTES, is_link, parse_toml
 from leaderboard.row import Flag, Row, slug
 from leaderboard.typed import typed
 
@@ -56,9 +55,9 @@ def reported_rows(path: Path, rows: Sequence[Row]) -> list[Row]:
 def _read(path: Path) -> list[Reported]:
     try:
         content = path.read_bytes()
-        if len(content) > MOST_BYTES * 4:
+        if len(content) > MOST_BYTES * 8:
             raise ValueError(f"it has {len(content)} bytes")
-        found = tomllib.loads(content.decode("utf-8"))
+        found = parse_toml(content)
         rows = [typed(Reported, row, f"{path}, row {number}") for number, row in enumerate(found["row"], 1)]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: expected [[row]]s in TOML, got an error: {error}. Correct the file") from error

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.running.scores import CategoryScores
+from benchmark.types import Offer
 from leaderboard.summary import Summary
 
 
@@ -66,7 +67,7 @@ class Row:
     benchmark: str
     version: str
     digest: str
-    offered: str
+    offered: Offer
     videos_total: int
     base_count: int
     novel_count: int

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmark import stats
+from benchmark.types import Offer
 from leaderboard.row import Row, slug
 
 Unit = Literal["score", "speed", "memory"]
@@ -124,14 +125,16 @@ def unique_slug(name: str, taken: set[str]) -> str:
     return found
 
 
-def main_score(values: Mapping[str, Mapping[str, float | None]]) -> tuple[str, float | None]:
-    """The name and value of the score that ranks.
+def main_score(values: Mapping[str, Mapping[str, float | None]], offered: Offer = "all") -> tuple[str, float | None]:
+    """The name and value of the score that ranks: of the names that were offered, no others could be found.
 
     >>> main_score({"mIoU": {"all": 0.5}}), main_score({"AP": {"all": 0.3, "harmonic": 0.2}})
     (('mIoU.all', 0.5), ('AP.harmonic', 0.2))
+    >>> main_score({"mIoU": {"all": 0.1, "novel": 0.4, "harmonic": 0.0}}, "novel")
+    ('mIoU.novel', 0.4)
     """
     for metric in RANKED_BY:
-        for part in ("harmonic", "all"):
+        for part in ("harmonic", "all") if offered == "all" else (offered, "all"):
             if part in values.get(metric, {}):
                 return f"{metric}.{part}", values[metric][part]
     return "mIoU.all", None
@@ -141,7 +144,7 @@ def _table(rows: Sequence[Row], slug: str) -> Table:
     first = rows[0]
     columns = _columns(rows)
     by_key = {column.key: i for i, column in enumerate(columns)}
-    ranked_by = columns[by_key.get(main_score(first.scores)[0], 0)]  # no row has a harmonic mean: that of all classes
+    ranked_by = columns[by_key.get(main_score(first.scores, first.offered)[0], 0)]  # without one: all classes
     place = by_key[ranked_by.key]
     ranks = _ranks([row for row in rows if row.is_contestant], ranked_by.key)
     lines = [
@@ -195,22 +198,22 @@ def _interval(row: Row, key: str) -> stats.Interval | None:
 
 
 def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
-    """The columns that at least one row can fill; the one that ranks is always there."""
+    """The columns that at least one row can fill, of the names offered; the one that ranks is always there."""
+    offered = rows[0].offered
+    parts = ("all", "base", "novel", "harmonic") if offered == "all" else (offered,)
     groups = list(dict.fromkeys(group for row in rows for group in row.groups))
     finer = [group for group in groups if group not in GROUP_WORDS]
     metrics = [metric for metric in METRIC_RULES if _any(rows, f"{metric}.all")] or ["mIoU"]
     columns: list[Column] = []
     for metric in metrics:
-        columns += _started(
-            [_score(metric, part) for part in ("all", "base", "novel", "harmonic") if _any(rows, f"{metric}.{part}")]
-        )
-        if metric == metrics[0]:
+        columns += _started([_score(metric, part) for part in parts if _any(rows, f"{metric}.{part}")])
+        if metric == metrics[0] and offered != "base":
             columns += _started([_score(metric, part) for part in finer if _any(rows, f"{metric}.{part}")])
-    columns = columns or [_score("mIoU", "all")]
-    windows = sorted({window for row in rows for window in row.windows if _any(rows, f"VPQ@{window}.all")})
-    columns += _started([_window(window) for window in windows])
+    columns = columns or [_score("mIoU", parts[0])]
+    windows = sorted({window for row in rows for window in row.windows if _any(rows, f"VPQ@{window}.{offered}")})
+    columns += _started([_window(window, offered) for window in windows])
     columns += _started(
-        [Column(f"{m}.all", "Over time", m, r) for m, r in TIME_RULES.items() if _any(rows, f"{m}.all")]
+        [Column(f"{m}.{offered}", "Over time", m, r) for m, r in TIME_RULES.items() if _any(rows, f"{m}.{offered}")]
     )
     cost = [
         Column("fps", "Cost", "fps", "frames a second of the method alone: no scoring, no writing", "speed"),
@@ -224,13 +227,13 @@ def _started(columns: Sequence[Column]) -> list[Column]:
     return [dataclasses.replace(column, starts=number == 0) for number, column in enumerate(columns)]
 
 
-def _window(window: int) -> Column:
+def _window(window: int, part: Offer) -> Column:
     plural = "s" if window > 1 else ""
     return Column(
-        key=f"VPQ@{window}.all",
+        key=f"VPQ@{window}.{part}",
         over="VPQ, by window",
         head=f"@{window}",
-        rule=f"VPQ of all categories with tubes of {window} frame{plural}: a match needs IoU > 0.5 over the whole tube",
+        rule=f"VPQ of {part} categories, tubes of {window} frame{plural}: a match needs IoU > 0.5 over the whole tube",
     )
 
 

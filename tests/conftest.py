@@ -133,7 +133,9 @@ class Guess:
         for image in video.images():
             pixels = image[..., 0].astype(np.uint32)
             for key in np.unique(pixels).tolist():
-                kinds.setdefault(key, ids[int(rng.integers(len(ids)))] if rng.random() < self.wrong else ids[key % 5])
+                kinds.setdefault(
+                    key, ids[int(rng.integers(len(ids)))] if rng.random() < self.wrong else ids[key % len(ids)]
+                )
             yield PanopticFrame(pixels, {key: Segment(key, kinds[key]) for key in np.unique(pixels).tolist() if key})
 
 

@@ -62,7 +62,7 @@ def refused(tmp_path: Path) -> Callable[[Parts], str]:
 def edited(content: bytes, change: Callable[[dict], object]) -> bytes:
     value = json.loads(content)
     change(value)
-    return json.dumps(value).encode()
+    return bundle.json_bytes(value)
 
 
 def test_a_bundle_of_a_scored_run_is_sound_and_says_how_far_it_was_checked(make_bundle, tmp_path):
@@ -173,6 +173,9 @@ def test_counts_that_cannot_be_are_refused(parts, refused, change, reason):
         ("card.toml", 'name = "a\u202eb"'.encode(), "do not print"),
         ("card.toml", b"\xff", "expected TOML"),
         ("card.toml", b"x" * 70_000, "70000"),
+        ("card.toml", b"a.b.c." * 5000 + b"d = 1", "it has 15000 dots"),
+        ("counts.jsonl", b"\n" * 10_000_000, "expected JSON"),
+        ("counts.jsonl", b'{"video": "' + b"a" * 20_000_000 + b'"}\n', "lines of 8 MB at most"),
     ],
 )
 def test_a_part_that_is_not_what_it_has_to_be_is_refused(parts, refused, name, content, reason):
@@ -230,6 +233,8 @@ def test_a_bundle_without_one_of_its_parts_is_refused(parts, refused, missing):
         ("predictions/", "is a link or no plain file"),
         ("strips/v0/image.svg", "does not belong into a bundle"),
         ("strips/v0/image.jpg", "is missing beside its sisters"),
+        ("strips/v9/image.jpg", "boxes has no video 'v9' to show"),
+        ("strips/v\u202e0/image.jpg", "does not belong into a bundle"),
     ],
 )
 def test_a_name_that_no_bundle_has_is_refused(parts, refused, name, reason):
@@ -257,6 +262,52 @@ def test_links_encrypted_members_and_doubles_are_refused(parts, tmp_path):
     packed = zipfile.ZipInfo("predictions/v0/00000.png")
     packed.compress_type = zipfile.ZIP_LZMA
     attempt(packed, "another way than deflate")
+
+
+def test_an_archive_that_hides_or_shares_bytes_is_refused(parts, tmp_path):
+    path = tmp_path / "x.zip"
+    content = zipped(path, parts).read_bytes()
+    directory = content.index(b"PK\x01\x02")
+
+    def attempt(content: bytes, reason: str) -> None:
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=reason):
+            check(path)
+
+    second = content.index(b"PK\x01\x02", directory + 4)
+    attempt(content[: second + 42] + bytes(4) + content[second + 46 :], "overlaps with another member")
+    start = struct.pack("<L", directory + 5)
+    attempt(content[:directory] + b"spare" + content[directory:-6] + start + content[-2:], "hidden behind its members")
+    for more in ({"comment": b"x"}, {"extra": b"\x01\x02\x00\x00"}):
+        with zipfile.ZipFile(path, "w") as file:
+            for name, part in parts.items():
+                info = zipfile.ZipInfo(name)
+                for key, value in more.items():
+                    setattr(info, key, value)
+                file.writestr(info, part)
+        attempt(path.read_bytes(), "hidden before or in its head")
+
+
+def test_a_key_that_stands_twice_is_refused(parts, refused):
+    for name in ("run.json", "scores.json", "benchmark.json"):
+        twice = parts[name].replace(b"{", b'{"schema": 7,', 1)
+        assert json.loads(twice) == json.loads(parts[name])
+        assert f"{name}: it is not written as" in refused({**parts, name: twice})
+
+
+def test_masks_of_frames_that_are_not_there_and_masks_too_large_are_refused_unread(make_bundle, tmp_path):
+    parts = parts_of(make_bundle(predictions=True))
+    for name in ("predictions/v0/00099.png", "predictions/v0/00000.png"):
+        path = zipped(tmp_path / "x.zip", {**parts, name: bytes(100_000)})
+        with pytest.raises(DataError, match=r"v0/000.*: its video has 7 frames of 320 pixels, so this is no mask"):
+            check(path)
+
+
+def test_a_nearest_name_is_a_base_name_at_a_cosine(parts, refused):
+    for base, similarity in ((7, 0.5), (2, 1.5)):
+        near = {"base": base, "similarity": similarity, "space": "x"}
+        changed = edited(parts["benchmark.json"], lambda b, near=near: b["categories"][3].update(nearest=near))
+        assert "no base name at a cosine" in refused({**parts, "benchmark.json": changed})
 
 
 def test_damaged_archives_are_refused(parts, tmp_path):
@@ -377,7 +428,7 @@ def test_a_training_set_that_holds_novel_names_contradicts_the_card(make_bundle,
 def test_a_second_run_to_the_same_score_raises_the_level(make_bundle, tmp_path):
     checked = check(make_bundle())
 
-    def main(scores):
+    def main(scores, offered):
         return "mIoU.all", scores.values["mIoU"]["all"]
 
     assert check_rerun(checked, tmp_path / "runs" / "guess", main).level == "rerun"
@@ -436,5 +487,7 @@ def test_any_value_anywhere_in_the_json_is_refused_or_harmless(one_bundle, drawn
         break
     place[key] = drawn.draw(json_values)
     text = "".join(json.dumps(line, sort_keys=True, separators=(",", ":")) + "\n" for line in lines)
+    if not name.endswith("l") and isinstance(lines[0], dict):
+        text = json.dumps(lines[0], sort_keys=True, indent=1, ensure_ascii=False) + "\n"
     with contextlib.suppress(DataError):
         check(zipped(folder / "y.zip", {**parts, name: text.encode()}))

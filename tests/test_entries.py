@@ -3,10 +3,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from leaderboard import bundle, entries
 from leaderboard.check import check
 from leaderboard.summary import pack_draws, unpack_draws
 from leaderboard.table import main_score, tables
+from leaderboard.verify import verify
 
 
 def filed(path: Path, board: Path, **more: bool) -> str:
@@ -36,7 +39,7 @@ def test_an_entry_is_filed_under_its_benchmark_method_and_name(make_bundle, boar
     assert {path.name for path in (board / entry).iterdir()} == {
         "card.toml", "counts.jsonl", "run.json", "scores.json", "summary.json", "verified.json",
     }  # fmt: skip
-    assert entries.verify(board) == []
+    assert verify(board) == []
     (row,) = entries.read_rows(board)
     assert (row.title, row.level, row.entry, row.trained_on) == ("first", "counts", entry, ("nothing",))
 
@@ -80,7 +83,7 @@ def test_a_correction_takes_the_place_of_what_it_names_and_nothing_is_removed(ma
         filed(make_bundle("fourth", seed=4, supersedes="boxes/guess/none"), board)
     same = filed(make_bundle("fifth", seed=2, supersedes=second), board)  # the same predictions under a better card
     assert [row.entry for row in entries.read_rows(board)] == [same]
-    assert entries.verify(board) == []
+    assert verify(board) == []
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,7 @@ def test_a_correction_takes_the_place_of_what_it_names_and_nothing_is_removed(ma
 def test_an_entry_that_was_edited_is_found(make_bundle, board, name, change, reason):
     path = board / filed(make_bundle("first"), board) / name
     path.write_text(change(path.read_text() if path.exists() else ""))
-    (problem,) = entries.verify(board)
+    (problem,) = verify(board)
     assert reason in problem
 
 
@@ -106,7 +109,7 @@ def test_a_link_in_an_entry_is_found(make_bundle, board, tmp_path):
     (tmp_path / "elsewhere").write_bytes((folder / "card.toml").read_bytes())
     (folder / "card.toml").unlink()
     (folder / "card.toml").symlink_to(tmp_path / "elsewhere")
-    (problem,) = entries.verify(board)
+    (problem,) = verify(board)
     assert "found a link" in problem
 
 
@@ -148,7 +151,7 @@ def test_two_writers_lose_nothing_and_a_kill_leaves_the_board_valid(make_bundle,
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     killed.stderr.close()
-    assert entries.verify(board) == []
+    assert verify(board) == []
     if len(entries.entry_ids(board)) == 2:
         filed(paths[2], board)
     assert len(entries.read_rows(board)) == 3
@@ -170,6 +173,40 @@ def test_runs_that_cannot_be_told_apart_share_a_rank(make_bundle, board):
     assert all(rank == 1 or rank == 1 + sum(other < rank for other in ranks) for rank in ranks)
 
 
+def test_where_only_novel_names_are_offered_they_alone_are_shown_and_rank(make_bundle, board):
+    for seed in (0, 1):
+        filed(make_bundle(f"n{seed}", seed, offered="novel"), board)
+    (table,) = tables(entries.read_rows(board))
+    assert table.ranked_by.key == "mIoU.novel"
+    assert {column.key.partition(".")[2] for column in table.columns if column.unit == "score"} == {"novel"}
+    assert all(line.values[0] is not None for line in table.lines)
+
+
+def test_an_entry_that_was_put_there_by_hand_is_looked_at_beside_the_others(make_bundle, board):
+    first = filed(make_bundle("n0"), board)
+
+    def copied(name: str, change: Callable[[dict], object], card: str) -> list[str]:
+        folder = board / "boxes" / "guess" / name
+        shutil.copytree(board / first, folder)
+        mark = json.loads((folder / "verified.json").read_text())
+        change(mark)
+        (folder / "verified.json").write_text(json.dumps(mark))
+        text = (folder / "card.toml").read_text().replace('"n0"', f'"{card}"')
+        (folder / "card.toml").write_text(text.replace('supersedes = ""', f'supersedes = "{mark["supersedes"]}"'))
+        problems = verify(board, [f"boxes/guess/{name}"])
+        shutil.rmtree(folder)
+        return problems
+
+    (problem,) = copied("copy", lambda mark: None, "copy")
+    assert "these predictions are on the board as boxes/guess/n0" in problem
+    (problem,) = copied("other", lambda mark: mark.update(supersedes=first), "copy")
+    assert "expected it at boxes/guess/copy" in problem
+    (problem,) = copied("copy", lambda mark: mark.update(supersedes="boxes/guess/none"), "copy")[:1]
+    assert "supersedes boxes/guess/none, which is not on the board" in problem
+    assert copied("copy", lambda mark: mark.update(supersedes=first), "copy") == []
+    assert verify(board) == []
+
+
 def test_what_papers_report_is_shown_and_never_ranked(make_bundle, board):
     filed(make_bundle("first"), board)
     reported = board / "boxes" / "reported.toml"
@@ -177,7 +214,7 @@ def test_what_papers_report_is_shown_and_never_ranked(make_bundle, board):
     reported.write_text(row.format(value=0.99))
     (table,) = tables(entries.read_rows(board))
     assert [(line.row.level, line.rank) for line in table.lines] == [("counts", 1), ("reported", None)]
-    assert entries.verify(board) == []
+    assert verify(board) == []
     reported.write_text(row.format(value=99))
     with pytest.raises(DataError, match="expected the address of a paper, and fractions"):
         entries.read_rows(board)

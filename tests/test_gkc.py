@@ -12,7 +12,10 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 
 from benchmark.errors import DataError, MethodError  # noqa: E402
+from benchmark.text_bank import TextBank  # noqa: E402
 from benchmark.types import Category, Rules, Video, Vocabulary, check_frame  # noqa: E402
+from data_prep.novelty import measure  # noqa: E402
+from data_prep.split import load_split  # noqa: E402
 from gkc_video import checkpoint, clip  # noqa: E402
 from gkc_video.device import choose  # noqa: E402
 from gkc_video.enlarge import winner  # noqa: E402
@@ -31,6 +34,18 @@ WORDS = Vocabulary((Category(3, "red star", True, synonyms=("crimson star",)), C
 @pytest.fixture(scope="module")
 def teacher() -> clip.Clip:
     return clip.load("clip-world")
+
+
+def test_the_world_says_how_near_its_novel_words_are_as_its_own_teacher_measures_it(teacher):
+    vocabulary = load_split("world").vocabulary
+    names = tuple(c.name for c in vocabulary)
+    bank = TextBank(names, Prompted(teacher).encode(names).numpy(), "clip-world", "{}")
+    for stored, measured in zip(vocabulary, measure(vocabulary, bank).vocabulary, strict=True):
+        assert (stored.nearest is not None) == stored.is_novel
+        if stored.nearest:
+            assert stored.nearest.base == measured.nearest.base
+            assert stored.nearest.similarity == pytest.approx(measured.nearest.similarity, abs=2e-4)
+            assert stored.nearest.space == measured.nearest.space
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from benchmark.errors import UserError
 
 if TYPE_CHECKING:
     from benchmark.running.scores import Scores
+    from benchmark.types import Offer
     from leaderboard.row import Row
 
 app = typer.Typer(help="File checked bundles, check them again, render the leaderboard site.", no_args_is_help=True)
@@ -71,10 +72,10 @@ def add(
     finish(folder / entry, ["ovsbench", "board", "build", "--entries", folder, "-o", "site"])
 
 
-def _main_score(scores: Scores) -> tuple[str, float | None]:
+def _main_score(scores: Scores, offered: Offer) -> tuple[str, float | None]:
     from leaderboard.table import main_score
 
-    return main_score(scores.values)
+    return main_score(scores.values, offered)
 
 
 @app.command()
@@ -91,12 +92,13 @@ def verify(
       ovsbench board verify world-val/gkc/gkc --entries leaderboard/entries
     """
     from leaderboard import entries as store
+    from leaderboard.verify import verify as verify_entries
 
     folder = _entries(entries)
     if not folder.is_dir():
         raise UserError(f"{folder}: expected the entries of a board, found no folder. Name it with --entries")
     count = len(names or store.entry_ids(folder))
-    problems = store.verify(folder, names, progress(quiet=as_json))
+    problems = verify_entries(folder, names, progress(quiet=as_json))
     if as_json:
         print_json({"entries": str(folder), "checked": count, "problems": problems})
     for problem in [] if as_json else problems:

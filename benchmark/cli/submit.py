@@ -92,6 +92,8 @@ def check(
         from leaderboard.table import tables
 
         say(as_markdown(tables([row_of(checked)])))
+        corrected = f"; it takes the place of `{checked.card.supersedes}`" if checked.card.supersedes else ""
+        say(f"Verified level: {checked.level}{corrected}")
         return
     _print(checked)
     finish(path, ["ovsbench", "board", "add", path])

@@ -13,6 +13,7 @@ import typer  # noqa: E402
 from typer.core import TyperGroup  # noqa: E402
 
 from benchmark.cli import (  # noqa: E402
+    ablate,
     association,
     bench,
     board,
@@ -120,6 +121,7 @@ app.command(rich_help_panel="Run and score")(predict.predict)
 app.command(rich_help_panel="Run and score")(compare.compare)
 app.command(rich_help_panel="Run and score")(speed.speed)
 app.command(rich_help_panel="Compare parts of GKC")(association.association)
+app.command(rich_help_panel="Compare parts of GKC")(ablate.ablate)
 app.command(rich_help_panel="Run and score")(suite.suite)
 app.command("new-method", rich_help_panel="Your own method")(plugin.new_method)
 app.command("check-method", rich_help_panel="Your own method")(plugin.check_method)

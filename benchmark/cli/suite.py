@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,8 @@ import typer
 
 from benchmark.cli.console import complain, finish, plural, print_json, say
 from benchmark.cli.options import Json
-from benchmark.errors import StoppedError, UserError
+from benchmark.cli.tasks import Task, run_tasks
+from benchmark.errors import UserError
 
 if TYPE_CHECKING:
     from benchmark.manifest import Benchmark
@@ -117,39 +117,17 @@ def run_all(plan: Suite, tell: Callable[[str], None]) -> dict[str, str]:
     Raises:
         StoppedError: Ctrl-C.
     """
-    from benchmark.processes import process_pool
-
-    todo, free = list(plan.jobs), list(plan.devices)
-    working: dict[Future[None], tuple[Job, str, contextlib.ExitStack]] = {}
-    faults: dict[str, str] = {}
-    done = 0
-    try:
-        with contextlib.ExitStack() as everything:
-            while todo or working:
-                while todo and free:
-                    job, device = todo.pop(0), free.pop(0)
-                    stack = everything.enter_context(contextlib.ExitStack())
-                    pool = stack.enter_context(process_pool(1))
-                    folder = str(plan.benchmarks[job.benchmark]["folder"])
-                    alone = len(plan.devices) == 1
-                    working[pool.submit(work, job, folder, device, plan.limit, alone)] = (job, device, stack)
-                for future in wait(working, return_when=FIRST_COMPLETED).done:
-                    job, device, stack = working.pop(future)
-                    error = future.exception()
-                    stack.close()
-                    free.append(device)
-                    done += 1
-                    if error is not None:
-                        faults[str(job.run)] = str(error) or type(error).__name__
-                    tell(f"{done}/{len(plan.jobs)} {job.run}: {'done' if error is None else f'failed: {error}'}")
-    except KeyboardInterrupt:
-        raise StoppedError(
-            f"interrupted: {done} of {len(plan.jobs)} runs done; run the same command to go on"
-        ) from None
-    return faults
+    alone = len(plan.devices) == 1
+    tasks = [
+        Task(
+            str(job.run), functools.partial(work, job, str(plan.benchmarks[job.benchmark]["folder"]), plan.limit, alone)
+        )
+        for job in plan.jobs
+    ]
+    return run_tasks(tasks, plan.devices, tell)
 
 
-def work(job: Job, folder: str, device: str, limit: int | None, alone: bool) -> None:
+def work(job: Job, folder: str, limit: int | None, alone: bool, device: str) -> None:
     """One job from method to scores; finished videos are kept, so a second time it costs little."""
     import dataclasses
 

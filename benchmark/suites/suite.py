@@ -81,30 +81,30 @@ def read_suite(tables: Mapping[str, Any], file: Path) -> Suite:
     Raises:
         UserError: a key or name that is unknown, missing or of another kind than expected.
     """
-    _known(tables, _TOP, str(file))
-    benchmarks = _tables(tables, "benchmarks", file)
-    methods = _tables(tables, "methods", file)
+    known_keys(tables, _TOP, str(file))
+    benchmarks = named_tables(tables, "benchmarks", file)
+    methods = named_tables(tables, "methods", file)
     out, name = tables.get("out", f"runs/{file.stem}"), tables.get("name", file.stem)
     devices, offered = tables.get("devices", ["auto"]), tables.get("offered", ["all"])
     seeds, limit = tables.get("seeds", [0]), tables.get("limit")
     for key, value, kind in (("name", name, str), ("out", out, str), ("rank_by", tables.get("rank_by", ""), str)):
-        _expect(isinstance(value, kind), f"{file}: {key}", "a text", value)
-    _expect(limit is None or (isinstance(limit, int) and limit > 0), f"{file}: limit", "a number of videos", limit)
-    _expect(bool(devices) and all(isinstance(d, str) for d in devices), f"{file}: devices", "a list of names", devices)
-    _list(seeds, int, f"{file}: seeds")
-    _list(offered, str, f"{file}: offered")
+        expect(isinstance(value, kind), f"{file}: {key}", "a text", value)
+    expect(limit is None or (isinstance(limit, int) and limit > 0), f"{file}: limit", "a number of videos", limit)
+    expect(bool(devices) and all(isinstance(d, str) for d in devices), f"{file}: devices", "a list of names", devices)
+    expect_list(seeds, int, f"{file}: seeds")
+    expect_list(offered, str, f"{file}: offered")
     for offer in offered:
         if offer not in get_args(Offer):
             raise UserError(f"{file}: cannot offer {offer!r}; {did_you_mean(offer, get_args(Offer))}")
     for key, table in benchmarks.items():
-        _expect(isinstance(table.get("folder"), str), f"{file}: [benchmarks.{key}]", "a folder", table.get("folder"))
+        expect(isinstance(table.get("folder"), str), f"{file}: [benchmarks.{key}]", "a folder", table.get("folder"))
     jobs = []
     for key in benchmarks:
         for offer in offered:
             for row, table in methods.items():
-                _known(table, _METHOD, f"{file}: [methods.{row}]")
+                known_keys(table, _METHOD, f"{file}: [methods.{row}]")
                 wanted = table.get("benchmarks", list(benchmarks))
-                _list(wanted, str, f"{file}: [methods.{row}] benchmarks")
+                expect_list(wanted, str, f"{file}: [methods.{row}] benchmarks")
                 for one in wanted:
                     if one not in benchmarks:
                         raise UserError(
@@ -113,7 +113,7 @@ def read_suite(tables: Mapping[str, Any], file: Path) -> Suite:
                 if key not in wanted:
                     continue
                 own = table.get("seeds", seeds)
-                _list(own, int, f"{file}: [methods.{row}] seeds")
+                expect_list(own, int, f"{file}: [methods.{row}] seeds")
                 for seed in own:
                     jobs.append(_job(file, row, table, key, offer, seed, Path(out), alone=len(own) == 1))
     return Suite(name, Path(out), tuple(devices), tables.get("rank_by"), limit, benchmarks, tuple(jobs))
@@ -123,17 +123,26 @@ def _job(
     file: Path, row: str, table: Mapping[str, Any], benchmark: str, offer: Offer, seed: int, out: Path, *, alone: bool
 ) -> Job:
     checkpoint, options = table.get("checkpoint"), table.get("options", {})
-    _expect(
+    expect(
         checkpoint is None or isinstance(checkpoint, str), f"{file}: [methods.{row}] checkpoint", "a text", checkpoint
     )
-    _expect(isinstance(options, dict), f"{file}: [methods.{row}] options", "a table", options)
-    texts = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in options.items()}
+    expect(isinstance(options, dict), f"{file}: [methods.{row}] options", "a table", options)
     folder = row + ("" if alone else f"-seed{seed}")
-    settings = Settings(table.get("method", row), checkpoint, texts, offer, "auto", seed)
+    settings = Settings(table.get("method", row), checkpoint, option_texts(options), offer, "auto", seed)
     return Job(row, benchmark, settings, out / benchmark / offer / folder)
 
 
-def _tables(tables: Mapping[str, Any], key: str, file: Path) -> dict[str, dict[str, Any]]:
+def option_texts(options: Mapping[str, Any]) -> dict[str, str]:
+    """Options of a method as the command line would give them.
+
+    >>> option_texts({"vote": False, "side": 96})
+    {'vote': 'false', 'side': '96'}
+    """
+    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in options.items()}
+
+
+def named_tables(tables: Mapping[str, Any], key: str, file: Path) -> dict[str, dict[str, Any]]:
+    """The tables [key.NAME] of a file, of which there must be one; their names can name folders."""
     found = tables.get(key, {})
     noun = key.removesuffix("s")
     if not isinstance(found, dict) or not found or not all(isinstance(table, dict) for table in found.values()):
@@ -144,17 +153,20 @@ def _tables(tables: Mapping[str, Any], key: str, file: Path) -> dict[str, dict[s
     return found
 
 
-def _known(table: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
+def known_keys(table: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
+    """Refuses a key that is not among the known ones."""
     for key in table:
         if key not in keys:
             raise UserError(f"{where}: unknown key {key!r}; {did_you_mean(key, keys)}")
 
 
-def _list(value: Any, kind: type, where: str) -> None:
+def expect_list(value: Any, kind: type, where: str) -> None:
+    """Refuses what is no list of different values of a kind."""
     good = isinstance(value, list) and value and all(isinstance(one, kind) for one in value)
-    _expect(bool(good) and len(set(value)) == len(value), where, "a list of different ones", value)
+    expect(bool(good) and len(set(value)) == len(value), where, "a list of different ones", value)
 
 
-def _expect(good: bool, where: str, what: str, value: Any) -> None:
+def expect(good: bool, where: str, what: str, value: Any) -> None:
+    """Refuses a value, in the words that all refusals of a file have."""
     if not good:
         raise UserError(f"{where}: expected {what}, got {value!r}. Correct the file")

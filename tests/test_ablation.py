@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from benchmark import engine, methods
+from benchmark.errors import UserError
+from benchmark.record import Settings
+from benchmark.running.comparison import ScoreName
+from benchmark.suites.ablation import read_ablation
+from benchmark.suites.ablation_table import Cost, ablation_table, markdown, write_ablation
+
+FILE = Path("ablation.toml")
+ROOT = Path(__file__).parents[1]
+BASE = {"kind": "gkc", "side": 96, "training": {"steps": 10, "batch": 8}}
+TABLES = {
+    "seeds": [0, 1],
+    "set": {"training": {"steps": 4, "readers": 2}},
+    "variants": {
+        "plain": {},
+        "tgkd": {"training": {"tgkd": "merged"}},
+        "loose": {"options": {"vote": False}},
+    },
+    "benchmarks": {"a": {"folder": "data/a"}, "b": {"folder": "data/b"}},
+}
+
+
+def test_variants_are_the_base_with_their_changes_and_share_checkpoints_where_training_is_the_same():
+    plan = read_ablation(TABLES, BASE, FILE)
+    assert plan.variants == ("plain", "tgkd", "loose")
+    assert [t.checkpoint.name for t in plan.trainings] == [
+        "plain-seed0.safetensors",
+        "tgkd-seed0.safetensors",
+        "plain-seed1.safetensors",
+        "tgkd-seed1.safetensors",
+    ]
+    first, second, *_ = plan.trainings
+    assert second.tables["training"] == {"steps": 4, "batch": 8, "readers": 2, "tgkd": "merged", "seed": 0}
+    assert "readers" not in second.recipe["training"], "it changes nothing in the checkpoint"
+    assert [(job.row, job.benchmark) for job in first.jobs] == [
+        ("plain", "a"),
+        ("plain", "b"),
+        ("loose", "a"),
+        ("loose", "b"),
+    ]
+    loose = first.jobs[2]
+    assert loose.settings == Settings("gkc", str(first.checkpoint), {"vote": "false"}, "all", "auto", 0)
+    assert str(loose.run) == "runs/ablation/a/loose-seed0"
+    assert BASE["training"] == {"steps": 10, "batch": 8}, "the base is left alone"
+
+
+@pytest.mark.parametrize(
+    ("change", "base", "sentence"),
+    [
+        ({"variant": {}}, BASE, "unknown key 'variant'; did you mean 'variants'"),
+        ({"variants": {}}, BASE, r"expected at least one table \[variants.NAME\], found none. Add a variant"),
+        ({"variants": {"../x": {}}}, BASE, "the variant '../x' cannot name a folder"),
+        ({"variants": {"x": {"options": 3}}}, BASE, r"\[variants.x\] options: expected a table, got 3"),
+        ({"seeds": [0, 0]}, BASE, "seeds: expected a list of different ones"),
+        ({"benchmarks": {"a": {}}}, BASE, r"\[benchmarks.a\]: expected a folder, got None"),
+        ({}, {"kind": "clip"}, "base: expected a training file of kind = \"gkc\", got 'clip'"),
+        ({"set": 3}, BASE, "set: expected a table of settings, got 3"),
+    ],
+)
+def test_a_file_that_cannot_be_is_one_sentence(change: dict, base: dict, sentence: str):
+    with pytest.raises(UserError, match=sentence):
+        read_ablation({**TABLES, **change}, base, FILE)
+
+
+def test_the_table_has_spread_over_seeds_and_paired_differences(build_benchmark, tmp_path: Path):
+    benchmark = build_benchmark(videos=6, frames=4)
+
+    def run(category: str, name: str) -> Path:
+        options = {"category": category}
+        made = methods.create("constant", options=options)
+        engine.predict(made, benchmark, tmp_path / name, settings=Settings("constant", None, options))
+        engine.score(benchmark, tmp_path / name)
+        return tmp_path / name
+
+    runs = {"plain": [run("lava", "p0"), run("dog", "p1")], "other": [run("dog", "o0"), run("dog", "o1")]}
+    costs = {"plain": Cost(4, 32, 0, 10.0), "other": Cost(4, 32, 6, 12.4)}
+    table = ablation_table(benchmark, runs, costs, [0, 1])
+    score = ScoreName("mIoU", "base")
+    plain, other = (line.cells[score] for line in table.lines)
+    lava, dog = plain.seeds
+    assert (lava, plain.mean) == (0.0, dog / 2)
+    assert plain.spread == pytest.approx(dog / 2**0.5), "of 0 and x"
+    assert (other.mean, other.spread) == (dog, 0.0)
+    assert (plain.change.value, plain.better) == (0.0, 0)
+    assert other.change.value == pytest.approx(dog / 2)
+    assert other.better == 1, "the second seed is the same in both"
+    assert other.change.low <= other.change.value <= other.change.high
+    text = markdown(table)
+    assert f"| other | {100 * dog:.1f} ± 0.0 |" in text
+    assert "| 4 | 32 | 6 | 12 |" in text
+    assert "Difference to plain, paired by seed" in text
+    assert f"| other | +{50 * dog:.1f} ±" in text
+    paths = write_ablation([table], tmp_path)
+    assert [line["name"] for line in json.loads(paths[2].read_text())["tables"][0]["lines"]] == ["plain", "other"]
+    assert paths[1].read_text().startswith("benchmark,variant,steps,labelled,unlabelled,seconds,mIoU.base,")
+
+
+def test_the_ablations_of_this_repository_are_plans_whose_trainings_can_be(monkeypatch):
+    pytest.importorskip("torch")
+    from gkc_video.train import check
+
+    monkeypatch.chdir(ROOT)
+    for file in sorted((ROOT / "configs").glob("ablation-*.toml")):
+        tables = tomllib.loads(file.read_text())
+        plan = read_ablation(tables, tomllib.loads(Path(tables["base"]).read_text()), file)
+        steps = {training.tables["training"]["steps"] for training in plan.trainings}
+        assert len(steps) == 1, "compared at equal steps"
+        for training in plan.trainings:
+            check(training.tables)
+
+
+def recipe(tmp_path: Path) -> None:
+    from data_prep.world.build import WorldSettings, build_world
+
+    build_world(tmp_path / "train", WorldSettings("train", videos=2, frames=2))
+    build_world(tmp_path / "val", WorldSettings("val", videos=1, frames=2))
+    (tmp_path / "base.toml").write_text(
+        'kind = "gkc"\nstart = "gkc-world"\nside = 96\n[data.labelled]\nfolder = "train"\n'
+        '[clip]\ncheckpoint = "clip-world"\n[model]\nqueries = 20\nwidth = 96\nencoder_layers = 1\n'
+        "decoder_layers = 3\nfeed_forward = 256\nheads = 4\n[augmentation]\nsize = [64, 96]\n"
+        "[training]\nbatch = 1\nlearning_rate = 1e-4\nsave_every = 1\n"
+    )
+    (tmp_path / "ablation.toml").write_text(
+        'base = "base.toml"\nout = "out"\nseeds = [0, 1]\n[set]\ntraining.steps = 2\n[variants.plain]\n'
+        '[variants.tgkd]\ntraining.tgkd = "merged"\n[variants.unvoted]\noptions = { vote = false }\n'
+        '[benchmarks.val]\nfolder = "val"\n'
+    )
+
+
+def test_an_ablation_trains_runs_compares_and_goes_on(tmp_path: Path, monkeypatch):
+    """In this process: what runs the tasks in others is tested with the suite."""
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    from typer.testing import CliRunner
+
+    from benchmark.cli import ablate, app
+
+    def here(tasks, devices, tell, *, every):
+        for task in tasks:
+            assert task.state() == "loading"
+            task.work(devices[0])
+            assert task.state() == "running it on val"
+        return {}
+
+    monkeypatch.setattr(ablate, "run_tasks", here)
+    monkeypatch.chdir(tmp_path)
+    recipe(tmp_path)
+    command = ["ablate", "ablation.toml", "--device", "cpu", "--json"]
+    found = CliRunner().invoke(app, command)
+    assert found.exit_code == 0, found.stderr
+    lines = json.loads(found.stdout)["tables"][0]["lines"]
+    assert [line["name"] for line in lines] == ["plain", "tgkd", "unvoted"]
+    assert lines[0]["cost"]["labelled"] == 2
+    assert 0.2 < lines[0]["cells"]["mIoU.base"]["mean"] < 1, "two gentle steps from the shipped weights"
+    assert sorted(path.name for path in Path("out/checkpoints").glob("*.safetensors")) == [
+        "plain-seed0.safetensors", "plain-seed1.safetensors", "tgkd-seed0.safetensors", "tgkd-seed1.safetensors",
+    ]  # fmt: skip
+    made = Path("out/checkpoints/plain-seed0.safetensors").stat().st_mtime_ns
+    monkeypatch.setattr(ablate, "run_tasks", lambda tasks, devices, tell, *, every: {tasks[1].name: "broken"})
+    second = CliRunner().invoke(app, command[:-1])
+    assert second.exit_code == 1
+    assert "1 training of 4 failed" in second.stderr
+    assert "| plain |" in second.stdout
+    assert "| tgkd |" not in second.stdout
+    assert Path("out/checkpoints/plain-seed0.safetensors").stat().st_mtime_ns == made
+    third = CliRunner().invoke(app, [*command, "--set", "training.steps=3"])
+    assert third.exit_code == 1
+    assert "was trained, or begun, with other settings in training" in third.stderr
+    assert "no variant 'plin'; did you mean 'plain'" in CliRunner().invoke(app, [*command, "--only", "plin"]).stderr

@@ -88,8 +88,8 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
     """Looks at what the tables say before anything is built or loaded, and names the checkpoint to write.
 
     Raises:
-        MethodError: an unknown kind, table or setting, or one that is missing.
-        DataError: a setting that cannot be.
+        MethodError: an unknown kind, table or setting, one that is missing, or a checkpoint that is.
+        DataError: a setting that cannot be, a text bank that cannot be read.
     """
     kind = tables.get("kind")
     if kind not in _TABLES:
@@ -116,6 +116,11 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
         for name in ("labelled", "unlabelled") if training.unlabelled else ("labelled",):
             _folder(tables, name)
         _evaluation(tables)
+        if _is_ours(tables["clip"]):
+            resolve(tables["clip"]["checkpoint"])
+        if "bank" in tables.get("text", {}):
+            Bank.read(Path(tables["text"]["bank"]), tables["text"].get("alias"))
+        _start(tables)
     return out or Path(tables["out"])
 
 

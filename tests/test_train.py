@@ -22,7 +22,7 @@ from gkc_video.means import Mean  # noqa: E402
 from gkc_video.ranks import ALONE, Ranks  # noqa: E402
 from gkc_video.reading import batches  # noqa: E402
 from gkc_video.teaching import Teaching  # noqa: E402
-from gkc_video.train import train  # noqa: E402
+from gkc_video.train import check, train  # noqa: E402
 from gkc_video.train_clip import contrast, schedule  # noqa: E402
 
 torch.set_num_threads(1)
@@ -155,6 +155,19 @@ def test_settings_are_looked_at_before_data_is_built(tmp_path: Path, setting: st
     with pytest.raises((MethodError, DataError), match=sentence):
         verb(tmp_path / "t.toml", out=tmp_path / "out.safetensors")
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ({"clip": {"checkpoint": "nowhere"}}, "checkpoint file or the name of a shipped one, got 'nowhere'"),
+        ({"start": "nowhere"}, "checkpoint file or the name of a shipped one, got 'nowhere'"),
+        ({"text": {"bank": "nowhere.npy"}}, "found no nowhere.npy"),
+    ],
+)
+def test_files_are_looked_at_before_data_is_built(table: dict, sentence: str, folders):
+    with pytest.raises((MethodError, DataError), match=sentence):
+        check({**recipe(folders), **table}, Path("m.safetensors"))
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(tmp_path: Path, folders, monkeypatch):

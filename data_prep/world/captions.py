@@ -77,8 +77,12 @@ def build_captions(folder: Path, *, pictures: int, seed: int = 0) -> Path:
     """Writes `sheet-000.jpg`, ... (32 x 16 pictures each) and `captions.jsonl`, a line for each picture.
 
     Raises:
-        DataError: the folder exists and is not empty.
+        DataError: the folder exists and is not empty, or there is nothing to draw.
     """
+    if pictures < 1 or seed < 0:
+        raise DataError(
+            f"expected at least one picture and a seed of 0 or more, got {pictures} and {seed}. Correct them"
+        )
     if folder.exists() and any(folder.iterdir()):
         raise DataError(f"expected a new or empty folder for captions, got {folder} with files in it. Choose another")
     partial = folder.with_name(f".{folder.name}.partial")

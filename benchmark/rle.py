@@ -117,7 +117,7 @@ class DecodedTracks(NamedTuple):
     """The tracks of a video and their masks, in one order.
 
     Attributes:
-        tracks: of the video.
+        tracks: of the video; the texts of their masks may have been left out.
         masks: of those tracks that were asked for, empty for the others.
         mean_areas: float64 (tracks,), mean pixels of every track over the frames that show it, 0 if none does.
     """
@@ -166,7 +166,7 @@ def _tube(masks: Sequence[str | None], size: tuple[int, int], areas: npt.NDArray
     if not shown:
         return np.zeros(0, dtype=np.int64)
     pairs, firsts, number = _pairs([text for text in masks if text is not None])
-    inside = pairs[:, 1]
+    inside = pairs[:, 1].copy()
     stops = np.cumsum(pairs[:, 0] + inside)  # of each run inside, counted over all texts
     ends = stops[firsts + (number + 1) // 2 - 1]
     totals = ends.copy()
@@ -219,8 +219,9 @@ def _pairs(
         raise DataError("expected a mask as compressed run lengths, got a length larger than any frame")
     signed = ((codes & 31) ^ 16).view(np.int8) - np.int8(16)  # the highest group of a number has its sign
     values = signed[last].astype(np.int64)
+    longer = np.flatnonzero(width > 1)
     for group in range(1, widest):
-        longer = np.flatnonzero(width > group)
+        longer = longer[width[longer] > group]
         values[longer] = (values[longer] << 5) + (codes[last[longer] - group] & 31)
     number = np.searchsorted(last, stops)  # of lengths up to the end of each text
     number[1:] -= number[:-1].copy()
@@ -238,11 +239,11 @@ def _pairs(
     # From here each length is the difference to that in the pair before; the first of a text is no one's base.
     long = firsts[halves > 1]
     pairs[long + 1, 0] -= pairs[long, 0]
-    starts = pairs[firsts]
-    sums = np.cumsum(pairs, axis=0)
-    sums -= np.repeat(sums[firsts] - starts, halves, axis=0)
-    sums.ravel()[padded] = 0
-    return sums, firsts, number
+    pairs[firsts[1:]] -= np.add.reduceat(pairs, firsts)[:-1]  # where a text ends its sums have to begin anew
+    for column in pairs.T:  # faster than both at once
+        np.cumsum(column, out=column)
+    pairs.ravel()[padded] = 0
+    return pairs, firsts, number
 
 
 def area(bounds: Tube) -> int:

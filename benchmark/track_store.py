@@ -2,10 +2,10 @@
 
 The folder of a video holds
 
-    tracks.jsonl    one line a track: {"id", "category", "score", "is_crowd", "area", "pixels", "shown", "masks":
-                    [text or null, ...]}; a text is a mask's compressed run lengths, see `benchmark.rle`; `pixels` of
-                    all of them and `shown`, the frames that have any, tell which tracks need not be decoded because
-                    they can match nothing; lines keep the order of the source, which decides between equal scores
+    tracks.jsonl    one line a track: {"id", "category", "score", "is_crowd", "area", "pixels", "shown", "box",
+                    "masks": [text or null, ...]}; a text is a mask's compressed run lengths, see `benchmark.rle`; for
+                    the three before see `benchmark.track_extents`; lines keep the order of the source, which decides
+                    between equal scores
     video.json      id, number of frames and of tracks, size and digest; written last
 """
 
@@ -17,18 +17,18 @@ import io
 import json
 import math
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmark import rle
 from benchmark.errors import DataError
 from benchmark.files import SCHEMA, json_line, read_json, write_json, writing
+from benchmark.track_extents import Described, Extent
 from benchmark.types import Ids, InstanceTrack, PanopticFrame, Segment, Vocabulary
 
 TRACKS = "tracks.jsonl"
@@ -114,17 +114,6 @@ class TrackWriter:
             shutil.rmtree(self._old, ignore_errors=True)
 
 
-class Extent(NamedTuple):
-    """The pixels of a track in all frames, and in how many frames it has any."""
-
-    pixels: int
-    shown: int
-
-
-def _extents(areas: npt.NDArray[np.int64]) -> list[Extent]:
-    return [Extent(*both) for both in zip(areas.sum(axis=1).tolist(), (areas > 0).sum(axis=1).tolist(), strict=True)]
-
-
 def _extent(track: InstanceTrack, size: tuple[int, int], frames: int, where: str) -> Extent:
     """The extent of a track; a `DataError` says what is wrong with the track, if anything is.
 
@@ -143,9 +132,10 @@ def _extent(track: InstanceTrack, size: tuple[int, int], frames: int, where: str
             f"{where}: expected {frames} masks, one for each frame, got {len(track.masks)}. Write null for no mask"
         )
     try:
-        return _extents(rle.read_tracks([track.masks], size, frames).areas)[0]
+        masks = rle.read_tracks([track.masks], size, frames)
     except DataError as error:
         raise DataError(f"{where}, {error}. Write masks at the size of the video") from error
+    return Extent.of(masks.tubes[0], masks.areas[0].tolist(), size)
 
 
 class TrackFolder:
@@ -180,52 +170,73 @@ class TrackFolder:
         except OSError as error:
             raise self._broken(error.strerror or str(error)) from error
 
-    @property
+    @cached_property
     def tracks(self) -> tuple[InstanceTrack, ...]:
         """All tracks, in the order in which they were written; their masks are texts yet."""
-        return self.described[0]
+        return tuple(
+            dataclasses.replace(track, masks=self._texts(line))
+            for track, line in zip(self.described[0], self._bytes.splitlines(), strict=True)
+        )
+
+    def _texts(self, line: bytes) -> tuple[str | None, ...]:
+        try:
+            masks = json.loads(line)["masks"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise self._broken(f"a line is no track: {error!r}") from error
+        if not isinstance(masks, list) or len(masks) != self._frames:
+            raise self._broken(f"a track has not {self._frames} masks")
+        if not all(text is None or isinstance(text, str) for text in masks):
+            raise self._broken("a mask is neither a text nor null")
+        return tuple(masks)
 
     @cached_property
-    def described(self) -> tuple[tuple[InstanceTrack, ...], tuple[Extent | None, ...]]:
-        """The tracks, and the extent that is written for each; None in a file of before it was."""
+    def described(self) -> Described:
+        """The tracks without their masks, and the extent that is written for each; None in a file of before it was."""
         try:
-            rows = [json.loads(line) for line in self._bytes.splitlines()]
-            tracks, extents = tuple(map(_track, rows)), tuple(map(_written, rows))
+            rows = [json.loads(_without_masks(line)) for line in self._bytes.splitlines()]
+            tracks, extents = tuple(map(_track, rows)), tuple(map(Extent.from_json, rows))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._broken(f"a line is no track: {error!r}") from error
         if len(tracks) != self._tracks or len({track.id for track in tracks}) != self._tracks:
             raise self._broken(f"it has {len(tracks)} tracks, not {self._tracks} different ones")
-        if any(len(track.masks) != self._frames for track in tracks):
-            raise self._broken(f"a track has not {self._frames} masks")
-        largest = self.size[0] * self.size[1]
-        if any(e is not None and not 0 <= e.shown <= e.pixels <= e.shown * largest for e in extents):
+        if not all(extent is None or extent.is_possible(self.size, self._frames) for extent in extents):
             raise self._broken("a track has more pixels than its frames")
         return tracks, extents
 
     def decoded(self, ids: Collection[int] | None = None) -> rle.DecodedTracks:
-        """The tracks with their masks, ready to be measured.
+        """The tracks, without the texts of their masks, and these masks, ready to be measured.
 
         Args:
             ids: of the tracks whose masks are wanted, None for all; others get empty masks and the mean area of the
-                extent that is written, which is compared with the masks wherever these are decoded.
+                extent that is written, which is compared with the masks wherever these are decoded, and its box, which
+                takes longest, where all are.
         """
         tracks, written = self.described
         is_needed = [
             ids is None or track.id in ids or extent is None for track, extent in zip(tracks, written, strict=True)
         ]
         nothing = (None,) * len(self)
-        wanted = [track.masks if needed else nothing for track, needed in zip(tracks, is_needed, strict=True)]
+        lines = self._bytes.splitlines()
+        wanted = [self._texts(line) if needed else nothing for line, needed in zip(lines, is_needed, strict=True)]
         try:
             masks = rle.read_tracks(wanted, self.size, len(self))
         except DataError as error:
             raise self._broken(str(error)) from error
         areas = rle.mean_areas(masks.areas)
-        found = _extents(masks.areas)
         for place, (track, extent, needed) in enumerate(zip(tracks, written, is_needed, strict=True)):
-            if extent is not None and not needed:
+            if extent is None:
+                continue
+            if not needed:
                 areas[place] = extent.pixels / max(extent.shown, 1)
-            elif extent not in (None, found[place]):
-                raise self._broken(f"track {track.id} has {found[place].pixels} pixels, but says {extent}")
+                continue
+            tube, own = masks.tubes[place], masks.areas[place].tolist()
+            found = (
+                Extent.of(tube, own, self.size)
+                if ids is None
+                else Extent(sum(own), sum(area > 0 for area in own), None)
+            )
+            if not extent.agrees(found):
+                raise self._broken(f"track {track.id} has {found.pixels} pixels in {found.box}, but says {extent}")
         return rle.DecodedTracks(tracks, masks, areas)
 
     def frame(self, index: int) -> PanopticFrame:
@@ -257,35 +268,23 @@ class TrackFolder:
         )
 
 
-def _written(row: dict[str, Any]) -> Extent | None:
-    return Extent(int(row["pixels"]), int(row["shown"])) if "pixels" in row else None
+def _without_masks(line: bytes) -> bytes:
+    """A line without the texts of its masks, which are nearly all of it; whole if a `TrackWriter` did not write it.
 
-
-def matchable(first: TrackFolder, second: TrackFolder) -> set[int]:
-    """Ids of the tracks of `first` that may have an IoU of 0.5 or more with one of the same category of `second`.
-
-    Of two tracks one of which has less than half the pixels of the other, even if it lies inside, the IoU is lower.
+    >>> _without_masks(b'{"id":1,"masks":["04",null],"score":1.0}')
+    b'{"id":1,"masks":[],"score":1.0}'
     """
-    others: dict[int, list[Extent | None]] = {}
-    for track, extent in zip(*second.described, strict=True):
-        others.setdefault(track.category, []).append(extent)
-    return {
-        track.id
-        for track, own in zip(*first.described, strict=True)
-        for other in others.get(track.category, ())
-        if own is None or other is None or 2 * min(own.pixels, other.pixels) >= max(own.pixels, other.pixels)
-    }
+    head, start, rest = line.partition(b'"masks":[')
+    _, end, tail = rest.rpartition(b"]")
+    return head + start + end + tail if start and end else line
 
 
 def _track(row: dict[str, Any]) -> InstanceTrack:
-    masks: Sequence[str | None] = row["masks"]
-    if not all(text is None or isinstance(text, str) for text in masks):
-        raise ValueError("a mask is neither a text nor null")
     area = row["area"]
     return InstanceTrack(
         int(row["id"]),
         int(row["category"]),
-        tuple(masks),
+        (),
         float(row["score"]),
         bool(row["is_crowd"]),
         None if area is None else float(area),

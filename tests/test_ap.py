@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmark import rle, stats
-from benchmark.metrics.ap import AREAS, KEPT, THRESHOLDS, Ap, ApCounts, value_names
+from benchmark.metrics.ap import Ap, ApCounts, value_names
+from benchmark.metrics.ap_matching import AREAS, KEPT, THRESHOLDS
 from benchmark.rle import DecodedTracks
 from benchmark.types import InstanceTrack, Rules
 

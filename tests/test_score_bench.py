@@ -8,6 +8,7 @@ import pytest
 
 from benchmark.formats import masks
 from benchmark.panoptic import ids_to_rgb
+from benchmark.timing import ap_bench
 from benchmark.timing.score_bench import measure, scene
 
 
@@ -27,6 +28,14 @@ def test_every_stage_of_the_scorer_is_measured(tmp_path):
     assert 0 < report.from_png_named < report.from_png_total
     assert 0 < report.ratios["store_named"] < report.ratios["store"]
     assert report.store_bytes < report.png_bytes
+
+
+def test_every_stage_of_ap_is_measured(tmp_path):
+    report = ap_bench.measure(tmp_path, videos=2, repeats=1)
+    assert {"json", "rle", "overlaps", "match", "scores"} <= report.stages.keys()
+    assert report.total == pytest.approx(sum(report.stages.values()))
+    assert report.speedup > 0
+    assert 0 < report.ap < 1
 
 
 def test_both_decoders_of_rgb_masks_give_the_same_pixels(monkeypatch):

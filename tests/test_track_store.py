@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmark import manifest, rle
 from benchmark.errors import DataError
 from benchmark.labels.manifest_check import check
 from benchmark.labels.manifest_writer import BenchmarkWriter
-from benchmark.track_store import TRACKS, TrackFolder, TrackWriter, matchable
+from benchmark.track_extents import Extent, matchable
+from benchmark.track_store import TRACKS, TrackFolder, TrackWriter
 from benchmark.types import Category, InstanceTrack, PanopticFrame, Rules, Segment, Vocabulary
 
 LEFT = rle.encode(np.array([[True, False], [True, False]]))
@@ -122,8 +125,8 @@ def test_only_tracks_of_one_category_and_like_size_can_match(tmp_path):
         replace(TWO, id=5, masks=("04", None, None)),
     )
     truth, found = write(tmp_path / "a", large), write(tmp_path / "b", half, third, other)
-    assert matchable(found, truth) == {3}
-    assert matchable(truth, found) == {2}
+    assert matchable(found.described, truth.described) == {3}
+    assert matchable(truth.described, found.described) == {2}
     decoded = found.decoded({3})
     assert decoded.mean_areas.tolist() == [2, 1, 4]
     assert [len(tube) for tube in decoded.masks.tubes] == [2, 0, 0]
@@ -184,3 +187,36 @@ def test_tracks_and_frames_are_not_taken_for_one_another(tmp_path):
         labels.add(PanopticFrame(np.zeros((2, 2), np.uint32)))
     with pytest.raises(DataError, match="holds frames, no tracks"):
         manifest.load(tmp_path / "c").truth_tracks("a")
+
+
+def test_tracks_whose_boxes_lie_apart_cannot_match(tmp_path):
+    left, right = (replace(ONE, masks=(rle.encode(np.array([row] * 2, bool)), None, None)) for row in ([1, 0], [0, 1]))
+    both = write(tmp_path / "a", left), write(tmp_path / "b", right)
+    assert [folder.described[1] for folder in both] == [(Extent(2, 1, (0, 0, 2, 1)),), (Extent(2, 1, (0, 1, 2, 2)),)]
+    assert matchable(both[0].described, both[1].described) == set()
+    assert matchable(both[0].described, both[0].described) == {1}
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=24, max_size=24), min_size=2, max_size=2))
+def test_a_box_holds_every_pixel_of_a_track_and_no_more(rows):
+    masks = np.array(rows).reshape(2, 4, 6)
+    tracks = rle.read_tracks([[rle.encode(mask) for mask in masks]], (4, 6), 2)
+    extent = Extent.of(tracks.tubes[0], tracks.areas[0].tolist(), (4, 6))
+    down, right = np.flatnonzero(masks.any(axis=(0, 2))), np.flatnonzero(masks.any(axis=(0, 1)))
+    assert extent[:2] == (masks.sum(), masks.any(axis=(1, 2)).sum())
+    top, left, bottom, end = extent.box
+    if masks.any():
+        assert top <= down[0] <= down[-1] < bottom <= 4
+        assert left <= right[0] <= right[-1] < end <= 6
+        apart = tracks.tubes[0][0::2] // 4 == (tracks.tubes[0][1::2] - 1) // 4
+        if apart.all():  # a run over two columns counts as high as the frame
+            assert extent.box == (down[0], right[0], down[-1] + 1, right[-1] + 1)
+
+
+def test_a_box_that_the_masks_do_not_have_is_found_when_all_are_decoded(tmp_path):
+    write(tmp_path / "a", ONE)
+    (tmp_path / "a" / TRACKS).write_text(line(pixels=4, shown=2, box=[0, 0, 2, 2]))
+    TrackFolder(tmp_path / "a").decoded()
+    (tmp_path / "a" / TRACKS).write_text(line(pixels=4, shown=2, box=[0, 0, 1, 2]))
+    with pytest.raises(DataError, match=r"4 pixels in \(0, 0, 2, 2\), but says"):
+        TrackFolder(tmp_path / "a").decoded()

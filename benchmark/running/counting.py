@@ -14,7 +14,8 @@ from benchmark.metrics import Counts, VideoCounts, frame_metrics_for, metrics_fo
 from benchmark.metrics.base import TrackMetric
 from benchmark.panoptic import overlap_dense
 from benchmark.store import FrameFolder
-from benchmark.track_store import TrackFolder, matchable
+from benchmark.track_extents import matchable
+from benchmark.track_store import TrackFolder
 from benchmark.types import Rules
 
 COUNTS = "counts.jsonl"
@@ -132,8 +133,8 @@ def count_video(
         return None
     if isinstance(truth, TrackFolder):
         assert isinstance(prediction, TrackFolder), "both are stored as the task asks"
-        true = truth.decoded(None if decode_all else matchable(truth, prediction))
-        predicted = prediction.decoded(None if decode_all else matchable(prediction, truth))
+        true = truth.decoded(None if decode_all else matchable(truth.described, prediction.described))
+        predicted = prediction.decoded(None if decode_all else matchable(prediction.described, truth.described))
         metrics = [metric for metric in metrics_for(benchmark.rules, extra) if isinstance(metric, TrackMetric)]
         return CountedVideo(video_id, key, {metric.name: metric.count(true, predicted) for metric in metrics})
     assert isinstance(prediction, FrameFolder), "both are stored as the task asks"

@@ -1,0 +1,182 @@
+"""Which predicted tracks of a video find a label, at each threshold and area; see `benchmark.metrics.ap`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmark import rle
+from benchmark.metrics.base import Floats
+from benchmark.rle import DecodedTracks
+
+Bools = npt.NDArray[np.bool_]
+THRESHOLDS = np.linspace(0.5, 0.95, 10)
+AREAS = {"": (0.0, 1e10), "s": (0.0, 128.0**2), "m": (128.0**2, 256.0**2), "l": (256.0**2, 1e10)}
+KEPT = (1, 10, 100)
+_RANGES = np.array(list(AREAS.values())).T  # (2, areas)
+_AREA_BITS = (((1 << len(THRESHOLDS)) - 1) << len(THRESHOLDS) * np.arange(len(AREAS))).astype(np.int64)
+_BITS = np.int64(1) << np.arange(_AREA_BITS.size * THRESHOLDS.size).reshape(_AREA_BITS.size, THRESHOLDS.size, 1)
+
+
+class Found(NamedTuple):
+    """One class of one video: its predictions, best first, at most 100.
+
+    Attributes:
+        labels: that count, by area.
+        scores: (N,).
+        matched: int64 (N,), bit 10 a + t is set where the prediction has a label that counts, at area a, threshold t.
+        ignored: int64 (N,), likewise where it is neither right nor wrong.
+        without_crowds: the same by the rule of LV-VIS, None if it makes no difference.
+    """
+
+    labels: tuple[int, ...]
+    scores: Floats
+    matched: npt.NDArray[np.int64]
+    ignored: npt.NDArray[np.int64]
+    without_crowds: Found | None = None
+
+    def to_json(self) -> list[Any]:
+        rest = [] if self.without_crowds is None else [self.without_crowds.to_json()]
+        return [list(self.labels), self.scores.tolist(), self.matched.tolist(), self.ignored.tolist(), *rest]
+
+    @staticmethod
+    def from_json(row: Sequence[Any]) -> Found:
+        """Raises a ValueError if the lists differ in length."""
+        labels, scores, matched, ignored, *rest = row
+        if not len(scores) == len(matched) == len(ignored) or len(labels) != len(AREAS):
+            raise ValueError("lists of a class differ in length")
+        return Found(
+            tuple(int(number) for number in labels),
+            np.array(scores, dtype=np.float64),
+            np.array(matched, dtype=np.int64),
+            np.array(ignored, dtype=np.int64),
+            Found.from_json(rest[0]) if rest else None,
+        )
+
+
+class Candidates(NamedTuple):
+    """The tracks of a class that has labels.
+
+    Attributes:
+        labels: their places among the labelled tracks.
+        found: places among the predicted tracks, best first, at most 100.
+        overlaps: (found, labels) IoU; 0 where it is below one half.
+    """
+
+    labels: list[int]
+    found: list[int]
+    overlaps: Floats
+
+
+def candidates(truth: DecodedTracks, prediction: DecodedTracks) -> dict[int, Candidates]:
+    """By category what may match in a video; a class without a label has no overlaps."""
+    best_first = np.argsort([-track.score for track in prediction.tracks], kind="stable").tolist()
+    labels, found = _by_category(truth, range(len(truth.tracks))), _by_category(prediction, best_first)
+    sizes = truth.masks.areas.sum(axis=1).tolist(), prediction.masks.areas.sum(axis=1).tolist()
+    rows = {}
+    for category in sorted(labels.keys() | found.keys()):
+        own, best = labels.get(category, []), found.get(category, [])[: KEPT[-1]]
+        overlaps = np.zeros((len(best), len(own)))
+        for row, d in enumerate(best):
+            for column, g in enumerate(own):
+                size = sizes[1][d], sizes[0][g]
+                if 2 * min(size) >= max(size) > 0:  # else less than half of the larger one is shared
+                    shared = rle.intersection(prediction.masks.tubes[d], truth.masks.tubes[g])
+                    overlaps[row, column] = shared / (sum(size) - shared)
+        rows[category] = Candidates(own, best, overlaps)
+    return rows
+
+
+def _by_category(video: DecodedTracks, order: Iterable[int]) -> dict[int, list[int]]:
+    """Category to the places of its tracks, in this order."""
+    places: dict[int, list[int]] = {}
+    for place in order:
+        places.setdefault(video.tracks[place].category, []).append(place)
+    return places
+
+
+def matched(truth: DecodedTracks, prediction: DecodedTracks, by_class: Mapping[int, Candidates]) -> dict[int, Found]:
+    """What is found of each class of a video."""
+    scores = np.array([track.score for track in prediction.tracks], dtype=np.float64)
+    outside = _outside(_mean_areas(truth)), _outside(_mean_areas(prediction))
+    ignored = outside[1] @ _AREA_BITS  # of predictions that match none
+    crowds = np.array([track.is_crowd for track in truth.tracks], dtype=bool)
+    counted = {}
+    for category, (labels, found, overlaps) in by_class.items():
+        if not labels:  # most classes of most videos, where there are many
+            nothing = np.zeros(len(found), dtype=np.int64)
+            counted[category] = Found((0,) * len(AREAS), scores[found], nothing, ignored[found])
+            continue
+        is_crowd, own = crowds[labels], (scores[found], overlaps, outside[0][labels], outside[1][found])
+        plain = _match(*own, np.zeros_like(is_crowd))
+        counted[category] = _match(*own, is_crowd)._replace(without_crowds=plain) if is_crowd.any() else plain
+    return counted
+
+
+def _mean_areas(video: DecodedTracks) -> Floats:
+    """The mean area of tracks over the frames that show them, 0 if none does; what the owners state goes first."""
+    stated = [track.area for track in video.tracks]
+    return np.array([own if area is None else area for own, area in zip(video.mean_areas, stated, strict=True)])
+
+
+def _outside(areas: Floats) -> Bools:
+    """(N, areas), whether each lies outside each range."""
+    outside: Bools = (areas[:, None] < _RANGES[0]) | (areas[:, None] > _RANGES[1])
+    return outside
+
+
+def _match(scores: Floats, overlaps: Floats, labels_outside: Bools, found_outside: Bools, is_crowd: Bools) -> Found:
+    """Matches at every threshold and area.
+
+    Args:
+        scores: (N,) falling.
+        overlaps: (N, G).
+        labels_outside: (G, areas).
+        found_outside: (N, areas).
+        is_crowd: (G,).
+    """
+    is_ignored = labels_outside | is_crowd[:, None]  # (G, areas)
+    done: dict[tuple[bool, ...], list[list[int]]] = {}
+    rows = [tuple(row) for row in is_ignored.T.tolist()]
+    for row in rows:
+        if row not in done:
+            done[row] = _assign(overlaps.tolist(), row, is_crowd.tolist())
+    label = np.array([done[row] for row in rows], dtype=np.intp)  # (areas, thresholds, N), -1 for none
+    is_matched = label >= 0
+    nothing = np.zeros((1, len(AREAS)), dtype=bool)
+    on_ignored = is_matched & np.concatenate([is_ignored, nothing])[label, np.arange(len(AREAS))[:, None, None]]
+    is_neither = on_ignored | ~is_matched & found_outside.T[:, None]
+    return Found(
+        tuple((~is_ignored).sum(axis=0).tolist()),
+        scores,
+        (_BITS * (is_matched & ~on_ignored)).sum(axis=(0, 1)),
+        (_BITS * is_neither).sum(axis=(0, 1)),
+    )
+
+
+def _assign(
+    overlaps: Sequence[Sequence[float]], is_ignored: Sequence[bool], is_crowd: Sequence[bool]
+) -> list[list[int]]:
+    """The label of each prediction at each threshold, (thresholds, N); -1 for none."""
+    order = sorted(range(len(is_ignored)), key=is_ignored.__getitem__)  # labels that count go before ignored ones
+    hopeful = [place for place, row in enumerate(overlaps) if max(row) >= THRESHOLDS[0]]
+    assigned = []
+    for threshold in THRESHOLDS.tolist():
+        labels, taken = [-1] * len(overlaps), set[int]()
+        for place in hopeful:
+            row, best, highest = overlaps[place], -1, min(threshold, 1 - 1e-10)
+            for label in order:
+                if label in taken and not is_crowd[label]:
+                    continue
+                if best >= 0 and not is_ignored[best] and is_ignored[label]:
+                    break
+                if row[label] >= highest:
+                    best, highest = label, row[label]
+            if best >= 0:
+                labels[place] = best
+                taken.add(best)
+        assigned.append(labels)
+    return assigned

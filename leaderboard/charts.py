@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 WIDTH, HEIGHT = 460, 300
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 40
-MOST_NAMED = 12
-"""Points with a name beside them; all have one under the pointer."""
+MOST_NAMED = 40
+"""Points with a name beside them, where there is room; all have one under the pointer."""
+_LINE, _LETTER = 12.0, 6.0
+"""Height of a line of text and width of a letter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A mark in a chart; `kind` is a class of the style sheet: base, novel or a plain one."""
+    """A mark in a chart.
+
+    Attributes:
+        x, y: where it lies.
+        name: beside it.
+        kind: a class of the style sheet: base, novel or a plain one.
+        more: what else is said under the pointer.
+    """
 
     x: float
     y: float
     name: str
     kind: str = ""
+    more: str = ""
 
 
 def scatter(points: Sequence[Point], across: str, up: str, title: str) -> Markup:
@@ -38,15 +48,31 @@ def scatter(points: Sequence[Point], across: str, up: str, title: str) -> Markup
     for point in points:
         parts.append(
             Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="5"><title>{}: {:.1f}</title></circle>').format(
-                point.kind, x(point.x), y(point.y), point.name, 100 * point.y
+                point.kind, x(point.x), y(point.y), point.name + point.more, 100 * point.y
             )
         )
     if len(points) <= MOST_NAMED:
-        parts += [
-            Markup('<text x="{:.1f}" y="{:.1f}">{}</text>').format(x(point.x) + 8, y(point.y) - 6, _short(point.name))
-            for point in points
-        ]
+        parts += _names([(x(point.x), y(point.y), _short(point.name)) for point in points])
     return _svg(parts, title)
+
+
+def _names(marks: Sequence[tuple[float, float, str]]) -> Iterator[Markup]:
+    """The names of marks at the first place around each that is free; of one without such a place none."""
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y, _ in marks]
+    for x, y, name in marks:
+        wide = _LETTER * len(name)
+        places = [(x + 8, y + 4), (x - 8 - wide, y + 4), (x - wide / 2, y - 9), (x - wide / 2, y + 17)]
+        boxes = [(left, base - _LINE + 2, left + wide, base + 2) for left, base in places]
+        for (left, base), box in zip(places, boxes, strict=True):
+            inside = box[0] >= LEFT and box[2] <= WIDTH and box[1] >= 0 and box[3] <= HEIGHT - BOTTOM + 4
+            if inside and not any(_meet(box, other) for other in taken):
+                taken.append(box)
+                yield Markup('<text class="small" x="{:.1f}" y="{:.1f}">{}</text>').format(left, base, name)
+                break
+
+
+def _meet(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def line(points: Sequence[Point], across: str, up: str, title: str) -> Markup:

@@ -229,7 +229,7 @@ def _figures(row: Row) -> list[tuple[str, str, Markup]]:
         figures.append(("VPQ by window", "The steeper the fall, the more identities are lost.", svg))
     metric = next((name for name in METRIC_RULES if name in row.scores), "mIoU")
     near = [
-        charts.Point(1 - similarity, value, f"{c.name}, nearest {base}", "novel")
+        charts.Point(1 - similarity, value, c.name, "novel", f", nearest {base}")
         for c in row.categories
         if c.name in row.nearest and (value := c.scores.get(metric)) is not None
         for base, similarity in (row.nearest[c.name],)

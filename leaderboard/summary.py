@@ -77,10 +77,14 @@ def times(videos: int) -> npt.NDArray[np.int64]:
     return stats.draw_videos(videos, DRAWS, SEED)
 
 
+@lru_cache(maxsize=64)
+def _digest_of_times(videos: int) -> str:
+    return hashlib.sha256(times(videos).tobytes()).hexdigest()
+
+
 def key_of(counts_sha256: str, videos: int) -> str:
     """The key of the summary of these counts."""
-    drawn = hashlib.sha256(times(videos).tobytes()).hexdigest()
-    return files.json_digest([VERSION, counts_sha256, drawn])
+    return files.json_digest([VERSION, counts_sha256, _digest_of_times(videos)])
 
 
 def summarise(benchmark: Benchmark, counts: Mapping[str, VideoCounts], counts_sha256: str) -> Summary:

@@ -144,6 +144,31 @@ def test_accuracy_against_speed_is_drawn_for_what_is_shown(visit):
     assert not page.locator("figure.pareto").is_visible()
 
 
+def test_a_long_table_is_drawn_in_part_until_all_is_asked_for(browser, site, tmp_path):
+    shutil.copytree(site.parent / "entries", tmp_path / "entries")
+    row = '[[row]]\nname = "paper {0}"\npaper = "https://example.org/"\nvalues = {{ "mIoU.all" = 0.{0:03d} }}\n'
+    (tmp_path / "entries" / "boxes" / "reported.toml").write_text("".join(row.format(i) for i in range(300)))
+    long = write_site(entries.read_rows(tmp_path / "entries"), tmp_path / "site").parent
+    visit = Visit(browser, long)
+    page = visit.open("benchmarks/boxes.html")
+    rows = page.locator("table.board tbody tr:visible")
+    assert rows.count() == 200
+    page.locator("th[data-key='mIoU.all'] button").press("Enter")
+    assert (rows.count(), rows.first.locator("a").inner_text() in ("n0", "paper 299")) == (200, True)
+    page.get_by_label("Search").fill("paper 29")
+    assert rows.count() == 11  # 29 and 290 to 299
+    page.get_by_label("Search").fill("")
+    page.get_by_role("button", name="Show all 303 rows").click()
+    assert rows.count() == 303
+    assert visit.complaints == []
+    visit.page.context.close()
+
+
+def test_an_entry_says_its_remarks_in_words(visit):
+    page = visit.open("entries/boxes_guess_n0.html")
+    assert page.locator(".remarks li").count() >= 1
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
 def test_pages_fit_the_screen_in_light_and_dark(browser, site, width, scheme):
     visit = Visit(browser, site, viewport={"width": width, "height": 800}, color_scheme=scheme)

@@ -15,6 +15,7 @@ import pytest
 from benchmark.errors import DataError
 from benchmark.record import RunRecord, Timing
 from benchmark.running.scores import CategoryScores, Scores
+from leaderboard import charts
 from leaderboard.export import percent
 from leaderboard.render import write_site
 from leaderboard.row import Row
@@ -272,3 +273,19 @@ def test_scores_of_other_counts_are_refused(tmp_path: Path) -> None:
     (tmp_path / "gkc" / "counts.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match=r"not read off counts\.jsonl as it is now\. Score the run again"):
         read_row(tmp_path / "gkc")
+
+
+def test_names_in_a_chart_stand_beside_their_points_and_never_upon_another():
+    points = [
+        charts.Point(0.5, 0.5, "one"),
+        charts.Point(0.5, 0.5, "two", more=", near"),
+        charts.Point(0.9, 0.1, "<b>"),
+    ]
+    drawn = charts.scatter(points, "x", "y", "title")
+    texts = re.findall(r'class="small" x="([\d.]+)" y="([\d.]+)">(.*?)<', drawn)
+    assert [name for *_, name in texts] == ["one", "two", "&lt;b&gt;"]
+    assert len({(x, y) for x, y, _ in texts}) == 3
+    assert "two, near: 50.0" in drawn
+    crowd = charts.scatter([charts.Point(0.5, 0.5, f"name {i}") for i in range(9)], "x", "y", "title")
+    assert crowd.count('class="small"') == 4
+    assert crowd.count("<circle") == 9

@@ -21,6 +21,16 @@
       && (!form.t.value || d.t.split("|").includes(form.t.value))
       && (!form.n.value || d.n === form.n.value) && (!form.l.value || d.l === form.l.value);
   };
+  const MOST = 200;  // rows drawn until all are asked for: a browser lays out thousands slowly
+  function cut(table) {
+    const seen = [...table.tBodies[0].rows].filter((row) => !row.hidden);
+    const all = table.closest("section").querySelector("button.all");
+    const most = all.dataset.pressed ? Infinity : MOST;
+    table.querySelectorAll("tr.beyond").forEach((row) => row.classList.remove("beyond"));
+    seen.slice(most).forEach((row) => row.classList.add("beyond"));
+    all.hidden = seen.length <= most;
+    all.textContent = `Show all ${seen.length} rows`;
+  }
   function apply() {
     for (const table of boards) {
       table.closest("section").hidden = form.p.value !== "" && form.p.value !== table.dataset.table;
@@ -29,6 +39,7 @@
       const seen = body.filter((row) => !row.hidden).length;
       table.closest("section").querySelector(".shown").textContent =
         seen === body.length ? "" : `Showing ${seen} of ${body.length}.`;
+      cut(table);
       const off = new Set([...form.querySelectorAll("[name=c]")].filter((box) => !box.checked).map((box) => box.value));
       table.querySelectorAll("tr.over th[data-over]").forEach((head) => { head.hidden = off.has(head.dataset.over); });
       table.querySelectorAll("thead tr:last-child th").forEach((head, column) => {
@@ -75,7 +86,11 @@
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", () => { apply(); remember(); });
   form.addEventListener("reset", () => setTimeout(() => { apply(); remember(); }));
-  document.addEventListener("sorted", remember);
+  document.addEventListener("sorted", (event) => { cut(event.target); remember(); });
+  boards.forEach((table) => table.closest("section").querySelector("button.all").addEventListener("click", (event) => {
+    event.target.dataset.pressed = "yes";
+    cut(table);
+  }));
   window.addEventListener("hashchange", () => { recall(); apply(); });
   recall();
   apply();

@@ -7,7 +7,7 @@
     if (text !== undefined) element.textContent = text;
     return element;
   };
-  const [W, H, L, R, T, B] = [760, 360, 52, 24, 14, 46];
+  const [L, R, T, B] = [46, 24, 14, 46];
   for (const figure of document.querySelectorAll("figure.pareto")) {
     const table = document.querySelector(`table.board[data-table="${figure.dataset.table}"]`);
     const heads = [...table.querySelectorAll("thead tr:last-child th")];
@@ -30,6 +30,7 @@
       })).filter((p) => p.x > 0 && p.y >= 0 && keyOf(p.row.cells[x.value]) && keyOf(p.row.cells[y.value]));
       figure.hidden = points.length < 2;
       if (figure.hidden) return;
+      const W = Math.max(300, Math.min(760, figure.clientWidth || 760)), H = W < 500 ? 300 : 360;
       const logs = points.map((p) => Math.log10(p.x));
       const [low, high] = [Math.min(...logs) - 0.12, Math.max(...logs) + 0.3];
       const top = Math.min(100, Math.max(10, Math.max(...points.map((p) => p.y)) * 1.12));
@@ -42,7 +43,7 @@
           make("text", { x: L - 8, y: py(tick) + 4, class: "end" }, tick));
       }
       for (let power = Math.floor(low); power <= high; power += 1) {
-        for (const step of [1, 2, 5]) {
+        for (const step of W < 500 ? [1, 3] : [1, 2, 5]) {
           const value = step * 10 ** power;
           if (Math.log10(value) > low && Math.log10(value) < high) {
             svg.append(make("path", { class: "grid", d: `M${px(value)} ${T}V${H - B}` }),
@@ -74,7 +75,11 @@
         group.append(dot);
         if (few || (named.has(p) && named.size <= 16)) {
           floor = floor === Infinity ? py(p.y) : Math.max(py(p.y), floor + 15);
-          group.append(make("text", { x: px(p.x) + 11, y: floor + 4 }, p.name.length > 26 ? p.name.slice(0, 25) + "…" : p.name));
+          const name = p.name.length > 26 ? p.name.slice(0, 25) + "…" : p.name;
+          const left = px(p.x) + 11 + 7 * name.length > W;  // no room to the right
+          const at = make("text", { x: px(p.x) + (left ? -11 : 11), y: floor + 4 }, name);
+          if (left) at.style.textAnchor = "end";
+          group.append(at);
         }
         svg.append(group);
       }
@@ -88,6 +93,7 @@
     };
     [x, y].forEach((select) => select.addEventListener("change", draw));
     document.addEventListener("filtered", draw);
+    window.addEventListener("resize", draw);
     draw();
   }
 }

@@ -76,7 +76,8 @@ class FrameSource:
         classes: list[int] = []
         if self.labelled:
             frame = dense(self.benchmark.truth(video.id, index))
-            numbers = frame.numbers.astype(np.int32)
+            crowds = [number for number, s in enumerate(frame.segments, 1) if s.is_crowd]  # nobody's mask: void
+            numbers = np.where(np.isin(frame.numbers, crowds), 0, frame.numbers).astype(np.int32)
             classes = [self._class_of[s.category] for s in frame.segments]
         image, numbers, flips = self._augment(image, numbers, rng)
         return Drawn(image, None if numbers is None else _target(numbers, classes), number, index, flips)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from benchmark.errors import DataError
 from gkc_video.diversify import Diversification
+from gkc_video.train_clip import schedule as cosine
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,9 @@ class GKCTraining:
         tgkd: form of text-guided distillation on labelled regions.
         region_dropout: chance of a labelled region to teach no name in a step; GKC's configuration has 0.5 or 0.
         region_limit: at most so many regions of a frame take part in text-guided distillation.
-        learning_rate: peak of a one-cycle schedule, AdamW.
+        learning_rate: peak of the schedule, AdamW.
+        schedule: "cosine" warms up over 5 % of the steps and falls to 0; "steps" warms up over ten steps and falls to a
+            tenth after 80 % and again after 90 % of the steps, as GKC's configuration does.
         trunk_rate: factor on it for the trunk.
         clip_norm: largest norm of the gradient.
         seed: of initial weights, order and augmentation.
@@ -43,6 +46,7 @@ class GKCTraining:
     region_dropout: float = 0.0
     region_limit: int = 200
     learning_rate: float = 1e-3
+    schedule: Literal["cosine", "steps"] = "cosine"
     trunk_rate: float = 0.3
     weight_decay: float = 0.02
     clip_norm: float = 1.0
@@ -66,6 +70,18 @@ class GKCTraining:
             raise DataError(
                 f"[training] accumulate: expected a divisor of batch = {self.batch}, got {self.accumulate}. Change one"
             )
+
+    def rate(self, step: int) -> float:
+        """Share of the peak learning rate at a step, counted from 0.
+
+        >>> GKCTraining(steps=100, schedule="steps").rate(0), GKCTraining(steps=100, schedule="steps").rate(80)
+        (0.1, 0.1)
+        """
+        if self.schedule == "cosine":
+            return cosine(step, self.steps)
+        return min(1.0, (step + 1) / 10) * (
+            1.0 if step < 0.8 * self.steps else 0.1 if step < 0.9 * self.steps else 0.01
+        )
 
     def check_ranks(self, size: int) -> None:
         """Refuses a number of processes that the frames of a step cannot be dealt out to.

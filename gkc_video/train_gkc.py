@@ -28,7 +28,6 @@ from gkc_video.start import start_from, weights_file
 from gkc_video.step import Batch, losses, name_step
 from gkc_video.teaching import Teaching
 from gkc_video.text import NameTable, TextSpace, name_table
-from gkc_video.train_clip import schedule
 from gkc_video.training_state import optimiser_of, resume, save_state
 
 Log = Callable[[str], None]
@@ -134,7 +133,7 @@ def train(
     with closing(batches(settings, labelled, unlabelled, first=first, ranks=ranks)) as read:
         for step, parts in enumerate(read, first):
             for group in optimiser.param_groups:
-                group["lr"] = group["peak"] * schedule(step, settings.steps)
+                group["lr"] = group["peak"] * settings.rate(step)
             optimiser.zero_grad(set_to_none=True)
             values = _backward(settings, step, model, parts, words, weights, teaching, ranks)
             wrong = [name for name, value in values.items() if not np.isfinite(value)]

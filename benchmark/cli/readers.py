@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -161,20 +161,35 @@ def _help(reader: Reader) -> str:
     )
 
 
+def build(
+    name: str, raw: Path, out: Path, options: Mapping[str, Any], *, jobs: int = 1, strict: bool = False
+) -> Benchmark:
+    """Builds a folder by the reader of a name, and says which known defects the data has.
+
+    Args:
+        name: of the reader.
+        raw: the data set, as its owners ship it.
+        out: folder to build.
+        options: of the reader; "none" for split or variant is None.
+        jobs: processes.
+        strict: whether a known defect is an error.
+    """
+    from data_prep.defects import Defects
+
+    module, _, function = next(reader.function for reader in READERS if reader.name == name).partition(":")
+    reads = getattr(importlib.import_module(module), function)
+    given = {key: None if key in ("split", "variant") and value == "none" else value for key, value in options.items()}
+    defects = Defects(strict=strict)
+    benchmark: Benchmark = reads(raw, out, **given, jobs=jobs, defects=defects, progress=progress())
+    for line in defects.lines:
+        complain(f"note: {line}")
+    return benchmark
+
+
 def _command(reader: Reader, built: Callable[[Benchmark, Path], None]) -> Callable[..., None]:
     def command(out: Path, raw: Path, jobs: int, strict: bool, **options: Any) -> None:
-        from data_prep.defects import Defects
-
-        module, _, name = reader.function.partition(":")
-        build = getattr(importlib.import_module(module), name)
         given = {key: value for key, value in options.items() if value is not None}
-        for key in ("split", "variant"):
-            if given.get(key) == "none":
-                given[key] = None
-        defects = Defects(strict=strict)
-        benchmark = build(raw, out, **given, jobs=jobs, defects=defects, progress=progress())
-        for line in defects.lines:
-            complain(f"note: {line}")
+        benchmark = build(reader.name, raw, out, given, jobs=jobs, strict=strict)
         built(benchmark, out)
 
     parameters = {

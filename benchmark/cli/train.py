@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from benchmark.cli.console import finish, say
 from benchmark.cli.options import Device, TextBank, parse_options
 from benchmark.cli.progress import progress
+from benchmark.cli.readers import READERS
 from benchmark.errors import StoppedError, UserError, did_you_mean
 
 RECIPE = ".recipe.json"
@@ -168,14 +170,19 @@ def _captions(folder: Path, arguments: Mapping[str, Any]) -> None:
     build_captions(folder, **arguments)
 
 
-def _camvid(folder: Path, arguments: Mapping[str, Any]) -> None:
-    from data_prep.camvid import build_camvid
+def _raw(name: str, folder: Path, arguments: Mapping[str, Any]) -> None:
+    """A data set as its owners ship it, by the reader that `ovsbench data build` has for it."""
+    from benchmark.cli.readers import build
 
-    build_camvid(folder=folder, **arguments, progress=progress())
+    settings = dict(arguments)
+    raw = settings.pop("raw", None)
+    if raw is None:
+        raise TypeError("raw, the folder of the data set, is missing")
+    build(name, Path(raw), folder, settings, jobs=int(settings.pop("jobs", 1)))
 
 
 BUILDERS: dict[str, Callable[[Path, Mapping[str, Any]], None]] = {
     "world": _world,
     "captions": _captions,
-    "camvid": _camvid,
+    **{reader.name: functools.partial(_raw, reader.name) for reader in READERS},
 }

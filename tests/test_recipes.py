@@ -1,0 +1,92 @@
+"""The training files of this repository, on tiny folders in the layout that each of them expects."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from benchmark.cli.train import build_data, with_overrides  # noqa: E402
+from benchmark.manifest import Benchmark, load  # noqa: E402
+from data_prep.world import trees  # noqa: E402
+from data_prep.world.build import WorldSettings, build_world  # noqa: E402
+from gkc_video import checkpoint  # noqa: E402
+from gkc_video.frames import Augmentation, FrameSource  # noqa: E402
+from gkc_video.gkc_settings import GKCTraining  # noqa: E402
+from gkc_video.train import check, train  # noqa: E402
+
+torch.set_num_threads(1)
+CONFIGS = Path(__file__).parents[1] / "configs"
+TREES: dict[str, Callable[[Benchmark, Path], None]] = {
+    "coco-gkc": trees.write_coco_panoptic,
+    "coco-gkc-small": trees.write_coco_panoptic,
+    "vipseg-ignore": lambda world, root: trees.write_vipseg_720p(world, root, "train"),
+    "vipseg-delete": lambda world, root: trees.write_vipseg_720p(world, root, "train"),
+}
+SMALL = {
+    "data.labelled.raw": "raw", "data.labelled.folder": "built", "data.labelled.jobs": "1",
+    "clip": '{checkpoint = "clip-world", cache = "cache"}', "training.precision": "float32",
+    "training.steps": "2", "training.batch": "2", "training.readers": "0", "out": "out.safetensors",
+    "model": "{queries = 8, width = 32, encoder_layers = 1, decoder_layers = 1, feed_forward = 32, heads = 4}",
+    "augmentation": "{size = [64, 96], scale = [0.8, 1.2]}",
+}  # fmt: skip
+
+
+def recipes() -> list[Path]:
+    return sorted(p for p in CONFIGS.glob("*.toml") if "kind" in tomllib.loads(p.read_text()))
+
+
+@pytest.mark.parametrize("path", recipes(), ids=lambda path: path.stem)
+def test_every_recipe_has_settings_that_can_be(path: Path):
+    tables = tomllib.loads(path.read_text())
+    if tables.get("clip", {}).get("checkpoint") == "openai":
+        tables["clip"] = {"checkpoint": "random", "model": "RN50-quickgelu"}  # weights that no test has
+    if "text" in tables:
+        del tables["text"]  # a bank that is not part of the repository
+    check(tables)
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_a_recipe_of_real_data_trains_on_a_tiny_tree_of_its_layout(name: str, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    world = build_world(tmp_path / "world", WorldSettings("train", videos=4, frames=2))
+    TREES[name](world, tmp_path / "raw")
+    tables = with_overrides(tomllib.loads((CONFIGS / f"{name}.toml").read_text()), SMALL)
+    check(tables)
+    build_data(tables)
+    build_data(tables)  # the second time it is there
+    story = checkpoint.read(train(tables, device="cpu", log=lambda line: None), "gkc")[0].story
+    assert story["steps"] == 2
+    data = load("built")
+    assert data.role == "train"
+    assert story["saw_novel"] == "no"
+    assert not {c.name for c in data.vocabulary if c.is_novel} & set(story["classes"])
+
+
+def test_crowds_are_void_to_a_training(tmp_path: Path):
+    from data_prep.coco_panoptic import build_coco_panoptic
+
+    trees.write_coco_panoptic(
+        build_world(tmp_path / "world", WorldSettings("train", videos=2, frames=1)), tmp_path / "raw"
+    )
+    data = build_coco_panoptic(tmp_path / "raw", tmp_path / "built", split=None)
+    source = FrameSource(data, Augmentation((96, 160), brightness=0.0))
+    for seed in range(4):
+        drawn = source.draw(np.random.default_rng(seed))
+        _, truth = source.original(drawn)
+        crowds = [s for s in truth.segments.values() if s.is_crowd]
+        assert drawn.target is not None
+        assert len(crowds) == 1
+        assert len(drawn.target.classes) == len(truth.segments) - 1
+        labelled = np.isin(truth.ids, [s.id for s in truth.segments.values() if not s.is_crowd]).mean()
+        assert drawn.target.valid.mean().item() == pytest.approx(labelled, abs=1e-6)
+
+
+def test_the_papers_schedule_falls_twice():
+    settings = GKCTraining(steps=50_000, schedule="steps")
+    rates = [settings.rate(step) for step in (0, 9, 39_999, 40_000, 44_999, 45_000)]
+    assert rates == pytest.approx([0.1, 1, 1, 0.1, 0.1, 0.01])

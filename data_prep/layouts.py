@@ -46,6 +46,7 @@ LAYOUTS = (
         (("701_StillsRaw_full", "images", "train"), ("LabeledApproved_full", "labels", "train_labels")),
     ),
     Layout("coco-panoptic", "2017", (("annotations/panoptic_*.json", "panoptic_[!g]*.json"),)),
+    Layout("burst", "released", (("*/all_classes.json", "annotations/*/all_classes.json"),)),
     Layout("lvvis", "released", (("*_instances.json", "annotations/*_instances.json"),)),
     Layout("ovis", "released", (("annotations/*.json", "annotations_*.json", "train.json", "valid.json"),)),
     Layout("ytvis2019", "released", (_YOUTUBE,)),

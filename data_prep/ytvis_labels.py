@@ -121,8 +121,8 @@ def _video_of(row: Any, where: str) -> int:
 
 def check_classes(path: Path, found: Vocabulary, dataset: str) -> None:
     """Raises a `DataError` if the file's categories are not those of a data set; it names the one whose they are."""
-    mine = {c.id: _plain(c.name) for c in found}
-    tables = {name: {c.id: _plain(c.name) for c in official_classes(name)} for name in _TABLES}
+    mine = {c.id: plain_class(c.name) for c in found}
+    tables = {name: {c.id: plain_class(c.name) for c in official_classes(name)} for name in _TABLES}
     if mine.items() <= tables[dataset].items():
         return
     other = next((name for name, table in tables.items() if mine == table), None)
@@ -134,7 +134,8 @@ def check_classes(path: Path, found: Vocabulary, dataset: str) -> None:
     )
 
 
-def _plain(name: str) -> str:
+def plain_class(name: str) -> str:
+    """The name of a class in the form in which those of two lists are compared."""
     return name.casefold().replace("_", " ").replace("-", " ")
 
 

@@ -27,6 +27,7 @@ OFFICIAL = {  # name of the split: where its base and novel classes stand in the
     "vspw-ov2vss": ("vspw_ov2vss", 80, 44),
     "coco-panoptic-gkc": ("coco_panoptic_gkc", 115, 18),
     "lvvis": ("lvvis", 641, 555),
+    "burst-frequency": ("burst_frequency", 386, 96),
     "ytvis2019-ovformer": ("ytvis2019_ovformer", 33, 7),
     "ytvis2019-coco": ("ytvis2019_coco_overlap", 19, 21),
     "ytvis2021-ovformer": ("ytvis2021_ovformer", 34, 6),

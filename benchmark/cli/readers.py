@@ -140,6 +140,14 @@ READERS = (
         "--raw OVIS --from train --fraction 0.1 -o data/ovis",
         _TRACKS,
     ),
+    Reader(
+        "burst",
+        "instance",
+        "data_prep.burst:build_burst",
+        "BURST: objects with tracks in the videos of TAO, 482 classes; labels are not exhaustive.",
+        "--raw BURST --images TAO/frames/val -o data/burst",
+        ("subset", "split", "variant", "images"),
+    ),
 )
 
 

@@ -128,11 +128,15 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSON lines file, none if it is missing; a last line that a crash cut off is left out.
 
     Raises:
-        DataError: a whole line is not JSON.
+        DataError: a whole line is not JSON, or the file cannot be read.
     """
     if not path.exists():
         return
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}. Remove it and run again") from error
+    with file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return

@@ -153,6 +153,8 @@ class TrackFolder:
             self.size = (int(facts["size"][0]), int(facts["size"][1]))
             self.digest = str(facts["sha256"])
             self._frames, self._tracks = int(facts["frames"]), int(facts["tracks"])
+            if not 0 <= self._frames < 1 << 31:
+                raise ValueError(f"{self._frames} frames")
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise DataError(
                 f"{folder / 'video.json'}: expected video, frames, tracks, size and sha256, got an error at {error}. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def _announced(video: Any, path: Path) -> tuple[str, set[str]]:
 def _numbered(path: Path, videos: dict[str, Listed], rows: list[Any], classes: Vocabulary, defects: Defects) -> Labels:
     """Finds out what the file's category ids mean."""
     try:
-        own = Vocabulary(tuple(Category(int(row["id"]), str(row["name"]), bool(row["isthing"])) for row in rows))
+        own = Vocabulary(tuple(Category(index(row["id"]), str(row["name"]), bool(row["isthing"])) for row in rows))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: expected categories with id, name and isthing, got an error at {error}") from error
     except DataError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from data_prep.listing import IMAGES, Found, files_in
 from data_prep.official import official_classes
 
 _PARTS = ("videos", "categories")
+_PARTITIONS = (0, 1, 2, 3)
 _NOVEL = (2, 3)
 _TABLES = ("ytvis2019", "ytvis2021", "lvvis", "ovis")
 
@@ -107,9 +109,12 @@ def look_through(path: Path, faults: Faults) -> Labels:
 
 def _category(row: Any, path: Path) -> Category:
     try:
-        return Category(int(row["id"]), str(row["name"]), True, row.get("partition", 0) in _NOVEL)
+        number, name, partition = index(row["id"]), str(row["name"]), row.get("partition", 0)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: expected categories with id and name, got an error at {error!r}") from error
+    if partition not in _PARTITIONS:
+        raise DataError(f"{path}: expected a partition of {_PARTITIONS} for category {number}, got {partition!r}")
+    return Category(number, name, True, partition in _NOVEL)
 
 
 def _video_of(row: Any, where: str) -> int:

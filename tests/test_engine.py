@@ -237,6 +237,14 @@ def test_counts_are_kept_by_bytes_and_not_by_name(undisturbed, tmp_path):
     assert [one == other for one, other in zip(mine, theirs, strict=True)] == [True, False, True]
 
 
+def test_a_folder_in_the_place_of_the_counts_is_told(undisturbed, tmp_path):
+    benchmark, _ = undisturbed
+    (tmp_path / "whole/counts.jsonl").unlink()
+    (tmp_path / "whole/counts.jsonl").mkdir()
+    with pytest.raises(DataError, match=r"counts\.jsonl: cannot be"):
+        engine.score(benchmark, tmp_path / "whole")
+
+
 def test_damaged_counts_are_made_again(undisturbed, tmp_path):
     benchmark, expected = undisturbed
     (tmp_path / "whole/counts.jsonl").write_text('{"video": "v0", "key": "odd"}\n')

@@ -127,6 +127,8 @@ def edit(change):
         (edit(lambda f: f.rows[0]["segments_info"].append(info(0, 3))), "expected ids from 1"),
         (edit(lambda f: f.rows[0]["segments_info"][0].update(area=7)), "area in the JSON is not"),
         (edit(lambda f: f.rows[0]["segments_info"][0].update(category_id=4)), "categories that the benchmark lacks: 4"),
+        (edit(lambda f: f.rows[0]["segments_info"][0].update(category_id=1.5)), "'float' object"),
+        (edit(lambda f: f.rows[0]["segments_info"][0].update(id=1.5)), "'float' object"),
         (edit(lambda f: f.rows[0]["segments_info"][0].update(score=float("nan"))), "has score nan"),
         (edit(lambda f: f.rows[0]["segments_info"][0].update(score=-0.5)), "has score -0.5"),
         (edit(lambda f: f.rows[0]["segments_info"][0].pop("category_id")), "with id and category_id"),

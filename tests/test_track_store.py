@@ -139,6 +139,14 @@ def test_a_description_without_its_numbers_is_refused(tmp_path):
         TrackFolder(tmp_path / "a")
 
 
+def test_a_number_of_frames_that_cannot_be_is_refused(tmp_path):
+    write(tmp_path / "a", ONE)
+    facts = json.loads((tmp_path / "a/video.json").read_text())
+    (tmp_path / "a/video.json").write_text(json.dumps({**facts, "frames": 10**30}))
+    with pytest.raises(DataError, match="expected video, frames, tracks, size and sha256"):
+        TrackFolder(tmp_path / "a")
+
+
 def build(folder: Path, *, task: str = "instance", role: str = "benchmark") -> BenchmarkWriter:
     return BenchmarkWriter(
         folder,

@@ -111,6 +111,7 @@ def change(content: Any, place: tuple[Any, ...], value: Any) -> Any:
     [
         ((0, "score"), float("nan"), "prediction 1 .video 9.: expected a score of at least 0, got nan"),
         ((0, "score"), -0.1, "score of at least 0, got -0.1"),
+        ((0, "score"), 10**400, "score of at least 0"),
         ((0, "score"), "0.5", "score of at least 0, got '0.5'"),
         ((0, "score"), ..., "score is missing"),
         ((0, "category_id"), 5, "category_id, got 5"),
@@ -140,6 +141,7 @@ def test_what_is_wrong_with_predictions_is_told_and_no_run_is_made(benchmark, tm
     [
         ("[]", "empty list"),
         ("{}", "expected a list of predictions, got dict"),
+        ("[1, [2]]", "expected predictions with video_id, got 1"),
         (json.dumps(results())[:-9], "may have been cut off"),
         ("[" * 100_000, "cut off"),
         (json.dumps([{**row, "video_id": 77} for row in results()]), "none of its videos is in ytvis .77 are not"),
@@ -167,6 +169,10 @@ def test_all_faults_are_counted_and_the_first_are_told(benchmark, tmp_path):
         (("annotations",), ..., "expected a list `annotations`"),
         (("categories", 0, "name"), ..., "categories with id and name"),
         (("categories", 1, "id"), 4, "came more than once"),
+        (("categories", 1, "id"), 4.5, "categories with id and name"),
+        (("categories", 1, "partition"), 7, r"partition of \(0, 1, 2, 3\) for category \d, got 7"),
+        (("annotations", 0, "iscrowd"), "no", "iscrowd to be 0 or 1, got 'no'"),
+        (("annotations", 0, "areas"), [10**400, 1], "areas as numbers"),
         (("videos", 0, "file_names"), ["b/0.jpg"], "each of 2 frames, got 1"),
         (("videos", 0, "id"), 9, "the id 9 came before"),
         (("videos", 0, "width"), ..., "expected id, width, height and file_names"),

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -87,16 +88,16 @@ def read_row(row: Any, where: str) -> Row:
         file = str(row["file_name"])
         where = f"{where}, frame {file}"
         segments, areas = {}, {}
-        twice = [key for key, times in Counter(int(s["id"]) for s in row["segments_info"]).items() if times > 1]
+        twice = [key for key, times in Counter(index(s["id"]) for s in row["segments_info"]).items() if times > 1]
         if twice:
             raise DataError(f"{where}: ids are listed twice: {some(twice)}")
         for info in row["segments_info"]:
-            key, score = int(info["id"]), float(info.get("score", 1.0))
+            key, score = index(info["id"]), float(info.get("score", 1.0))
             if not 0 < key < 1 << 24:
                 raise DataError(f"{where}: expected ids from 1 to {(1 << 24) - 1}, got {key}")
             if not (math.isfinite(score) and 0 <= score <= 1):
                 raise DataError(f"{where}: segment {key} has score {score}; scores lie between 0 and 1")
-            segments[key] = Segment(key, int(info["category_id"]), score, bool(info.get("iscrowd", 0)))
+            segments[key] = Segment(key, index(info["category_id"]), score, bool(info.get("iscrowd", 0)))
             areas[key] = info.get("area")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(

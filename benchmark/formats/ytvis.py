@@ -14,7 +14,7 @@ does before it breaks ties.
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -32,6 +32,8 @@ from benchmark.running.counting import predicted_tracks
 from benchmark.types import InstanceTrack, Vocabulary
 
 RESULTS = "results.json"
+LARGEST = sys.float_info.max
+"""A number above it is infinite, or an integer that is no float."""
 LARGEST_JSON = 2 << 30
 """Bytes of a file that is read: four times the results of all 900 videos of a part of LV-VIS, 50 tracks in each."""
 
@@ -67,6 +69,8 @@ def import_ytvis(
     vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
     entries = {entry.id: entry for entry in benchmark.entries}
     videos = {str(row.get("video_id")) for row in rows if isinstance(row, dict)}
+    if not any(isinstance(row, dict) and "video_id" in row for row in rows):
+        raise DataError(f"{path}: expected predictions with video_id, got {repr(rows[0])[:40]}. Give results.json")
     if not videos & entries.keys():
         raise DataError(
             f"{path}: none of its videos is in {benchmark.name} ({', '.join(sorted(videos)[:3])} are not, which has "
@@ -196,7 +200,7 @@ def read_track(
         raise DataError(f"{where}: expected the id of a category of the benchmark as category_id, got {category!r}")
     if is_label:
         score = 1.0
-    elif type(score) not in (int, float) or not (math.isfinite(score) and score >= 0):
+    elif type(score) not in (int, float) or not 0 <= score <= LARGEST:
         raise DataError(f"{where}: expected a score of at least 0, got {score!r}")
     if not isinstance(segmentations, list) or len(segmentations) != len(entry.frames):
         found = len(segmentations) if isinstance(segmentations, list) else repr(segmentations)[:40]
@@ -206,6 +210,8 @@ def read_track(
         rle.read_tracks([masks], entry.size, len(masks))  # all frames at once, which is much faster
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
+    if is_label and row.get("iscrowd", 0) not in (0, 1, None):
+        raise DataError(f"{where}: expected iscrowd to be 0 or 1, got {row['iscrowd']!r}")
     area = _mean_area(row.get("areas"), len(masks), where) if is_label else None
     return InstanceTrack(number, category, masks, float(score), is_label and bool(row.get("iscrowd")), area)
 
@@ -235,6 +241,6 @@ def _mean_area(areas: Any, frames: int, where: str) -> float | None:
     if not isinstance(areas, list) or len(areas) != frames:
         raise DataError(f"{where}: expected areas of {frames} frames, got {repr(areas)[:40]}")
     shown = [area for area in areas if area]
-    if not all(type(area) in (int, float) and math.isfinite(area) and area > 0 for area in shown):
+    if not all(type(area) in (int, float) and 0 < area <= LARGEST for area in shown):
         raise DataError(f"{where}: expected areas as numbers of pixels or null, got {repr(areas)[:40]}")
     return sum(shown) / len(shown) if shown else 0.0

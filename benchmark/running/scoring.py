@@ -111,7 +111,8 @@ def _known_counts(benchmark: Benchmark, run: Path) -> dict[str, CountedVideo]:
                 counted = CountedVideo.from_json(line, benchmark.rules, path)
                 known[counted.video] = counted
         except DataError:
-            path.unlink()  # made by another version or damaged: counted again
+            with files.writing(path):
+                path.unlink()  # made by another version or damaged: counted again
     return known
 
 

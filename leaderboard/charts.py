@@ -107,7 +107,8 @@ def _axes(
     y: Callable[[float], float], ticks: Sequence[tuple[float, str]], x: Callable[[float], float], across: str, up: str
 ) -> Markup:
     parts = []
-    for percent in (0, 20, 40, 60, 80, 100):
+    step = 20 if y(0.2) >= TOP - 1 else 5
+    for percent in range(0, 101, step):
         at = y(percent / 100)
         if at >= TOP - 1:
             parts.append(

@@ -111,11 +111,14 @@ class PageTable:
     @property
     def protocol(self) -> str:
         """What tells this table from others of the same benchmark."""
-        return f"{self.table.facts[3]}, version {self.table.lines[0].row.version}"
+        first = self.table.lines[0].row
+        return f"{self.table.facts[3]}, version {first.version}" if first.digest else self.table.facts[0]
 
     @property
     def remark(self) -> str:
         """The line under the table."""
+        if not self.table.lines[0].row.digest:
+            return "Scores in percent, as the papers have them. They cannot be checked, and are not ranked."
         small = (
             "small numbers are 95 % intervals over videos, and rows that a paired bootstrap cannot tell from the best "
             "of their group share a rank"
@@ -175,7 +178,8 @@ def entry_page(table: PageTable, line: PageLine, strips: tuple[Strip, ...]) -> d
         "figures": _figures(row),
         "strips": strips,
         "category_columns": [(name if name != "mIoU" else "IoU", METRIC_RULES[name]) for name in metrics],
-        "categories": [_category(c, metrics) for c in row.categories],
+        "categories": [_category(c, metrics) for c in row.categories if _is_met(c, metrics)],
+        "absent": sum(not _is_met(c, metrics) for c in row.categories),
         "video_columns": [_column_words(name) for name in summary.columns] if summary else [],
         "worst": known[:MOST_VIDEOS] if len(known) > 1 else [],
         "best": known[::-1][:MOST_VIDEOS],
@@ -207,6 +211,11 @@ def _tile(row: Row, column: Column, value: float | None) -> dict[str, str]:
         "text": number(column, value),
         "interval": f"{percent(found.low)}–{percent(found.high)}" if found and has_interval else "",
     }
+
+
+def _is_met(category: CategoryScores, metrics: Sequence[str]) -> bool:
+    """Whether a category occurs: of a thousand names most may not."""
+    return any(category.scores.get(name) is not None for name in metrics)
 
 
 def _category(category: CategoryScores, metrics: Sequence[str]) -> dict[str, Any]:

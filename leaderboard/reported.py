@@ -43,13 +43,26 @@ def reported_rows(path: Path, rows: Sequence[Row]) -> list[Row]:
 
     Args:
         path: reported.toml in the folder of a benchmark.
-        rows: the entries; they say which tables there are.
+        rows: the entries; they say which tables there are. Without one the numbers make a table of their own.
 
     Raises:
         DataError: the file is not what it has to be.
     """
     tables = {(row.digest, row.offered): row for row in rows if slug(row.benchmark) == path.parent.name and row.entry}
-    return [_row(one, beside) for one in _read(path) for beside in tables.values() if beside.offered == one.offered]
+    found = []
+    for one in _read(path):
+        beside = [row for row in tables.values() if row.offered == one.offered]
+        found += [_row(one, row) for row in beside or [_alone(path.parent.name, one.offered)]]
+    return found
+
+
+def _alone(benchmark: str, offered: Offer) -> Row:
+    """What a row of a paper stands beside where nothing was filed yet: a benchmark of which the name is known."""
+    return Row(
+        folder=Path(), slug="", title="", method="", benchmark=benchmark, version="", digest="", offered=offered,
+        videos_total=0, base_count=0, novel_count=0, windows=(), groups=("all", "base", "novel", "harmonic"), scores={},
+        categories=(), fps=None, memory_gb=None, device="", is_contestant=False, flags=(), facts=(),
+    )  # fmt: skip
 
 
 def _read(path: Path) -> list[Reported]:

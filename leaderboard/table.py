@@ -107,7 +107,8 @@ def tables(rows: Iterable[Row]) -> tuple[Table, ...]:
     for row in sorted(rows, key=lambda row: (row.benchmark, row.version, row.digest, row.offered, row.slug)):
         together.setdefault((row.benchmark, row.version, row.digest, row.offered), []).append(row)
     slugs: set[str] = set()
-    return tuple(_table(group, unique_slug(group[0].benchmark, slugs)) for group in together.values())
+    groups = sorted(together.values(), key=lambda group: all(row.level == "reported" for row in group))  # these last
+    return tuple(_table(group, unique_slug(group[0].benchmark, slugs)) for group in groups)
 
 
 def unique_slug(name: str, taken: set[str]) -> str:
@@ -153,13 +154,15 @@ def _table(rows: Sequence[Row], slug: str) -> Table:
     ]
     lines.sort(key=lambda line: (not line.row.is_contestant, -(line.values[place] or 0.0), line.row.title))
     offered = {"all": "all names offered", "base": "only base names offered", "novel": "only novel names offered"}
-    facts = (
+    words = offered.get(first.offered, first.offered)
+    facts: tuple[str, ...] = (
         f"version {first.version}",
         f"{first.videos_total} video{'' if first.videos_total == 1 else 's'}",
         f"{first.base_count} base and {first.novel_count} novel categories",
-        offered.get(first.offered, first.offered),
+        words,
         f"content {first.digest[:12]}",
     )
+    facts = facts if first.digest else (words, "numbers of papers alone: nobody has filed an entry yet")
     return Table(
         slug,
         first.benchmark,

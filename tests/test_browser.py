@@ -39,6 +39,9 @@ def site(three_bundles: list[Path], tmp_path_factory: pytest.TempPathFactory) ->
     for path in three_bundles:
         entries.add(check(path), folder / "entries", bundle_sha256=bundle.digest(path), new_benchmark=True)
     reported = folder / "entries" / "boxes" / "reported.toml"
+    (folder / "entries" / "papers").mkdir()
+    alone = '[[row]]\nname = "B paper"\npaper = "https://example.org/"\nvalues = { "AP.all" = 0.9 }\n'
+    (folder / "entries" / "papers" / "reported.toml").write_text(alone)
     reported.write_text('[[row]]\nname = "A paper"\npaper = "https://example.org/"\nvalues = { "mIoU.all" = 0.9 }\n')
     return write_site(entries.read_rows(folder / "entries"), folder / "site").parent
 
@@ -162,6 +165,13 @@ def test_a_long_table_is_drawn_in_part_until_all_is_asked_for(browser, site, tmp
     assert rows.count() == 303
     assert visit.complaints == []
     visit.page.context.close()
+
+
+def test_a_table_of_papers_alone_is_a_table(visit):
+    page = visit.open("benchmarks/papers.html")
+    page.locator("th[data-key='AP.all'] button").press("Enter")
+    assert names(page) == ["B paper"]
+    assert not page.locator("figure.pareto").is_visible()
 
 
 def test_an_entry_says_its_remarks_in_words(visit):

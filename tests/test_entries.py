@@ -19,6 +19,7 @@ from benchmark.errors import DataError, UserError
 from benchmark.metrics.miou import MiouCounts
 from leaderboard import bundle, entries
 from leaderboard.check import check
+from leaderboard.own import ENTRIES as OWN
 from leaderboard.summary import pack_draws, unpack_draws
 from leaderboard.table import main_score, tables
 from leaderboard.verify import verify
@@ -218,6 +219,25 @@ def test_what_papers_report_is_shown_and_never_ranked(make_bundle, board):
     reported.write_text(row.format(value=99))
     with pytest.raises(DataError, match="expected the address of a paper, and fractions"):
         entries.read_rows(board)
+
+
+def test_numbers_of_papers_make_a_table_of_their_own_where_nothing_was_filed(make_bundle, board):
+    filed(make_bundle(), board)
+    (board / "lvvis-val").mkdir()
+    row = '[[row]]\nname = "A paper"\npaper = "https://example.org/"\nvalues = { "AP.all" = 0.3, "AP.novel" = 0.2 }\n'
+    (board / "lvvis-val" / "reported.toml").write_text(row)
+    ours, theirs = tables(entries.read_rows(board))
+    assert (ours.benchmark, theirs.benchmark) == ("boxes", "lvvis-val")
+    assert [column.key for column in theirs.columns] == ["AP.all", "AP.novel"]
+    assert [line.rank for line in theirs.lines] == [None]
+    assert theirs.facts == ("all names offered", "numbers of papers alone: nobody has filed an entry yet")
+    assert verify(board) == []
+
+
+def test_the_numbers_of_papers_that_come_with_the_project_can_be_read():
+    rows = [row for row in entries.read_rows(OWN) if row.level == "reported"]
+    assert {row.benchmark for row in rows} == {"lvvis-val", "vipseg-gkc-val", "vspw-ov2vss-val"}
+    assert all(row.links[0][1].startswith("https://") and not row.is_contestant for row in rows)
 
 
 def test_a_draw_is_stored_to_half_a_step():

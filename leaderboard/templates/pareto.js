@@ -17,6 +17,7 @@
       if (head.dataset.unit === "score") y.add(new Option(over(head), column));
       else if (head.dataset.unit) x.add(new Option(head.textContent, column));
     });
+    if (!x.options.length) continue;  // nothing was measured
     const ranked = heads.findIndex((head) => head.dataset.key === table.querySelector("[data-main]")?.dataset.main);
     const main = heads.findIndex((head, column) => column && table.tBodies[0].rows[0]?.cells[column].querySelector("small"));
     y.value = String(main > 0 ? main : ranked > 0 ? ranked : 1);

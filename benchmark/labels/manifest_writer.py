@@ -28,6 +28,7 @@ from benchmark.types import Rules, Vocabulary
 
 VIDEOS = "videos.txt"
 """A list of the videos, where they were chosen when the benchmark was built; nothing reads it."""
+LOCK = ".lock"
 
 
 class BenchmarkWriter:
@@ -77,7 +78,7 @@ class BenchmarkWriter:
             )
 
     def __enter__(self) -> Self:
-        self._lock = files.folder_lock(self.folder)  # two builds at once would spoil each other's labels
+        self._lock = files.folder_lock(self.folder, LOCK)  # two builds at once would spoil each other's labels
         self._lock.__enter__()
         try:
             self._begin()
@@ -197,6 +198,7 @@ class BenchmarkWriter:
             if kind is None:
                 self._end()
         finally:
+            (self.folder / LOCK).unlink(missing_ok=True)  # while it is held: who comes next makes another
             self._lock.__exit__(None, None, None)
 
     def _end(self) -> None:

@@ -26,12 +26,14 @@ class LoadedGKC:
         space: turns names into vectors.
         side: the shorter side of the input it was trained for, None where any.
         story: how it was trained.
+        calibration: see `gkc_video.method.build`.
     """
 
     model: GKC
     space: TextSpace
     side: int | None
     story: Mapping[str, Any]
+    calibration: float = 0.0
 
 
 RANDOM = "random:"
@@ -90,7 +92,8 @@ def load_gkc(path: Path, device: str) -> LoadedGKC:
     model = GKC(config, image_tower(config))
     checkpoint.fill(model, student, path)
     channels_last(model.to(device)).eval().requires_grad_(False)
-    return LoadedGKC(model, space, header.config.get("side"), header.story)
+    calibration = float(header.config.get("calibration", 0.0))
+    return LoadedGKC(model, space, header.config.get("side"), header.story, calibration)
 
 
 def image_tower(config: ModelConfig, *, weights: bool = False) -> Any:

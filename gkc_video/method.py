@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from benchmark.errors import MethodError
 from benchmark.timing.stages import stage
@@ -43,6 +45,7 @@ def build(
     batch: int = 1,
     precision: Literal["float32", "bfloat16"] = "float32",
     tiles: int = 0,
+    calibration: float | None = None,
 ) -> GKCMethod:
     """GKC with a trained checkpoint.
 
@@ -61,6 +64,8 @@ def build(
         batch: frames that go through the network at once.
         precision: of the network's arithmetic.
         tiles: for timing alone, see `Merging`.
+        calibration: taken from the logits of the classes whose masks were seen in training, against the bias for them;
+            by default as the checkpoint's header says. To be chosen on held-out base classes, never on novel ones.
 
     Raises:
         MethodError: no checkpoint, one of another kind, or an option out of its range.
@@ -82,6 +87,8 @@ def build(
     ):
         if count is not None and count < least:
             raise MethodError(f"option {name} of method gkc: expected at least {least}, got {count}. Write more")
+    if calibration is not None and not math.isfinite(calibration):
+        raise MethodError(f"option calibration of method gkc: expected a number, got {calibration}. Write one")
     linking = association(associate, vote=vote, patience=patience)
     is_random = str(checkpoint).startswith(RANDOM)
     path = checkpoint if is_random else checkpoints.resolve(checkpoint)
@@ -94,6 +101,8 @@ def build(
         precision=precision,
         tiles=tiles,
     )
+    if calibration is None:
+        calibration = loaded.calibration
     story = {key: str(loaded.story[key]) for key in ("data", "saw_novel", "unlabelled") if loaded.story.get(key)}
     return GKCMethod(
         loaded.model,
@@ -103,6 +112,8 @@ def build(
         delay=delay,
         batch=batch,
         synonyms=synonyms,
+        calibration=calibration,
+        seen=frozenset(loaded.story.get("classes", ())),
         checkpoint_sha256="" if is_random else checkpoints.digest(path),
         notes={
             "trained_on": story.get("data", ""),
@@ -124,6 +135,8 @@ class GKCMethod:
     delay: int = 0
     batch: int = 1
     synonyms: bool = False
+    calibration: float = 0.0
+    seen: frozenset[str] = frozenset()
     checkpoint_sha256: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)
     name: str = "gkc"
@@ -152,7 +165,10 @@ class GKCMethod:
             table = name_table(self.space, vocabulary, synonyms=self.synonyms)
             device = self.model.no_object.device
             self._tables.clear()
-            self._tables[vocabulary.digest] = NameTable(table.vectors.to(device), table.owner.to(device))
+            handicap = None
+            if self.calibration:
+                handicap = torch.tensor([self.calibration * (c.name in self.seen) for c in vocabulary], device=device)
+            self._tables[vocabulary.digest] = NameTable(table.vectors.to(device), table.owner.to(device), handicap)
         return self._tables[vocabulary.digest]
 
     def propose(self, image: Image, table: NameTable) -> Proposals:

@@ -203,8 +203,21 @@ def run(model: GKC, images: Sequence[Image], table: NameTable, merging: Merging)
             last = model(pixels, last_only=True)[-1]
         masks = last.masks.float()[..., : -(-height // 4), : -(-width // 4)]
         embeddings, states = last.embeddings.float(), last.states.float()
-        classes = class_logits(model.logits(embeddings, table.vectors), table.owner)
+        classes = handicapped(class_logits(model.logits(embeddings, table.vectors), table.owner), table.handicap)
     return [Output(*parts) for parts in zip(masks, embeddings, states, classes, strict=True)]
+
+
+def handicapped(logits: torch.Tensor, handicap: torch.Tensor | None) -> torch.Tensor:
+    """Class logits (..., C + 1), no-object last, less a handicap (C,).
+
+    Only the choice between classes changes: the probability that a query is any of them at all stays.
+    """
+    if handicap is None:
+        return logits
+    named = logits[..., :-1]
+    less = named - handicap
+    kept = named.logsumexp(-1, keepdim=True) - less.logsumexp(-1, keepdim=True)
+    return torch.cat([less + kept, logits[..., -1:]], -1)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ _TABLES = {
         "kind",
         "out",
         "side",
+        "calibration",
         "start",
         "data",
         "clip",
@@ -116,6 +117,7 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
         for name in ("labelled", "unlabelled") if training.unlabelled else ("labelled",):
             _folder(tables, name)
         _evaluation(tables)
+        _calibration(tables)
         if _is_ours(tables["clip"]):
             resolve(tables["clip"]["checkpoint"])
         if "bank" in tables.get("text", {}):
@@ -178,13 +180,21 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, ranks: Ranks, device: str, 
         _settings(Weights, tables, "losses"),
         material,
         out=out,
-        config={"text": about, "side": tables.get("side")},
+        config={"text": about, "side": tables.get("side"), "calibration": _calibration(tables)},
         text_tensors=tensors,
         evaluator=evaluator,
         ranks=ranks,
         device=device,
         log=log,
     )
+
+
+def _calibration(tables: Mapping[str, Any]) -> float:
+    """What the method takes from the logits of seen classes, see `gkc_video.method.build`; 0 by default."""
+    value = tables.get("calibration", 0.0)
+    if not _fits(value, float):
+        raise MethodError(f"calibration: expected a number, got {value!r}. Correct it")
+    return float(value)
 
 
 def _evaluation(tables: Mapping[str, Any]) -> EvaluationSettings | None:

@@ -12,7 +12,7 @@ from benchmark.errors import MethodError  # noqa: E402
 from benchmark.types import Category, Vocabulary  # noqa: E402
 from gkc_video.associate import ASSOCIATIONS  # noqa: E402
 from gkc_video.method import GKCMethod, Linker, build  # noqa: E402
-from gkc_video.segment import Proposals  # noqa: E402
+from gkc_video.segment import Proposals, handicapped  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ from gkc_video.segment import Proposals  # noqa: E402
         ({"overlap": -0.1}, "overlap"),
         ({"side": 0}, "side of method gkc: expected at least 1, got 0"),
         ({"patience": -1}, "patience"),
+        ({"calibration": float("nan")}, "calibration of method gkc: expected a number, got nan"),
     ],
 )
 def test_an_option_out_of_its_range_is_refused_before_weights_are_read(options: dict, sentence: str):
@@ -54,3 +55,23 @@ def test_an_answer_that_waits_is_named_by_later_votes_too():
     assert named(1) == [4, 5, 5]
     assert named(2) == named(9) == [5, 5, 5]
     assert named(9, "none") == [4, 5, 5], "without tracks nobody votes"
+
+
+def test_a_handicap_moves_the_choice_between_classes_and_not_whether_there_is_one():
+    """Odds 4 : 2 : 1 for base, novel, nothing; a handicap of ln 4 on base leaves 1 : 2, together still 6 of 7."""
+    logits = torch.tensor([[4.0, 2.0, 1.0]]).log()
+    found = handicapped(logits, torch.tensor([np.log(4.0), 0.0])).softmax(-1)[0]
+    assert found.tolist() == pytest.approx([2 / 7, 4 / 7, 1 / 7], abs=1e-6)
+    assert handicapped(logits, None) is logits
+
+
+def test_calibration_is_held_against_the_classes_that_training_saw():
+    from gkc_video.text import Bank
+
+    words = Vocabulary((Category(4, "dog", True), Category(5, "cat", True, is_novel=True)))
+    model = SimpleNamespace(no_object=torch.zeros(1))
+    bank = Bank(("dog", "cat"), torch.eye(2), "none", "{}", {})
+    made = GKCMethod(model, bank, None, None, calibration=1.5, seen=frozenset({"dog"}))  # type: ignore[arg-type]
+    assert made.names(words).handicap.tolist() == [1.5, 0.0]
+    plain = GKCMethod(model, bank, None, None, seen=frozenset({"dog"}))  # type: ignore[arg-type]
+    assert plain.names(words).handicap is None

@@ -9,6 +9,7 @@ import pytest
 from benchmark.formats import masks
 from benchmark.panoptic import ids_to_rgb
 from benchmark.timing import ap_bench
+from benchmark.timing.jobs_bench import measure_jobs
 from benchmark.timing.score_bench import measure, scene
 
 
@@ -28,6 +29,12 @@ def test_every_stage_of_the_scorer_is_measured(tmp_path):
     assert 0 < report.from_png_named < report.from_png_total
     assert 0 < report.ratios["store_named"] < report.ratios["store"]
     assert report.store_bytes < report.png_bytes
+
+
+def test_processes_are_timed_against_one(tmp_path):
+    report = measure_jobs(tmp_path, 2, frames=1, size=(24, 32))
+    assert (report.videos, report.frames) == (8, 16)
+    assert min(report.alone, report.together, report.speedup) > 0
 
 
 def test_every_stage_of_ap_is_measured(tmp_path):

@@ -28,6 +28,9 @@ def score(
     frames: Annotated[int, typer.Option(min=1, help="Frames of the made-up video.")] = 24,
     size: Annotated[str, typer.Option(metavar="WxH", help="Width and height in pixels.")] = "854x480",
     repeats: Annotated[int, typer.Option(min=1, help="How often each frame is scored.")] = 3,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Also time this many processes against one, on the clock.")
+    ] = 1,
     as_json: Json = False,
 ) -> None:
     """Time the scorer by stage against the bare decoding of the same PNGs with Pillow; medians, one core.
@@ -38,14 +41,18 @@ def score(
     [bold]Examples[/bold]
       ovsbench bench score
       ovsbench bench score --frames 1000 --repeats 1 --json
+      ovsbench bench score -j 2
     """
+    from benchmark.timing.jobs_bench import measure_jobs
     from benchmark.timing.score_bench import measure
 
     shape = parse_size(size)
     with tempfile.TemporaryDirectory(prefix="ovsbench-") as folder:
         report = measure(Path(folder), frames=frames, size=shape, repeats=repeats, progress=progress(quiet=as_json))
+        several = measure_jobs(Path(folder), jobs, frames=frames, size=shape) if jobs > 1 else None
     if as_json:
-        print_json({**dataclasses.asdict(report), "size": list(report.size), "ratios": report.ratios})
+        more = {} if several is None else {"jobs": {**dataclasses.asdict(several), "speedup": several.speedup}}
+        print_json({**dataclasses.asdict(report), "size": list(report.size), "ratios": report.ratios, **more})
         return
     stages = list(dict.fromkeys((*report.from_png, *report.from_store)))
     rows = [(name, _ms(report.from_png.get(name)), _ms(report.from_store.get(name))) for name in stages]
@@ -60,6 +67,11 @@ def score(
     say(f"Bare decoding of the two RGB PNGs with Pillow: {_ms(report.decode)} ms; a PNG has {report.png_bytes} bytes")
     say(f"Own files: write {_ms(report.write)} ms, read {_ms(report.read)} ms, {report.store_bytes} bytes a frame")
     say(f"Peak memory at {frames} frames of {size}: {1000 * report.peak_memory_gb:.0f} MB")
+    if several is not None:
+        say(
+            f"{several.jobs} processes score {several.videos} videos of {several.frames // several.videos} frames in "
+            f"{several.together:.1f} s on the clock, one in {several.alone:.1f} s: {several.speedup:.2f} times as fast"
+        )
 
 
 @app.command()

@@ -31,7 +31,7 @@ SEGMENTS, CLASSES = 16, 124
 NAMED = ("vpq", "stq", "miou", "vc")
 """The metrics that together are held against the bare decoding: VPQ of five windows, PQ, STQ, mIoU and VC."""
 _SHIFT = 4
-_VOCABULARY = Vocabulary(tuple(Category(number, f"class {number}", number % 2 == 0) for number in range(CLASSES)))
+VOCABULARY = Vocabulary(tuple(Category(number, f"class {number}", number % 2 == 0) for number in range(CLASSES)))
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ def _decode(path: Path) -> Image:
 def _scorer(clock: _Clock) -> Callable[[DenseFrame, DenseFrame], None]:
     """Feeds frames of one video to every metric and notes what each takes."""
     rules = Rules()
-    accumulators = {metric.name: metric.start(_VOCABULARY, rules) for metric in frame_metrics_for(rules)}
+    accumulators = {metric.name: metric.start(VOCABULARY, rules) for metric in frame_metrics_for(rules)}
 
     def add(truth: DenseFrame, prediction: DenseFrame) -> None:
         overlap = overlap_dense(truth, prediction)

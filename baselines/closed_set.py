@@ -6,7 +6,6 @@ Any checkpoint folder of transformers' universal segmentation: Mask2Former, Mask
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from baselines.class_names import ClassMap, map_classes
-from baselines.hf_folder import load_folder
+from baselines.hf_folder import load_folder, read_preprocessor
 from baselines.options import Linking, Wording
 from baselines.regions import Propose
 from benchmark.errors import MethodError
@@ -76,6 +75,9 @@ def build(
 
     chosen = choose(device)
     model = load_folder(AutoModelForUniversalSegmentation, checkpoint, chosen)
+    for part in model.modules():  # a OneFormer saved for training asks for texts, and drops out states in evaluation
+        if getattr(part, "is_training", False):
+            part.is_training = False
     space: TextSpace | None = None
     digest = path_digest(checkpoint)
     if clip is not None:
@@ -115,14 +117,9 @@ class Input:
     @staticmethod
     def of(folder: Path, config: Any, side: int | None) -> Input:
         """As the folder's `preprocessor_config.json` says, where there is one."""
-        path = folder / "preprocessor_config.json"
-        about = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        size = about.get("size")
-        usual = size.get("shortest_edge") if isinstance(size, dict) else None
+        usual = read_preprocessor(folder)
         square = getattr(config, "image_size", None) if "eomt" in str(config.model_type) else None
-        return Input(
-            tuple(about.get("image_mean") or _MEAN), tuple(about.get("image_std") or _STD), side or usual, square
-        )
+        return Input(usual.mean or _MEAN, usual.std or _STD, side or usual.side, square)
 
     def pixels(self, image: Image, device: torch.device) -> torch.Tensor:
         """(1, 3, h, w) normalised."""

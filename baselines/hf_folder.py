@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmark.errors import MethodError
+from benchmark.files import parse_json
+
+_NO_WEIGHTS = re.compile(r"(relative_position_index|position_ids|num_batches_tracked)$|^criterion\.")
+"""Tables that follow from the config, and parts of the loss: folders of other versions have more or fewer of them."""
 
 
 def load_folder(auto: Any, folder: Path, device: str) -> Any:
@@ -21,6 +27,11 @@ def load_folder(auto: Any, folder: Path, device: str) -> Any:
     """
     if not (folder / "config.json").is_file():
         raise MethodError(f"{folder}: expected a folder with a config.json of transformers, found none. Check -c")
+    import torch
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # of opening a file; what does not fit is told below
+    logging.set_verbosity_error()
     try:
         model, about = auto.from_pretrained(
             folder,
@@ -28,8 +39,11 @@ def load_folder(auto: Any, folder: Path, device: str) -> Any:
             trust_remote_code=False,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
+            dtype=torch.float32,  # whatever the folder was saved in: images come so
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of transformers, its validators and the formats of weights: any kind  # fmt: skip
         first = " ".join(str(error).split())[:240]
         raise MethodError(
             f"{folder}: expected a model that {auto.__name__} opens, got an error: {first}. Give a folder of this kind"
@@ -39,6 +53,7 @@ def load_folder(auto: Any, folder: Path, device: str) -> Any:
         "surplus": sorted(about["unexpected_keys"]),
         "misshapen": sorted(str(key[0] if isinstance(key, tuple) else key) for key in about["mismatched_keys"]),
     }
+    faults = {what: [key for key in keys if not _NO_WEIGHTS.search(key)] for what, keys in faults.items()}
     told = [f"{len(keys)} {what} ({', '.join(keys[:3])})" for what, keys in faults.items() if keys]
     if told:
         raise MethodError(
@@ -46,3 +61,41 @@ def load_folder(auto: Any, folder: Path, device: str) -> Any:
             "Give the folder as save_pretrained wrote it"
         )
     return model.to(device).eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """What `preprocessor_config.json` says of the input; all None where it says nothing.
+
+    Attributes:
+        mean, std: of RGB in [0, 1].
+        side: shorter side in pixels.
+    """
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    side: int | None = None
+
+
+def read_preprocessor(folder: Path) -> Preprocessor:
+    """The preprocessor of a folder; `size` is a number in older folders, {"shortest_edge": ...} in newer ones.
+
+    Raises:
+        MethodError: the file is none of transformers.
+    """
+    path = folder / "preprocessor_config.json"
+    if not path.is_file():
+        return Preprocessor()
+    try:
+        about = parse_json(path.read_bytes())
+        size = about.get("size")
+        side = size.get("shortest_edge") if isinstance(size, dict) else size
+        mean, std = (tuple(map(float, about[key])) if about.get(key) else None for key in ("image_mean", "image_std"))
+        if any(values is not None and len(values) != 3 for values in (mean, std)):
+            raise ValueError(f"image_mean {mean} and image_std {std}")
+        return Preprocessor(mean, std, None if side is None else int(side))
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise MethodError(
+            f"{path}: expected size, image_mean and image_std of a preprocessor, got {error}. "
+            "Give the folder as save_pretrained wrote it"
+        ) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from baselines.regions import MaskSource, Propose
 from benchmark.errors import MethodError
-from benchmark.methods import convert_options
+from benchmark.method_options import convert_options
 from benchmark.types import Vocabulary
 from gkc_video import method as gkc_method
 from gkc_video.associate import Association

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import dataclasses
 import hashlib
 import importlib.util
-import inspect
 import sys
-import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import MethodError, did_you_mean
+from benchmark.errors import MethodError, UserError, did_you_mean
+from benchmark.foreign_code import misdeed
+from benchmark.method_options import convert_options
 from benchmark.types import Method
 
 GROUP = "ovsbench.methods"
@@ -132,10 +131,17 @@ def find(name: str) -> Build:
                 f"method {name} needs a module that cannot be imported: {error}. "
                 f'Install what it needs, for methods of ovsbench with pip install "ovsbench[gkc]"'
             ) from error
+        except (Exception, SystemExit) as error:
+            raise MethodError(f"method {name} cannot be imported: {misdeed(error)}. Correct the package") from error
     try:
         build: Build = getattr(module, function)
     except AttributeError:
         raise MethodError(f"method {name}: {module_name} has no {function!r}. Name the function that builds") from None
+    if not callable(build):
+        raise MethodError(
+            f"method {name}: expected {function!r} to be a function, got {type(build).__name__}. "
+            "Name the function that builds"
+        )
     return build
 
 
@@ -147,8 +153,9 @@ def _module_of_file(path: Path) -> Any:
     sys.modules[spec.name] = module  # dataclasses and pickle look their module up
     try:
         spec.loader.exec_module(module)
-    except (ImportError, SyntaxError) as error:
-        raise MethodError(f"{path}: cannot be imported: {error}. Correct the file") from error
+    except (Exception, SystemExit) as error:
+        told = str(error) if isinstance(error, (ImportError, SyntaxError)) else misdeed(error)
+        raise MethodError(f"{path}: cannot be imported: {told}. Correct the file") from error
     return module
 
 
@@ -168,81 +175,23 @@ def create(
         options: keyword options of the build function, as text; converted by the function's annotations.
 
     Raises:
-        MethodError: no such method, an option that it does not have, or a value that does not fit.
+        MethodError: no such method, an option that it does not have, or a value that does not fit; and whatever else
+            its own code raises.
     """
     build = find(name)
-    arguments = convert_options(name, build, options or {})
-    method = build(checkpoint=None if checkpoint is None else Path(checkpoint), device=device, **arguments)
+    weights = None if checkpoint is None else Path(checkpoint)
+    try:
+        arguments = convert_options(name, build, options or {})
+        method = build(checkpoint=weights, device=device, **arguments)
+    except (UserError, MemoryError):
+        raise  # says itself what to do, or the command line does
+    except (Exception, SystemExit) as error:
+        hint = "Correct the method"
+        if isinstance(error, ModuleNotFoundError):
+            hint = 'Install it, for methods of ovsbench with pip install "ovsbench[gkc]"'
+        raise MethodError(f"method {name} cannot be built: {misdeed(error)}. {hint}") from error
     if not hasattr(method, "predict") and not hasattr(method, "with_labels"):
         raise MethodError(
             f"method {name}: build() returned {type(method).__name__}, which has no predict(). Return one that has"
         )
     return method
-
-
-def option_names(build: Build) -> frozenset[str]:
-    """The options that a build function names, those within groups too; `**options` names none."""
-    hints = typing.get_type_hints(build)
-    names: set[str] = set()
-    for key, parameter in inspect.signature(build).parameters.items():
-        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-            kind = hints.get(key)
-            names |= {f.name for f in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else {key}
-    return frozenset(names - {"checkpoint", "device"})
-
-
-def convert_options(name: str, build: Build, options: Mapping[str, str]) -> dict[str, Any]:
-    """Options as the build function annotates them: bool, int, float, str or Path, each also `| None`.
-
-    An argument annotated with a dataclass is a group of options: each of its fields is an option of that name.
-
-    Raises:
-        MethodError: an unknown option, or text that is not of the annotated kind.
-    """
-    parameters = inspect.signature(build).parameters
-    hints = typing.get_type_hints(build)
-    kinds: dict[str, Any] = {}
-    group_of: dict[str, str] = {}
-    for key, parameter in parameters.items():
-        if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-            continue
-        if key in hints and dataclasses.is_dataclass(hints[key]):
-            fields = typing.get_type_hints(hints[key])
-            kinds |= fields
-            group_of |= dict.fromkeys(fields, key)
-        elif key not in ("checkpoint", "device"):
-            kinds[key] = hints.get(key, str)
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    unknown = [key for key in options if key not in kinds and not takes_any]
-    if unknown:
-        raise MethodError(f"method {name} has no option {unknown[0]!r}; {did_you_mean(unknown[0], kinds)}")
-    arguments: dict[str, Any] = {}
-    groups: dict[str, dict[str, Any]] = {}
-    for key, text in options.items():
-        value = _convert(f"option {key} of method {name}", text, kinds.get(key, str))
-        (groups.setdefault(group_of[key], {}) if key in group_of else arguments)[key] = value
-    return arguments | {group: hints[group](**values) for group, values in groups.items()}
-
-
-def _convert(what: str, text: str, kind: Any) -> Any:
-    kinds = [part for part in typing.get_args(kind) if part is not type(None)]
-    if typing.get_origin(kind) is typing.Literal:
-        if text not in map(str, kinds):
-            raise MethodError(f"{what}: unknown value {text!r}; {did_you_mean(text, map(str, kinds))}")
-        return next(value for value in kinds if str(value) == text)
-    if kinds:  # a union
-        return (
-            None if text.lower() == "none" and type(None) in typing.get_args(kind) else _convert(what, text, kinds[0])
-        )
-    if kind is bool:
-        known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-        if text.lower() not in known:
-            raise MethodError(f"{what}: expected true or false, got {text!r}. Write one of them")
-        return known[text.lower()]
-    if kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            noun = "a whole number" if kind is int else "a number"
-            raise MethodError(f"{what}: expected {noun}, got {text!r}. Write one") from None
-    return Path(text) if kind is Path else text

@@ -20,6 +20,7 @@ import numpy as np
 import benchmark as package
 from benchmark import files, methods
 from benchmark.errors import DataError, MethodError
+from benchmark.foreign_code import misdeed
 from benchmark.manifest import Benchmark
 from benchmark.types import Offer
 
@@ -231,8 +232,17 @@ def describe(method: object, settings: Settings, benchmark: Benchmark, *, uses_l
 
 
 def notes_of(method: object) -> dict[str, str]:
-    """The facts that a method tells of itself."""
-    return {str(key): str(value) for key, value in getattr(method, "notes", {}).items()}
+    """The facts that a method tells of itself.
+
+    Raises:
+        MethodError: its notes are no dictionary, or cannot be read.
+    """
+    try:
+        return {str(key): str(value) for key, value in getattr(method, "notes", {}).items()}
+    except Exception as error:
+        raise MethodError(
+            f"expected notes of the method as a dictionary, {misdeed(error)}. Return one, or have no notes"
+        ) from error
 
 
 def _origin(name: str, method: object) -> methods.MethodInfo:

@@ -291,10 +291,22 @@ def check_frame(frame: PanopticFrame, size: tuple[int, int], vocabulary: Vocabul
     if frame.ids.shape != size or frame.ids.dtype != np.uint32:
         raise MethodError(
             f"{where}: expected ids as uint32 of shape {size}, got {frame.ids.dtype} of shape {frame.ids.shape}. "
-            "Return masks at the size of the frame"
+            "Return ids of this type at the size of the frame"
         )
+    if not isinstance(frame.segments, Mapping):
+        came = type(frame.segments).__name__
+        raise MethodError(f"{where}: expected segments as a dictionary from id to Segment, got {came}. Make one")
     if VOID in frame.segments:
         raise MethodError(f"{where}: a segment has the id {VOID}, which means background. Number segments from 1")
+    for key, segment in frame.segments.items():
+        if not isinstance(segment, Segment):
+            raise MethodError(f"{where}: expected a Segment for id {key}, got {type(segment).__name__}. Make one")
+        if key != segment.id:
+            raise MethodError(f"{where}: segment {segment.id} is filed under {key}. File each under its own id")
+        for what, number in (("id", segment.id), ("category", segment.category)):
+            if not isinstance(number, (int, np.integer)):
+                came = type(number).__name__
+                raise MethodError(f"{where}: expected a whole number as {what} of segment {key}, got {came}. Give one")
     flat = frame.ids.ravel()
     ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]), flat.size - 1)  # of runs of one id: far fewer to sort
     present = set(np.unique(flat[ends]).tolist()) - {VOID}
@@ -305,11 +317,7 @@ def check_frame(frame: PanopticFrame, size: tuple[int, int], vocabulary: Vocabul
             f"{where}: the segments listed must be the nonzero ids of the pixels; these are in one only: {odd}. "
             "List each segment that has a pixel, and no other"
         )
-    for key, segment in frame.segments.items():
-        if not isinstance(segment, Segment):
-            raise MethodError(f"{where}: expected a Segment for id {key}, got {type(segment).__name__}. Make one")
-        if key != segment.id:
-            raise MethodError(f"{where}: segment {segment.id} is filed under {key}. File each under its own id")
+    for segment in frame.segments.values():
         if segment.category not in vocabulary:
             raise MethodError(
                 f"{where}: segment {segment.id} has category {segment.category}, which was not offered. "

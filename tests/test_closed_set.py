@@ -1,6 +1,7 @@
 """Closed-set models made open: the mapping of names by hand, and tiny models of transformers from folders."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -201,3 +202,61 @@ def test_folders_that_do_not_fit_are_one_sentence(folder, tmp_path):
         opened(other)
     with pytest.raises(MethodError, match=r"got none\. Give one with -c"):
         methods.create("closed-set")
+
+
+def test_folders_of_other_versions_open_whatever_tables_and_number_format_they_hold(folder, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    biases = [name for name in tensors if name.endswith("relative_position_bias_table")]
+    tables = {name.replace("bias_table", "index"): torch.zeros(16, 16, dtype=torch.int64) for name in biases}
+    assert tables
+    tensors.pop("criterion.empty_weight")
+    halves = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
+    config = json.loads((folder / "config.json").read_text()) | {"dtype": "float16"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "preprocessor_config.json").write_text('{"size": 64, "max_size": 1333}')
+    save_file({**halves, **tables}, tmp_path / "model.safetensors", {"format": "pt"})
+    method = methods.create("closed-set", checkpoint=tmp_path, device="cpu")
+    assert method.input.side == 64
+    assert len(frames_of(method, (48, 64))) == 2
+
+
+def test_a_oneformer_that_was_saved_for_training_answers_without_texts(tmp_path):
+    def trained():
+        config = oneformer().config
+        config.is_training, config.text_encoder_width = True, 64  # a head of attention takes 64
+        return transformers.OneFormerForUniversalSegmentation(config)
+
+    method = methods.create("closed-set", checkpoint=saved(trained, tmp_path / "model"), device="cpu")
+    assert len(frames_of(method, (64, 64))) == 2
+
+
+class Evil:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('code of a weights file was run')",)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("pytorch_model.bin", pickle.dumps({"w": Evil()}, protocol=2)),
+        ("pytorch_model.bin", None),  # the same, as torch.save writes it
+        ("model.safetensors", b"cut off"),
+        ("config.json", b"{"),
+        ("config.json", b'{"model_type": "mask2former", "num_queries": "many", "backbone_config": 3}'),
+        ("preprocessor_config.json", b'{"image_mean": 1}'),
+        ("preprocessor_config.json", b"\xff"),
+    ],
+)
+def test_a_file_of_a_folder_that_is_broken_or_runs_code_is_one_sentence(folder, tmp_path, file, content):
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    if file.endswith(".bin"):
+        (tmp_path / "model.safetensors").unlink()
+    if content is None:
+        torch.save({"w": Evil()}, tmp_path / file)
+    else:
+        (tmp_path / file).write_bytes(content)
+    with pytest.raises(MethodError, match=r"expected .*, got .*Give"):
+        methods.create("closed-set", checkpoint=tmp_path, device="cpu")

@@ -92,6 +92,59 @@ class Nothing(Plain):
         return None
 
 
+class YieldsNone(Plain):
+    def answer(self, index, image, video, category):
+        return None
+
+
+class Endless(Plain):
+    def predict(self, video, vocabulary, rules):
+        while True:
+            yield whole(video.size, next(iter(vocabulary)).id)
+
+
+class ListOfSegments(Plain):
+    def answer(self, index, image, video, category):
+        return PanopticFrame(np.ones(video.size, np.uint32), [Segment(1, category)])
+
+
+class FloatCategory(Plain):
+    def answer(self, index, image, video, category):
+        return whole(video.size, float(category))
+
+
+class NegativeId(Plain):
+    def answer(self, index, image, video, category):
+        return PanopticFrame(np.ones(video.size, np.uint32), {1: Segment(-1, category)})
+
+
+class NoPixel(Plain):
+    def answer(self, index, image, video, category):
+        return PanopticFrame(np.ones(video.size, np.uint32), {n: Segment(n, category) for n in (1, 2)})
+
+
+class Exits(Plain):
+    def answer(self, index, image, video, category):
+        raise SystemExit(0)
+
+
+class LacksModule(Plain):
+    def answer(self, index, image, video, category):
+        import not_there
+
+        return not_there
+
+
+class Prints(Plain):
+    def answer(self, index, image, video, category):
+        print("looking at", video.id)
+        return whole(video.size, category)
+
+
+class BadNotes(Plain):
+    notes = ("trained on nothing",)
+
+
 class Random(Plain):
     def __init__(self):
         self.numbers = np.random.default_rng()
@@ -131,13 +184,23 @@ FAULTS = [
     (Raises, r"v0, frame 1: expected a frame, the method raised KeyError: 'missing' \(test_conf.*, line \d+\)"),
     (Arrays, r"v0, frame 0.*: expected a PanopticFrame .* got ndarray"),
     (NoSegments, r"v0, frame 0.*: expected a Segment for id 1, got int"),
-    (Nothing, r"v0, frame 0.*: expected a frame, the method raised TypeError: 'NoneType' object is not iterable"),
+    (Nothing, r"v0, frame 0: expected frames to go through, predict\(\) returned None"),
+    (YieldsNone, r"v0, frame 0.*: expected a PanopticFrame with a numpy array of ids, got NoneType"),
+    (Endless, r"v0: expected 3 frames, the method returned more"),
+    (ListOfSegments, r"v0, frame 0.*: expected segments as a dictionary from id to Segment, got list"),
+    (FloatCategory, r"v0, frame 0.*: expected a whole number as category of segment 1, got float"),
+    (NegativeId, r"v0, frame 0.*: segment -1 is filed under 1"),
+    (NoPixel, r"v0, frame 0.*: the segments listed must be the nonzero ids .*\[2\]"),
+    (Exits, r"v0, frame 0: expected a frame, the method ended the program \(test_conf.*, line \d+\)"),
+    (LacksModule, r"v0, frame 0: .*the method needs the module not_there, which is not installed \(test_conf"),
 ]
 ONLY_IN_THE_CHECK = [
     (IgnoresTheOffer, "only novel names", "category 4, which was not offered"),
     (FixedSize, "any size", r"v0-111x67.*expected ids as uint32 of shape \(67, 111\)"),
     (Random, "same answer twice", r"v0, frame 0: run again with the same seed.*% of the ids differ"),
     (Remembers, "each video", "run again after another video"),
+    (Prints, "nothing is printed", "the method printed 'looking at v0', where results go"),
+    (BadNotes, "notes", "expected notes of the method as a dictionary, the method raised AttributeError"),
     (Writes, "left as they are", "v0, image 0: the method wrote into the image"),
 ]
 
@@ -152,7 +215,7 @@ def faults(make, world):
 
 
 def test_a_method_that_keeps_the_rules_has_no_fault(world):
-    assert len(check(Plain, world)) == 7
+    assert len(check(Plain, world)) == 9
     assert faults(Plain, world) == {}
     assert faults(engine.OracleMethod, world) == {}
 
@@ -205,4 +268,4 @@ def test_check_method_ends_with_one_when_a_rule_is_broken(tmp_path):
     done = CliRunner().invoke(app, ["check-method", f"{file}:build"])
     assert done.exit_code == 1
     assert "got int32" in done.stdout
-    assert "breaks 3 rules of 3" in done.stderr
+    assert "breaks 3 rules of 4" in done.stderr

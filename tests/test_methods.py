@@ -11,6 +11,7 @@ import pytest
 
 from benchmark import methods
 from benchmark.errors import MethodError
+from benchmark.method_options import convert_options, option_names
 
 FILE = """
 from pathlib import Path
@@ -111,9 +112,9 @@ def test_options_may_be_choices_paths_and_anything():
     def build(*, checkpoint, device, mode: Literal["fast", "exact"] = "fast", folder: Path = Path(), **rest: str): ...
 
     options = {"mode": "exact", "folder": "a/b", "else": "1"}
-    assert methods.convert_options("m", build, options) == {"mode": "exact", "folder": Path("a/b"), "else": "1"}
+    assert convert_options("m", build, options) == {"mode": "exact", "folder": Path("a/b"), "else": "1"}
     with pytest.raises(MethodError, match="did you mean 'fast'"):
-        methods.convert_options("m", build, {"mode": "fats"})
+        convert_options("m", build, {"mode": "fats"})
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,36 @@ class Group:
 def test_a_dataclass_is_a_group_of_options():
     def build(*, checkpoint, device, group: Group = Group(), name: str = ""): ...
 
-    assert methods.convert_options("m", build, {"width": "2", "name": "n"}) == {"group": Group(width=2.0), "name": "n"}
-    assert methods.convert_options("m", build, {}) == {}
+    assert convert_options("m", build, {"width": "2", "name": "n"}) == {"group": Group(width=2.0), "name": "n"}
+    assert convert_options("m", build, {}) == {}
     with pytest.raises(MethodError, match=r"no option 'group'.*Known: depth, name, width"):
-        methods.convert_options("m", build, {"group": "1"})
+        convert_options("m", build, {"group": "1"})
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("x = nowhere", r"cannot be imported: the method raised NameError: .* \(odd.py, line 2\)"),
+        ("raise SystemExit(0)", r"cannot be imported: the method ended the program \(odd.py, line 2\)"),
+        ("build = 3", "expected 'build' to be a function, got int"),
+        (
+            "def build(): ...",
+            "cannot be built: the method raised TypeError: .*unexpected keyword argument 'checkpoint'",
+        ),
+        ("def build(*, checkpoint, device, depth: int): ...", "needs the option depth, got none. Give --option depth="),
+        ("def build(*, checkpoint, device: Nothing): ...", "cannot be built: the method raised NameError"),
+        ("def build(*, checkpoint, device): {}['w']", r"raised KeyError: 'w' \(odd.py, line 2\). Correct the method"),
+        (
+            "def build(*, checkpoint, device): import odd_lib",
+            "needs the module odd_lib, which is not installed.*Install",
+        ),
+        ("def build(*, checkpoint, device): exit()", "cannot be built: the method ended the program"),
+    ],
+)
+def test_whatever_the_code_of_a_file_does_wrong_is_one_sentence(text, sentence, tmp_path):
+    (tmp_path / "odd.py").write_text(f"from __future__ import annotations\n{text}")
+    with pytest.raises(MethodError, match=sentence):
+        methods.create(f"{tmp_path}/odd.py:build")
 
 
 def test_a_file_that_cannot_be_used_is_one_sentence(file, tmp_path):
@@ -158,4 +185,4 @@ def test_options_of_groups_are_named_and_those_of_others_are_not():
     def build(*, checkpoint, device, steps: int = 1, wording: Wording = Wording(), **rest: str):
         return None
 
-    assert methods.option_names(build) == {"steps", "prompt", "synonyms"}
+    assert option_names(build) == {"steps", "prompt", "synonyms"}

@@ -107,8 +107,13 @@ def test_the_table_has_intervals_ranks_and_bounds_apart(rows, tmp_path):
     assert paths[1].read_text().startswith("benchmark,offered,rank,row,mIoU.base,mIoU.base low,mIoU.base high,")
 
 
-def test_runs_that_do_not_fit_together_are_no_table(rows, tmp_path):
+def test_the_score_that_ranks_is_one_of_the_names_offered_and_odd_runs_are_no_table(rows, tmp_path):
     benchmark, runs = rows
+    assert [str(suite_table(benchmark, offered, runs).rank_by) for offered in ("all", "base", "novel")] == [
+        "mIoU.harmonic",
+        "mIoU.base",
+        "mIoU.novel",  # the harmonic mean is nought where base names cannot be answered
+    ]
     with pytest.raises(UserError, match=r"unknown score mIuO.all to rank by; did you mean 'mIoU.all'"):
         suite_table(benchmark, "all", runs, rank_by="mIuO")
     part = tmp_path / "part"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,13 +63,16 @@ def run(
     options, part = method_options(option, text_bank), parse_shard(shard)
     folder = out or Path("runs") / Path(name.partition(".py:")[0]).name
     benchmark = manifest.load(data)
-    made = (
-        engine.OracleMethod() if oracle else methods.create(name, checkpoint=checkpoint, device=device, options=options)
-    )
     settings = Settings(name, checkpoint, options, offer, device, seed)  # type: ignore[arg-type]
-    facts = engine.predict(
-        made, benchmark, folder, settings=settings, shard=part, limit=limit, fresh=fresh, progress=progress()
-    )
+    with contextlib.redirect_stdout(sys.stderr):  # what a method prints is no result
+        made = (
+            engine.OracleMethod()
+            if oracle
+            else methods.create(name, checkpoint=checkpoint, device=device, options=options)
+        )
+        facts = engine.predict(
+            made, benchmark, folder, settings=settings, shard=part, limit=limit, fresh=fresh, progress=progress()
+        )
     if facts.earlier_commits:
         others = ", ".join(map(_short, facts.earlier_commits))
         complain(

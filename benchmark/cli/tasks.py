@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from benchmark.errors import StoppedError
@@ -66,8 +67,17 @@ def run_tasks(
                     free.append(device)
                     done += 1
                     if error is not None:
-                        faults[task.name] = str(error) or type(error).__name__
-                    tell(f"{done}/{len(tasks)} {task.name}: {'done' if error is None else f'failed: {error}'}")
+                        faults[task.name] = fault_of(error)
+                    tell(
+                        f"{done}/{len(tasks)} {task.name}: {'done' if error is None else f'failed: {fault_of(error)}'}"
+                    )
     except KeyboardInterrupt:
         raise StoppedError(f"interrupted: {done} of {len(tasks)} runs done; run the same command to go on") from None
     return faults
+
+
+def fault_of(error: BaseException) -> str:
+    """What went wrong in a worker's process."""
+    if isinstance(error, BrokenProcessPool):
+        return "its process ended without a word, as one does that is killed or takes more memory than there is"
+    return str(error) or type(error).__name__

@@ -77,9 +77,7 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(
-            f"{path}: expected a TOML file with the settings of a training, found none. See configs/"
-        ) from None
+        raise UserError(f"{path}: expected a TOML file, found none. See configs/ for some") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path}: expected a TOML file, got an error: {error}. Correct it") from error
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -41,6 +43,14 @@ def check(make: Callable[[], Method | LabelReader], benchmark: Benchmark) -> tup
     Raises:
         UserError: the method cannot be built, or the benchmark lacks a part of the vocabulary.
     """
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        findings = _check(make, benchmark)
+    first = next((line for line in printed.getvalue().splitlines() if line.strip()), "")
+    fault = f"the method printed {first[:60]!r}, where results go. Print to sys.stderr, or log" if first else ""
+    return (*findings, Finding("nothing is printed to standard output", fault))
+
+
+def _check(make: Callable[[], Method | LabelReader], benchmark: Benchmark) -> tuple[Finding, ...]:
     made = make()
     is_reader = hasattr(made, "with_labels")
     method: Method = made.with_labels(benchmark.truth) if hasattr(made, "with_labels") else made
@@ -59,6 +69,7 @@ def check(make: Callable[[], Method | LabelReader], benchmark: Benchmark) -> tup
     if not is_reader and not findings[-1].fault:
         findings.append(_finding("an answer of its own for each video", lambda: trial.compare_after(video)))
     findings.append(_finding("images are left as they are", lambda: trial.images_stay(video)))
+    findings.append(_finding("notes for the record are a dictionary", lambda: record.notes_of(made)))
     return tuple(findings)
 
 

@@ -6,12 +6,12 @@ import dataclasses
 import functools
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from benchmark import files, record
 from benchmark.errors import DataError, MethodError, StoppedError, UserError
+from benchmark.foreign_code import misdeed
 from benchmark.manifest import Benchmark, VideoEntry
 from benchmark.progress import SILENT, Progress
 from benchmark.record import RunRecord, Settings, Timing
@@ -96,6 +96,13 @@ def predict(
             told = {**facts.notes, **record.notes_of(method)}  # a method may tell at the end what its parts cost
             facts = close_run(run, benchmark, dataclasses.replace(facts, notes=told))
     return facts
+
+
+class _End:
+    """After the last frame of a method; not None, which a method may yield by mistake."""
+
+
+_END = _End()
 
 
 class _LastTruth:
@@ -189,9 +196,9 @@ class _PredictLoop:
         frames = frames_of(self.method, video, self.vocabulary, self.rules)
         for index, name in enumerate(entry.frames):
             start, read = time.perf_counter(), clock.seconds
-            frame = next(frames, None)
+            frame = next(frames, _END)
             made, image_seconds = time.perf_counter(), clock.seconds - read
-            if frame is None:
+            if isinstance(frame, _End):
                 raise MethodError(
                     f"video {entry.id}: expected {len(entry.frames)} frames, the method returned {index}. "
                     "Yield one for each frame of the video"
@@ -201,7 +208,7 @@ class _PredictLoop:
             stored = time.perf_counter() - made
             spent += self._share(made - start, image_seconds, stored, clock.images)
             self.progress.frame()
-        if next(frames, None) is not None:
+        if not isinstance(next(frames, _END), _End):
             raise MethodError(
                 f"video {entry.id}: expected {len(entry.frames)} frames, the method returned more. "
                 "Yield one for each frame of the video"
@@ -244,15 +251,20 @@ def frames_of(method: Method, video: Video, vocabulary: Vocabulary, rules: Rules
     """
     index = 0
     try:
-        for frame in method.predict(video, vocabulary, rules):
+        frames = method.predict(video, vocabulary, rules)
+        if not isinstance(frames, Iterable):
+            came = "None" if frames is None else f"one {type(frames).__name__}"
+            raise MethodError(
+                f"video {video.id}, frame {index}: expected frames to go through, predict() returned {came}. "
+                "Yield one for each frame of the video"
+            )
+        for frame in frames:
             yield frame
             index += 1
-    except (UserError, ModuleNotFoundError, MemoryError):
+    except (UserError, MemoryError):
         raise  # says itself what to do, or the command line does
-    except Exception as error:
-        raised = traceback.extract_tb(error.__traceback__)[-1]
+    except (Exception, SystemExit) as error:
         raise MethodError(
-            f"video {video.id}, frame {index}: expected a frame, the method raised {type(error).__name__}: "
-            f"{' '.join(str(error).split())} ({Path(raised.filename).name}, line {raised.lineno}). "
+            f"video {video.id}, frame {index}: expected a frame, {misdeed(error)}. "
             "Correct the method; finished videos are kept, and the same command goes on from there"
         ) from error

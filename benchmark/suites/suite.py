@@ -5,7 +5,7 @@ out = "runs/suite"                  # where everything goes
 seeds = [0]                         # of random numbers; a method may name its own
 offered = ["all"]                   # all, base, novel
 devices = ["auto"]                  # one worker for each
-rank_by = "mIoU.harmonic"           # optional
+rank_by = "mIoU.harmonic"           # optional; by default so, or mIoU of the names offered
 limit = 8                           # optional: only the first so many videos
 
 [benchmarks.world]

@@ -74,16 +74,18 @@ def suite_table(
 
     Args:
         benchmark: that all runs were made on.
-        offered: for the title.
+        offered: all, base or novel names, for the title and for the score that ranks.
         rows: name to the run folders of its seeds, all scored on the same videos.
-        rank_by: score such as "mIoU.novel"; by default the harmonic mean of mIoU, or mIoU where nothing is novel.
+        rank_by: score such as "mIoU.novel"; by default the harmonic mean of mIoU where base and
+            novel names are offered, or else the mIoU of those offered.
 
     Raises:
         UserError: an unknown score, or runs of different videos.
     """
     groups, rules = benchmark.vocabulary.groups, benchmark.rules
     has_both = "base" in groups and "novel" in groups
-    main = _score_name(rank_by) if rank_by else ScoreName("mIoU", HARMONIC if has_both else "all")
+    usual = HARMONIC if has_both and offered == "all" else offered if offered in groups else "all"
+    main = _score_name(rank_by) if rank_by else ScoreName("mIoU", usual)
     metric_of = {value: metric.name for metric in metrics_for(rules) for value in metric.value_names(rules)}
     wanted = [s for s in dict.fromkeys([main, *headline(rules, groups, has_both)]) if s.value in metric_of]
     if main.value not in metric_of or main.group not in [*groups, HARMONIC]:

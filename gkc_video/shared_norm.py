@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.distributed as dist
 from torch import nn
-from torch.distributed.nn.functional import all_reduce
 
 from benchmark.errors import MethodError
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over all processes; as all of them use it, its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, own: torch.Tensor) -> torch.Tensor:
+        total = own.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _sum(own: torch.Tensor) -> torch.Tensor:
+    found: torch.Tensor = _Sum.apply(own)
+    return found
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
@@ -18,10 +41,10 @@ class SharedBatchNorm(nn.BatchNorm2d):
         x = maps.float()
         # Count and sums in one message, then squares about the shared mean: no difference of large numbers.
         own = torch.cat([x.new_tensor([x.numel() / x.shape[1]]), x.sum((0, 2, 3))])
-        everyone = all_reduce(own)
+        everyone = _sum(own)
         count = everyone[0].detach()
         mean = everyone[1:] / count
-        variance = all_reduce((x - mean[:, None, None]).square().sum((0, 2, 3))) / count
+        variance = _sum((x - mean[:, None, None]).square().sum((0, 2, 3))) / count
         self._remember(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
         scale = self.weight * (variance + self.eps).rsqrt()
         out = (x - mean[:, None, None]) * scale[:, None, None] + self.bias[:, None, None]

@@ -48,6 +48,7 @@ def run_tasks(
     todo, free = list(tasks), list(devices)
     working: dict[Future[None], tuple[Task, str, contextlib.ExitStack]] = {}
     faults: dict[str, str] = {}
+    said: dict[str, str] = {}
     done = 0
     try:
         with contextlib.ExitStack() as everything:
@@ -58,8 +59,10 @@ def run_tasks(
                     pool = stack.enter_context(process_pool(1))
                     working[pool.submit(task.work, device)] = (task, device, stack)
                 ended = wait(working, timeout=every, return_when=FIRST_COMPLETED).done
-                for state in () if ended else [(task.name, task.state()) for task, _, _ in working.values()]:
-                    tell(f"{state[0]}: {state[1]}")
+                for task, _, _ in () if ended else working.values():
+                    if (state := task.state()) != said.get(task.name):
+                        said[task.name] = state
+                        tell(f"{task.name}: {state}")
                 for future in ended:
                     task, device, stack = working.pop(future)
                     error = future.exception()

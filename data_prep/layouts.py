@@ -86,9 +86,9 @@ def _nearest(raw: Path, wanted: Iterable[Layout], own: Iterable[Layout]) -> str:
         for layout in own:
             if not layout.missing(place):
                 return f"{place} looks like the {layout.name} layout. Give that folder as --raw"
-    for layout in LAYOUTS:
-        if not layout.missing(raw):
-            return f"this looks like {layout.reader}. Run: ovsbench data build {layout.reader}"
+    alike = list(dict.fromkeys(layout.reader for layout in LAYOUTS if not layout.missing(raw)))
+    if alike:
+        return f"this looks like {' or '.join(alike)}. Run: ovsbench data build {alike[0]}"
     nearest = min(wanted, key=lambda layout: len(layout.missing(raw)) / len(layout.marks))
     missing = nearest.missing(raw)
     if len(missing) < len(nearest.marks):

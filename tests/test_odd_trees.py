@@ -175,6 +175,12 @@ def test_a_conversion_of_vipseg_is_no_coco(world, tmp_path):
         build_coco_panoptic(tmp_path / "raw", tmp_path / "data")
 
 
+def test_a_folder_that_may_be_several_data_sets_is_called_by_all_of_them(world, tmp_path):
+    trees.write_tracks(world, tmp_path / "raw", "ytvis2019")
+    with pytest.raises(DataError, match="this looks like ovis or ytvis2019 or ytvis2021"):
+        build(tmp_path / "raw", tmp_path / "data")
+
+
 def test_two_builds_do_not_work_in_one_folder(original, tmp_path):
     with folder_lock(tmp_path / "data"), pytest.raises(BusyError, match="another process"):
         build(original, tmp_path / "data")

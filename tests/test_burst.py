@@ -88,7 +88,7 @@ def test_tracks_come_back_with_their_masks_and_the_classes_of_the_list(raw, tmp_
     assert (len(built.vocabulary.base), len(built.vocabulary.novel)) == (386, 96)
     for entry in built.entries:
         assert entry.frames[1] == f"HACS/clip {entry.id}/frame0030.jpg"
-        airplane, apricot = built.truth_tracks(entry.id).decoded().tracks
+        airplane, apricot = built.truth_tracks(entry.id).tracks
         assert (airplane.category, apricot.category) == (AIRPLANE, APRICOT)
         assert airplane.masks == (rle.encode(box(0, 0)), rle.encode(box(1, 1)), None)
         assert apricot.masks == (None, rle.encode(box(6, 8)), None)  # a mask without a pixel is none
@@ -97,7 +97,7 @@ def test_tracks_come_back_with_their_masks_and_the_classes_of_the_list(raw, tmp_
 
 def test_a_training_set_has_no_track_of_a_rare_class(raw, tmp_path):
     built = build_burst(raw, tmp_path / "data", variant="ignore")
-    assert [track.category for track in built.truth_tracks("3").decoded().tracks] == [AIRPLANE]
+    assert [track.category for track in built.truth_tracks("3").tracks] == [AIRPLANE]
 
 
 def test_labels_without_images_can_be_scored_and_do_not_depend_on_workers(raw, tmp_path):
@@ -112,7 +112,7 @@ def test_a_frame_without_its_image_is_left_out_with_its_masks(raw, tmp_path):
     defects = Defects()
     built = build_burst(raw, tmp_path / "data", defects=defects)
     assert len(built.entry("3").frames) == 2
-    assert built.truth_tracks("3").decoded().tracks[0].masks == (rle.encode(box(1, 1)), None)
+    assert built.truth_tracks("3").tracks[0].masks == (rle.encode(box(1, 1)), None)
     assert defects.lines == ("video 3, frame HACS/clip 3/frame0000.jpg: the image is empty; the frame is left out",)
 
 

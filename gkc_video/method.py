@@ -19,6 +19,7 @@ from benchmark.timing.stages import stage
 from benchmark.types import Image, PanopticFrame, Rules, Segment, Video, Vocabulary
 from gkc_video import checkpoint as checkpoints
 from gkc_video.associate import DEFAULT, Association, Regions, Track, Tracker, association
+from gkc_video.compiling import compile_in_place
 from gkc_video.device import choose
 from gkc_video.load import RANDOM, load_gkc, random_gkc
 from gkc_video.model import GKC
@@ -44,6 +45,7 @@ def build(
     delay: int = 0,
     batch: int = 1,
     precision: Literal["float32", "bfloat16"] = "float32",
+    compile: bool = False,
     tiles: int = 0,
     calibration: float | None = None,
 ) -> GKCMethod:
@@ -63,6 +65,7 @@ def build(
         delay: frames that an answer waits, so that so many later ones vote for its classes too; 0 answers at once.
         batch: frames that go through the network at once.
         precision: of the network's arithmetic.
+        compile: whether torch compiles the network at the first frame of each size, which takes minutes and then pays.
         tiles: for timing alone, see `Merging`.
         calibration: taken from the logits of the classes whose masks were seen in training, against the bias for them;
             by default as the checkpoint's header says. To be chosen on held-out base classes, never on novel ones.
@@ -93,6 +96,8 @@ def build(
     is_random = str(checkpoint).startswith(RANDOM)
     path = checkpoint if is_random else checkpoints.resolve(checkpoint)
     loaded = random_gkc(str(path), choose(device)) if is_random else load_gkc(path, choose(device))
+    if compile:
+        compile_in_place(loaded.model)
     space = loaded.space if text_bank is None else Bank.read(text_bank)
     merging = Merging(
         objectness=objectness,

@@ -104,7 +104,7 @@ def propose_all(model: GKC, images: Sequence[Image], table: NameTable, merging: 
 
 @torch.inference_mode()
 def _regions(output: Output, size: tuple[int, int], merging: Merging) -> Proposals:
-    with stage("post-processing"):
+    with stage("post-processing"), enough_memory(output.masks.device, 1, size):
         return regions_of(*output, size, merging)
 
 
@@ -184,26 +184,32 @@ def class_map(model: GKC, image: Image, table: NameTable, merging: Merging) -> n
 
 @torch.inference_mode()
 def run(model: GKC, images: Sequence[Image], table: NameTable, merging: Merging) -> list[Output]:
-    """The network's word on each of some frames of one size, float32 whatever the precision within."""
+    """The network's word on each of some frames of one size, float32 whatever the precision within.
+
+    Raises:
+        MethodError: the device's memory is not enough.
+    """
     device, side = table.vectors.device, merging.side
-    with stage("resize"):
-        pixels = torch.stack([torch.from_numpy(np.ascontiguousarray(image)) for image in images])
-        if device.type == "cuda":  # from pinned memory the copy does not hold up the processor
-            pixels = pixels.pin_memory()
-        pixels = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2)
-        shortest = min(pixels.shape[-2:])
-        if side is not None and shortest != side:
-            factor = side / shortest
-            size = [max(1, round(n * factor)) for n in pixels.shape[-2:]]
-            pixels = F.interpolate(pixels.float(), size, mode="bilinear", align_corners=False, antialias=factor < 1)
-        height, width = pixels.shape[-2:]
-        pixels = pad(pixels).to(memory_format=torch.channels_last)
-    with stage("model"):
-        with torch.autocast(device.type, torch.bfloat16, enabled=merging.precision == "bfloat16"), _enough(pixels):
-            last = model(pixels, last_only=True)[-1]
-        masks = last.masks.float()[..., : -(-height // 4), : -(-width // 4)]
-        embeddings, states = last.embeddings.float(), last.states.float()
-        classes = handicapped(class_logits(model.logits(embeddings, table.vectors), table.owner), table.handicap)
+    with enough_memory(device, len(images), images[0].shape[:2]):
+        with stage("resize"):
+            pixels = torch.stack([torch.from_numpy(np.ascontiguousarray(image)) for image in images])
+            if device.type == "cuda":  # from pinned memory the copy does not hold up the processor
+                pixels = pixels.pin_memory()
+            pixels = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2)
+            shortest = min(pixels.shape[-2:])
+            if side is not None and shortest != side:
+                factor = side / shortest
+                size = [max(1, round(n * factor)) for n in pixels.shape[-2:]]
+                pixels = F.interpolate(pixels.float(), size, mode="bilinear", align_corners=False, antialias=factor < 1)
+            height, width = pixels.shape[-2:]
+            pixels = pad(pixels).to(memory_format=torch.channels_last)
+        with stage("model"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=merging.precision == "bfloat16"):
+                last = model(pixels, last_only=True)[-1]
+            masks = last.masks.float()[..., : -(-height // 4), : -(-width // 4)]
+            embeddings, states = last.embeddings.float(), last.states.float()
+            named = class_logits(model.logits(embeddings, table.vectors), table.owner)
+            classes = handicapped(named, table.handicap)
     return [Output(*parts) for parts in zip(masks, embeddings, states, classes, strict=True)]
 
 
@@ -221,20 +227,21 @@ def handicapped(logits: torch.Tensor, handicap: torch.Tensor | None) -> torch.Te
 
 
 @contextmanager
-def _enough(pixels: torch.Tensor) -> Iterator[None]:
-    """Says which options lower memory where there is too little of it.
+def enough_memory(device: torch.device, batch: int, size: tuple[int, ...]) -> Iterator[None]:
+    """Says which options lower memory where there is too little of it for `batch` frames of (height, width) `size`.
 
     Raises:
         MethodError: there is.
     """
     try:
         yield
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        told = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not told and not any(sign in str(error) for sign in ("can't allocate memory", "not enough memory")):
             raise
-        batch, _, height, width = pixels.shape
         raise MethodError(
-            f"the memory of {pixels.device.type} is not enough for {batch} frames of {width}x{height} pixels at once. "
+            f"the memory of {device.type} is not enough for {batch} {'frame' if batch == 1 else 'frames'} of "
+            f"{size[1]}x{size[0]} pixels at once. "
             "Lower --option side=..., use --option batch=1 or --option precision=bfloat16, or --device cpu"
         ) from error
 

@@ -1,6 +1,8 @@
 """The model, its losses and its text side, at a size that runs in a blink."""
 
+import copy
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from benchmark.types import Category, Rules, Video, Vocabulary, check_frame  # n
 from data_prep.novelty import measure  # noqa: E402
 from data_prep.split import load_split  # noqa: E402
 from gkc_video import checkpoint, clip  # noqa: E402
+from gkc_video.compiling import compile_in_place  # noqa: E402
 from gkc_video.device import choose  # noqa: E402
 from gkc_video.enlarge import winner  # noqa: E402
 from gkc_video.losses import Target, Weights, distillation, match, match_all, supervised  # noqa: E402
@@ -423,20 +426,52 @@ def test_frames_are_read_as_they_are_wanted_and_names_are_read_once(tmp_path: Pa
     assert method.names(other) is not method.names(WORDS)
 
 
-def test_too_little_memory_is_told_with_the_options_that_lower_it():
-    class Hungry(Fixed):
-        def forward(self, pixels, last_only):
-            raise torch.OutOfMemoryError("CUDA out of memory")
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), r"not enough for 1 frame of 70x50 pixels .*option side="),
+        (MemoryError(), "not enough for 1 frame"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), "not enough for 1 frame"),
+    ],
+)
+def test_too_little_memory_is_told_with_the_options_that_lower_it(error: Exception, sentence: str):
+    with pytest.raises(MethodError, match=sentence):
+        propose(Fails(error), np.zeros((50, 70, 3), np.uint8), TABLE, Merging())
 
-    class Broken(Fixed):
-        def forward(self, pixels, last_only):
-            raise RuntimeError("shapes do not fit")
 
-    image = np.zeros((50, 70, 3), np.uint8)
-    with pytest.raises(MethodError, match=r"not enough for 1 frames of 96x64 pixels .*option side="):
-        propose(Hungry(LEFT[None], torch.eye(3)[:1]), image, TABLE, Merging())
+def test_what_has_nothing_to_do_with_memory_keeps_its_traceback():
     with pytest.raises(RuntimeError, match="shapes do not fit"):
-        propose(Broken(LEFT[None], torch.eye(3)[:1]), image, TABLE, Merging())
+        propose(Fails(RuntimeError("shapes do not fit")), np.zeros((50, 70, 3), np.uint8), TABLE, Merging())
+
+
+class Fails(Fixed):
+    """A network that raises."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(LEFT[None], torch.eye(3)[:1])
+        self.error = error
+
+    def forward(self, pixels, last_only):
+        raise self.error
+
+
+def test_a_captured_network_answers_as_an_eager_one(model: GKC):
+    """What torch.compile compiles is this capture; compiled for a processor, gkc-world's masks differed by 6e-5."""
+    if shutil.which("g++") is None:
+        pytest.skip("torch.compile needs a C++ compiler, here is none")
+    captured = copy.deepcopy(model)
+    compile_in_place(captured, "aot_eager")
+    pixels = torch.randint(0, 255, (1, 3, 64, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        own, other = (net(pixels, last_only=True)[-1] for net in (model, captured))
+    assert torch.allclose(own.masks, other.masks, atol=1e-4)
+    assert torch.allclose(own.embeddings, other.embeddings, atol=1e-4)
+
+
+def test_without_a_compiler_the_option_compile_is_refused(tmp_path: Path, model, teacher, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(MethodError, match=r"option compile needs a C\+\+ compiler"):
+        build(checkpoint=write_gkc(tmp_path / "m.safetensors", model, teacher), device="cpu", compile=True)
 
 
 def test_tiles_are_so_many_regions_of_equal_width():

@@ -110,7 +110,7 @@ def test_methods_take_turns_and_ratios_are_made_within_rounds(monkeypatch: pytes
 
 def test_a_machine_that_slows_down_half_way_does_not_change_the_ratio():
     def made(*seconds: float) -> Speed:
-        return Speed("m", 10, seconds, {}, 1.0, 0.0, None, "", "")
+        return Speed("m", 10, seconds, seconds, {}, 1.0, 0.0, None, "", "")
 
     ours, theirs = made(1, 1, 3, 3), made(2, 2, 6, 6)
     assert ours.times_as_fast_as(theirs) == (2.0, 2.0, 2.0)
@@ -129,3 +129,19 @@ def test_stages_hold_the_time_of_a_frame(monkeypatch: pytest.MonkeyPatch):
 def test_a_method_that_skips_frames_is_not_timed():
     with pytest.raises(MethodError, match="gave 1 frames for 3"):
         measure([Contestant("lazy", Method(HandClock(), 0, [], frames=1))], still(3), WORDS, warmup=3)
+
+
+def test_operations_are_counted_by_stage_two_for_each_multiply_and_add():
+    torch = pytest.importorskip("torch")
+
+    class Multiplies:
+        def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
+            for image in video.images():
+                with torch.inference_mode(), stage("model"):
+                    torch.ones(3, 5) @ torch.ones(5, 7)
+                    with stage("naming"):
+                        torch.nn.functional.linear(torch.ones(2, 4), torch.ones(6, 4))
+                yield PanopticFrame(np.ones(image.shape[:2], np.uint32), {1: Segment(1, 1)})
+
+    counted = speed.count_flops(Contestant("one", Multiplies()), still(3), WORDS)
+    assert counted == {"model": 2 * 3 * 5 * 7, "naming": 2 * 2 * 4 * 6}

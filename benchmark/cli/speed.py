@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -40,6 +40,7 @@ def speed(
     in_turn: Annotated[
         bool, typer.Option("--in-turn", help="Read, compute and write in turn: each stage shows its own time.")
     ] = False,
+    flops: Annotated[bool, typer.Option("--flops", help="Count the operations of a frame too, by stage.")] = False,
     precision: Annotated[str, typer.Option("--precision", help="float32 or bfloat16.")] = "float32",
     device: Device = "auto",
     as_json: Json = False,
@@ -60,7 +61,7 @@ def speed(
     from tempfile import TemporaryDirectory
 
     from benchmark import manifest
-    from benchmark.timing.speed import measure
+    from benchmark.timing.speed import count_flops, measure
 
     common = {"precision": precision} | ({"tiles": str(regions)} if regions else {})
     contestants = [_built(text, checkpoint, device, common) for text in methods]
@@ -79,17 +80,20 @@ def speed(
             overlap=not in_turn,
             progress=progress(quiet=as_json),
         )
+        counted = [count_flops(one, video, benchmark.vocabulary) if flops else {} for one in contestants]
     base = found[names.index(reference)]
     facts = {**_facts(video, benchmark.vocabulary, found, repeats), "in_turn": in_turn}
     if as_json:
         rows = [
             {**asdict(one), "fps": dict(zip(("low", "median", "high"), one.fps, strict=True)),
-             f"times {reference}": one.times_as_fast_as(base)[1]}
-            for one in found
+             f"times {reference}": one.times_as_fast_as(base)[1], "flops": operations}
+            for one, operations in zip(found, counted, strict=True)
         ]  # fmt: skip
         print_json({"schema": 1, "facts": facts, "methods": rows})
         return
     _print(found, base, facts)
+    if any(counted):
+        _print_flops(names, counted)
 
 
 def _built(text: str, checkpoint: str | None, device: str, common: dict[str, str]) -> Contestant:
@@ -153,17 +157,19 @@ def _threads() -> int:
 
 
 def _print(found: Sequence[Speed], base: Speed, facts: dict[str, Any]) -> None:
+    from statistics import median as median_of
+
     from benchmark.timing.stages import STAGES
 
     stages = [name for name in STAGES if any(name in one.stages for one in found)]
     stages += sorted({name for one in found for name in one.stages} - set(stages))
-    columns = ["method", "fps", "lowest", "highest", f"times {base.name}", "segments", "GB", *stages]
+    columns = ["method", "fps", "lowest", "highest", f"times {base.name}", "CPU ms", "segments", "GB", *stages]
     rows = []
     for one in found:
         low, median, high = one.fps
         memory = one.peak_memory_gb if one.peak_device_memory_gb is None else one.peak_device_memory_gb
         cells = [f"{median:.2f}", f"{low:.2f}", f"{high:.2f}", f"{one.times_as_fast_as(base)[1]:.2f}"]
-        cells += [f"{one.segments:.1f}", f"{memory:.2f}"]
+        cells += [f"{1000 * median_of(one.cpu_seconds) / one.frames:.0f}", f"{one.segments:.1f}", f"{memory:.2f}"]
         cells += [f"{1000 * one.stages[name]:.1f}" if name in one.stages else "-" for name in stages]
         rows.append([one.name, *cells])
     print_table("Frames a second, and milliseconds a frame by stage", columns, rows)
@@ -172,3 +178,12 @@ def _print(found: Sequence[Speed], base: Speed, facts: dict[str, Any]) -> None:
         f"{plural(facts['rounds'], 'round')}, {found[0].precision or 'unknown precision'}, "
         f"{plural(facts['threads'], 'thread')}, {', '.join(facts['hardware'])}, load {facts['load']}"
     )
+
+
+def _print_flops(names: Sequence[str], counted: Sequence[Mapping[str, int]]) -> None:
+    stages = list(dict.fromkeys(stage for one in counted for stage in one))
+    rows = [
+        [name, *(f"{one.get(stage, 0) / 1e9:.1f}" for stage in stages), f"{sum(one.values()) / 1e9:.1f}"]
+        for name, one in zip(names, counted, strict=True)
+    ]
+    print_table("GFLOP of a frame, two for each multiply-accumulate", ["method", *stages, "all"], rows)

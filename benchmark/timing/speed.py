@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import statistics
 import sys
 import time
@@ -47,6 +48,7 @@ class Speed:
         name: of the contestant.
         frames: of the video, in each round.
         seconds: of the whole video, for each round.
+        cpu_seconds: of the processor, over all threads, for each round: what others do on the machine hardly counts.
         stages: stage to seconds a frame, median over the rounds.
         segments: mean number of segments of a frame.
         peak_memory_gb: most memory of the process while this method ran, the others' weights included; 10**9 bytes.
@@ -57,6 +59,7 @@ class Speed:
     name: str
     frames: int
     seconds: tuple[float, ...]
+    cpu_seconds: tuple[float, ...]
     stages: Mapping[str, float]
     segments: float
     peak_memory_gb: float
@@ -118,9 +121,30 @@ def measure(
     return tuple(_speed(one, runs, len(video)) for one, runs in zip(contestants, found, strict=True))
 
 
+def count_flops(contestant: Contestant, video: Video, vocabulary: Vocabulary) -> dict[str, int]:
+    """Floating-point operations for the first frame of a video, by stage; nothing for a method without torch.
+
+    Counted as torch's `FlopCounterMode` does: two for each multiply-accumulate of convolutions, matrix products and
+    attention; sampling of maps, norms and whatever else works on single elements are left out. The names have been
+    read before.
+    """
+    if "torch" not in sys.modules:
+        return {}
+    counting = importlib.import_module("torch.utils.flop_counter").FlopCounterMode(display=False)
+    first = dataclasses.replace(video, frames=video.frames[:1])
+    for _ in contestant.method.predict(first, vocabulary, Rules()):
+        pass
+    clock = StageClock(now=counting.get_total_flops)
+    with counting, clock.listening():
+        for _ in contestant.method.predict(first, vocabulary, Rules()):
+            pass
+    return {name: int(count) for name, count in clock.seconds.items() if count}
+
+
 @dataclass(frozen=True)
 class _Run:
     seconds: float
+    cpu_seconds: float
     stages: Mapping[str, float]
     segments: int
     memory_gb: float
@@ -167,7 +191,7 @@ class _Runner:
             read = _decoding(images if self.overlap else self.video.read)
             video = dataclasses.replace(self.video, frames=names, read=read)
             self.wait()
-            start = time.perf_counter()
+            start, cpu_start = time.perf_counter(), time.process_time()
             listening = clock.listening() if clock else contextlib.nullcontext()
             with (
                 listening,
@@ -182,11 +206,11 @@ class _Runner:
                 with stage("write"):
                     behind.finish()
             self.wait()
-            seconds = time.perf_counter() - start
+            seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
         if made != count:
             raise MethodError(f"method {contestant.name}: gave {made} frames for {count}. Yield one for each frame")
         stages = {name: spent / count for name, spent in clock.seconds.items()} if clock else {}
-        return _Run(seconds, stages, segments, _peak_memory_gb(), peak_device_memory_gb())
+        return _Run(seconds, cpu_seconds, stages, segments, _peak_memory_gb(), peak_device_memory_gb())
 
 
 def _decoding(read: Callable[[int], Image]) -> Callable[[int], Image]:
@@ -204,6 +228,7 @@ def _speed(contestant: Contestant, runs: Sequence[_Run], frames: int) -> Speed:
         name=contestant.name,
         frames=frames,
         seconds=tuple(run.seconds for run in runs),
+        cpu_seconds=tuple(run.cpu_seconds for run in runs),
         stages={name: statistics.median(run.stages.get(name, 0.0) for run in runs) for name in names},
         segments=statistics.fmean(run.segments for run in runs) / frames,
         peak_memory_gb=max(run.memory_gb for run in runs),

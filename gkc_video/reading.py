@@ -6,8 +6,9 @@ A frame depends on seed, step and its place in the step alone: not on who reads 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +72,8 @@ def batches(
     plan = Plan.of(settings, ranks)
     pool = process_pool(settings.readers) if settings.readers else ThreadPoolExecutor(1)
     with pool as executor:
-        waiting: deque[tuple[Sequence[Future[Drawn]], Sequence[Future[Drawn]]]] = deque()
-        ahead = max(2, -(-4 * settings.readers // settings.batch)) if settings.readers else 1
+        waiting: deque[tuple[Future[list[Drawn]], Future[list[Drawn]] | None]] = deque()
+        ahead = settings.readers + 1
         for step in range(first, settings.steps + ahead):
             if step < settings.steps:
                 waiting.append(_ask(executor, settings, plan, step, labelled, unlabelled))
@@ -92,37 +93,36 @@ def _ask(
     step: int,
     labelled: FrameSource,
     unlabelled: FrameSource | None,
-) -> tuple[Sequence[Future[Drawn]], Sequence[Future[Drawn]]]:
-    def draw(source: FrameSource, use: int, places: Sequence[tuple[int, ...]]) -> list[Future[Drawn]]:
-        read = _reader(source, in_process=bool(settings.readers))
-        return [executor.submit(read, (settings.seed, use, step, place)) for part in places for place in part]
+) -> tuple[Future[list[Drawn]], Future[list[Drawn]] | None]:
+    """The frames of a step, asked for as one piece of work for each source: messages cost more than their content."""
 
-    others = []
+    def draw(source: FrameSource, use: int, places: Sequence[tuple[int, ...]]) -> Future[list[Drawn]]:
+        seeds = [(settings.seed, use, step, place) for part in places for place in part]
+        if settings.readers:
+            return executor.submit(_read_there, source.benchmark.folder, source.augmentation, seeds)
+        return executor.submit(_read, source, seeds)
+
+    others = None
     if unlabelled is not None and distils(settings, step):
         others = draw(unlabelled, _UNLABELLED, plan.unlabelled)
     return draw(labelled, _LABELLED, plan.labelled), others
 
 
-def _collect(plan: Plan, labelled: Sequence[Future[Drawn]], unlabelled: Sequence[Future[Drawn]]) -> list[Batch]:
-    frames, others = (iter([future.result() for future in futures]) for futures in (labelled, unlabelled))
+def _collect(plan: Plan, labelled: Future[list[Drawn]], unlabelled: Future[list[Drawn]] | None) -> list[Batch]:
+    frames = iter(labelled.result())
+    others = iter(unlabelled.result() if unlabelled is not None else [])
     return [
-        Batch([next(frames) for _ in places], [next(others) for _ in range(len(more) if unlabelled else 0)], places)
+        Batch([next(frames) for _ in places], list(itertools.islice(others, len(more))), places)
         for places, more in zip(plan.labelled, plan.unlabelled, strict=True)
     ]
 
 
-def _reader(source: FrameSource, *, in_process: bool) -> Callable[[tuple[int, ...]], Drawn]:
-    if in_process:
-        return functools.partial(_read_there, source.benchmark.folder, source.augmentation)
-    return functools.partial(_read, source)
+def _read(source: FrameSource, seeds: Sequence[tuple[int, ...]]) -> list[Drawn]:
+    return [source.draw(np.random.default_rng(seed)) for seed in seeds]
 
 
-def _read(source: FrameSource, seed: tuple[int, ...]) -> Drawn:
-    return source.draw(np.random.default_rng(seed))
-
-
-def _read_there(folder: Path, augmentation: Augmentation, seed: tuple[int, ...]) -> Drawn:
-    return _read(_opened(folder, augmentation), seed)
+def _read_there(folder: Path, augmentation: Augmentation, seeds: Sequence[tuple[int, ...]]) -> list[Drawn]:
+    return _read(_opened(folder, augmentation), seeds)
 
 
 @functools.lru_cache(maxsize=2)

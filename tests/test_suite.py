@@ -148,6 +148,12 @@ def test_a_suite_runs_goes_on_and_tells_what_failed(build_benchmark, tmp_path, m
     assert {line["name"] for line in lines} == {"floor", "wrong"}
     assert made.stat().st_mtime_ns == before
     assert CliRunner().invoke(app, ["suite", "suite.toml", "--only", "flor"]).exit_code == 1
+    whole = Path("out/table.json").read_bytes()
+    assert CliRunner().invoke(app, ["suite", "suite.toml", "--only", "floor"]).exit_code == 0
+    assert Path("out/table.json").read_bytes() == whole
+    assert [line["name"] for line in json.loads(Path("out/only/table.json").read_text())["tables"][0]["lines"]] == [
+        "floor"
+    ]
 
 
 def test_the_suites_of_this_repository_are_plans():

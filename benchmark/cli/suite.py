@@ -6,7 +6,7 @@ import contextlib
 import functools
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,7 +30,8 @@ def suite(
         str | None, typer.Option("--devices", help="Parted by commas, one worker each: cuda:0,cuda:1; cpu,cpu.")
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="ROW", help="Only this row; may be repeated.")
+        list[str] | None,
+        typer.Option("--only", metavar="ROW", help="Only this row; may be repeated. Its table: OUT/only."),
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many videos.")] = None,
     as_json: Json = False,
@@ -69,14 +70,15 @@ def suite(
     faults = run_all(plan, tell)
     found = compare_all(plan, benchmarks, faults)
     if found:
-        plan.out.mkdir(parents=True, exist_ok=True)
-        files = write_tables(found, plan.out)
-        files = (*files, *_plots(found, plan.out))
-        site = _site(plan, faults)
+        folder = plan.out / "only" if only else plan.out  # a part of the rows leaves the whole table alone
+        folder.mkdir(parents=True, exist_ok=True)
+        files = write_tables(list(found.values()), folder)
+        files = (*files, *_plots(found, folder))
+        site = _site(plan, faults, folder)
         if as_json:
             say(files[2].read_text(encoding="utf-8").rstrip())
         else:
-            for table in found:
+            for table in found.values():
                 say(markdown(table))
             say(f"The suite took {time.monotonic() - begin:.0f} s")
             finish(
@@ -151,11 +153,11 @@ def work(job: Job, folder: str, limit: int | None, alone: bool, device: str) -> 
     draw_strips(benchmark, job.run)
 
 
-def compare_all(plan: Suite, benchmarks: dict[str, Benchmark], faults: dict[str, str]) -> list[SuiteTable]:
-    """A table for each benchmark and offered vocabulary, of the rows all of whose runs are done."""
+def compare_all(plan: Suite, benchmarks: dict[str, Benchmark], faults: dict[str, str]) -> dict[str, SuiteTable]:
+    """A table for each benchmark and offered vocabulary, by both names, of the rows all of whose runs are done."""
     from benchmark.suites.suite_table import suite_table
 
-    found = []
+    found = {}
     for name, offered in dict.fromkeys((job.benchmark, str(job.settings.offered)) for job in plan.jobs):
         jobs = [job for job in plan.jobs if (job.benchmark, job.settings.offered) == (name, offered)]
         broken = {job.row for job in jobs if str(job.run) in faults}
@@ -164,16 +166,16 @@ def compare_all(plan: Suite, benchmarks: dict[str, Benchmark], faults: dict[str,
             if job.row not in broken:
                 rows.setdefault(job.row, []).append(job.run)
         if rows:
-            found.append(suite_table(benchmarks[name], offered, rows, rank_by=plan.rank_by))
+            found[f"{name}-{offered}"] = suite_table(benchmarks[name], offered, rows, rank_by=plan.rank_by)
     return found
 
 
-def _plots(tables: Sequence[SuiteTable], out: Path) -> list[Path]:
+def _plots(tables: Mapping[str, SuiteTable], out: Path) -> list[Path]:
     """Score against speed, a figure a table."""
     from benchmark.pictures import plots
 
     paths: list[Path] = []
-    for table in tables:
+    for name, table in tables.items():
         points = [
             plots.Point(line.name, line.fps, found.value, line.rank is not None)
             for line in table.lines
@@ -182,12 +184,12 @@ def _plots(tables: Sequence[SuiteTable], out: Path) -> list[Path]:
         if points:
             (out / "plots").mkdir(exist_ok=True)
             figure = plots.accuracy_against_speed(points, f"{table.rank_by}, {table.benchmark}")
-            paths += plots.save(figure, out / "plots" / f"{table.benchmark}-{table.offered}")
+            paths += plots.save(figure, out / "plots" / name)
     return paths
 
 
-def _site(plan: Suite, faults: dict[str, str]) -> Path:
+def _site(plan: Suite, faults: dict[str, str], out: Path) -> Path:
     from leaderboard.render import write_site
     from leaderboard.run_folder import read_row
 
-    return write_site([read_row(job.run) for job in plan.jobs if str(job.run) not in faults], plan.out / "site")
+    return write_site([read_row(job.run) for job in plan.jobs if str(job.run) not in faults], out / "site")

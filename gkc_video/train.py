@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
 from benchmark.errors import MethodError, did_you_mean
 from benchmark.manifest import load
@@ -22,13 +22,13 @@ from gkc_video.load import image_tower
 from gkc_video.losses import Weights
 from gkc_video.model import ModelConfig
 from gkc_video.ranks import ALONE, Ranks
+from gkc_video.settings import fits, settings_of
 from gkc_video.synonyms import OWN, Table, Thesaurus
 from gkc_video.teaching import Teaching
 from gkc_video.text import Bank, NameTable, Prompted, TextSpace, name_table
 from gkc_video.wordnet import WordNet
 
 Log = Callable[[str], None]
-Settings = TypeVar("Settings")
 _TABLES = {
     "clip": {"kind", "out", "data", "training"},
     "gkc": {
@@ -81,7 +81,7 @@ def train(
         return _train_gkc(tables, target, ranks, choose(device), log)
     if ranks.size > 1:
         raise MethodError('a teacher, kind = "clip", is trained by one process. Start it without torchrun')
-    settings = _settings(train_clip.ClipTraining, tables, "training")
+    settings = settings_of(train_clip.ClipTraining, tables, "training")
     return train_clip.train(settings, _folder(tables, "captions"), target, device=choose(device), log=log)
 
 
@@ -103,13 +103,13 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
     if out is None and "out" not in tables:
         raise MethodError("expected the checkpoint to write, got none. Give -o, or out = in the training file")
     if kind == "clip":
-        _settings(train_clip.ClipTraining, tables, "training")
+        settings_of(train_clip.ClipTraining, tables, "training")
         _folder(tables, "captions")
     else:
-        _settings(Augmentation, tables, "augmentation")
-        training = _settings(GKCTraining, tables, "training")
-        _settings(Weights, tables, "losses")
-        _settings(SynonymSources, tables, "synonyms")
+        settings_of(Augmentation, tables, "augmentation")
+        training = settings_of(GKCTraining, tables, "training")
+        settings_of(Weights, tables, "losses")
+        settings_of(SynonymSources, tables, "synonyms")
         if not {"checkpoint", "model"} & tables.get("clip", {}).keys():
             raise MethodError(
                 "expected checkpoint or model in [clip], where trunk, text and teacher come from. Add one"
@@ -128,8 +128,8 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
 
 def _train_gkc(tables: Mapping[str, Any], out: Path, ranks: Ranks, device: str, log: Log) -> Path:
     source = tables.get("clip", {})
-    augmentation = _settings(Augmentation, tables, "augmentation")
-    settings = _settings(GKCTraining, tables, "training")
+    augmentation = settings_of(Augmentation, tables, "augmentation")
+    settings = settings_of(GKCTraining, tables, "training")
     if "checkpoint" in source:
         teacher = clip.load(source["checkpoint"], model=source.get("model"), device=device)
     else:  # a trunk from nothing, for those who have no weights
@@ -158,7 +158,7 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, ranks: Ranks, device: str, 
     labelled = FrameSource(load(_folder(tables, "labelled")), augmentation)
     words = None
     if settings.diversify != "off":
-        words = _words(_settings(SynonymSources, tables, "synonyms"), labelled.benchmark.vocabulary, space)
+        words = _words(settings_of(SynonymSources, tables, "synonyms"), labelled.benchmark.vocabulary, space)
     teaching = None
     if settings.needs_teacher:
         cache = Path(source["cache"]) if "cache" in source else None
@@ -177,7 +177,7 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, ranks: Ranks, device: str, 
     return train_gkc.train(
         settings,
         shape,
-        _settings(Weights, tables, "losses"),
+        settings_of(Weights, tables, "losses"),
         material,
         out=out,
         config={"text": about, "side": tables.get("side"), "calibration": _calibration(tables)},
@@ -192,7 +192,7 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, ranks: Ranks, device: str, 
 def _calibration(tables: Mapping[str, Any]) -> float:
     """What the method takes from the logits of seen classes, see `gkc_video.method.build`; 0 by default."""
     value = tables.get("calibration", 0.0)
-    if not _fits(value, float):
+    if not fits(value, float):
         raise MethodError(f"calibration: expected a number, got {value!r}. Correct it")
     return float(value)
 
@@ -207,7 +207,7 @@ def _evaluation(tables: Mapping[str, Any]) -> EvaluationSettings | None:
     known = {field.name for field in dataclasses.fields(EvaluationSettings)}
     builds = {"folder"} | (set(table) - known if "build" in table else set())
     own = {key: value for key, value in table.items() if key not in builds}
-    return _settings(EvaluationSettings, {"evaluation": own}, "evaluation")
+    return settings_of(EvaluationSettings, {"evaluation": own}, "evaluation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,33 +255,3 @@ def _folder(tables: Mapping[str, Any], name: str) -> Path:
     if "folder" not in table:
         raise MethodError(f"expected [data.{name}] with a folder in the training file, found none. Add it")
     return Path(table["folder"])
-
-
-def _settings(kind: type[Settings], tables: Mapping[str, Any], name: str) -> Settings:
-    """A frozen settings object from a table; lists become tuples, unknown keys are refused."""
-    table = tables.get(name, {})
-    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    strange = sorted(set(table) - known)
-    if strange:
-        raise MethodError(f"[{name}] has an unknown setting {strange[0]!r}; {did_you_mean(strange[0], known)}")
-    for key, hint in get_type_hints(kind).items():
-        if key in table and not _fits(table[key], hint):
-            choices = get_args(hint) if get_origin(hint) is Literal else ()
-            wanted = " or ".join(map(repr, choices)) or f"a value of type {getattr(hint, '__name__', hint)}"
-            raise MethodError(f"[{name}] {key}: expected {wanted}, got {table[key]!r}. Correct it")
-    try:
-        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
-    except TypeError as error:
-        raise MethodError(f"[{name}]: {error}. Complete the table") from error
-
-
-def _fits(value: object, hint: Any) -> bool:
-    """Whether a value of a TOML file is what a settings object declares; a whole number is a float too."""
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    if get_origin(hint) is tuple:
-        parts = get_args(hint)
-        return isinstance(value, list) and len(value) == len(parts) and all(map(_fits, value, parts))
-    return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))

@@ -104,6 +104,9 @@ def draws_of(
         scores: metric, value, and part of the vocabulary or "harmonic".
         groups: the parts.
         times: from `draw_videos`.
+
+    Of a single video every draw is that video again, which says nothing about others: all draws are undefined then, so
+    that there is no interval and nothing can be told apart.
     """
 
     @functools.cache  # a metric has many values, and the harmonic mean takes parts that are asked for as well
@@ -128,7 +131,10 @@ def draws_of(
         mean = np.divide(2 * base * novel, both, out=np.zeros_like(both), where=both != 0)
         return np.where((np.minimum(base, novel) < 0) | (value in NUMBERS), np.nan, mean)
 
-    return [draws(*score) for score in scores]
+    found = [draws(*score) for score in scores]
+    if len(videos) > 1:
+        return found
+    return [np.where(np.arange(len(of_score)) == 0, of_score, np.nan) for of_score in found]
 
 
 def interval(draws: Floats, level: float = LEVEL) -> Interval:

@@ -50,6 +50,18 @@ def test_a_draw_scores_what_the_sum_of_its_videos_scores():
                     assert values[name][number] == pytest.approx(np.nan if value is None else value, nan_ok=True)
 
 
+def test_one_video_alone_gives_no_interval_and_no_rank():
+    runs = {name: videos(1, seed) for name, seed in (("a", 0), ("b", 1))}
+    times = stats.draw_videos(1)
+    keys = [("miou", "mIoU", "all"), ("miou", "mIoU", "harmonic")]
+    drawn = {name: stats.draws_of(rows, keys, VOCABULARY.groups, times) for name, rows in runs.items()}
+    first, second = drawn["a"][0], drawn["b"][0]
+    assert first[0] != second[0]
+    assert stats.interval(first) == stats.Interval(float(first[0]), None, None)
+    assert stats.difference(first, second).p is None
+    assert len(stats.rank_groups({"a": first, "b": second})) == 1
+
+
 def test_every_draw_has_as_many_videos_as_there_are_and_the_first_has_each_once():
     times = stats.draw_videos(7, draws=50)
     assert times[0].tolist() == [1] * 7

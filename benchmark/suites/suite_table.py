@@ -216,7 +216,7 @@ def markdown(table: SuiteTable) -> str:
     """The table for a README: percent, 95 % intervals over videos, a dash for rows that are bounds."""
     scores = list(table.lines[0].scores) if table.lines else []
     videos = (
-        f"{table.videos} videos"
+        ("1 video (so no intervals, and one rank)" if table.videos == 1 else f"{table.videos} videos")
         if table.videos == table.videos_total
         else (f"the first {table.videos} of {table.videos_total} videos")
     )

@@ -161,10 +161,10 @@ def read_tracks(tracks: Sequence[Sequence[str | None]], size: tuple[int, int], f
 
 def _tube(masks: Sequence[str | None], size: tuple[int, int], areas: npt.NDArray[np.int64]) -> Tube:
     """The tube of a track; the areas of its masks are put into `areas`, (frames,)."""
+    if masks.count(None) == len(masks):
+        return np.zeros(0, dtype=np.int64)
     pixels = size[0] * size[1]
     shown = [frame for frame, text in enumerate(masks) if text is not None]
-    if not shown:
-        return np.zeros(0, dtype=np.int64)
     pairs, firsts, number = _pairs([text for text in masks if text is not None])
     inside = pairs[:, 1].copy()
     stops = np.cumsum(pairs[:, 0] + inside)  # of each run inside, counted over all texts

@@ -166,6 +166,10 @@ class TrackFolder:
         return self._frames
 
     @cached_property
+    def _lines(self) -> list[bytes]:
+        return self._bytes.splitlines()
+
+    @cached_property
     def _bytes(self) -> bytes:
         try:
             return (self.folder / TRACKS).read_bytes()
@@ -177,7 +181,7 @@ class TrackFolder:
         """All tracks, in the order in which they were written; their masks are texts yet."""
         return tuple(
             dataclasses.replace(track, masks=self._texts(line))
-            for track, line in zip(self.described[0], self._bytes.splitlines(), strict=True)
+            for track, line in zip(self.described[0], self._lines, strict=True)
         )
 
     def _texts(self, line: bytes) -> tuple[str | None, ...]:
@@ -195,7 +199,7 @@ class TrackFolder:
     def described(self) -> Described:
         """The tracks without their masks, and the extent that is written for each; None in a file of before it was."""
         try:
-            rows = [json.loads(_without_masks(line)) for line in self._bytes.splitlines()]
+            rows = [json.loads(_without_masks(line)) for line in self._lines]
             tracks, extents = tuple(map(_track, rows)), tuple(map(Extent.from_json, rows))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._broken(f"a line is no track: {error!r}") from error
@@ -218,8 +222,7 @@ class TrackFolder:
             ids is None or track.id in ids or extent is None for track, extent in zip(tracks, written, strict=True)
         ]
         nothing = (None,) * len(self)
-        lines = self._bytes.splitlines()
-        wanted = [self._texts(line) if needed else nothing for line, needed in zip(lines, is_needed, strict=True)]
+        wanted = [self._texts(line) if needed else nothing for line, needed in zip(self._lines, is_needed, strict=True)]
         try:
             masks = rle.read_tracks(wanted, self.size, len(self))
         except DataError as error:

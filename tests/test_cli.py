@@ -236,6 +236,14 @@ def test_the_labels_through_the_whole_pipe_score_exactly_one(data: str) -> None:
     assert record["mIoU.all"] == record["VPQ.all"] == record["mIoU.harmonic"] == 1.0
 
 
+def test_a_run_prints_its_scores_as_json_and_nothing_else(data) -> None:
+    result = ovsbench("run", data, "--oracle", "-o", "runs/json", "-j", "1", "--json")
+    assert json.loads(result.stdout)["values"]["mIoU"]["all"] == 1.0
+    assert json.loads(result.stdout) == json.loads(Path("runs/json/scores.json").read_text())
+    result = ovsbench("run", data, "--oracle", "-o", "runs/part", "--shard", "1/2", "--json")
+    assert json.loads(result.stdout) == {"run": "runs/part", "shard": "1/2"}
+
+
 def test_every_value_is_shown_when_asked_for_and_headlines_otherwise(data: str) -> None:
     ovsbench("run", data, "--oracle", "-o", "runs/oracle", "-j", "1")
     (record,) = json.loads(ovsbench("show", "runs/oracle", "--json").stdout)

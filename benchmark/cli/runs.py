@@ -39,6 +39,7 @@ def run(
     oracle: Annotated[bool, typer.Option("--oracle", help="Send the labels through the pipe; must score 1.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of random numbers.")] = 0,
     jobs: Jobs = 0,
+    as_json: Json = False,
 ) -> None:
     """Run a method over a benchmark, then score it. Stopped at any moment, the same command goes on.
 
@@ -50,8 +51,10 @@ def run(
       ovsbench run data/world -m gkc -c gkc-world -o runs/gkc --shard 1/2
     """
     from benchmark import engine, manifest, methods
+    from benchmark.files import read_json
     from benchmark.pictures.strips import draw_strips
     from benchmark.record import Settings
+    from benchmark.running.scores import SCORES
 
     if oracle == (method is not None):
         raise UserError(
@@ -71,7 +74,14 @@ def run(
             else methods.create(name, checkpoint=checkpoint, device=device, options=options)
         )
         facts = engine.predict(
-            made, benchmark, folder, settings=settings, shard=part, limit=limit, fresh=fresh, progress=progress()
+            made,
+            benchmark,
+            folder,
+            settings=settings,
+            shard=part,
+            limit=limit,
+            fresh=fresh,
+            progress=progress(quiet=as_json),
         )
     if facts.earlier_commits:
         others = ", ".join(map(_short, facts.earlier_commits))
@@ -79,12 +89,18 @@ def run(
             f"warning: earlier videos of {folder} were made by other code, {others}, and not by {_short(facts.code)}; "
             "run.json notes it. Use --fresh for a run of one code"
         )
+    if part[1] > 1 and as_json:
+        print_json({"run": str(folder), "shard": shard})
+        return
     if part[1] > 1:
         say(f"Shard {part[0]} of {part[1]} is done. When all are:")
         finish(folder, ["ovsbench", "score", folder])
         return
-    engine.score(benchmark, folder, jobs=cores(jobs), progress=progress())
+    engine.score(benchmark, folder, jobs=cores(jobs), progress=progress(quiet=as_json))
     draw_strips(benchmark, folder)
+    if as_json:
+        print_json(read_json(folder / SCORES, "the scores of a run"))
+        return
     print_overview([folder])
     _say_next(folder)
 

@@ -96,9 +96,9 @@ class Features:
     fine: torch.Tensor
     coarse: torch.Tensor
 
-    def of(self, frame: int) -> Features:
-        """Those of one frame of the batch, B = 1."""
-        return Features(self.fine[frame : frame + 1], self.coarse[frame : frame + 1])
+    def first(self, count: int) -> Features:
+        """Those of the first frames of the batch."""
+        return Features(self.fine[:count], self.coarse[:count])
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,17 +15,20 @@ from gkc_video.model import GKC
 
 from transformers import AutoConfig  # isort: skip  (after gkc_video.model, which prepares torchvision)
 
+Part = Literal["all", "masks"]
 _MASK2FORMER = {"model.pixel_level_module.decoder.": "segmenter.pixel_decoder.", "model.transformer_module.":
                 "segmenter.transformer."}  # fmt: skip
 
 
-def start_from(path: Path, model: GKC) -> int:
+def start_from(path: Path, model: GKC, part: Part = "all") -> int:
     """Takes over what fits by name and shape; the rest of the model keeps its first values.
 
     Args:
         path: a checkpoint of `ovsbench train`, or a folder of `Mask2FormerForUniversalSegmentation.save_pretrained`,
             such as a panoptic one of COCO: its masks keep their weights, its classes and backbone are left.
         model: is filled.
+        part: of a checkpoint of `ovsbench train`: "masks" is what draws masks, trunk and decoders; all that names
+            them begins anew.
 
     Returns:
         How many tensors were taken over.
@@ -33,6 +37,8 @@ def start_from(path: Path, model: GKC) -> int:
         MethodError: the file or folder is something else, or nothing fits.
     """
     found = _mask2former(path) if path.is_dir() else _gkc(path)
+    if part == "masks":
+        found = {name: t for name, t in found.items() if name.startswith(("trunk.", "segmenter."))}
     own = model.state_dict()
     fitting = {name: t for name, t in found.items() if name in own and own[name].shape == t.shape}
     if not fitting:
@@ -47,6 +53,13 @@ def start_from(path: Path, model: GKC) -> int:
 def weights_file(path: Path) -> Path:
     """The file that holds the weights of what `start_from` takes."""
     return path / "model.safetensors" if path.is_dir() else path
+
+
+def saw_novel(path: Path) -> str:
+    """What the training of a start is known to have met of novel things, in the words of a checkpoint's header."""
+    if path.is_dir():
+        return "not known: it starts from a Mask2Former"
+    return str(checkpoint.read(path, "gkc")[0].story.get("saw_novel", "not known: its start does not say"))
 
 
 def _gkc(path: Path) -> dict[str, torch.Tensor]:

@@ -177,17 +177,21 @@ def _naming(
 
     So naming is learnt from the first step on and does not wait for good masks.
     """
-    wrong, count = prediction.embeddings.sum() * 0, 0
-    for frame, (target, queries) in enumerate(zip(targets, matches, strict=True)):
-        has = queries >= 0
-        if not has.any():
-            continue
-        true = (target.masks[has] * 20 - 10)[None]
-        embeddings = model.embed(prediction.states[frame, queries[has]][None], true, features.of(frame))
-        logits = names.of(frame).logits(model, embeddings)[0]
-        wrong = wrong + F.cross_entropy(logits, target.classes[has], reduction="sum")
-        count += int(has.sum())
-    return Mean.of(wrong, count)
+    has = [queries >= 0 for queries in matches]
+    most = max(int(of_frame.sum()) for of_frame in has)
+    if not most:
+        return Mean.of(prediction.embeddings.sum() * 0, 0)
+    states = _padded([prediction.states[n, q[h]] for n, (q, h) in enumerate(zip(matches, has, strict=True))])
+    masks = _padded([target.masks[h] for target, h in zip(targets, has, strict=True)]) * 20 - 10
+    logits = names.logits(model, model.embed(states, masks, features.first(len(targets))))
+    real = _padded([torch.ones_like(of_frame[of_frame]) for of_frame in has])
+    truth = torch.cat([target.classes[h] for target, h in zip(targets, has, strict=True)])
+    return Mean.of(F.cross_entropy(logits[real], truth, reduction="sum"), len(truth))
+
+
+def _padded(frames: list[torch.Tensor]) -> torch.Tensor:
+    """The rows (N, ...) of each of B frames as (B, most, ...), zeros behind."""
+    return torch.nn.utils.rnn.pad_sequence(frames, batch_first=True)
 
 
 def _some_regions(count: int, limit: int, rng: np.random.Generator) -> torch.Tensor:

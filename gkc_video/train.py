@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from benchmark.errors import MethodError, did_you_mean
 from benchmark.manifest import load
@@ -23,6 +23,7 @@ from gkc_video.losses import Weights
 from gkc_video.model import ModelConfig
 from gkc_video.ranks import ALONE, Ranks
 from gkc_video.settings import fits, settings_of
+from gkc_video.start import Part
 from gkc_video.synonyms import OWN, Table, Thesaurus
 from gkc_video.teaching import Teaching
 from gkc_video.text import Bank, NameTable, Prompted, TextSpace, name_table
@@ -37,6 +38,7 @@ _TABLES = {
         "side",
         "calibration",
         "start",
+        "start_part",
         "data",
         "clip",
         "text",
@@ -62,8 +64,8 @@ def train(
 
     Args:
         tables: of a TOML file: `kind` ("clip" or "gkc"), `out`, `[data.*]` with the `folder` of each data set, if
-            wanted `start` (a GKC checkpoint, or the folder of a Mask2Former, to begin from), and settings; `configs/`
-            has examples. The folders exist.
+            wanted `start` (a GKC checkpoint, or the folder of a Mask2Former, to begin from) and `start_part`, and
+            settings; `configs/` has examples. The folders exist.
         out: instead of the tables' own.
         device: torch device, "auto" for the first GPU.
         ranks: this process among those that train together, see `gkc_video.ranks.join`.
@@ -173,7 +175,16 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, ranks: Ranks, device: str, 
         folder = Path(tables["evaluation"]["folder"])
         evaluator = Evaluator(evaluation, load(folder), out, device=device, log=log)
     trunk = image_tower(shape, weights=True) if own_trunk else teacher.model.visual
-    material = train_gkc.Material(labelled, unlabelled, space, teaching, trunk, words=words, start=_start(tables))
+    material = train_gkc.Material(
+        labelled,
+        unlabelled,
+        space,
+        teaching,
+        trunk,
+        words=words,
+        start=_start(tables),
+        start_part=tables.get("start_part", "all"),
+    )
     return train_gkc.train(
         settings,
         shape,
@@ -247,6 +258,9 @@ def _is_ours(source: Mapping[str, Any]) -> bool:
 def _start(tables: Mapping[str, Any]) -> Path | None:
     if "start" not in tables:
         return None
+    part = tables.get("start_part", "all")
+    if part not in get_args(Part):
+        raise MethodError(f"start_part: expected {' or '.join(get_args(Part))}, got {part!r}. Correct it")
     return Path(tables["start"]) if Path(tables["start"]).is_dir() else resolve(tables["start"])
 
 

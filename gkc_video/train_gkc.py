@@ -24,7 +24,7 @@ from gkc_video.model import GKC, ModelConfig, channels_last
 from gkc_video.ranks import ALONE, Ranks
 from gkc_video.reading import batches, distils, frame_rng
 from gkc_video.shared_norm import share_norms
-from gkc_video.start import start_from, weights_file
+from gkc_video.start import Part, saw_novel, start_from, weights_file
 from gkc_video.step import Batch, losses, name_step
 from gkc_video.teaching import Teaching
 from gkc_video.text import NameTable, TextSpace, name_table
@@ -46,6 +46,7 @@ class Material:
         words: names and synonyms of the base classes for text diversification; by default those of the data's
             vocabulary.
         start: a GKC checkpoint or a Mask2Former, see `gkc_video.start`.
+        start_part: what is taken from it.
     """
 
     labelled: FrameSource
@@ -55,6 +56,7 @@ class Material:
     trunk: torch.nn.Module
     words: NameTable | None = None
     start: Path | None = None
+    start_part: Part = "all"
 
 
 def train(
@@ -111,7 +113,7 @@ def train(
     same = replace(settings, save_every=1, readers=0, tensorboard=False)  # what does not change the outcome
     identity = repr((same, model_config, weights, labelled.benchmark.digest, labelled.augmentation))
     if material.start is not None:
-        kept = start_from(material.start, model)
+        kept = start_from(material.start, model, material.start_part)
         log(f"{kept} of {len(model.state_dict())} tensors start from {material.start.name}")
     board = out.with_suffix(".tensorboard") if settings.tensorboard and ranks.is_first else None
     curve = Curve(out.with_suffix(".csv"), board)
@@ -239,12 +241,19 @@ def _story(
         "size": list(material.labelled.augmentation.size),
         "unlabelled": unlabelled.benchmark.name if unlabelled is not None and settings.unlabelled else "",
         "start": "" if start is None else f"{start.name}, sha256 {checkpoint.digest(weights_file(start))}",
-        "saw_novel": "without labels" if settings.unlabelled else "no",
+        "start_part": "" if start is None else material.start_part,
+        "saw_novel": _saw_novel(settings, start),
         "final": {name: round(value, 4) for name, value in running.items()},
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "processes": ranks.size,
     }
+
+
+def _saw_novel(settings: GKCTraining, start: Path | None) -> str:
+    """The word `no` stands only where neither this training nor its start met anything novel."""
+    before = "no" if start is None else saw_novel(start)
+    return before if before != "no" or not settings.unlabelled else "without labels"
 
 
 def _write(

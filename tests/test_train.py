@@ -107,6 +107,22 @@ def test_a_training_can_start_from_a_checkpoint_also_of_another_shape(tmp_path: 
     assert int(wider.split()[0]) == int(total) - 2, "the queries' two embeddings are of another shape"
 
 
+def test_a_training_can_start_from_the_masks_alone_and_keeps_what_its_start_saw(tmp_path: Path, folders):
+    quiet = {"device": "cpu", "log": lambda line: None}
+    taught = train(recipe(folders, steps=1, unlabelled=1), tmp_path / "first.safetensors", **quiet)
+    tables = {**recipe(folders, steps=1, seed=3, learning_rate=1e-9, weight_decay=0.0), "start": str(taught)}
+    out = train({**tables, "start_part": "masks"}, tmp_path / "second.safetensors", **quiet)
+    (_, before), (header, after) = checkpoint.read(taught, "gkc"), checkpoint.read(out, "gkc")
+    same = {n for n, t in before.items() if t.is_floating_point() and torch.allclose(t, after[n], rtol=0, atol=1e-3)}
+    assert "student.segmenter.transformer.queries_features.weight" in same
+    assert "student.trunk.visual.conv1.weight" in same
+    assert not {n for n in same if n.startswith("student.project.") and n.endswith("weight")}, "names begin anew"
+    assert header.story["start_part"] == "masks"
+    assert header.story["saw_novel"] == "without labels", "the start saw novel things"
+    with pytest.raises(MethodError, match="start_part: expected all or masks, got 'names'"):
+        train({**tables, "start_part": "names"}, tmp_path / "third.safetensors", **quiet)
+
+
 def test_a_teacher_learns_from_pictures(tmp_path: Path, folders):
     tables = {
         "kind": "clip",

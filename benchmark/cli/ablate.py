@@ -6,7 +6,7 @@ import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -67,7 +67,7 @@ def ablate(
     plan = _chosen(read_ablation(tables, read_config(Path(tables["base"])), config), only)
     tell: Callable[[str], None] = complain if as_json else say
     _check(plan)
-    for training in plan.trainings:
+    for training in _all(plan):
         build_data(training.tables)
     for name, table in plan.suite.benchmarks.items():
         build_missing(f"benchmarks.{name}", table)
@@ -75,15 +75,22 @@ def ablate(
     runs, workers = plural(len(plan.suite.jobs), "run"), plural(parallel, "worker")
     tell(f"{plan.name}: {plural(len(plan.trainings), 'training')}, {runs} on {', '.join(benchmarks)}, {workers}")
     folders = {name: str(table["folder"]) for name, table in plan.suite.benchmarks.items()}
-    tasks = [
-        Task(
-            str(training.checkpoint),
-            functools.partial(work, training, folders, plan.suite.limit, parallel),
-            functools.partial(_last_line, _log(training)),
-        )
-        for training in plan.trainings
-    ]
-    faults = run_tasks(tasks, [device] * parallel, tell, every=SECONDS_BETWEEN_LINES)
+
+    def make(trainings: Sequence[Training]) -> dict[str, str]:
+        tasks = [
+            Task(
+                str(training.checkpoint),
+                functools.partial(work, training, folders, plan.suite.limit, parallel),
+                functools.partial(_last_line, _log(training)),
+            )
+            for training in trainings
+        ]
+        return run_tasks(tasks, [device] * parallel, tell, every=SECONDS_BETWEEN_LINES)
+
+    if plan.start is not None:
+        for name, fault in make([plan.start]).items():
+            raise UserError(f"{name}: the training that all variants begin from failed: {fault}")
+    faults = make(plan.trainings)
     done = _without(plan, faults)
     if done.variants:
         found = [_table(done, name, benchmark) for name, benchmark in benchmarks.items()]
@@ -98,8 +105,8 @@ def ablate(
     if faults:
         lines = "\n".join(f"  {name}: {fault}" for name, fault in faults.items())
         raise UserError(
-            f"{plural(len(faults), 'training')} of {len(tasks)} failed, and the variants stand in no table:\n{lines}\n"
-            "Correct them and give the same command again; what is finished is kept"
+            f"{plural(len(faults), 'training')} of {len(plan.trainings)} failed, and the variants stand in no table:\n"
+            f"{lines}\nCorrect them and give the same command again; what is finished is kept"
         )
 
 
@@ -133,8 +140,8 @@ def _check(plan: Ablation) -> None:
     from benchmark import files
     from gkc_video.train import check
 
-    for training in plan.trainings:
-        check(training.tables)
+    for training in _all(plan):
+        check(training.tables if plan.start is None else _without_start(training.tables))
         if _recipe(training).exists():
             earlier = files.read_json(_recipe(training), "the settings of a training")["recipe"]
             if earlier != training.recipe:
@@ -143,6 +150,15 @@ def _check(plan: Ablation) -> None:
                     f"{training.checkpoint}: it was trained, or begun, with other settings in {', '.join(changed)}. "
                     f"Remove {training.checkpoint.with_suffix('')}* and its state, or choose another folder with -o"
                 )
+
+
+def _all(plan: Ablation) -> list[Training]:
+    return [*([plan.start] if plan.start is not None else []), *plan.trainings]
+
+
+def _without_start(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a training without the start that is not made yet."""
+    return {key: value for key, value in tables.items() if key not in ("start", "start_part")}
 
 
 def _recipe(training: Training) -> Path:

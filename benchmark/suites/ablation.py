@@ -9,6 +9,9 @@ limit = 8                           # optional: only the first so many videos of
 [set]                               # optional: changes that all variants share
 training.steps = 4000
 
+[start]                             # optional: a training that is made first; the masks of all variants begin from it
+training.steps = 2000
+
 [variants.plain]                    # the first one is what the others are compared with
 training.tgkd = "off"
 
@@ -33,7 +36,7 @@ from typing import Any
 from benchmark.record import Settings
 from benchmark.suites.suite import Job, Suite, expect, expect_list, known_keys, named_tables, option_texts
 
-_TOP = ("name", "out", "base", "seeds", "limit", "set", "variants", "benchmarks")
+_TOP = ("name", "out", "base", "seeds", "limit", "set", "start", "variants", "benchmarks")
 _NOT_OUTCOME = {"training": ("save_every", "readers", "tensorboard"), "evaluation": ()}
 """Settings of a training that change nothing in its checkpoint; () stands for the whole table."""
 
@@ -68,6 +71,7 @@ class Ablation:
         name: for titles.
         variants: names, the first one is compared with.
         seeds: of each variant.
+        start: of the masks of all trainings; it has no runs. None where each begins from nothing.
         trainings: in the order in which they are made: all variants with the first seed, then with the next.
         suite: the runs.
     """
@@ -75,6 +79,7 @@ class Ablation:
     name: str
     variants: tuple[str, ...]
     seeds: tuple[int, ...]
+    start: Training | None
     trainings: tuple[Training, ...]
     suite: Suite
 
@@ -102,14 +107,17 @@ def read_ablation(tables: Mapping[str, Any], base: Mapping[str, Any], file: Path
     expect_list(seeds, int, f"{file}: seeds")
     for key, table in benchmarks.items():
         expect(isinstance(table.get("folder"), str), f"{file}: [benchmarks.{key}]", "a folder", table.get("folder"))
+    base = merged(base, shared)
+    start = _start(tables, base, Path(out), file)
+    if start is not None:
+        base = merged(base, {"start": str(start.checkpoint), "start_part": "masks"})
     made: dict[str, Training] = {}
     for seed in seeds:
         for variant, table in variants.items():
             options = table.get("options", {})
             expect(isinstance(options, dict), f"{file}: [variants.{variant}] options", "a table", options)
             changes = {key: value for key, value in table.items() if key != "options"}
-            settings = merged(merged(base, shared), changes)
-            settings = merged(settings, {"training": {"seed": seed}})
+            settings = merged(merged(base, changes), {"training": {"seed": seed}})
             key = repr(settings)
             checkpoint = Path(out) / "checkpoints" / f"{variant}-seed{seed}.safetensors"
             checkpoint = made[key].checkpoint if key in made else checkpoint
@@ -127,7 +135,16 @@ def read_ablation(tables: Mapping[str, Any], base: Mapping[str, Any], file: Path
     trainings = tuple(made.values())
     runs = tuple(job for training in trainings for job in training.jobs)
     suite = Suite(name, Path(out), ("auto",), None, limit, benchmarks, runs)
-    return Ablation(name, tuple(variants), tuple(seeds), trainings, suite)
+    return Ablation(name, tuple(variants), tuple(seeds), start, trainings, suite)
+
+
+def _start(tables: Mapping[str, Any], base: Mapping[str, Any], out: Path, file: Path) -> Training | None:
+    """The training that the file's table `start` lays over what all variants share."""
+    if "start" not in tables:
+        return None
+    changes, checkpoint = tables["start"], out / "checkpoints" / "start.safetensors"
+    expect(isinstance(changes, dict), f"{file}: start", "a table of settings", changes)
+    return Training({**merged(base, changes), "out": str(checkpoint)}, checkpoint, ())
 
 
 def merged(tables: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image as Pillow
+from PIL import ImageEnhance
 
+from benchmark.errors import DataError
 from benchmark.manifest import Benchmark
 from benchmark.panoptic import dense
 from benchmark.types import Image, PanopticFrame, Video
@@ -25,13 +27,31 @@ class Augmentation:
         size: (height, width), multiples of 32.
         scale: smallest and largest factor from frame to picture, before a random cut of `size`; (1, 1) leaves it.
         flip_vertical: whether up and down mean nothing in these pictures.
-        brightness: largest change of brightness, as a share.
+        brightness, contrast, saturation: largest change of each, as a share below 1.
+        hue: largest turn of the circle of colours, as a share of half a turn; 0 where colours have names.
     """
 
     size: tuple[int, int]
     scale: tuple[float, float] = (1.0, 1.0)
     flip_vertical: bool = False
     brightness: float = 0.15
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+
+    def __post_init__(self) -> None:
+        if any(length < 1 or length % 32 for length in self.size):
+            raise DataError(f"[augmentation] size: expected two multiples of 32, got {list(self.size)}. Correct it")
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise DataError(
+                f"[augmentation] scale: expected a smallest and a largest factor above 0, got {list(self.scale)}. "
+                "Correct it"
+            )
+        for name in ("brightness", "contrast", "saturation", "hue"):
+            if not 0 <= getattr(self, name) < 1:
+                raise DataError(
+                    f"[augmentation] {name}: expected a share from 0 to below 1, got {getattr(self, name)}. Correct it"
+                )
 
 
 @dataclass(frozen=True)
@@ -110,7 +130,20 @@ class FrameSource:
             image, numbers = image[::-1], None if numbers is None else numbers[::-1]
         bright = 1 + float(rng.uniform(-how.brightness, how.brightness))
         image = np.clip(image * np.float32(bright), 0, 255).astype(np.uint8)
-        return image, numbers, (mirrored, upturned)
+        return _recoloured(image, how, rng), numbers, (mirrored, upturned)
+
+
+def _recoloured(image: Image, how: Augmentation, rng: np.random.Generator) -> Image:
+    """With other contrast, saturation and hue; what the settings leave alone costs no draw."""
+    for kind, most in ((ImageEnhance.Contrast, how.contrast), (ImageEnhance.Color, how.saturation)):
+        if most:
+            image = np.asarray(kind(Pillow.fromarray(image)).enhance(1 + float(rng.uniform(-most, most))))
+    if how.hue:
+        turn = round(float(rng.uniform(-how.hue, how.hue)) * 128)  # the circle has 256 steps
+        hue, saturation, value = Pillow.fromarray(image).convert("HSV").split()
+        hue = hue.point([(step + turn) % 256 for step in range(256)])
+        image = np.asarray(Pillow.merge("HSV", (hue, saturation, value)).convert("RGB"))
+    return image
 
 
 def _cut(

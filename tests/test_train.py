@@ -16,7 +16,7 @@ from benchmark.manifest import load  # noqa: E402
 from data_prep.world.build import WorldSettings, build_world  # noqa: E402
 from data_prep.world.captions import build_captions  # noqa: E402
 from gkc_video import checkpoint, clip, step, train_gkc  # noqa: E402
-from gkc_video.frames import Augmentation, FrameSource  # noqa: E402
+from gkc_video.frames import Augmentation, FrameSource, _recoloured  # noqa: E402
 from gkc_video.gkc_settings import GKCTraining  # noqa: E402
 from gkc_video.means import Mean  # noqa: E402
 from gkc_video.ranks import ALONE, Ranks  # noqa: E402
@@ -234,6 +234,41 @@ def test_a_drawn_frame_keeps_image_and_target_together(folders):
             assert target.masks.shape[1:] == target.valid.shape == (size[0] // 4, size[1] // 4)
             assert torch.allclose(target.masks.sum(0), target.valid, atol=1e-5), "segments share out what is labelled"
             assert (target.masks.flatten(1).sum(1) > 0).all()
+
+
+def test_other_colours_leave_labels_and_grey_alone(folders):
+    data = load(folders["train"])
+    still = Augmentation((96, 160), brightness=0.0)
+    plain = FrameSource(data, still).draw(np.random.default_rng(3))
+    for change in ({"contrast": 0.5}, {"saturation": 0.5}, {"hue": 0.5}):
+        moved = FrameSource(data, replace(still, **change)).draw(np.random.default_rng(3))
+        assert plain.target is not None
+        assert moved.target is not None
+        assert torch.equal(plain.target.masks, moved.target.masks)
+        assert plain.flips == moved.flips
+        assert (plain.image != moved.image).mean() > 0.1
+    grey = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, 2)
+    how = replace(still, saturation=0.9, hue=0.9)
+    assert np.array_equal(_recoloured(grey, how, np.random.default_rng(0)), grey)
+    red = np.full((4, 4, 3), (255, 0, 0), np.uint8)
+    turned = _recoloured(red, replace(still, hue=0.99), np.random.default_rng(0))
+    assert turned.max() == 255, "another hue is as bright"
+    assert tuple(turned[0, 0]) != (255, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"size": (96, 100)}, r"size: expected two multiples of 32, got \[96, 100\]"),
+        ({"size": (0, 32)}, r"size: expected two multiples of 32, got \[0, 32\]"),
+        ({"scale": (1.2, 0.8)}, r"scale: expected a smallest and a largest factor above 0, got \[1.2, 0.8\]"),
+        ({"hue": 1.0}, "hue: expected a share from 0 to below 1, got 1.0"),
+        ({"contrast": float("nan")}, "contrast: expected a share from 0 to below 1, got nan"),
+    ],
+)
+def test_an_augmentation_that_cannot_be_is_one_sentence(change: dict, sentence: str):
+    with pytest.raises(DataError, match=sentence):
+        Augmentation(**{"size": (96, 160), **change})
 
 
 def test_the_same_step_sees_the_same_frames(folders):

@@ -90,3 +90,12 @@ def test_the_papers_schedule_falls_twice():
     settings = GKCTraining(steps=50_000, schedule="steps")
     rates = [settings.rate(step) for step in (0, 9, 39_999, 40_000, 44_999, 45_000)]
     assert rates == pytest.approx([0.1, 1, 1, 0.1, 0.1, 0.01])
+
+
+def test_unlabelled_frames_that_no_step_takes_are_not_built(tmp_path: Path):
+    folder = tmp_path / "unlabelled"
+    table = {"build": "world", "folder": str(folder), "part": "unlabelled", "videos": 1, "frames": 1}
+    build_data({"data": {"unlabelled": table}, "training": {"unlabelled": 0}})
+    assert not folder.exists()
+    build_data({"data": {"unlabelled": table}, "training": {"unlabelled": 1}})
+    assert folder.exists()

@@ -106,9 +106,11 @@ def with_overrides(tables: dict[str, Any], overrides: Mapping[str, str]) -> dict
 
 
 def build_data(tables: Mapping[str, Any]) -> None:
-    """Builds the folders that a training file describes, unless they are there."""
+    """Builds the folders that a training file describes and uses, unless they are there."""
+    unused = set() if tables.get("training", {}).get("unlabelled", 0) else {"unlabelled"}
     for name, table in tables.get("data", {}).items():
-        build_missing(f"data.{name}", table)
+        if name not in unused:
+            build_missing(f"data.{name}", table)
     if "build" in tables.get("evaluation", {}):
         own = ("every", "videos", "keep", "by")
         build_missing("evaluation", {key: value for key, value in tables["evaluation"].items() if key not in own})

@@ -25,63 +25,23 @@ One table of events a video serves all of its classes, since masks of different 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.metrics.base import Floats, Part, positions, ratio, scores_of
+from benchmark.metrics.base import Floats, positions, ratio
+from benchmark.metrics.class_sums import ClassSums
 from benchmark.panoptic import DenseFrame, FrameOverlap
 from benchmark.types import Rules, Segment, Task, Vocabulary
 
 
-class Events(NamedTuple):
-    """One class: labelled and predicted masks; matches, switches among them, sum of their 1 - IoU; IDTP."""
-
-    true: int
-    predicted: int
-    matches: int
-    switches: int
-    distance: float
-    kept: int
-
-    def plus(self, other: Events) -> Events:
-        return Events(
-            self.true + other.true,
-            self.predicted + other.predicted,
-            self.matches + other.matches,
-            self.switches + other.switches,
-            self.distance + other.distance,
-            self.kept + other.kept,
-        )
-
-
-_NONE = Events(0, 0, 0, 0, 0.0, 0)
-
-
 @dataclass(frozen=True)
-class ClearCounts:
-    """Events by category id; a category without a mask is left out."""
+class ClearCounts(ClassSums):
+    """By class: labelled and predicted masks; matches, switches among them, sum of their 1 - IoU; IDTP."""
 
-    by_class: Mapping[int, Events] = field(default_factory=dict)
-
-    def __add__(self, other: ClearCounts) -> ClearCounts:
-        both = sorted(self.by_class.keys() | other.by_class.keys())
-        return ClearCounts({c: self.by_class.get(c, _NONE).plus(other.by_class.get(c, _NONE)) for c in both})
-
-    def to_json(self) -> dict[str, Any]:
-        return {str(c): list(events) for c, events in self.by_class.items()}
-
-    @property
-    def classes(self) -> frozenset[int]:
-        return frozenset(self.by_class)
-
-    def row(self, ids: Sequence[int]) -> Floats:
-        """The six numbers of `Events`, summed over the classes."""
-        table = np.array([self.by_class.get(c, _NONE) for c in ids], dtype=np.float64).reshape(-1, len(_NONE))
-        total: Floats = table.sum(axis=0)
-        return total
+    WIDTH = 6
 
     def read(self, sums: Floats, is_whole: bool) -> dict[str, Floats]:
         true, predicted, matches, switches, distance, kept = sums.T
@@ -98,9 +58,6 @@ class ClearCounts:
                 for name, number in (("IDSW", switches), ("FP", alarms), ("FN", missed))
             },
         }
-
-    def scores(self, part: Part) -> dict[str, float | None]:
-        return scores_of(self, part)
 
 
 class ClearAccumulator:
@@ -158,7 +115,7 @@ class ClearAccumulator:
             _kept(events, true, size).tolist(),
             strict=True,
         )
-        return ClearCounts({c: Events(*row) for c, *row in sorted(rows) if row[0] + row[1]})
+        return ClearCounts({c: tuple(row) for c, *row in sorted(rows) if row[0] + row[1]})
 
 
 def _numbers(
@@ -210,4 +167,4 @@ class Clear:
         return ("MOTA", "MOTP", "IDF1", "IDP", "IDR", "IDSW", "FP", "FN")
 
     def counts_from_json(self, value: Mapping[str, Any]) -> ClearCounts:
-        return ClearCounts({c: Events(*value[str(c)]) for c in sorted(map(int, value))})
+        return ClearCounts.from_json(value)

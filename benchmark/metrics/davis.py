@@ -29,58 +29,24 @@ Outlines take a multiple of the time of all other metrics, so that this one is c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.metrics.base import Floats, Part, positions, ratio, scores_of
+from benchmark.metrics.base import Floats, positions, ratio
+from benchmark.metrics.class_sums import ClassSums
 from benchmark.metrics.outlines import near_outlines
 from benchmark.panoptic import DenseFrame, FrameOverlap
 from benchmark.types import VOID, Rules, Segment, Task, Vocabulary
 
 
-class Objects(NamedTuple):
-    """One class: number of objects, and sums over them of mean, recall and decay."""
-
-    number: int
-    j: float
-    j_recall: float
-    j_decay: float
-    f: float
-    f_recall: float
-    f_decay: float
-
-    def plus(self, other: Objects) -> Objects:
-        return Objects(self.number + other.number, *(a + b for a, b in zip(self[1:], other[1:], strict=True)))
-
-
-_NONE = Objects(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-
-
 @dataclass(frozen=True)
-class DavisCounts:
-    """Objects by category id; a category without an object is left out."""
+class DavisCounts(ClassSums):
+    """By class: number of objects; sums over them of J, its recall and decay, and of F, its recall and decay."""
 
-    by_class: Mapping[int, Objects] = field(default_factory=dict)
-
-    def __add__(self, other: DavisCounts) -> DavisCounts:
-        both = sorted(self.by_class.keys() | other.by_class.keys())
-        return DavisCounts({c: self.by_class.get(c, _NONE).plus(other.by_class.get(c, _NONE)) for c in both})
-
-    def to_json(self) -> dict[str, Any]:
-        return {str(c): list(objects) for c, objects in self.by_class.items()}
-
-    @property
-    def classes(self) -> frozenset[int]:
-        return frozenset(self.by_class)
-
-    def row(self, ids: Sequence[int]) -> Floats:
-        """The seven numbers of `Objects`, summed over the classes."""
-        table = np.array([self.by_class.get(c, _NONE) for c in ids], dtype=np.float64).reshape(-1, len(_NONE))
-        total: Floats = table.sum(axis=0)
-        return total
+    WIDTH = 7
 
     def read(self, sums: Floats, is_whole: bool) -> dict[str, Floats]:
         j, j_recall, j_decay, f, f_recall, f_decay = ratio(sums[:, 1:], sums[:, :1]).T
@@ -93,9 +59,6 @@ class DavisCounts:
             "F_recall": f_recall,
             "F_decay": f_decay,
         }
-
-    def scores(self, part: Part) -> dict[str, float | None]:
-        return scores_of(self, part)
 
 
 class _Frame(NamedTuple):
@@ -151,12 +114,12 @@ class DavisAccumulator:
         proposals = max(len(self._proposals), len(self._objects))  # the rest of them are empty
         j, f = self._over_time(proposals)
         order = linear_sum_assignment(-(j.mean(axis=0) + f.mean(axis=0)) / 2)
-        sums: dict[int, Objects] = {}
+        sums = DavisCounts()
         for row, column in zip(*order, strict=True):
             category = self._ids[self._places[row]]
-            values = Objects(1, *_statistics(j[:, row, column]), *_statistics(f[:, row, column]))
-            sums[category] = sums.get(category, _NONE).plus(values)
-        return DavisCounts(dict(sorted(sums.items())))
+            values = (1, *_statistics(j[:, row, column]), *_statistics(f[:, row, column]))
+            sums += DavisCounts({category: values})
+        return sums
 
     def _over_time(self, proposals: int) -> tuple[Floats, Floats]:
         """J and F of every pair in every frame, (frames, objects, proposals); 1 where neither has a pixel."""
@@ -213,4 +176,4 @@ class Davis:
         return ("J&F", "J", "J_recall", "J_decay", "F", "F_recall", "F_decay")
 
     def counts_from_json(self, value: Mapping[str, Any]) -> DavisCounts:
-        return DavisCounts({c: Objects(*value[str(c)]) for c in sorted(map(int, value))})
+        return DavisCounts.from_json(value)

@@ -15,19 +15,18 @@ import colorsys
 import hashlib
 import io
 import json
-import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
 from benchmark.errors import DataError
-from benchmark.files import SCHEMA, parse_json, read_json, write_json, writing
+from benchmark.files import parse_json, read_json
+from benchmark.folder_writer import FolderWriter
 from benchmark.panoptic import DenseFrame, dense, look_up
 from benchmark.types import PanopticFrame, Segment
 
@@ -49,7 +48,7 @@ def _palette() -> bytes:
 _PALETTE = _palette()
 
 
-class VideoWriter:
+class VideoWriter(FolderWriter):
     """Writes the frames of one video as they come; the folder appears when the `with` block ends well.
 
     On an error nothing stays. Memory does not depend on the number of frames.
@@ -64,24 +63,11 @@ class VideoWriter:
     """
 
     def __init__(self, folder: Path, video_id: str, size: tuple[int, int]) -> None:
-        self.folder = folder
+        super().__init__(folder, "segments.jsonl")
         self.video_id = video_id
         self.size = size
         self.frames = 0
-        self.digest = ""  # known after the `with` block
-        self._partial = folder.with_name(f".{folder.name}.partial")
-        self._old = folder.with_name(f".{folder.name}.old")
         self._numbers: dict[int, int] = {}  # segment id: order of first appearance in the video, from 0
-        self._sha = hashlib.sha256()
-        self._lines: io.BufferedWriter | None = None
-
-    def __enter__(self) -> Self:
-        with writing(self.folder):
-            for left in (self._partial, self._old):  # by a process that was killed
-                shutil.rmtree(left, ignore_errors=True)
-            self._partial.mkdir(parents=True)
-            self._lines = (self._partial / "segments.jsonl").open("wb")
-        return self
 
     def add(self, frame: PanopticFrame) -> None:
         """Appends a frame.
@@ -109,12 +95,7 @@ class VideoWriter:
             for value, s in zip(values, segments, strict=True)
         ]
         line = json.dumps({"segments": rows}, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-        assert self._lines is not None, "add() belongs inside the `with` block"
-        with writing(self.folder):
-            (self._partial / frame_name(self.frames)).write_bytes(png)
-            self._lines.write(line)
-        self._sha.update(line)
-        self._sha.update(png)
+        self._append(line, {frame_name(self.frames): png})
         self.frames += 1
 
     def _pixel_values(self, segments: tuple[Segment, ...]) -> list[int]:
@@ -134,27 +115,8 @@ class VideoWriter:
         values = {key: value for value, key in taken.items()}
         return [values[s.id] for s in segments]
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if self._lines is not None:
-                with writing(self.folder):
-                    self._lines.close()
-            if kind is None:
-                self._commit()
-        finally:
-            shutil.rmtree(self._partial, ignore_errors=True)
-
-    def _commit(self) -> None:
-        self.digest = self._sha.hexdigest()
-        facts = {"schema": SCHEMA, "video": self.video_id, "frames": self.frames, "size": list(self.size)}
-        write_json(self._partial / "video.json", {**facts, "sha256": self.digest})
-        with writing(self.folder):
-            if self.folder.exists():  # a folder cannot be renamed onto one that holds files
-                self.folder.rename(self._old)
-            self._partial.rename(self.folder)
-            shutil.rmtree(self._old, ignore_errors=True)
+    def _facts(self) -> dict[str, Any]:
+        return {"video": self.video_id, "frames": self.frames, "size": list(self.size)}
 
 
 def frame_name(index: int) -> str:

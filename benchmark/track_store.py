@@ -13,28 +13,26 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 import math
-import shutil
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from benchmark import rle
 from benchmark.errors import DataError
-from benchmark.files import SCHEMA, json_line, read_json, write_json, writing
+from benchmark.files import json_line, read_json
+from benchmark.folder_writer import FolderWriter
 from benchmark.track_extents import Described, Extent
 from benchmark.types import Ids, InstanceTrack, PanopticFrame, Segment, Vocabulary
 
 TRACKS = "tracks.jsonl"
 
 
-class TrackWriter:
+class TrackWriter(FolderWriter):
     """Writes the tracks of one video; the folder appears when the `with` block ends well, on an error nothing stays.
 
     >>> with TrackWriter(Path("labels/street"), "street", (480, 854), 2, vocabulary) as video:  # doctest: +SKIP
@@ -49,25 +47,12 @@ class TrackWriter:
     """
 
     def __init__(self, folder: Path, video_id: str, size: tuple[int, int], frames: int, vocabulary: Vocabulary) -> None:
-        self.folder = folder
+        super().__init__(folder, TRACKS)
         self.video_id = video_id
         self.size = size
         self.frames = frames
         self.vocabulary = vocabulary
-        self.digest = ""  # known after the `with` block
-        self._partial = folder.with_name(f".{folder.name}.partial")
-        self._old = folder.with_name(f".{folder.name}.old")
         self._ids: set[int] = set()
-        self._sha = hashlib.sha256()
-        self._lines: io.BufferedWriter | None = None
-
-    def __enter__(self) -> Self:
-        with writing(self.folder):
-            for left in (self._partial, self._old):  # by a process that was killed
-                shutil.rmtree(left, ignore_errors=True)
-            self._partial.mkdir(parents=True)
-            self._lines = (self._partial / TRACKS).open("wb")
-        return self
 
     def add(self, track: InstanceTrack) -> None:
         """Appends a track; one without any mask is allowed.
@@ -84,34 +69,12 @@ class TrackWriter:
                 f"{where}: it has category {track.category}, which the vocabulary lacks. Leave it out or add it"
             )
         extent = _extent(track, self.size, self.frames, where)
-        line = json_line({**dataclasses.asdict(track), **extent._asdict()}).encode()
-        assert self._lines is not None, "add() belongs inside the `with` block"
-        with writing(self.folder):
-            self._lines.write(line)
+        self._append(json_line({**dataclasses.asdict(track), **extent._asdict()}).encode())
         self._ids.add(track.id)
-        self._sha.update(line)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if self._lines is not None:
-                with writing(self.folder):
-                    self._lines.close()
-            if kind is None:
-                self._commit()
-        finally:
-            shutil.rmtree(self._partial, ignore_errors=True)
-
-    def _commit(self) -> None:
-        self.digest = self._sha.hexdigest()
-        facts = {"schema": SCHEMA, "video": self.video_id, "frames": self.frames, "tracks": len(self._ids)}
-        write_json(self._partial / "video.json", {**facts, "size": list(self.size), "sha256": self.digest})
-        with writing(self.folder):
-            if self.folder.exists():  # a folder cannot be renamed onto one that holds files
-                self.folder.rename(self._old)
-            self._partial.rename(self.folder)
-            shutil.rmtree(self._old, ignore_errors=True)
+    def _facts(self) -> dict[str, Any]:
+        counted = {"frames": self.frames, "tracks": len(self._ids)}
+        return {"video": self.video_id, **counted, "size": list(self.size)}
 
 
 def _extent(track: InstanceTrack, size: tuple[int, int], frames: int, where: str) -> Extent:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -520,7 +521,10 @@ def test_a_run_becomes_an_entry_and_a_page(data: str, method: str) -> None:
     refused(ovsbench("submit", "runs/mine"), "title is empty. Fill it in")
     card = Path("card.toml").read_text().replace('title = ""', 'title = "t"').replace("authors = []", 'authors = ["a"]')
     Path("card.toml").write_text(card.replace('saw_novel = ""', 'saw_novel = "no"'))
-    assert ovsbench("submit", "runs/mine", "-o", "mine.zip", "--predictions").exit_code == 0
+    packed = json.loads(ovsbench("submit", "runs/mine", "-o", "mine.zip", "--predictions", "--json").stdout)
+    assert packed["bundle"] == "mine.zip"
+    assert packed["bytes"] == Path("mine.zip").stat().st_size
+    assert packed["sha256"] == hashlib.sha256(Path("mine.zip").read_bytes()).hexdigest()
     assert "Verified level: counts" in ovsbench("check", "mine.zip").stdout
     assert json.loads(ovsbench("check", "mine.zip", "--data", data, "--json").stdout)["level"] == "predictions"
     refused(ovsbench("board", "add", "mine.zip"), "--new-benchmark")

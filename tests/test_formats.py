@@ -341,5 +341,9 @@ def test_the_verbs_build_import_score_and_export(vipseg, tmp_path):
     ovsbench("data", "build", "vipseg", "--raw", vipseg.raw, "-o", data)
     assert f"ovsbench score {run}" in ovsbench("import", data, vipseg.pred, "--format", "vipseg", "-o", run)
     assert json.loads(ovsbench("score", run, "-j", 1, "--json"))["values"]["PQ"]["all"] == 1.0
-    ovsbench("export", run, "--format", "vipseg", "-o", out)
+    again = json.loads(ovsbench("import", data, vipseg.pred, "--format", "vipseg", "-o", tmp_path / "b", "--json"))
+    assert again == {"run": str(tmp_path / "b"), "benchmark": json.loads((data / "manifest.json").read_text())["name"],
+                     "videos": 1}  # fmt: skip
+    told = json.loads(ovsbench("export", run, "--format", "vipseg", "-o", out, "--json"))
+    assert told == {"folder": str(out), "format": "vipseg", "run": str(run)}
     assert json.loads((out / "pred.json").read_text())["annotations"][0]["video_id"] == "a"

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.console import finish
+from benchmark.cli.console import finish, print_json
+from benchmark.cli.options import Json
 from benchmark.cli.progress import progress
 from benchmark.errors import UserError, did_you_mean
 
@@ -26,6 +27,7 @@ def import_(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="RUN", help="Run folder to make.")],
     label_form: LabelForm = "shifted",
     name: Annotated[str | None, typer.Option("--name", help="Of the method; the run folder's by default.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Make a run of predictions in an official layout; score, show and compare take it like any other.
 
@@ -44,15 +46,18 @@ def import_(
     if format_ == "vipseg":
         from benchmark.formats.vipseg import import_vipseg
 
-        import_vipseg(benchmark, predictions, out, name=called, progress=progress())
+        import_vipseg(benchmark, predictions, out, name=called, progress=progress(quiet=as_json))
     elif format_ == "ytvis":
         from benchmark.formats.ytvis import import_ytvis
 
-        import_ytvis(benchmark, predictions, out, name=called, progress=progress())
+        import_ytvis(benchmark, predictions, out, name=called, progress=progress(quiet=as_json))
     else:
         from benchmark.formats.vspw import import_vspw
 
-        import_vspw(benchmark, predictions, out, name=called, label_form=label_form, progress=progress())  # type: ignore[arg-type]
+        import_vspw(benchmark, predictions, out, name=called, label_form=label_form, progress=progress(quiet=as_json))  # type: ignore[arg-type]
+    if as_json:
+        print_json({"run": str(out), "benchmark": benchmark.name, "videos": len(benchmark.videos)})
+        return
     finish(out, ["ovsbench", "score", out])
 
 
@@ -62,6 +67,7 @@ def export(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write.")],
     label_form: LabelForm = "shifted",
     data: Annotated[Path | None, typer.Option("--data", help="The benchmark folder, if it has moved.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Write the predictions of a run in an official layout, for the official scripts.
 
@@ -77,15 +83,18 @@ def export(
     if format_ == "vipseg":
         from benchmark.formats.vipseg import export_vipseg
 
-        export_vipseg(benchmark, run, out, progress=progress())
+        export_vipseg(benchmark, run, out, progress=progress(quiet=as_json))
     elif format_ == "ytvis":
         from benchmark.formats.ytvis import export_ytvis
 
-        export_ytvis(benchmark, run, out, progress=progress())
+        export_ytvis(benchmark, run, out, progress=progress(quiet=as_json))
     else:
         from benchmark.formats.vspw import export_vspw
 
-        export_vspw(benchmark, run, out, label_form=label_form, progress=progress())  # type: ignore[arg-type]
+        export_vspw(benchmark, run, out, label_form=label_form, progress=progress(quiet=as_json))  # type: ignore[arg-type]
+    if as_json:
+        print_json({"folder": str(out), "format": format_, "run": str(run)})
+        return
     finish(out)
 
 

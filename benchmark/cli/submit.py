@@ -38,6 +38,7 @@ def submit(
     pictures: Annotated[
         int, typer.Option("--pictures", min=0, max=6, help="Videos whose drawn frames to put in; they show the images.")
     ] = 0,
+    as_json: Json = False,
 ) -> None:
     """Pack a scored run into a bundle for the leaderboard; the same run gives the same bytes.
 
@@ -59,10 +60,16 @@ def submit(
         if card.exists():
             raise UserError(f"{card} is there already. Remove it, or name another file with --card")
         files.write_bytes(card, template(RunRecord.read(run), name).encode())
+        if as_json:
+            print_json({"card": str(card)})
+            return
         finish(card, ["ovsbench", "submit", run, "--card", card, "-o", f"{name}.zip"])
         return
     path = out or Path(f"{name}.zip")
     bundle.pack(run, card, benchmark_of(run, data), path, predictions=predictions, strips=pictures)
+    if as_json:
+        print_json({"bundle": str(path), "bytes": path.stat().st_size, "sha256": bundle.digest(path)})
+        return
     say(f"{path.stat().st_size / 1e6:.2f} MB, sha256 {bundle.digest(path)}")
     finish(path, ["ovsbench", "check", path], ["ovsbench", "board", "add", path])
 

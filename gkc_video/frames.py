@@ -12,8 +12,8 @@ from PIL import ImageEnhance
 
 from benchmark.errors import DataError
 from benchmark.manifest import Benchmark
-from benchmark.panoptic import dense
-from benchmark.types import Image, PanopticFrame, Video
+from benchmark.panoptic import dense, void_categories
+from benchmark.types import Image, PanopticFrame, Video, Vocabulary
 from gkc_video.losses import Target
 
 MASK_STRIDE = 4
@@ -73,16 +73,26 @@ class Drawn:
 
 
 class FrameSource:
-    """Random frames of a folder; the same generator gives the same frames."""
+    """Random frames of a folder; the same generator gives the same frames.
 
-    def __init__(self, benchmark: Benchmark, augmentation: Augmentation) -> None:
+    Args:
+        benchmark: the folder.
+        augmentation: what is done to its frames.
+        held_out: ids of base classes that nothing is told about: their segments are void, and no class.
+    """
+
+    def __init__(
+        self, benchmark: Benchmark, augmentation: Augmentation, held_out: frozenset[int] = frozenset()
+    ) -> None:
         self.benchmark = benchmark
         self.augmentation = augmentation
+        self.held_out = held_out
         self.labelled = benchmark.role != "unlabelled"
         self._videos: tuple[Video, ...] = benchmark.videos
         self._index = [(v, i) for v, video in enumerate(self._videos) for i in range(len(video))]
         base = benchmark.vocabulary.offered("base")
-        self._class_of = {category.id: number for number, category in enumerate(base)}
+        self.vocabulary = Vocabulary(tuple(c for c in base if c.id not in held_out))
+        self._class_of = {category.id: number for number, category in enumerate(self.vocabulary)}
 
     def __len__(self) -> int:
         return len(self._index)
@@ -95,7 +105,7 @@ class FrameSource:
         numbers: npt.NDArray[np.int32] | None = None
         classes: list[int] = []
         if self.labelled:
-            frame = dense(self.benchmark.truth(video.id, index))
+            frame = dense(self._truth(number, index))
             crowds = [number for number, s in enumerate(frame.segments, 1) if s.is_crowd]  # nobody's mask: void
             numbers = np.where(np.isin(frame.numbers, crowds), 0, frame.numbers).astype(np.int32)
             classes = [self._class_of[s.category] for s in frame.segments]
@@ -103,13 +113,15 @@ class FrameSource:
         return Drawn(image, None if numbers is None else _target(numbers, classes), number, index, flips)
 
     def original(self, drawn: Drawn) -> tuple[Image, PanopticFrame]:
-        """Picture and labels of a labelled frame as they are in the folder."""
-        video = self._videos[drawn.video]
-        return video.image(drawn.frame), self.benchmark.truth(video.id, drawn.frame)
+        """Picture and labels of a labelled frame as they are in the folder, without what is held out."""
+        return self._videos[drawn.video].image(drawn.frame), self._truth(drawn.video, drawn.frame)
 
     def where(self, drawn: Drawn) -> str:
         """Names the frame, for messages."""
         return f"{self._videos[drawn.video].id}/{self._videos[drawn.video].frames[drawn.frame]}"
+
+    def _truth(self, video: int, frame: int) -> PanopticFrame:
+        return void_categories(self.benchmark.truth(self._videos[video].id, frame), self.held_out)
 
     def _augment(
         self, image: Image, numbers: npt.NDArray[np.int32] | None, rng: np.random.Generator

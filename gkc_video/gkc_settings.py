@@ -29,7 +29,9 @@ class GKCTraining:
             tenth after 80 % and again after 90 % of the steps, as GKC's configuration does.
         trunk_rate: factor on it for the trunk.
         clip_norm: largest norm of the gradient.
-        seed: of initial weights, order and augmentation.
+        hold_out: names of base classes that are void in this training, or how many the seed draws, see
+            `gkc_video.hold_out`.
+        seed: of initial weights, order, augmentation and of the classes to hold out.
         save_every: steps between states from which a killed run goes on, and between pictures of the losses.
         readers: processes that read frames ahead of the training, for GPUs; 0 for a thread.
         tensorboard: whether the losses also go to TensorBoard, into the folder `<name>.tensorboard`.
@@ -50,6 +52,7 @@ class GKCTraining:
     trunk_rate: float = 0.3
     weight_decay: float = 0.02
     clip_norm: float = 1.0
+    hold_out: int | tuple[str, ...] = ()
     seed: int = 0
     save_every: int = 250
     readers: int = 0
@@ -59,6 +62,8 @@ class GKCTraining:
         for name in ("steps", "batch", "accumulate", "save_every", "region_limit"):
             if getattr(self, name) < 1:
                 raise DataError(f"[training] {name}: expected at least 1, got {getattr(self, name)}. Write more")
+        if isinstance(self.hold_out, int) and self.hold_out < 0:
+            raise DataError(f"[training] hold_out: expected at least 0 classes, got {self.hold_out}. Write more")
         if self.readers < 0:
             raise DataError(f"[training] readers: expected at least 0, got {self.readers}. Write more")
         if self.unlabelled < 0 or not 0 <= self.region_dropout < 1 or not 0 <= self.distil_from <= 1:

@@ -68,7 +68,7 @@ def build(
         compile: whether torch compiles the network at the first frame of each size, which takes minutes and then pays.
         tiles: for timing alone, see `Merging`.
         calibration: taken from the logits of the classes whose masks were seen in training, against the bias for them;
-            by default as the checkpoint's header says. To be chosen on held-out base classes, never on novel ones.
+            by default as the checkpoint's header says. `ovsbench calibrate` chooses it on held-out base classes.
 
     Raises:
         MethodError: no checkpoint, one of another kind, or an option out of its range.
@@ -119,6 +119,7 @@ def build(
         synonyms=synonyms,
         calibration=calibration,
         seen=frozenset(loaded.story.get("classes", ())),
+        held_out=frozenset(loaded.story.get("held_out", ())),
         checkpoint_sha256="" if is_random else checkpoints.digest(path),
         notes={
             "trained_on": story.get("data", ""),
@@ -142,6 +143,7 @@ class GKCMethod:
     synonyms: bool = False
     calibration: float = 0.0
     seen: frozenset[str] = frozenset()
+    held_out: frozenset[str] = frozenset()
     checkpoint_sha256: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)
     name: str = "gkc"

@@ -99,7 +99,7 @@ def _ask(
     def draw(source: FrameSource, use: int, places: Sequence[tuple[int, ...]]) -> Future[list[Drawn]]:
         seeds = [(settings.seed, use, step, place) for part in places for place in part]
         if settings.readers:
-            return executor.submit(_read_there, source.benchmark.folder, source.augmentation, seeds)
+            return executor.submit(_read_there, source.benchmark.folder, source.augmentation, source.held_out, seeds)
         return executor.submit(_read, source, seeds)
 
     others = None
@@ -121,14 +121,16 @@ def _read(source: FrameSource, seeds: Sequence[tuple[int, ...]]) -> list[Drawn]:
     return [source.draw(np.random.default_rng(seed)) for seed in seeds]
 
 
-def _read_there(folder: Path, augmentation: Augmentation, seeds: Sequence[tuple[int, ...]]) -> list[Drawn]:
-    return _read(_opened(folder, augmentation), seeds)
+def _read_there(
+    folder: Path, augmentation: Augmentation, held_out: frozenset[int], seeds: Sequence[tuple[int, ...]]
+) -> list[Drawn]:
+    return _read(_opened(folder, augmentation, held_out), seeds)
 
 
 @functools.lru_cache(maxsize=2)
-def _opened(folder: Path, augmentation: Augmentation) -> FrameSource:
+def _opened(folder: Path, augmentation: Augmentation, held_out: frozenset[int]) -> FrameSource:
     """A source in a reading process, opened once."""
     import torch
 
     torch.set_num_threads(1)
-    return FrameSource(load(folder), augmentation)
+    return FrameSource(load(folder), augmentation, held_out)

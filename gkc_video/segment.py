@@ -176,10 +176,16 @@ def _distinct(masks: torch.Tensor, confidence: torch.Tensor, kept: torch.Tensor,
 def class_map(model: GKC, image: Image, table: NameTable, merging: Merging) -> npt.NDArray[np.int32]:
     """The class index of every pixel, (H, W): argmax over classes of the sum over queries of class times mask."""
     (output,) = run(model, [image], table, merging)
+    return class_map_of(output, image.shape[:2])
+
+
+@torch.inference_mode()
+def class_map_of(output: Output, size: tuple[int, int], handicap: torch.Tensor | None = None) -> npt.NDArray[np.int32]:
+    """What `class_map` does after the model; with a handicap (C,) on the logits of each class."""
     with stage("post-processing"):
-        chance = output.classes.softmax(-1)[:, :-1]
+        chance = handicapped(output.classes, handicap).softmax(-1)[:, :-1]
         small = torch.einsum("qc,qhw->chw", chance, output.masks.sigmoid())
-        return winner(small, image.shape[:2]).to(torch.int32).cpu().numpy()
+        return winner(small, size).to(torch.int32).cpu().numpy()
 
 
 @torch.inference_mode()

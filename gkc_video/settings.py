@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from benchmark.errors import MethodError, did_you_mean
@@ -35,7 +36,11 @@ def fits(value: object, hint: Any) -> bool:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if get_origin(hint) is Literal:
         return value in get_args(hint)
+    if get_origin(hint) is UnionType:
+        return any(fits(value, part) for part in get_args(hint))
     if get_origin(hint) is tuple:
         parts = get_args(hint)
+        if parts[-1] is ...:
+            return isinstance(value, list) and all(fits(one, parts[0]) for one in value)
         return isinstance(value, list) and len(value) == len(parts) and all(map(fits, value, parts))
     return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))

@@ -77,6 +77,7 @@ class Teaching:
             return None
         if not self._folder:  # reading the data set's digest takes a while
             key = [self.source.benchmark.digest, self.teacher_digest, self.clip.name, self.clip.side, 1]
+            key += sorted(self.source.held_out)  # without them a frame has fewer regions
             self._folder.append(self.cache / files.json_digest([*key, self.source.augmentation.flip_vertical])[:16])
         return self._folder[0] / f"{drawn.video}-{drawn.frame}.safetensors"
 

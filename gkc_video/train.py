@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from benchmark.errors import MethodError, did_you_mean
-from benchmark.manifest import load
+from benchmark.manifest import MANIFEST, load
 from benchmark.types import Vocabulary
 from gkc_video import clip, train_clip, train_gkc
 from gkc_video.backbones import describe
@@ -18,6 +18,7 @@ from gkc_video.device import choose
 from gkc_video.evaluation import EvaluationSettings, Evaluator
 from gkc_video.frames import Augmentation, FrameSource
 from gkc_video.gkc_settings import GKCTraining
+from gkc_video.hold_out import held_out, refuse_start
 from gkc_video.load import image_tower
 from gkc_video.losses import Weights
 from gkc_video.model import ModelConfig
@@ -124,7 +125,12 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
             resolve(tables["clip"]["checkpoint"])
         if "bank" in tables.get("text", {}):
             Bank.read(Path(tables["text"]["bank"]), tables["text"].get("alias"))
-        _start(tables)
+        start, folder = _start(tables), _folder(tables, "labelled")
+        if training.hold_out and (folder / MANIFEST).exists():  # else looked at when it is built
+            vocabulary = load(folder).vocabulary
+            hidden = held_out(training.hold_out, vocabulary, training.seed)
+            if start is not None:
+                refuse_start(start, [vocabulary.by_id[key].name for key in hidden])
     return out or Path(tables["out"])
 
 
@@ -157,10 +163,11 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, ranks: Ranks, device: str, 
     shape = ModelConfig.from_json({"trunk": teacher.name, **tables.get("model", {}), "text_width": space.width})
     shape = dataclasses.replace(shape, backbone=describe(shape.trunk))
     own_trunk = shape.trunk != teacher.name
-    labelled = FrameSource(load(_folder(tables, "labelled")), augmentation)
+    data = load(_folder(tables, "labelled"))
+    labelled = FrameSource(data, augmentation, held_out(settings.hold_out, data.vocabulary, settings.seed))
     words = None
     if settings.diversify != "off":
-        words = _words(settings_of(SynonymSources, tables, "synonyms"), labelled.benchmark.vocabulary, space)
+        words = _words(settings_of(SynonymSources, tables, "synonyms"), labelled, space)
     teaching = None
     if settings.needs_teacher:
         cache = Path(source["cache"]) if "cache" in source else None
@@ -238,15 +245,15 @@ class SynonymSources:
     senses: int = 1
 
 
-def _words(sources: SynonymSources, vocabulary: Vocabulary, space: TextSpace) -> NameTable:
-    """Names and synonyms of the base classes that have a vector, without those that name a novel class."""
+def _words(sources: SynonymSources, labelled: FrameSource, space: TextSpace) -> NameTable:
+    """Names and synonyms of the classes taught that have a vector, without those that name a novel or held-out one."""
     tables = [
         *([Table.read(OWN)] if sources.own else []),
         *([Table.read(Path(sources.table))] if sources.table else []),
     ]
     thesaurus = Thesaurus(tuple(tables), WordNet(Path(sources.wordnet)) if sources.wordnet else None, sources.senses)
-    novel = [category for category in vocabulary if category.is_novel]
-    found = thesaurus.diversify(vocabulary.offered("base"), novel)
+    hidden = [category for category in labelled.benchmark.vocabulary if category.id not in labelled.vocabulary]
+    found = thesaurus.diversify(labelled.vocabulary, hidden)
     known = [dataclasses.replace(c, synonyms=tuple(word for word in c.synonyms if space.knows(word))) for c in found]
     return name_table(space, Vocabulary(tuple(known)), synonyms=True)
 

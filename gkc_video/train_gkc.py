@@ -38,12 +38,12 @@ class Material:
     """What a model is trained with.
 
     Attributes:
-        labelled: frames whose labels hold base classes only.
+        labelled: frames whose labels hold base classes only; its vocabulary is what is taught.
         unlabelled: frames for distillation.
         space: gives the vectors of the base names.
         teaching: the teacher.
         trunk: image tower that the student's trunk starts from; it is copied.
-        words: names and synonyms of the base classes for text diversification; by default those of the data's
+        words: names and synonyms of the classes taught for text diversification; by default those of the data's
             vocabulary.
         start: a GKC checkpoint or a Mask2Former, see `gkc_video.start`.
         start_part: what is taken from it.
@@ -100,8 +100,7 @@ def train(
     settings.check_ranks(ranks.size)
     log = log if ranks.is_first else _silent
     torch.manual_seed(settings.seed)
-    vocabulary = labelled.benchmark.vocabulary.offered("base")
-    words = material.words or name_table(material.space, vocabulary, synonyms=settings.diversify != "off")
+    words = material.words or name_table(material.space, labelled.vocabulary, synonyms=settings.diversify != "off")
     words = NameTable(words.vectors.to(device), words.owner.to(device))
     model_config = replace(model_config, distil_head=settings.tgkd != "off")
     model = GKC(model_config, copy.deepcopy(material.trunk)).to(device).requires_grad_(True).train()
@@ -236,7 +235,8 @@ def _story(
         "data": data.name,
         "data_digest": data.digest,
         "frames": len(material.labelled),
-        "classes": [c.name for c in data.vocabulary.offered("base")],
+        "classes": [c.name for c in material.labelled.vocabulary],
+        "held_out": [c.name for c in data.vocabulary if c.id in material.labelled.held_out],
         "words": len(words.owner),
         "size": list(material.labelled.augmentation.size),
         "unlabelled": unlabelled.benchmark.name if unlabelled is not None and settings.unlabelled else "",

@@ -26,6 +26,7 @@ from benchmark.manifest import Benchmark
 
 VERBS = (
     "demo",
+    "calibrate",
     "data",
     "data build",
     "data build world",

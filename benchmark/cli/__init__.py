@@ -17,6 +17,7 @@ from benchmark.cli import (  # noqa: E402
     association,
     bench,
     board,
+    calibrate,
     compare,
     data,
     demo,
@@ -122,6 +123,7 @@ app.command(rich_help_panel="Run and score")(compare.compare)
 app.command(rich_help_panel="Run and score")(speed.speed)
 app.command(rich_help_panel="Compare parts of GKC")(association.association)
 app.command(rich_help_panel="Compare parts of GKC")(ablate.ablate)
+app.command(rich_help_panel="Compare parts of GKC")(calibrate.calibrate)
 app.command(rich_help_panel="Run and score")(suite.suite)
 app.command("new-method", rich_help_panel="Your own method")(plugin.new_method)
 app.command("check-method", rich_help_panel="Your own method")(plugin.check_method)

@@ -51,10 +51,10 @@ def recipe(folders: dict[str, Path], **training: object) -> dict:
 
 
 def test_segments_of_held_out_classes_are_void_and_no_class(build_benchmark: Callable[..., Benchmark]):
-    data = build_benchmark(role="train", videos=1, frames=4, categories=(4, 2, 9))
+    data = build_benchmark(role="train", videos=1, frames=4, size=(32, 32), categories=(4, 2, 9))
     hidden = held_out(("cat",), data.vocabulary, 0)
     assert hidden == {2}
-    source = FrameSource(data, Augmentation((16, 20), brightness=0.0), hidden)
+    source = FrameSource(data, Augmentation((32, 32), brightness=0.0), hidden)
     assert [c.name for c in source.vocabulary] == ["dog", "grass"], "classes 0 and 1 of the loss"
     met = set()
     for seed in range(8):
@@ -63,7 +63,7 @@ def test_segments_of_held_out_classes_are_void_and_no_class(build_benchmark: Cal
         taught = {key: s.category for key, s in truth.segments.items() if s.category != 2}
         known = np.isin(truth.ids, list(taught))[:, :: -1 if drawn.flips[0] else 1]
         assert drawn.target is not None
-        assert np.allclose(drawn.target.valid, known.reshape(4, 4, 5, 4).mean((1, 3))), "a cell is 4 x 4 pixels"
+        assert np.allclose(drawn.target.valid, known.reshape(8, 4, 8, 4).mean((1, 3))), "a cell is 4 x 4 pixels"
         assert sorted(drawn.target.classes.tolist()) == sorted((4, 9).index(c) for c in taught.values())
         assert set(source.original(drawn)[1].segments) == set(taught), "nor is the teacher asked about them"
         met |= {s.category for s in truth.segments.values()}

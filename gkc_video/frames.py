@@ -120,6 +120,10 @@ class FrameSource:
         """Names the frame, for messages."""
         return f"{self._videos[drawn.video].id}/{self._videos[drawn.video].frames[drawn.frame]}"
 
+    def augmented(self, image: Image, rng: np.random.Generator) -> Image:
+        """A picture from elsewhere as a training picture of this source."""
+        return self._augment(image, None, rng)[0]
+
     def _truth(self, video: int, frame: int) -> PanopticFrame:
         return void_categories(self.benchmark.truth(self._videos[video].id, frame), self.held_out)
 

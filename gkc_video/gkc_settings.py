@@ -19,6 +19,8 @@ class GKCTraining:
         accumulate: parts in which a step's frames are gone through one after the other, to save memory.
         precision: of the model's forward pass; "bfloat16" is for GPUs.
         unlabelled: unlabelled frames in each step, 0 for none.
+        captions: captioned pictures in each step, 0 for none, see `gkc_video.grounding`.
+        novel_words: whether words that name novel classes are used where captions have them.
         distil_from: share of the steps after which distillation on them begins; before, no mask is worth a crop.
         diversify: kind of text diversification, see `gkc_video.diversify`.
         tgkd: form of text-guided distillation on labelled regions.
@@ -42,6 +44,8 @@ class GKCTraining:
     accumulate: int = 1
     precision: Literal["float32", "bfloat16"] = "float32"
     unlabelled: int = 0
+    captions: int = 0
+    novel_words: bool = True
     distil_from: float = 0.3
     diversify: Diversification = "off"
     tgkd: Literal["off", "merged", "separate"] = "off"
@@ -71,6 +75,11 @@ class GKCTraining:
                 "[training]: expected unlabelled from 0, region_dropout from 0 to below 1 and distil_from from 0 to 1, "
                 f"got {self.unlabelled}, {self.region_dropout}, {self.distil_from}. Correct them"
             )
+        if self.captions and self.captions < 2 * self.accumulate:
+            raise DataError(
+                f"[training] captions: expected 0, or at least 2 for each of accumulate = {self.accumulate} parts, to "
+                f"tell them apart, got {self.captions}. Change one"
+            )
         if self.batch % self.accumulate:
             raise DataError(
                 f"[training] accumulate: expected a divisor of batch = {self.batch}, got {self.accumulate}. Change one"
@@ -92,12 +101,17 @@ class GKCTraining:
         """Refuses a number of processes that the frames of a step cannot be dealt out to.
 
         Raises:
-            DataError: it is no divisor.
+            DataError: it is no divisor, or some would have fewer than two captions.
         """
         if self.batch % (self.accumulate * size):
             raise DataError(
                 f"[training] batch: expected a multiple of {size} processes times accumulate = {self.accumulate}, got "
                 f"{self.batch}. Change one of the three"
+            )
+        if self.captions and self.captions < 2 * self.accumulate * size:
+            raise DataError(
+                f"[training] captions: expected at least 2 for each of {size} processes times accumulate = "
+                f"{self.accumulate}, got {self.captions}. Change one of the three"
             )
 
     @property

@@ -24,6 +24,7 @@ class Weights:
         names: cross-entropy of the names of true regions, ours.
         distil: distance to the teacher on unlabelled frames, ours.
         tgkd: text-guided distillation on labelled regions, of which `pairs` weighs the relations if they are separate.
+        grounding: contrast of captions, of which GKC's code has 1 and its configuration 10.
     """
 
     classes: float = 2.0
@@ -34,6 +35,7 @@ class Weights:
     distil: float = 10.0
     tgkd: float = 10.0
     pairs: float = 10.0
+    grounding: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,8 @@ def build(
     )
     if calibration is None:
         calibration = loaded.calibration
-    story = {key: str(loaded.story[key]) for key in ("data", "saw_novel", "unlabelled") if loaded.story.get(key)}
+    told = ("data", "saw_novel", "unlabelled", "captions")
+    story = {key: str(loaded.story[key]) for key in told if loaded.story.get(key)}
     return GKCMethod(
         loaded.model,
         space,

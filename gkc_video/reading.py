@@ -17,12 +17,15 @@ import numpy as np
 
 from benchmark.manifest import load
 from benchmark.processes import process_pool
+from benchmark.types import Image
+from benchmark.video.video_io import read_image
+from gkc_video.captions import Captioned, CaptionSource
 from gkc_video.frames import Augmentation, Drawn, FrameSource
 from gkc_video.gkc_settings import GKCTraining
 from gkc_video.ranks import Ranks
 from gkc_video.step import Batch
 
-_LABELLED, _UNLABELLED, _CHOICES = 77, 78, 99  # keep the random numbers of different uses apart
+_LABELLED, _UNLABELLED, _CAPTIONED, _CAPTION, _CHOICES = 77, 78, 79, 80, 99  # keep different uses of chance apart
 
 
 def frame_rng(seed: int, step: int, place: int) -> np.random.Generator:
@@ -35,11 +38,12 @@ class Plan:
     """Which places of a step this process works on, part by part.
 
     Attributes:
-        labelled, unlabelled: a tuple of places for each part.
+        labelled, unlabelled, captioned: a tuple of places for each part.
     """
 
     labelled: tuple[tuple[int, ...], ...]
     unlabelled: tuple[tuple[int, ...], ...]
+    captioned: tuple[tuple[int, ...], ...]
 
     @staticmethod
     def of(settings: GKCTraining, ranks: Ranks) -> Plan:
@@ -49,7 +53,7 @@ class Plan:
             parts = [range(count)[n :: settings.accumulate] for n in range(settings.accumulate)]
             return tuple(tuple(ranks.part(part)) for part in parts)
 
-        return Plan(deal(settings.batch), deal(settings.unlabelled))
+        return Plan(deal(settings.batch), deal(settings.unlabelled), deal(settings.captions))
 
 
 def batches(
@@ -59,6 +63,7 @@ def batches(
     *,
     first: int,
     ranks: Ranks,
+    captions: CaptionSource | None = None,
 ) -> Generator[list[Batch]]:
     """The parts of each step from `first` on, as far as they are for this process.
 
@@ -68,22 +73,33 @@ def batches(
         unlabelled: frames without; None if there are none.
         first: step to begin with.
         ranks: place of this process.
+        captions: captioned pictures; None if there are none. They are changed as labelled frames are.
     """
     plan = Plan.of(settings, ranks)
     pool = process_pool(settings.readers) if settings.readers else ThreadPoolExecutor(1)
     with pool as executor:
-        waiting: deque[tuple[Future[list[Drawn]], Future[list[Drawn]] | None]] = deque()
+        waiting: deque[_Asked] = deque()
         ahead = settings.readers + 1
         for step in range(first, settings.steps + ahead):
             if step < settings.steps:
-                waiting.append(_ask(executor, settings, plan, step, labelled, unlabelled))
+                waiting.append(_ask(executor, settings, plan, step, labelled, unlabelled, captions))
             if step >= first + ahead and waiting:
-                yield _collect(plan, *waiting.popleft())
+                yield _collect(plan, waiting.popleft())
 
 
 def distils(settings: GKCTraining, step: int) -> bool:
     """Whether unlabelled frames take part in a step."""
     return bool(settings.unlabelled) and step >= int(settings.distil_from * settings.steps)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The frames of a step that are being read; words: of each captioned picture."""
+
+    labelled: Future[list[Drawn]]
+    unlabelled: Future[list[Drawn]] | None
+    pictures: Future[list[Image]] | None
+    words: list[tuple[int, ...]]
 
 
 def _ask(
@@ -93,7 +109,8 @@ def _ask(
     step: int,
     labelled: FrameSource,
     unlabelled: FrameSource | None,
-) -> tuple[Future[list[Drawn]], Future[list[Drawn]] | None]:
+    captions: CaptionSource | None,
+) -> _Asked:
     """The frames of a step, asked for as one piece of work for each source: messages cost more than their content."""
 
     def draw(source: FrameSource, use: int, places: Sequence[tuple[int, ...]]) -> Future[list[Drawn]]:
@@ -102,18 +119,34 @@ def _ask(
             return executor.submit(_read_there, source.benchmark.folder, source.augmentation, source.held_out, seeds)
         return executor.submit(_read, source, seeds)
 
-    others = None
+    others, pictures, picks = None, None, []
     if unlabelled is not None and distils(settings, step):
         others = draw(unlabelled, _UNLABELLED, plan.unlabelled)
-    return draw(labelled, _LABELLED, plan.labelled), others
+    if captions is not None and settings.captions:
+        places = [place for part in plan.captioned for place in part]
+        picks = [captions.pick(np.random.default_rng((settings.seed, _CAPTION, step, place))) for place in places]
+        seeds = [(settings.seed, _CAPTIONED, step, place) for place in places]
+        wanted = list(zip([path for path, _ in picks], seeds, strict=True))
+        if settings.readers:
+            opened = labelled.benchmark.folder, labelled.augmentation, labelled.held_out
+            pictures = executor.submit(_read_pictures_there, *opened, wanted)
+        else:
+            pictures = executor.submit(_read_pictures, labelled, wanted)
+    return _Asked(draw(labelled, _LABELLED, plan.labelled), others, pictures, [words for _, words in picks])
 
 
-def _collect(plan: Plan, labelled: Future[list[Drawn]], unlabelled: Future[list[Drawn]] | None) -> list[Batch]:
-    frames = iter(labelled.result())
-    others = iter(unlabelled.result() if unlabelled is not None else [])
+def _collect(plan: Plan, asked: _Asked) -> list[Batch]:
+    frames = iter(asked.labelled.result())
+    others = iter(asked.unlabelled.result() if asked.unlabelled is not None else [])
+    pictures = map(Captioned, asked.pictures.result() if asked.pictures is not None else [], asked.words)
     return [
-        Batch([next(frames) for _ in places], list(itertools.islice(others, len(more))), places)
-        for places, more in zip(plan.labelled, plan.unlabelled, strict=True)
+        Batch(
+            [next(frames) for _ in places],
+            list(itertools.islice(others, len(more))),
+            places,
+            list(itertools.islice(pictures, len(told))),
+        )
+        for places, more, told in zip(plan.labelled, plan.unlabelled, plan.captioned, strict=True)
     ]
 
 
@@ -125,6 +158,19 @@ def _read_there(
     folder: Path, augmentation: Augmentation, held_out: frozenset[int], seeds: Sequence[tuple[int, ...]]
 ) -> list[Drawn]:
     return _read(_opened(folder, augmentation, held_out), seeds)
+
+
+def _read_pictures(source: FrameSource, wanted: Sequence[tuple[Path, tuple[int, ...]]]) -> list[Image]:
+    return [source.augmented(read_image(path), np.random.default_rng(seed)) for path, seed in wanted]
+
+
+def _read_pictures_there(
+    folder: Path,
+    augmentation: Augmentation,
+    held_out: frozenset[int],
+    wanted: Sequence[tuple[Path, tuple[int, ...]]],
+) -> list[Image]:
+    return _read_pictures(_opened(folder, augmentation, held_out), wanted)
 
 
 @functools.lru_cache(maxsize=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,9 +12,11 @@ import torch.nn.functional as F
 
 from benchmark.types import Image
 from gkc_video import tgkd
+from gkc_video.captions import Captioned
 from gkc_video.clip import Clip
 from gkc_video.diversify import Diversification, StepNames, draw_words, image_names, word_chances
 from gkc_video.frames import Drawn
+from gkc_video.grounding import ground
 from gkc_video.losses import Matches, Target, Weights, distillation, match_all, supervised
 from gkc_video.means import Mean
 from gkc_video.model import GKC, Features, Prediction
@@ -28,16 +30,19 @@ class Batch:
     Attributes:
         labelled, unlabelled: frames.
         places: of the labelled frames in the whole step; their random draws depend on it.
+        captioned: pictures with the words of their captions.
     """
 
     labelled: list[Drawn]
     unlabelled: list[Drawn]
     places: tuple[int, ...] = ()
+    captioned: list[Captioned] = field(default_factory=list)
 
     @property
     def images(self) -> list[Image]:
-        """All images, labelled ones first."""
-        return [drawn.image for drawn in (*self.labelled, *self.unlabelled)]
+        """All images: labelled, unlabelled, captioned."""
+        frames = [drawn.image for drawn in (*self.labelled, *self.unlabelled)]
+        return [*frames, *(captioned.image for captioned in self.captioned)]
 
     @property
     def targets(self) -> list[Target]:
@@ -118,12 +123,14 @@ def losses(
     *,
     teacher: Clip | None = None,
     taught: Sequence[torch.Tensor] | None = None,
+    words: torch.Tensor | None = None,
     form: str = "merged",
     region_dropout: float = 0.0,
     region_limit: int = 200,
     rngs: Sequence[np.random.Generator] = (),
 ) -> dict[str, Mean]:
-    """The parts of a step's loss, not yet weighted: mask, dice, classes, names; where asked for distil, tgkd, pairs.
+    """The parts of a step's loss, not yet weighted: mask, dice, classes, names; where asked for distil, tgkd, pairs,
+    grounding.
 
     Args:
         model: in training mode.
@@ -132,6 +139,7 @@ def losses(
         weights: of matching and no-object.
         teacher: for unlabelled frames, of which there may be none; None if there is no distillation in this step.
         taught: the teacher's vectors (N, D) of each labelled frame's regions, for text-guided distillation.
+        words: (W, D) unit vectors of the words of captions, for grounding.
         form: of it, "merged" or "separate".
         region_dropout: chance of each labelled region to teach no name in this step.
         region_limit: at most so many regions of a frame take part in text-guided distillation, drawn at random.
@@ -157,11 +165,14 @@ def losses(
         chosen = [_some_regions(len(t.classes), region_limit, rng) for t, rng in zip(targets, rngs, strict=True)]
         parts |= _tgkd(seen, matches, taught, names.regions, model.relation_scale, chosen, form)
     if teacher is not None:
-        last = predictions[-1]
         unlabelled = [drawn.image for drawn in batch.unlabelled]
-        parts["distil"] = _distil(
-            model, last.masks[labelled:], last.embeddings[labelled:], unlabelled, names.plain, teacher
-        )
+        theirs = slice(labelled, labelled + len(unlabelled))
+        last = predictions[-1]
+        parts["distil"] = _distil(model, last.masks[theirs], last.embeddings[theirs], unlabelled, names.plain, teacher)
+    if words is not None:
+        captions = [captioned.words for captioned in batch.captioned]
+        own = predictions[-1].embeddings[labelled + len(batch.unlabelled) :]
+        parts["grounding"] = ground(model, own, captions, words, names.plain)
     return parts
 
 

@@ -12,12 +12,14 @@ from benchmark.manifest import MANIFEST, load
 from benchmark.types import Vocabulary
 from gkc_video import clip, train_clip, train_gkc
 from gkc_video.backbones import describe
+from gkc_video.captions import CaptionSource
 from gkc_video.checkpoint import digest as checkpoint_digest
 from gkc_video.checkpoint import resolve
 from gkc_video.device import choose
 from gkc_video.evaluation import EvaluationSettings, Evaluator
 from gkc_video.frames import Augmentation, FrameSource
 from gkc_video.gkc_settings import GKCTraining
+from gkc_video.grounding import known_words
 from gkc_video.hold_out import held_out, refuse_start
 from gkc_video.load import image_tower
 from gkc_video.losses import Weights
@@ -117,8 +119,11 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
             raise MethodError(
                 "expected checkpoint or model in [clip], where trunk, text and teacher come from. Add one"
             )
-        for name in ("labelled", "unlabelled") if training.unlabelled else ("labelled",):
-            _folder(tables, name)
+        for name, used in (("labelled", 1), ("unlabelled", training.unlabelled), ("captions", training.captions)):
+            if used:
+                _folder(tables, name)
+        if training.captions:
+            _captions_file(tables)
         _evaluation(tables)
         _calibration(tables)
         if _is_ours(tables["clip"]):
@@ -163,11 +168,18 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, ranks: Ranks, device: str, 
     shape = ModelConfig.from_json({"trunk": teacher.name, **tables.get("model", {}), "text_width": space.width})
     shape = dataclasses.replace(shape, backbone=describe(shape.trunk))
     own_trunk = shape.trunk != teacher.name
-    data = load(_folder(tables, "labelled"))
+    data, sources = load(_folder(tables, "labelled")), settings_of(SynonymSources, tables, "synonyms")
     labelled = FrameSource(data, augmentation, held_out(settings.hold_out, data.vocabulary, settings.seed))
-    words = None
-    if settings.diversify != "off":
-        words = _words(settings_of(SynonymSources, tables, "synonyms"), labelled, space)
+    words = _words(_thesaurus(sources), labelled, space) if settings.diversify != "off" else None
+    captions = None
+    if settings.captions:
+        captions = CaptionSource.of(
+            _folder(tables, "captions"),
+            _captions_file(tables),
+            known_words(data.vocabulary, _thesaurus(sources), labelled.held_out),
+            space,
+            hidden=labelled.held_out | (frozenset() if settings.novel_words else data.vocabulary.novel),
+        )
     teaching = None
     if settings.needs_teacher:
         cache = Path(source["cache"]) if "cache" in source else None
@@ -189,6 +201,7 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, ranks: Ranks, device: str, 
         teaching,
         trunk,
         words=words,
+        captions=captions,
         start=_start(tables),
         start_part=tables.get("start_part", "all"),
     )
@@ -245,13 +258,16 @@ class SynonymSources:
     senses: int = 1
 
 
-def _words(sources: SynonymSources, labelled: FrameSource, space: TextSpace) -> NameTable:
-    """Names and synonyms of the classes taught that have a vector, without those that name a novel or held-out one."""
+def _thesaurus(sources: SynonymSources) -> Thesaurus:
     tables = [
         *([Table.read(OWN)] if sources.own else []),
         *([Table.read(Path(sources.table))] if sources.table else []),
     ]
-    thesaurus = Thesaurus(tuple(tables), WordNet(Path(sources.wordnet)) if sources.wordnet else None, sources.senses)
+    return Thesaurus(tuple(tables), WordNet(Path(sources.wordnet)) if sources.wordnet else None, sources.senses)
+
+
+def _words(thesaurus: Thesaurus, labelled: FrameSource, space: TextSpace) -> NameTable:
+    """Names and synonyms of the classes taught that have a vector, without those that name a novel or held-out one."""
     hidden = [category for category in labelled.benchmark.vocabulary if category.id not in labelled.vocabulary]
     found = thesaurus.diversify(labelled.vocabulary, hidden)
     known = [dataclasses.replace(c, synonyms=tuple(word for word in c.synonyms if space.knows(word))) for c in found]
@@ -276,3 +292,11 @@ def _folder(tables: Mapping[str, Any], name: str) -> Path:
     if "folder" not in table:
         raise MethodError(f"expected [data.{name}] with a folder in the training file, found none. Add it")
     return Path(table["folder"])
+
+
+def _captions_file(tables: Mapping[str, Any]) -> Path:
+    """The captions, by default captions.json in the folder of the pictures, as the embedded world's unlabelled part."""
+    name = tables["data"]["captions"].get("file", str(_folder(tables, "captions") / "captions.json"))
+    if not isinstance(name, str):
+        raise MethodError(f"[data.captions] file: expected a path, got {name!r}. Correct it")
+    return Path(name)

@@ -15,6 +15,7 @@ import torch
 
 from benchmark.errors import DataError
 from gkc_video import checkpoint
+from gkc_video.captions import CaptionSource
 from gkc_video.curves import Curve
 from gkc_video.evaluation import Evaluator
 from gkc_video.frames import FrameSource
@@ -45,6 +46,7 @@ class Material:
         trunk: image tower that the student's trunk starts from; it is copied.
         words: names and synonyms of the classes taught for text diversification; by default those of the data's
             vocabulary.
+        captions: captioned pictures for grounding.
         start: a GKC checkpoint or a Mask2Former, see `gkc_video.start`.
         start_part: what is taken from it.
     """
@@ -55,6 +57,7 @@ class Material:
     teaching: Teaching | None
     trunk: torch.nn.Module
     words: NameTable | None = None
+    captions: CaptionSource | None = None
     start: Path | None = None
     start_part: Part = "all"
 
@@ -97,6 +100,9 @@ def train(
         raise DataError(
             "distillation needs unlabelled frames and a teacher; one is missing. Set unlabelled = 0 or give both"
         )
+    captions = material.captions
+    if settings.captions and captions is None:
+        raise DataError("grounding needs captioned pictures, which are missing. Set captions = 0 or give them")
     settings.check_ranks(ranks.size)
     log = log if ranks.is_first else _silent
     torch.manual_seed(settings.seed)
@@ -110,7 +116,8 @@ def train(
     optimiser = optimiser_of(model, settings)
     state_path = out.with_name(f".{out.name}.state")
     same = replace(settings, save_every=1, readers=0, tensorboard=False)  # what does not change the outcome
-    identity = repr((same, model_config, weights, labelled.benchmark.digest, labelled.augmentation))
+    told = captions.told.about if captions is not None else ""
+    identity = repr((same, model_config, weights, labelled.benchmark.digest, labelled.augmentation, told))
     if material.start is not None:
         kept = start_from(material.start, model, material.start_part)
         log(f"{kept} of {len(model.state_dict())} tensors start from {material.start.name}")
@@ -131,12 +138,13 @@ def train(
         story = _story(settings, weights, material, words, steps, running, ranks)
         return _write(path, model, model_config, config, {**story, "seconds": round(spent)}, text_tensors)
 
-    with closing(batches(settings, labelled, unlabelled, first=first, ranks=ranks)) as read:
+    spoken = captions.vectors.to(device) if captions is not None and settings.captions else None
+    with closing(batches(settings, labelled, unlabelled, first=first, ranks=ranks, captions=captions)) as read:
         for step, parts in enumerate(read, first):
             for group in optimiser.param_groups:
                 group["lr"] = group["peak"] * settings.rate(step)
             optimiser.zero_grad(set_to_none=True)
-            values = _backward(settings, step, model, parts, words, weights, teaching, ranks)
+            values = _backward(settings, step, model, parts, words, weights, teaching, ranks, spoken)
             wrong = [name for name, value in values.items() if not np.isfinite(value)]
             if wrong:
                 frames = ", ".join(ranks.all_of([labelled.where(drawn) for part in parts for drawn in part.labelled]))
@@ -183,6 +191,7 @@ def _backward(
     weights: Weights,
     teaching: Teaching | None,
     ranks: Ranks,
+    spoken: torch.Tensor | None,
 ) -> dict[str, float]:
     """Adds this process's share of the gradients of one step, part by part; returns the mean losses of all."""
     device = model.no_object.device.type
@@ -204,6 +213,7 @@ def _backward(
                 weights,
                 teacher=teaching.clip if teaching is not None and distils(settings, step) else None,
                 taught=[t.regions for t in taught or []] if settings.tgkd != "off" else None,
+                words=spoken,
                 form=settings.tgkd,
                 region_dropout=settings.region_dropout,
                 region_limit=settings.region_limit,
@@ -240,9 +250,10 @@ def _story(
         "words": len(words.owner),
         "size": list(material.labelled.augmentation.size),
         "unlabelled": unlabelled.benchmark.name if unlabelled is not None and settings.unlabelled else "",
+        "captions": material.captions.told.about if material.captions is not None and settings.captions else "",
         "start": "" if start is None else f"{start.name}, sha256 {checkpoint.digest(weights_file(start))}",
         "start_part": "" if start is None else material.start_part,
-        "saw_novel": _saw_novel(settings, start),
+        "saw_novel": _saw_novel(settings, material),
         "final": {name: round(value, 4) for name, value in running.items()},
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -250,10 +261,19 @@ def _story(
     }
 
 
-def _saw_novel(settings: GKCTraining, start: Path | None) -> str:
-    """The word `no` stands only where neither this training nor its start met anything novel."""
-    before = "no" if start is None else saw_novel(start)
-    return before if before != "no" or not settings.unlabelled else "without labels"
+def _saw_novel(settings: GKCTraining, material: Material) -> str:
+    """The word `no` stands only where neither this training nor its start met anything novel.
+
+    Pictures whose captions name something novel show it, also where these words are passed over.
+    """
+    before = "no" if material.start is None else saw_novel(material.start)
+    met = [] if before == "no" else before.split("; ")
+    told = settings.captions and material.captions is not None and material.captions.told.names_novel
+    if settings.unlabelled or (told and not settings.novel_words):
+        met.append("without labels")
+    if told and settings.novel_words:
+        met.append("words in captions")
+    return "; ".join(dict.fromkeys(met)) or "no"
 
 
 def _write(

@@ -31,7 +31,9 @@ app.command()(data_detectron2.detectron2)
 @build.command("world")
 def build_world(
     out: Out,
-    part: Annotated[str, typer.Option(help="val, dev, train (novel masks withheld) or unlabelled.")] = "val",
+    part: Annotated[
+        str, typer.Option(help="val, dev, train (novel masks withheld) or unlabelled, with captions.")
+    ] = "val",
     videos: Annotated[int, typer.Option(min=1, help="Number of videos.")] = 32,
     frames: Annotated[int, typer.Option(min=1, help="Frames in each video.")] = 24,
     size: Annotated[str, typer.Option(metavar="WxH", help="Width and height in pixels.")] = "160x96",

@@ -107,7 +107,8 @@ def with_overrides(tables: dict[str, Any], overrides: Mapping[str, str]) -> dict
 
 def build_data(tables: Mapping[str, Any]) -> None:
     """Builds the folders that a training file describes and uses, unless they are there."""
-    unused = set() if tables.get("training", {}).get("unlabelled", 0) else {"unlabelled"}
+    optional = ("unlabelled", "captions") if tables.get("kind") == "gkc" else ("unlabelled",)
+    unused = {name for name in optional if not tables.get("training", {}).get(name, 0)}
     for name, table in tables.get("data", {}).items():
         if name not in unused:
             build_missing(f"data.{name}", table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from benchmark.errors import DataError, did_you_mean
-from benchmark.files import writing
+from benchmark.files import write_json, writing
 from benchmark.labels.manifest_writer import BenchmarkWriter
 from benchmark.manifest import Benchmark, Role, Source, load
 from benchmark.panoptic import void_categories
@@ -20,12 +20,14 @@ from benchmark.processes import process_pool
 from benchmark.progress import SILENT, Progress
 from benchmark.types import Image, PanopticFrame, Rules
 from benchmark.video.video_io import write_video
+from data_prep.world.captions import frame_caption
 from data_prep.world.scene import MOST_THINGS, Scene, draw_scene
 from data_prep.world.words import Thing, World, load_world
 
 Part = Literal["val", "dev", "train", "unlabelled"]
 Variant = Literal["ignore", "delete"]
 VERSION = "1"
+CAPTIONS = "captions.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +98,8 @@ def build_world(
 ) -> Benchmark:
     """Draws images (JPEG, quality 95) and labels into a benchmark folder; a stopped build goes on where it was.
 
+    An unlabelled set has no labels but `captions.json`, two captions for each image in the layout of COCO's.
+
     Args:
         folder: new, or of a stopped build with the same settings.
         settings: what to draw.
@@ -124,7 +128,7 @@ def build_world(
     progress.start(settings.videos, settings.videos * settings.frames, f"drawing {folder.name}")
     try:
         with writer:
-            todo = []
+            todo, captions = [], dict[str, list[str]]()
             for number, name in enumerate(names):
                 images = [f"{name}/{file}" for file in files]
                 wanted = [*images, f"{name}.mp4"] if mp4 else images
@@ -135,7 +139,9 @@ def build_world(
                 images = [f"{names[number]}/{file}" for file in files]
                 if role == "unlabelled":
                     writer.unlabelled_video(names[number], settings.size, images, 10.0)
-                    for _ in frames:
+                    rng = np.random.default_rng([settings.seed, 0xCA, number])
+                    for image, frame in zip(images, frames, strict=True):
+                        captions[f"images/{image}"] = [frame_caption(world.vocabulary, frame, rng) for _ in range(2)]
                         progress.frame()
                 else:
                     with writer.video(names[number], settings.size, images, 10.0) as labels:
@@ -144,9 +150,19 @@ def build_world(
                             labels.add(void_categories(frame, hidden))
                             progress.frame()
                 progress.video()
+            if role == "unlabelled":
+                _write_captions(folder / CAPTIONS, captions)
     finally:
         progress.stop()
     return load(folder)
+
+
+def _write_captions(path: Path, captions: Mapping[str, Sequence[str]]) -> None:
+    """Writes the captions of images, which are named from the file's folder on, in the layout of COCO's captions."""
+    images = [{"id": number, "file_name": name} for number, name in enumerate(captions)]
+    rows = [(number, text) for number, texts in enumerate(captions.values()) for text in texts]
+    annotations = [{"id": key, "image_id": number, "caption": text} for key, (number, text) in enumerate(rows)]
+    write_json(path, {"images": images, "annotations": annotations})
 
 
 def _rules(settings: WorldSettings, role: Role) -> Rules:

@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 from benchmark.errors import DataError
 from benchmark.files import writing
 from benchmark.pictures.crops import GREY, cut_out
-from benchmark.types import Image
+from benchmark.types import Image, PanopticFrame, Vocabulary
 from data_prep.world.scene import Scene, draw_scene
 from data_prep.world.words import FILL_WORDS, SHAPE_WORDS, STUFF_WORDS, Stuff, Thing, World, load_world
 
@@ -45,6 +45,17 @@ def captions_of(thing: Thing | Stuff, rng: np.random.Generator, count: int) -> l
             template = str(rng.choice(_TEMPLATES))
         captions.append(template.format(word))
     return captions
+
+
+def frame_caption(vocabulary: Vocabulary, frame: PanopticFrame, rng: np.random.Generator) -> str:
+    """One sentence about a whole frame: what is large enough in it, by names or synonyms, things before stuff."""
+    said: dict[bool, list[str]] = {True: [], False: []}
+    for track, segment in frame.segments.items():
+        if (frame.ids == track).sum() >= _SMALLEST:
+            category = vocabulary.by_id[segment.category]
+            word = str(rng.choice((category.name, category.name, *category.synonyms)))
+            said[category.is_thing].append(f"a {word}" if category.is_thing else word)
+    return " on ".join(filter(None, (", ".join(said[True]), " and ".join(said[False])))) or "nothing"
 
 
 def _pictures(scene: Scene, rng: np.random.Generator) -> Iterator[tuple[Image, Thing | Stuff]]:

@@ -170,7 +170,7 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, ranks: Ranks, device: str, 
     own_trunk = shape.trunk != teacher.name
     data, sources = load(_folder(tables, "labelled")), settings_of(SynonymSources, tables, "synonyms")
     labelled = FrameSource(data, augmentation, held_out(settings.hold_out, data.vocabulary, settings.seed))
-    words = _words(_thesaurus(sources), labelled, space) if settings.diversify != "off" else None
+    words = _words(sources, labelled, space) if settings.diversify != "off" else None
     captions = None
     if settings.captions:
         captions = CaptionSource.of(
@@ -266,10 +266,10 @@ def _thesaurus(sources: SynonymSources) -> Thesaurus:
     return Thesaurus(tuple(tables), WordNet(Path(sources.wordnet)) if sources.wordnet else None, sources.senses)
 
 
-def _words(thesaurus: Thesaurus, labelled: FrameSource, space: TextSpace) -> NameTable:
+def _words(sources: SynonymSources, labelled: FrameSource, space: TextSpace) -> NameTable:
     """Names and synonyms of the classes taught that have a vector, without those that name a novel or held-out one."""
     hidden = [category for category in labelled.benchmark.vocabulary if category.id not in labelled.vocabulary]
-    found = thesaurus.diversify(labelled.vocabulary, hidden)
+    found = _thesaurus(sources).diversify(labelled.vocabulary, hidden)
     known = [dataclasses.replace(c, synonyms=tuple(word for word in c.synonyms if space.knows(word))) for c in found]
     return name_table(space, Vocabulary(tuple(known)), synonyms=True)
 

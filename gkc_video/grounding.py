@@ -7,8 +7,9 @@ For B pictures with captions, queries q of picture i with embeddings e_q, words 
     S_ij = mean over words k of caption j of sum over q of a_qk c_qk
     loss = mean over i of half of  -log softmax over j of s S_ij  at j = i  and  -log softmax over j of s S_ji  at j = i
 
-s is the model's inverse temperature, o_q = 1 - probability of no-object, without gradient. Captions with the same words
-are right answers together, an equal share each. Each process, and each part of a step, contrasts its own captions.
+s is the model's inverse temperature; o_q = 1 - probability of no-object among the words of the batch and the names of
+the classes taught, without gradient. Captions with the same words are right answers together, an equal share each. Each
+process, and each part of a step, contrasts its own captions alone.
 
 Source: the grounding loss of OpenSeg (Ghiasi et al., Scaling Open-Vocabulary Image Segmentation with Image-Level
 Labels, ECCV 2022), an idea that CGG (ICCV 2023) shares; o_q, and what equal captions are, is ours. The released code of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +66,29 @@ def test_a_recipe_of_real_data_trains_on_a_tiny_tree_of_its_layout(name: str, tm
     assert data.role == "train"
     assert story["saw_novel"] == "no"
     assert not {c.name for c in data.vocabulary if c.is_novel} & set(story["classes"])
+
+
+def test_the_recipe_of_coco_learns_from_captions_too(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trees.write_coco_panoptic(build_world(tmp_path / "w", WorldSettings("train", videos=2, frames=2)), tmp_path / "raw")
+    names = sorted(path.name for path in Path("raw/train2017").iterdir())
+    text = ["Two dogs lie on a sofa.", "A cow near some buses"]
+    captions = {
+        "images": [{"id": key, "file_name": name, "license": 3} for key, name in enumerate(names)],
+        "annotations": [{"id": key, "image_id": key % len(names), "caption": text[key % 2]} for key in range(8)],
+    }
+    Path("raw/annotations/captions_train2017.json").write_text(json.dumps(captions))
+    changed = {
+        "training.captions": "4", "data.captions.folder": "raw/train2017",
+        "data.captions.file": "raw/annotations/captions_train2017.json",
+    }  # fmt: skip
+    tables = with_overrides(tomllib.loads((CONFIGS / "coco-gkc.toml").read_text()), {**SMALL, **changed})
+    check(tables)
+    build_data(tables)
+    story = checkpoint.read(train(tables, device="cpu", log=lambda line: None), "gkc")[0].story
+    assert story["final"]["grounding"] > 0
+    assert story["saw_novel"] == "words in captions", "cows are novel in this split"
+    assert story["captions"].endswith(f"{len(names)} pictures, 4 words")
 
 
 def test_crowds_are_void_to_a_training(tmp_path: Path):

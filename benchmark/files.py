@@ -27,13 +27,18 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_bytes(path, text.encode())
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, rivals: bool = False) -> None:
     """Writes a file beside its place and renames it then: it is whole or not there.
+
+    Args:
+        path: the file.
+        content: all of it.
+        rivals: whether other processes may write this file at the same time; the last one's stays.
 
     Raises:
         DataError: the file cannot be written, such as on a full disk.
     """
-    beside = path.with_name(f".{path.name}.partial")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial" if rivals else f".{path.name}.partial")
     with writing(path):
         try:
             beside.write_bytes(content)

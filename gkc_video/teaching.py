@@ -64,7 +64,7 @@ class Teaching:
             if path is not None:
                 with files.writing(path):
                     path.parent.mkdir(parents=True, exist_ok=True)
-                files.write_bytes(path, save({"vectors": vectors.half().cpu()}))
+                files.write_bytes(path, save({"vectors": vectors.half().cpu()}), rivals=True)
         else:
             with _reading(path) as file:
                 vectors = file.get_tensor("vectors").float()

@@ -37,8 +37,8 @@ def train(
     \b
     [bold]Examples[/bold]
       ovsbench train configs/world-clip.toml -o clip.safetensors
-      ovsbench train configs/world-gkc.toml --set training.steps=500 -o gkc.safetensors
-      torchrun --nproc-per-node 2 --no-python ovsbench train configs/world-gkc.toml
+      ovsbench train configs/world.toml --set training.steps=500 -o gkc.safetensors
+      torchrun --nproc-per-node 2 --no-python ovsbench train configs/world.toml
     """
     tables = with_overrides(read_config(config), parse_options(settings, "a setting"))
     if text_bank is not None:
@@ -63,7 +63,7 @@ def train(
         )
         raise StoppedError(f"interrupted: {kept}") from None
     if tables.get("kind") == "clip":
-        finish(checkpoint, ["ovsbench", "train", "configs/world-gkc.toml", "--set", f"clip.checkpoint={checkpoint}"])
+        finish(checkpoint, ["ovsbench", "train", "configs/world.toml", "--set", f"clip.checkpoint={checkpoint}"])
     else:
         finish(checkpoint, ["ovsbench", "run", "DATA", "-m", "gkc", "-c", checkpoint, "-o", "runs/gkc"])
 

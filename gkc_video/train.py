@@ -284,6 +284,11 @@ def _start(tables: Mapping[str, Any]) -> Path | None:
     part = tables.get("start_part", "all")
     if part not in get_args(Part):
         raise MethodError(f"start_part: expected {' or '.join(get_args(Part))}, got {part!r}. Correct it")
+    if str(tables["start"]).endswith(".toml"):
+        raise MethodError(
+            f"start: expected a checkpoint here, got the training file {tables['start']}. Train it first, and name its "
+            "checkpoint; only `ovsbench train` does so by itself"
+        )
     return Path(tables["start"]) if Path(tables["start"]).is_dir() else resolve(tables["start"])
 
 

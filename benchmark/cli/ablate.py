@@ -6,14 +6,16 @@ import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.cli.console import complain, finish, plural, say
 from benchmark.cli.options import Device, Json, parse_options
 from benchmark.cli.tasks import Task, run_tasks
+from benchmark.cli.training_parts import without_start
 from benchmark.errors import UserError, did_you_mean
+from benchmark.suites.recipe import refuse_other_recipe, write_recipe
 
 if TYPE_CHECKING:
     from benchmark.manifest import Benchmark
@@ -127,7 +129,7 @@ def work(training: Training, folders: Mapping[str, str], limit: int | None, para
             file.write(f"{line}\n")
 
     with files.folder_lock(path.parent, f".lock-{training.checkpoint.stem}"):
-        files.write_json(_recipe(training), {"schema": files.SCHEMA, "recipe": training.recipe})
+        write_recipe(training.checkpoint, training.recipe)
         if not training.checkpoint.exists():
             train(training.tables, training.checkpoint, device=device, log=log)
     for job in training.jobs:
@@ -137,32 +139,15 @@ def work(training: Training, folders: Mapping[str, str], limit: int | None, para
 
 def _check(plan: Ablation) -> None:
     """Looks at every training before anything is built, and at what lies in the folder from an earlier time."""
-    from benchmark import files
     from gkc_video.train import check
 
     for training in _all(plan):
-        check(training.tables if plan.start is None else _without_start(training.tables))
-        if _recipe(training).exists():
-            earlier = files.read_json(_recipe(training), "the settings of a training")["recipe"]
-            if earlier != training.recipe:
-                changed = sorted(k for k in earlier | training.recipe if earlier.get(k) != training.recipe.get(k))
-                raise UserError(
-                    f"{training.checkpoint}: it was trained, or begun, with other settings in {', '.join(changed)}. "
-                    f"Remove {training.checkpoint.with_suffix('')}* and its state, or choose another folder with -o"
-                )
+        check(training.tables if plan.start is None else without_start(training.tables))
+        refuse_other_recipe(training.checkpoint, training.recipe)
 
 
 def _all(plan: Ablation) -> list[Training]:
     return [*([plan.start] if plan.start is not None else []), *plan.trainings]
-
-
-def _without_start(tables: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a training without the start that is not made yet."""
-    return {key: value for key, value in tables.items() if key not in ("start", "start_part")}
-
-
-def _recipe(training: Training) -> Path:
-    return training.checkpoint.with_suffix(".recipe.json")
 
 
 def _log(training: Training) -> Path:

@@ -14,7 +14,9 @@ from benchmark.cli.console import finish, say
 from benchmark.cli.options import Device, TextBank, parse_options
 from benchmark.cli.progress import progress
 from benchmark.cli.readers import READERS
+from benchmark.cli.training_parts import LAST_ONLY, parts_of
 from benchmark.errors import StoppedError, UserError, did_you_mean
+from benchmark.suites.recipe import refuse_other_recipe, training_recipe, write_recipe
 
 RECIPE = ".recipe.json"
 
@@ -32,6 +34,7 @@ def train(
 
     Each table [data.NAME] has a folder; with build = "world" (or captions, camvid) and the settings of that data set
     the folder is built when it is not there. Paths start at the current folder. Stopped, the same command goes on.
+    Where `start` is a training file too, that one is trained first, beside the checkpoint; --set holds for both.
     Under torchrun each process takes its share of every step's frames, and the outcome is that of one process.
 
     \b
@@ -40,32 +43,53 @@ def train(
       ovsbench train configs/world.toml --set training.steps=500 -o gkc.safetensors
       torchrun --nproc-per-node 2 --no-python ovsbench train configs/world.toml
     """
-    tables = with_overrides(read_config(config), parse_options(settings, "a setting"))
-    if text_bank is not None:
-        tables["text"] = {**tables.get("text", {}), "bank": str(text_bank)}
+    overrides = parse_options(settings, "a setting")
+    parts = parts_of(config, out, functools.partial(_read, overrides, text_bank))
+    *before, last = parts
     from gkc_video.ranks import join
     from gkc_video.train import check
     from gkc_video.train import train as fit
 
-    check(tables, out)  # before data is built, which may take an hour
+    for part in parts:  # before data is built, which may take an hour
+        check(part.checkable, part.out)
+    for part in before:
+        refuse_other_recipe(part.checkpoint, training_recipe(part.tables))
     try:
         with join(device) as (ranks, chosen):
+            for part in before:
+                with ranks.first_alone():
+                    build_data(part.tables)
+                    is_made = part.checkpoint.exists()
+                    if ranks.is_first:
+                        write_recipe(part.checkpoint, training_recipe(part.tables))
+                        say(f"{part.checkpoint}, by {part.file}, {'is there already' if is_made else 'comes first'}")
+                if not is_made:
+                    fit(part.tables, part.checkpoint, device=chosen, ranks=ranks, log=say)
             with ranks.first_alone():
-                build_data(tables)
-            checkpoint = fit(tables, out, device=chosen, ranks=ranks, log=say)
+                build_data(last.tables)
+            checkpoint = fit(last.tables, last.out, device=chosen, ranks=ranks, log=say)
             if not ranks.is_first:
                 return
     except KeyboardInterrupt:
         kept = (
             "a teacher is trained in one go and nothing of it is kept; the same command starts again"
-            if tables.get("kind") == "clip"
+            if last.tables.get("kind") == "clip"
             else "the same command goes on from the last saved step"
         )
         raise StoppedError(f"interrupted: {kept}") from None
-    if tables.get("kind") == "clip":
+    if last.tables.get("kind") == "clip":
         finish(checkpoint, ["ovsbench", "train", "configs/world.toml", "--set", f"clip.checkpoint={checkpoint}"])
     else:
         finish(checkpoint, ["ovsbench", "run", "DATA", "-m", "gkc", "-c", checkpoint, "-o", "runs/gkc"])
+
+
+def _read(overrides: Mapping[str, str], text_bank: Path | None, file: Path, is_last: bool) -> dict[str, Any]:
+    """The tables of a training file with what the command line lays over them."""
+    mine = {key: text for key, text in overrides.items() if is_last or key not in LAST_ONLY}
+    tables = with_overrides(read_config(file), mine)
+    if text_bank is not None:
+        tables["text"] = {**tables.get("text", {}), "bank": str(text_bank)}
+    return tables
 
 
 def read_config(path: Path) -> dict[str, Any]:

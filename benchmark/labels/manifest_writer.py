@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -41,6 +41,7 @@ class BenchmarkWriter:
     Args:
         folder: new, empty, or a benchmark folder (also a half-built one), whose manifest is then replaced.
         name: as in `Benchmark`, like the rest.
+        beside: names of further files that the builder itself keeps in the folder.
 
     Raises:
         DataError: the folder holds something else.
@@ -58,6 +59,7 @@ class BenchmarkWriter:
         image_root: str | Path,
         role: Role = "benchmark",
         resize_images: bool = False,
+        beside: Collection[str] = (),
     ) -> None:
         self.folder = Path(folder)
         root = Path(image_root).as_posix()
@@ -68,7 +70,7 @@ class BenchmarkWriter:
         self._goes_on = False  # whether labels of a build with the same arguments are here
         if self.folder.exists() and not self.folder.is_dir():
             raise DataError(f"{self.folder}: expected a folder, found a file. Choose another output")
-        known = {MANIFEST, VIDEOS, "labels", "images"}
+        known = {MANIFEST, VIDEOS, "labels", "images", *beside}
         found = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
         strange = sorted(name for name in found - known if not name.startswith("."))
         if strange:

@@ -34,11 +34,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.record import Settings
+from benchmark.suites.recipe import training_recipe
 from benchmark.suites.suite import Job, Suite, expect, expect_list, known_keys, named_tables, option_texts
 
 _TOP = ("name", "out", "base", "seeds", "limit", "set", "start", "variants", "benchmarks")
-_NOT_OUTCOME = {"training": ("save_every", "readers", "tensorboard"), "evaluation": ()}
-"""Settings of a training that change nothing in its checkpoint; () stands for the whole table."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,7 @@ class Training:
     @property
     def recipe(self) -> dict[str, Any]:
         """What the checkpoint is made by, without what changes nothing in it."""
-        kept = {key: value for key, value in self.tables.items() if _NOT_OUTCOME.get(key, "kept") != ()}
-        dropped = _NOT_OUTCOME["training"]
-        return {**kept, "training": {k: v for k, v in kept.get("training", {}).items() if k not in dropped}}
+        return training_recipe(self.tables)
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,7 @@ def build_world(
         vocabulary=world.vocabulary,
         image_root="images",
         role=role,
+        beside=[CAPTIONS] if role == "unlabelled" else [],
     )
     names = [f"{number:04d}" for number in range(settings.videos)]
     files = [f"{i:05d}.jpg" for i in range(settings.frames)]

@@ -46,6 +46,7 @@ def build(
     batch: int = 1,
     precision: Literal["float32", "bfloat16"] = "float32",
     compile: bool = False,
+    cuda_graphs: bool = False,
     tiles: int = 0,
     calibration: float | None = None,
 ) -> GKCMethod:
@@ -66,6 +67,7 @@ def build(
         batch: frames that go through the network at once.
         precision: of the network's arithmetic.
         compile: whether torch compiles the network at the first frame of each size, which takes minutes and then pays.
+        cuda_graphs: whether the compiled network is also replayed as a CUDA graph; on a GPU alone.
         tiles: for timing alone, see `Merging`.
         calibration: taken from the logits of the classes whose masks were seen in training, against the bias for them;
             by default as the checkpoint's header says. `ovsbench calibrate` chooses it on held-out base classes.
@@ -96,8 +98,8 @@ def build(
     is_random = str(checkpoint).startswith(RANDOM)
     path = checkpoint if is_random else checkpoints.resolve(checkpoint)
     loaded = random_gkc(str(path), choose(device)) if is_random else load_gkc(path, choose(device))
-    if compile:
-        compile_in_place(loaded.model)
+    if compile or cuda_graphs:
+        compile_in_place(loaded.model, graphs=cuda_graphs)
     space = loaded.space if text_bank is None else Bank.read(text_bank)
     merging = Merging(
         objectness=objectness,

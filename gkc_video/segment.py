@@ -212,8 +212,9 @@ def run(model: GKC, images: Sequence[Image], table: NameTable, merging: Merging)
         with stage("model"):
             with torch.autocast(device.type, torch.bfloat16, enabled=merging.precision == "bfloat16"):
                 last = model(pixels, last_only=True)[-1]
-            masks = last.masks.float()[..., : -(-height // 4), : -(-width // 4)]
-            embeddings, states = last.embeddings.float(), last.states.float()
+            copies = [part.to(torch.float32, copy=True) for part in (last.masks, last.embeddings, last.states)]
+            masks, embeddings, states = copies  # a CUDA graph writes over what it gave at its next run
+            masks = masks[..., : -(-height // 4), : -(-width // 4)]
             named = class_logits(model.logits(embeddings, table.vectors), table.owner)
             classes = handicapped(named, table.handicap)
     return [Output(*parts) for parts in zip(masks, embeddings, states, classes, strict=True)]

@@ -481,3 +481,30 @@ def test_tiles_are_so_many_regions_of_equal_width():
     assert found.masks.shape == (5, 8, 8)
     assert found.masks.sum(0).tolist() == [[1] * 8] * 8
     assert [len(part) for part in (found.embeddings, found.objectness, found.probabilities)] == [5, 5, 5]
+
+
+def test_cuda_graphs_are_for_gpus(tmp_path: Path, model, teacher):
+    with pytest.raises(MethodError, match="option cuda_graphs needs a model on a GPU, this one is on cpu"):
+        build(checkpoint=write_gkc(tmp_path / "m.safetensors", model, teacher), device="cpu", cuda_graphs=True)
+
+
+def test_outputs_are_the_caller_s_own(model, teacher):
+    """A CUDA graph writes over its outputs at its next run; what `run` gave before must not change."""
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    table = name_table(Prompted(teacher), WORDS, synonyms=False)
+    given = []
+    real = model.forward
+
+    def kept(*args, **rest):
+        given.append(real(*args, **rest))
+        return given[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "forward", kept)
+        (out,) = run(model, [image], table, Merging())
+    before = [part.clone() for part in (out.masks, out.embeddings, out.states)]
+    with torch.inference_mode():
+        for prediction in given[0]:
+            for part in (prediction.masks, prediction.embeddings, prediction.states):
+                part.zero_()
+    assert all(torch.equal(a, b) for a, b in zip(before, (out.masks, out.embeddings, out.states), strict=True))

@@ -43,7 +43,7 @@ def calibrate(
 
     \b
     [bold]Examples[/bold]
-      ovsbench train configs/world.toml --set training.hold_out=6 -o held-out.safetensors
+      ovsbench train configs/world-fast.toml --set training.hold_out=6 -o held-out.safetensors
       ovsbench calibrate data/dev -c held-out.safetensors
       ovsbench calibrate data/dev -c held-out.safetensors --values 0,0.5,1 --limit 8 --json
     """

@@ -2,7 +2,7 @@
 
 name = "parts of GKC"
 out = "runs/ablation"               # where everything goes
-base = "configs/world.toml"     # the training that all variants begin from
+base = "configs/world-fast.toml"    # the training that all variants begin from
 seeds = [0, 1, 2]                   # each variant is trained with each
 limit = 8                           # optional: only the first so many videos of a benchmark
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -137,7 +136,7 @@ def test_two_writers_lose_nothing_and_a_kill_leaves_the_board_valid(make_bundle,
         "    entries.add(check(path), Path(sys.argv[1]), bundle_sha256=bundle.digest(path), new_benchmark=True)\n"
     )
 
-    def start(*chosen: Path) -> subprocess.Popen[bytes]:
+    def start(*chosen: Path, code: str = code) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", code, str(board), *map(str, chosen)], stderr=subprocess.PIPE)
 
     both = [start(paths[0]), start(paths[1])]
@@ -145,16 +144,19 @@ def test_two_writers_lose_nothing_and_a_kill_leaves_the_board_valid(make_bundle,
     for one in both:
         one.stderr.close()
     assert len(entries.entry_ids(board)) == 2
-    killed = start(paths[2])
+    killed = start(
+        paths[2], code=f"import time\nfrom pathlib import Path\nPath.rename = lambda *_: time.sleep(600)\n{code}"
+    )
     deadline = time.monotonic() + 60
-    while not (board / ".adding").exists() and killed.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.001)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
+    while not (board / ".adding" / "verified.json").exists() and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    killed.kill()  # just before the entry would appear
+    assert killed.wait() == -signal.SIGKILL
     killed.stderr.close()
+    assert (board / ".adding").exists()
     assert verify(board) == []
-    if len(entries.entry_ids(board)) == 2:
-        filed(paths[2], board)
+    assert len(entries.entry_ids(board)) == 2
+    filed(paths[2], board)
     assert len(entries.read_rows(board)) == 3
     assert not (board / ".adding").exists()
 

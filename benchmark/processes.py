@@ -25,8 +25,13 @@ def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
             yield pool
         except BaseException:
             # Terminated and not asked to stop: what they are at may take minutes, and nobody wants it any more.
-            for process in set(multiprocessing.active_children()) - others:
+            mine = set(multiprocessing.active_children()) - others
+            for process in mine:
                 process.terminate()
+            for process in mine:
+                process.join()
+            # One may have been amid a result, whose rest the pool would await for ever: this end could write it too.
+            pool._result_queue._writer.close()  # type: ignore[attr-defined]
             raise
 
 

@@ -1,4 +1,4 @@
-"""Batch normalisation over the frames of all processes; torch's own of this kind works on GPUs only."""
+"""Batch normalisation over the frames of all processes (torch's own of this kind works on GPUs only), or frozen."""
 
 from __future__ import annotations
 
@@ -81,3 +81,10 @@ def share_norms(model: nn.Module) -> None:
             )
         else:
             share_norms(child)
+
+
+def freeze_norms(model: nn.Module) -> None:
+    """Makes every batch normalisation of a model keep its means and variances; its scales and shifts still learn."""
+    for child in model.modules():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            child.eval()

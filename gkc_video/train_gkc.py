@@ -24,7 +24,7 @@ from gkc_video.losses import Weights
 from gkc_video.model import GKC, ModelConfig, channels_last
 from gkc_video.ranks import ALONE, Ranks
 from gkc_video.reading import batches, distils, frame_rng
-from gkc_video.shared_norm import share_norms
+from gkc_video.shared_norm import freeze_norms, share_norms
 from gkc_video.start import Part, saw_novel, start_from, weights_file
 from gkc_video.step import Batch, losses, name_step
 from gkc_video.teaching import Teaching
@@ -111,7 +111,14 @@ def train(
     model_config = replace(model_config, distil_head=settings.tgkd != "off")
     model = GKC(model_config, copy.deepcopy(material.trunk)).to(device).requires_grad_(True).train()
     channels_last(model)
-    if ranks.size > 1:
+    if settings.frozen_norms:
+        if material.start is None:
+            raise DataError(
+                "[training] frozen_norms: expected a start whose batch normalisation has learnt, got none. Give start, "
+                "or leave frozen_norms out"
+            )
+        freeze_norms(model)
+    elif ranks.size > 1:
         share_norms(model)
     optimiser = optimiser_of(model, settings)
     state_path = out.with_name(f".{out.name}.state")

@@ -30,8 +30,8 @@ class GKCTraining:
         schedule: "cosine" warms up over 5 % of the steps and falls to 0; "steps" warms up over ten steps and falls to a
             tenth after 80 % and again after 90 % of the steps, as GKC's configuration does.
         trunk_rate: factor on it for the trunk.
-        frozen_norms: whether batch normalisation keeps the means and variances that the training began with; for
-            trainings with a `start`, and faster with several processes.
+        frozen_norms: whether batch normalisation keeps the means and variances of the weights that the training begins
+            with, as detectors do; several processes then wait for each other once a step only.
         clip_norm: largest norm of the gradient.
         hold_out: names of base classes that are void in this training, or how many the seed draws, see
             `gkc_video.hold_out`.

@@ -112,11 +112,6 @@ def train(
     model = GKC(model_config, copy.deepcopy(material.trunk)).to(device).requires_grad_(True).train()
     channels_last(model)
     if settings.frozen_norms:
-        if material.start is None:
-            raise DataError(
-                "[training] frozen_norms: expected a start whose batch normalisation has learnt, got none. Give start, "
-                "or leave frozen_norms out"
-            )
         freeze_norms(model)
     elif ranks.size > 1:
         share_norms(model)

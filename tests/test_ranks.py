@@ -17,7 +17,7 @@ from gkc_video.gkc_settings import GKCTraining  # noqa: E402
 from gkc_video.means import Mean  # noqa: E402
 from gkc_video.ranks import Ranks  # noqa: E402
 from gkc_video.reading import Plan  # noqa: E402
-from gkc_video.shared_norm import SharedBatchNorm, share_norms  # noqa: E402
+from gkc_video.shared_norm import SharedBatchNorm, freeze_norms, share_norms  # noqa: E402
 
 # Trains as `ovsbench train` does, and keeps what each step computed at full precision.
 WORKER = """
@@ -148,3 +148,17 @@ def test_norms_are_shared_with_their_parameters_and_odd_ones_refused():
     assert all(before[name] is parameter for name, parameter in model.named_parameters())
     with pytest.raises(MethodError, match="got a BatchNorm1d"):
         share_norms(torch.nn.Sequential(torch.nn.BatchNorm1d(3)))
+
+
+def test_frozen_norms_keep_their_means_and_still_learn_scales():
+    norm = torch.nn.BatchNorm2d(2)
+    norm.running_mean.copy_(torch.tensor([1.0, 2.0]))
+    model = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Sequential(norm)).train()
+    freeze_norms(model)
+    assert model.training
+    out = model(torch.full((3, 2, 4, 4), 5.0))
+    assert out[:, 0].mean().item() == pytest.approx(4.0, abs=1e-4), "5 less the mean kept, over a deviation of 1"
+    assert out[:, 1].mean().item() == pytest.approx(3.0, abs=1e-4)
+    out.square().sum().backward()
+    assert norm.weight.grad.abs().min() > 0
+    assert norm.running_mean.tolist() == [1.0, 2.0]

@@ -98,6 +98,22 @@ def test_a_finished_checkpoint_can_be_named_instead(files: Path):
     assert not Path("second.start.safetensors").exists()
 
 
+def test_norms_can_stay_as_the_first_part_left_them(files: Path):
+    Path("third.toml").write_text(Path("second.toml").read_text() + "frozen_norms = true\n")
+    assert ovsbench("train", "third.toml", "-o", "third.safetensors")[0] == 0
+    assert ovsbench("train", "second.toml", "--set", "start=third.start.safetensors")[0] == 0
+    begun, frozen, moved = (
+        checkpoint.read(Path(f"{name}.safetensors"), "gkc")[1] for name in ("third.start", "third", "second")
+    )
+    means = [name for name in begun if name.endswith("running_mean")]
+    assert means
+    for name in means:
+        assert torch.equal(begun[name], frozen[name]), name
+        assert not torch.equal(begun[name], moved[name]), name
+        scale = name.replace("running_mean", "weight")
+        assert not torch.equal(begun[scale], frozen[scale]), scale
+
+
 def test_parts_come_in_order_and_settings_of_the_last_stay_there(files: Path):
     from benchmark.cli.train import _read
 

@@ -15,7 +15,7 @@ import pytest
 
 from benchmark.errors import DataError, UserError
 from benchmark.types import Video
-from benchmark.video.decoding import Turn, look
+from benchmark.video.look import Turn, look
 from benchmark.video.video_io import natural_key, open_video, read_image, write_video
 
 av = pytest.importorskip("av")

@@ -232,7 +232,7 @@ class Video:
         if image.shape != (*self.size, 3):
             raise DataError(
                 f"video {self.id}, frame {self.frames[index]}: expected an image of {self.size[1]}x{self.size[0]} "
-                f"pixels, got {image.shape[1]}x{image.shape[0]}. Replace the file or build the benchmark again"
+                f"pixels, got {image.shape[1]}x{image.shape[0]}. Bring the frames to one size, or build the data again"
             )
         return image
 

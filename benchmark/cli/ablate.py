@@ -70,9 +70,9 @@ def ablate(
     tell: Callable[[str], None] = complain if as_json else say
     _check(plan)
     for training in _all(plan):
-        build_data(training.tables)
+        build_data(training.tables, tell)
     for name, table in plan.suite.benchmarks.items():
-        build_missing(f"benchmarks.{name}", table)
+        build_missing(f"benchmarks.{name}", table, tell)
     benchmarks = {name: manifest.load(table["folder"]) for name, table in plan.suite.benchmarks.items()}
     runs, workers = plural(len(plan.suite.jobs), "run"), plural(parallel, "worker")
     tell(f"{plan.name}: {plural(len(plan.trainings), 'training')}, {runs} on {', '.join(benchmarks)}, {workers}")

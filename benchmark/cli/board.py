@@ -117,6 +117,7 @@ def build(
     out: Site = Path("site"),
     entries: Entries = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Also print the tables, for a text page.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Render a static site: pages that open from disk, and the same numbers as CSV, JSON, Markdown.
 
@@ -128,10 +129,14 @@ def build(
       ovsbench board build runs/gkc runs/constant -o site
       ovsbench board build --entries leaderboard/entries -o site --markdown
     """
+    from benchmark.files import read_json
     from leaderboard.render import write_site
 
     rows = _rows(runs, entries)
     index = write_site(rows, out)
+    if as_json:
+        print_json({"site": str(index), **read_json(out / "leaderboard.json", "the tables of a site")})
+        return
     if markdown:
         say((out / "leaderboard.md").read_text(encoding="utf-8"))
         return

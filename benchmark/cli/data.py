@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli import data_check, data_detectron2, data_split
-from benchmark.cli.console import finish, say
-from benchmark.cli.data_check import extent
-from benchmark.cli.options import BuildJobs, Out
+from benchmark.cli.console import finish, print_json, say
+from benchmark.cli.data_check import extent, facts_of
+from benchmark.cli.options import BuildJobs, Json, Out
 from benchmark.cli.progress import progress
 from benchmark.cli.readers import add_readers
 from benchmark.errors import UserError
@@ -44,6 +44,7 @@ def build_world(
     stride: Annotated[int, typer.Option(min=1, help="Time between frames, in frames of the world.")] = 1,
     mp4: Annotated[bool, typer.Option("--mp4", help="Also write each video as an mp4 file.")] = False,
     jobs: BuildJobs = 1,
+    as_json: Json = False,
 ) -> None:
     """Draw the embedded world: named things on named stuff, with labels and tracks; nothing is downloaded.
 
@@ -57,7 +58,7 @@ def build_world(
     from data_prep.world.build import build_world as draw
 
     settings = WorldSettings(part, videos, frames, parse_size(size), seed, variant, stride)  # type: ignore[arg-type]
-    _built(draw(out, settings, mp4=mp4, jobs=jobs, progress=progress()), out)
+    _built(draw(out, settings, mp4=mp4, jobs=jobs, progress=progress(quiet=as_json)), out, as_json)
 
 
 @build.command("captions")
@@ -65,6 +66,7 @@ def build_captions(
     out: Out,
     pictures: Annotated[int, typer.Option(min=1, help="Number of captioned pictures.")] = 20000,
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other pictures.")] = 0,
+    as_json: Json = False,
 ) -> None:
     """Draw captioned pictures of the embedded world, without masks: what its image-text teacher learns from.
 
@@ -75,10 +77,16 @@ def build_captions(
     from data_prep.world.captions import build_captions as draw
 
     draw(out, pictures=pictures, seed=seed)
-    finish(out, ["ovsbench", "train", "configs/world-clip.toml"])
+    if as_json:
+        print_json({"folder": str(out), "pictures": pictures, "seed": seed})
+    else:
+        finish(out, ["ovsbench", "train", "configs/world-clip.toml"])
 
 
-def _built(benchmark: Benchmark, out: Path) -> None:
+def _built(benchmark: Benchmark, out: Path, as_json: bool) -> None:
+    if as_json:
+        print_json({"folder": str(out), **facts_of(benchmark)})
+        return
     digest = benchmark.digest[:12]
     say(f"{benchmark.name}: {extent(benchmark)}, digest {digest}")
     show_it: list[Path | str] = ["ovsbench", "data", "show", out, "-o", "sheet.png"]

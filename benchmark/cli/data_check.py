@@ -121,7 +121,7 @@ def show(
 
         _draw_sheet(benchmark, plot / "sheet.png")
         draw_figures(statistics, benchmark.vocabulary, plot)
-    facts = {**_facts(benchmark), "void": round(statistics.void, 4)}
+    facts = {**facts_of(benchmark), "void": round(statistics.void, 4)}
     if as_json:
         lengths = {str(length): count for length, count in statistics.track_lengths.items()}
         print_json({**facts, "categories": [c.to_json() for c in statistics.categories], "track_lengths": lengths})
@@ -165,7 +165,8 @@ def _frames(benchmark: Benchmark) -> int:
     return sum(len(entry.frames) for entry in benchmark.entries)
 
 
-def _facts(benchmark: Benchmark) -> dict[str, Any]:
+def facts_of(benchmark: Benchmark) -> dict[str, Any]:
+    """What a benchmark folder holds, in numbers and words."""
     vocabulary = benchmark.vocabulary
     return {
         "name": benchmark.name,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.cli.console import complain
-from benchmark.cli.options import BuildJobs, Out
+from benchmark.cli.options import BuildJobs, Json, Out
 from benchmark.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -151,12 +151,12 @@ READERS = (
 )
 
 
-def add_readers(app: typer.Typer, built: Callable[[Benchmark, Path], None]) -> None:
+def add_readers(app: typer.Typer, built: Callable[[Benchmark, Path, bool], None]) -> None:
     """Makes a command of every reader.
 
     Args:
         app: gets the commands.
-        built: says what was built and what to do next.
+        built: says what was built, as JSON or with what to do next.
     """
     for reader in READERS:
         app.command(reader.name, help=_help(reader))(_command(reader, built))
@@ -170,7 +170,14 @@ def _help(reader: Reader) -> str:
 
 
 def build(
-    name: str, raw: Path, out: Path, options: Mapping[str, Any], *, jobs: int = 1, strict: bool = False
+    name: str,
+    raw: Path,
+    out: Path,
+    options: Mapping[str, Any],
+    *,
+    jobs: int = 1,
+    strict: bool = False,
+    quiet: bool = False,
 ) -> Benchmark:
     """Builds a folder by the reader of a name, and says which known defects the data has.
 
@@ -181,6 +188,7 @@ def build(
         options: of the reader; "none" for split or variant is None.
         jobs: processes.
         strict: whether a known defect is an error.
+        quiet: whether no progress is shown.
     """
     from data_prep.defects import Defects
 
@@ -188,17 +196,17 @@ def build(
     reads = getattr(importlib.import_module(module), function)
     given = {key: None if key in ("split", "variant") and value == "none" else value for key, value in options.items()}
     defects = Defects(strict=strict)
-    benchmark: Benchmark = reads(raw, out, **given, jobs=jobs, defects=defects, progress=progress())
+    benchmark: Benchmark = reads(raw, out, **given, jobs=jobs, defects=defects, progress=progress(quiet=quiet))
     for line in defects.lines:
         complain(f"note: {line}")
     return benchmark
 
 
-def _command(reader: Reader, built: Callable[[Benchmark, Path], None]) -> Callable[..., None]:
-    def command(out: Path, raw: Path, jobs: int, strict: bool, **options: Any) -> None:
+def _command(reader: Reader, built: Callable[[Benchmark, Path, bool], None]) -> Callable[..., None]:
+    def command(out: Path, raw: Path, jobs: int, strict: bool, as_json: bool, **options: Any) -> None:
         given = {key: value for key, value in options.items() if value is not None}
-        benchmark = build(reader.name, raw, out, given, jobs=jobs, strict=strict)
-        built(benchmark, out)
+        benchmark = build(reader.name, raw, out, given, jobs=jobs, strict=strict, quiet=as_json)
+        built(benchmark, out, as_json)
 
     parameters = {
         "out": (Out, inspect.Parameter.empty),
@@ -206,6 +214,7 @@ def _command(reader: Reader, built: Callable[[Benchmark, Path], None]) -> Callab
         **{name: (OPTIONS[name], None) for name in reader.options},
         "strict": (Annotated[bool, typer.Option("--strict", help="Make a known defect of the data an error.")], False),
         "jobs": (BuildJobs, 1),
+        "as_json": (Json, False),
     }
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [

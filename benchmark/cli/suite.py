@@ -64,7 +64,7 @@ def suite(
         jobs=_chosen(plan, only),
     )
     tell: Callable[[str], None] = complain if as_json else say
-    benchmarks = _benchmarks(plan)
+    benchmarks = _benchmarks(plan, tell)
     workers = plural(len(plan.devices), "worker")
     tell(f"{plan.name}: {plural(len(plan.jobs), 'run')} on {', '.join(benchmarks)}, {workers}")
     faults = run_all(plan, tell)
@@ -105,14 +105,14 @@ def _chosen(plan: Suite, only: Sequence[str] | None) -> tuple[Job, ...]:
     return tuple(job for job in plan.jobs if not only or job.row in only)
 
 
-def _benchmarks(plan: Suite) -> dict[str, Benchmark]:
+def _benchmarks(plan: Suite, tell: Callable[[str], None]) -> dict[str, Benchmark]:
     """Every benchmark that a job needs, built if the file says how."""
     from benchmark import manifest
     from benchmark.cli.train import build_missing
 
     needed = dict.fromkeys(job.benchmark for job in plan.jobs)
     for name in needed:
-        build_missing(f"benchmarks.{name}", plan.benchmarks[name])
+        build_missing(f"benchmarks.{name}", plan.benchmarks[name], tell)
     return {name: manifest.load(plan.benchmarks[name]["folder"]) for name in needed}
 
 

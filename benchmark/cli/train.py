@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmark.cli.console import finish, say
-from benchmark.cli.options import Device, TextBank, parse_options
+from benchmark.cli.console import complain, finish, print_json, say
+from benchmark.cli.options import Device, Json, TextBank, parse_options
 from benchmark.cli.progress import progress
 from benchmark.cli.readers import READERS
 from benchmark.cli.training_parts import LAST_ONLY, parts_of
@@ -29,12 +29,13 @@ def train(
     ] = None,
     text_bank: TextBank = None,
     device: Device = "auto",
+    as_json: Json = False,
 ) -> None:
     """Train GKC, or the image-text teacher of the embedded world, as a TOML file says.
 
     Each table [data.NAME] has a folder; with build = "world" (or captions, camvid) and the settings of that data set
     the folder is built when it is not there. Paths start at the current folder. Stopped, the same command goes on.
-    Where `start` is a training file too, that one is trained first, beside the checkpoint; --set holds for both.
+    Where `start` is a training file too, that one is trained first, beside the checkpoint; --set holds for all.
     Under torchrun each process takes its share of every step's frames, and the outcome is that of one process.
 
     \b
@@ -46,6 +47,8 @@ def train(
     overrides = parse_options(settings, "a setting")
     parts = parts_of(config, out, functools.partial(_read, overrides, text_bank))
     *before, last = parts
+    tell: Callable[[str], None] = complain if as_json else say
+    from gkc_video import checkpoint as checkpoints
     from gkc_video.ranks import join
     from gkc_video.train import check
     from gkc_video.train import train as fit
@@ -58,16 +61,16 @@ def train(
         with join(device) as (ranks, chosen):
             for part in before:
                 with ranks.first_alone():
-                    build_data(part.tables)
+                    build_data(part.tables, tell)
                     is_made = part.checkpoint.exists()
                     if ranks.is_first:
                         write_recipe(part.checkpoint, training_recipe(part.tables))
-                        say(f"{part.checkpoint}, by {part.file}, {'is there already' if is_made else 'comes first'}")
+                        tell(f"{part.checkpoint}, by {part.file}, {'is there already' if is_made else 'comes first'}")
                 if not is_made:
-                    fit(part.tables, part.checkpoint, device=chosen, ranks=ranks, log=say)
+                    fit(part.tables, part.checkpoint, device=chosen, ranks=ranks, log=tell)
             with ranks.first_alone():
-                build_data(last.tables)
-            checkpoint = fit(last.tables, last.out, device=chosen, ranks=ranks, log=say)
+                build_data(last.tables, tell)
+            checkpoint = fit(last.tables, last.out, device=chosen, ranks=ranks, log=tell)
             if not ranks.is_first:
                 return
     except KeyboardInterrupt:
@@ -77,7 +80,10 @@ def train(
             else "the same command goes on from the last saved step"
         )
         raise StoppedError(f"interrupted: {kept}") from None
-    if last.tables.get("kind") == "clip":
+    if as_json:
+        story = checkpoints.read(checkpoint, last.tables["kind"])[0].story
+        print_json({"checkpoint": str(checkpoint), "sha256": checkpoints.digest(checkpoint), **story})
+    elif last.tables["kind"] == "clip":
         finish(checkpoint, ["ovsbench", "train", "configs/world.toml", "--set", f"clip.checkpoint={checkpoint}"])
     else:
         finish(checkpoint, ["ovsbench", "run", "DATA", "-m", "gkc", "-c", checkpoint, "-o", "runs/gkc"])
@@ -129,19 +135,19 @@ def with_overrides(tables: dict[str, Any], overrides: Mapping[str, str]) -> dict
     return changed
 
 
-def build_data(tables: Mapping[str, Any]) -> None:
+def build_data(tables: Mapping[str, Any], tell: Callable[[str], None] = say) -> None:
     """Builds the folders that a training file describes and uses, unless they are there."""
     optional = ("unlabelled", "captions") if tables.get("kind") == "gkc" else ("unlabelled",)
     unused = {name for name in optional if not tables.get("training", {}).get(name, 0)}
     for name, table in tables.get("data", {}).items():
         if name not in unused:
-            build_missing(f"data.{name}", table)
+            build_missing(f"data.{name}", table, tell)
     if "build" in tables.get("evaluation", {}):
         own = ("every", "videos", "keep", "by")
-        build_missing("evaluation", {key: value for key, value in tables["evaluation"].items() if key not in own})
+        build_missing("evaluation", {key: value for key, value in tables["evaluation"].items() if key not in own}, tell)
 
 
-def build_missing(name: str, table: Mapping[str, Any]) -> None:
+def build_missing(name: str, table: Mapping[str, Any], tell: Callable[[str], None] = say) -> None:
     """Builds the folder that a table describes, unless it was built by the same description.
 
     Raises:
@@ -168,7 +174,7 @@ def build_missing(name: str, table: Mapping[str, Any]) -> None:
                 f"[{name}]: {folder} was built with another {', '.join(changed)}. Remove it or name another folder"
             )
         return
-    say(f"Building {folder}, as [{name}] says")
+    tell(f"Building {folder}, as [{name}] says")
     arguments = {key: value for key, value in recipe.items() if key != "build"}
     try:
         BUILDERS[recipe["build"]](folder, arguments)

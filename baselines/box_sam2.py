@@ -61,7 +61,7 @@ def build(
         )
     from baselines.video_objects import open_model
     from benchmark.files import json_digest
-    from benchmark.record import path_digest
+    from benchmark.machine import path_digest
     from gkc_video.device import choose
 
     chosen = choose(device)

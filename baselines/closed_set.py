@@ -21,7 +21,7 @@ from baselines.hf_folder import load_folder, read_preprocessor
 from baselines.options import Linking, Wording
 from baselines.regions import Propose
 from benchmark.errors import MethodError
-from benchmark.record import path_digest
+from benchmark.machine import path_digest
 from benchmark.timing.stages import stage
 from benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
 from gkc_video.associate import Association, association

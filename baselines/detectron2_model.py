@@ -19,7 +19,7 @@ import torch
 from baselines.class_names import map_classes
 from baselines.options import Linking
 from benchmark.errors import MethodError
-from benchmark.record import path_digest
+from benchmark.machine import path_digest
 from benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
 from gkc_video.associate import Association, association
 from gkc_video.checkpoint import fill

@@ -35,7 +35,7 @@ def build(*, checkpoint: Path | None = None, device: str = "auto", score: float 
     if checkpoint is None:
         raise MethodError("the method sam3-video needs a folder of Sam3VideoModel, got none. Give one with -c")
     from baselines.video_objects import open_model
-    from benchmark.record import path_digest
+    from benchmark.machine import path_digest
     from gkc_video.device import choose
 
     return Sam3Video(open_model("Sam3VideoModel", checkpoint, choose(device)), score, path_digest(checkpoint))

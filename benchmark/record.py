@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
 import platform
-import random
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-import benchmark as package
-from benchmark import files, methods
+from benchmark import files, machine, methods
 from benchmark.errors import DataError, MethodError
 from benchmark.foreign_code import misdeed
 from benchmark.manifest import Benchmark
 from benchmark.types import Offer
 
 RECORD = "run.json"
-_PACKAGES = ("numpy", "scipy", "pillow", "torch", "torchvision", "open_clip_torch", "transformers", "safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +191,7 @@ def describe(method: object, settings: Settings, benchmark: Benchmark, *, uses_l
     vocabulary = benchmark.vocabulary.offered(offered)
     origin = _origin(settings.method, method)
     device = str(getattr(method, "device", settings.device))
-    commit, is_dirty = code_state()
+    commit, is_dirty = machine.code_state()
     return RunRecord(
         method=settings.method,
         package=origin.package,
@@ -220,10 +210,10 @@ def describe(method: object, settings: Settings, benchmark: Benchmark, *, uses_l
         uses_labels=uses_labels,
         seed=settings.seed,
         device=device,
-        device_name=device_name(device),
-        threads=_threads(),
+        device_name=machine.device_name(device),
+        threads=machine.threads(),
         notes=notes_of(method),
-        versions=versions(),
+        versions=machine.versions(),
         platform=platform.platform(),
         commit=commit,
         is_dirty=is_dirty,
@@ -254,87 +244,4 @@ def _origin(name: str, method: object) -> methods.MethodInfo:
 
 def _checkpoint_digest(checkpoint: str | None) -> str | None:
     path = Path(checkpoint) if checkpoint else None
-    return None if path is None or not path.exists() else path_digest(path)
-
-
-def path_digest(path: Path) -> str:
-    """sha256 of a file's bytes; of a folder, over the names and bytes of all files in it."""
-    if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    inside = sorted(p for p in path.rglob("*") if p.is_file())
-    return files.json_digest([[p.relative_to(path).as_posix(), path_digest(p)] for p in inside])
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, ovsbench, and those packages that matter and are installed."""
-    found = {"python": platform.python_version(), "ovsbench": package.__version__}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def code_state() -> tuple[str, bool]:
-    """Commit of the source tree that this package runs from, and whether it has changes; ("", False) elsewhere."""
-    source = Path(package.__file__).parent
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(source), *arguments], capture_output=True, text=True, check=True, timeout=20
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    # A package inside someone's virtual environment may lie in their repository; only a tracked file is ours.
-    if git("ls-files", "--error-unmatch", "__init__.py") is None:
-        return "", False
-    return git("rev-parse", "HEAD") or "", bool(git("status", "--porcelain", "--untracked-files=no"))
-
-
-def device_name(device: str) -> str:
-    """The name of the hardware behind a device; torch is asked only if a method has loaded it."""
-    torch: Any = sys.modules.get("torch")
-    if torch is not None and device.startswith("cuda") and torch.cuda.is_available():
-        return str(torch.cuda.get_device_name(device))
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _threads() -> int | None:
-    torch: Any = sys.modules.get("torch")
-    return None if torch is None else int(torch.get_num_threads())
-
-
-def peak_memory_gb() -> float:
-    """The most memory that this process has held so far, in 10**9 bytes."""
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
-
-
-def peak_device_memory_gb() -> float | None:
-    """The most memory that this process has held on the accelerator, in 10**9 bytes; None without one."""
-    torch: Any = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
-        return None
-    return float(torch.cuda.max_memory_allocated()) / 1e9
-
-
-def set_seed(seed: int, video_id: str) -> None:
-    """Seeds every source of random numbers that is loaded, for one video: order and resumption change nothing."""
-    number = int.from_bytes(hashlib.sha256(f"{seed} {video_id}".encode()).digest()[:4], "big")
-    random.seed(number)
-    np.random.seed(number)
-    torch: Any = sys.modules.get("torch")
-    if torch is not None:
-        torch.manual_seed(number)
+    return None if path is None or not path.exists() else machine.path_digest(path)

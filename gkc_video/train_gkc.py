@@ -26,7 +26,8 @@ from gkc_video.ranks import ALONE, Ranks
 from gkc_video.reading import batches, distils, frame_rng
 from gkc_video.shared_norm import freeze_norms, share_norms
 from gkc_video.start import Part, saw_novel, start_from, weights_file
-from gkc_video.step import Batch, losses, name_step
+from gkc_video.step import Batch, losses
+from gkc_video.step_names import name_step
 from gkc_video.teaching import Teaching
 from gkc_video.text import NameTable, TextSpace, name_table
 from gkc_video.training_state import optimiser_of, resume, save_state

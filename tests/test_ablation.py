@@ -119,7 +119,7 @@ def test_the_table_has_spread_over_seeds_and_paired_differences(build_benchmark,
 
 def test_the_ablations_of_this_repository_are_plans_whose_trainings_can_be(monkeypatch):
     pytest.importorskip("torch")
-    from gkc_video.train import check
+    from gkc_video.training_tables import check
 
     monkeypatch.chdir(ROOT)
     for file in sorted((ROOT / "configs").glob("ablation-*.toml")):

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from benchmark import engine, methods, record
+from benchmark import engine, machine, methods, record
 from benchmark.errors import MethodError
 from benchmark.types import Category, Rules, Video, Vocabulary, check_frame
 
@@ -161,7 +161,7 @@ def test_the_mapping_is_stored_in_the_record_of_a_run(folder, build_benchmark, t
     method = methods.create("closed-set", checkpoint=folder, device="cpu", options={"associate": "iou"})
     facts = engine.predict(method, built, tmp_path / "run", settings=record.Settings("closed-set", str(folder)))
     assert "Dog = dog (name)" in facts.notes["mapped"]
-    assert facts.checkpoint_sha256 == record.path_digest(folder)
+    assert facts.checkpoint_sha256 == machine.path_digest(folder)
 
 
 def test_its_masks_can_be_named_by_another_method(folder):

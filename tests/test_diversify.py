@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: E402
 
 from benchmark.errors import DataError  # noqa: E402
 from benchmark.types import Category, Vocabulary  # noqa: E402
-from gkc_video import clip, step, tgkd  # noqa: E402
+from gkc_video import clip, step_names, tgkd  # noqa: E402
 from gkc_video.diversify import ImageNames, StepNames, draw_words, image_names, word_chances  # noqa: E402
 from gkc_video.losses import Target  # noqa: E402
 from gkc_video.model import GKC, ModelConfig  # noqa: E402
@@ -93,15 +93,15 @@ def target(classes: list[int]) -> Target:
 def test_each_kind_of_diversification_names_regions_its_own_way():
     rng = np.random.default_rng(0)
     targets, boxes = [target([0, 1])], [EYE.vectors[[2, 4]]]
-    fitting = step.name_step("thresRand", EYE, targets, boxes, 100.0, rng, [rng] * len(targets))
+    fitting = step_names.name_step("thresRand", EYE, targets, boxes, 100.0, rng, [rng] * len(targets))
     assert fitting.regions[0].tolist() == EYE.vectors[[2, 4]].tolist(), "the words that fit the boxes"
     assert fitting.offered.vectors[0].tolist() == EYE.vectors[[2, 4]].tolist()
-    off = step.name_step("off", EYE, targets, [], 1.0, rng)
+    off = step_names.name_step("off", EYE, targets, [], 1.0, rng)
     assert off.offered.vectors[0].tolist() == EYE.vectors[[0, 3]].tolist() == off.plain.tolist()
-    pooled = step.name_step("clusterAvg", EYE, targets, [], 1.0, rng)
+    pooled = step_names.name_step("clusterAvg", EYE, targets, [], 1.0, rng)
     assert pooled.offered.mean
     assert pooled.offered.pool is not None
-    drawn = step.name_step("draw", EYE, targets, [], 1.0, rng)
+    drawn = step_names.name_step("draw", EYE, targets, [], 1.0, rng)
     assert drawn.regions[0].tolist() == drawn.offered.vectors[0].tolist()
 
 

@@ -122,7 +122,7 @@ def test_a_run_that_is_gone_on_with_by_other_code_says_so(build_benchmark, tmp_p
     benchmark, run = build_benchmark(), tmp_path / "run"
 
     def go_on(commit: str, is_dirty: bool = False, limit: int | None = None):
-        monkeypatch.setattr("benchmark.record.code_state", lambda: (commit, is_dirty))
+        monkeypatch.setattr("benchmark.machine.code_state", lambda: (commit, is_dirty))
         engine.predict(
             engine.OracleMethod(), benchmark, run, settings=Settings("oracle"), fresh=limit == 1, limit=limit
         )

@@ -12,7 +12,8 @@ from benchmark.errors import DataError, MethodError  # noqa: E402
 from data_prep.world.build import WorldSettings, build_world  # noqa: E402
 from gkc_video import checkpoint, train_gkc  # noqa: E402
 from gkc_video.curves import Curve  # noqa: E402
-from gkc_video.train import check, train  # noqa: E402
+from gkc_video.train import train  # noqa: E402
+from gkc_video.training_tables import check  # noqa: E402
 
 torch.set_num_threads(1)
 

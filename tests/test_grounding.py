@@ -30,7 +30,8 @@ from gkc_video.ranks import ALONE, Ranks  # noqa: E402
 from gkc_video.reading import batches  # noqa: E402
 from gkc_video.synonyms import Table, Thesaurus  # noqa: E402
 from gkc_video.text import Bank  # noqa: E402
-from gkc_video.train import check, train  # noqa: E402
+from gkc_video.train import train  # noqa: E402
+from gkc_video.training_tables import check  # noqa: E402
 
 torch.set_num_threads(1)
 NONE = Thesaurus(())

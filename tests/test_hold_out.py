@@ -17,7 +17,8 @@ from gkc_video import checkpoint, train_gkc  # noqa: E402
 from gkc_video.frames import Augmentation, FrameSource  # noqa: E402
 from gkc_video.hold_out import held_out  # noqa: E402
 from gkc_video.reading import _read_there  # noqa: E402
-from gkc_video.train import SynonymSources, _words, train  # noqa: E402
+from gkc_video.train import train  # noqa: E402
+from gkc_video.training_tables import SynonymSources, words_of  # noqa: E402
 
 torch.set_num_threads(1)
 WORDS = Vocabulary(
@@ -121,7 +122,7 @@ def test_no_word_of_a_held_out_class_is_drawn(folders: dict[str, Path], tmp_path
         load(folders["train"]),
         Space(),
     )
-    _words(sources, FrameSource(data, Augmentation((96, 160)), held_out(("grass",), data.vocabulary, 0)), space)  # type: ignore[arg-type]
+    words_of(sources, FrameSource(data, Augmentation((96, 160)), held_out(("grass",), data.vocabulary, 0)), space)  # type: ignore[arg-type]
     assert "dune" in space.asked
     assert not {"grass", "Grass", "lawn", "meadow"} & set(space.asked)
 

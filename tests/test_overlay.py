@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from benchmark.errors import DataError
-from benchmark.pictures.overlay import OverlayPainter, _place_tags, contact_sheet, overlay, track_colour
+from benchmark.pictures.contact_sheet import contact_sheet
+from benchmark.pictures.overlay import OverlayPainter, _place_tags, overlay, track_colour
 from benchmark.types import Category, PanopticFrame, Segment, Vocabulary
 
 VOCABULARY = Vocabulary((Category(0, "sky", False), Category(7, "fire hydrant", True)))

@@ -10,8 +10,9 @@ import pytest
 
 from benchmark.cli.names import parse_names, read_names
 from benchmark.errors import DataError, UserError
+from benchmark.pictures.fonts import can_be_drawn
 from benchmark.pictures.legend import with_legend
-from benchmark.pictures.overlay import Label, OverlayPainter, can_be_drawn, track_colour
+from benchmark.pictures.overlay import Label, OverlayPainter, track_colour
 from benchmark.rle import decode
 from benchmark.running.prediction_files import ObjectLines, Sheet
 from benchmark.types import Category, PanopticFrame, Segment, Video, Vocabulary

@@ -18,7 +18,8 @@ from data_prep.world.build import WorldSettings, build_world  # noqa: E402
 from gkc_video import checkpoint  # noqa: E402
 from gkc_video.frames import Augmentation, FrameSource  # noqa: E402
 from gkc_video.gkc_settings import GKCTraining  # noqa: E402
-from gkc_video.train import check, train  # noqa: E402
+from gkc_video.train import train  # noqa: E402
+from gkc_video.training_tables import check  # noqa: E402
 
 torch.set_num_threads(1)
 CONFIGS = Path(__file__).parents[1] / "configs"

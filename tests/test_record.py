@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmark import record
+from benchmark import machine, record
 from benchmark.errors import DataError
 from benchmark.record import RunRecord, Settings, Timing
 
@@ -19,7 +19,7 @@ def test_a_folder_of_weights_has_a_digest_of_names_and_bytes(tmp_path):
     for folder, order in (("one", "ab"), ("two", "ba"), ("three", "ac")):
         for name in order:
             (tmp_path / folder / name).write_text("same")
-    one, two, three = (record.path_digest(tmp_path / folder) for folder in ("one", "two", "three"))
+    one, two, three = (machine.path_digest(tmp_path / folder) for folder in ("one", "two", "three"))
     assert one == two != three
 
 
@@ -57,7 +57,7 @@ def test_a_damaged_record_is_one_sentence(tmp_path):
 
 def test_the_same_video_gets_the_same_random_numbers_whenever_it_is_made():
     def draw(seed: int, video: str) -> tuple[float, float]:
-        record.set_seed(seed, video)
+        machine.set_seed(seed, video)
         return random.random(), float(np.random.rand())
 
     first = draw(0, "a")
@@ -74,6 +74,6 @@ def test_the_threads_of_torch_are_recorded_once_it_is_loaded(monkeypatch, build_
 
 
 def test_the_hardware_has_a_name_without_torch():
-    assert record.device_name("cpu")
+    assert machine.device_name("cpu")
     if "torch" not in sys.modules:
-        assert record.peak_device_memory_gb() is None
+        assert machine.peak_device_memory_gb() is None

@@ -22,8 +22,9 @@ from gkc_video.means import Mean  # noqa: E402
 from gkc_video.ranks import ALONE, Ranks  # noqa: E402
 from gkc_video.reading import batches  # noqa: E402
 from gkc_video.teaching import Teaching  # noqa: E402
-from gkc_video.train import check, train  # noqa: E402
+from gkc_video.train import train  # noqa: E402
 from gkc_video.train_clip import contrast, schedule  # noqa: E402
+from gkc_video.training_tables import check  # noqa: E402
 
 torch.set_num_threads(1)
 

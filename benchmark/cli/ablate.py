@@ -139,7 +139,7 @@ def work(training: Training, folders: Mapping[str, str], limit: int | None, para
 
 def _check(plan: Ablation) -> None:
     """Looks at every training before anything is built, and at what lies in the folder from an earlier time."""
-    from gkc_video.train import check
+    from gkc_video.training_tables import check
 
     for training in _all(plan):
         check(training.tables if plan.start is None else without_start(training.tables))

@@ -190,7 +190,7 @@ def _draw_sheet(benchmark: Benchmark, out: Path) -> None:
     import PIL.Image
 
     from benchmark.files import writing
-    from benchmark.pictures.overlay import contact_sheet
+    from benchmark.pictures.contact_sheet import contact_sheet
     from benchmark.pictures.strips import paint_categories, spread
 
     pictures, captions = [], []

@@ -132,7 +132,7 @@ def _first_frames(video: Video, count: int) -> Video:
 
 def _facts(video: Video, vocabulary: Vocabulary, found: Sequence[Speed], repeats: int) -> dict[str, Any]:
     """The conditions, without which times mean nothing."""
-    from benchmark.record import code_state, device_name, versions
+    from benchmark.machine import code_state, device_name, versions
 
     commit, is_dirty = code_state()
     return {

@@ -50,8 +50,8 @@ def train(
     tell: Callable[[str], None] = complain if as_json else say
     from gkc_video import checkpoint as checkpoints
     from gkc_video.ranks import join
-    from gkc_video.train import check
     from gkc_video.train import train as fit
+    from gkc_video.training_tables import check
 
     for part in parts:  # before data is built, which may take an hour
         check(part.checkable, part.out)

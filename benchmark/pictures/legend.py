@@ -8,7 +8,8 @@ import numpy as np
 import PIL.Image
 from PIL import ImageDraw
 
-from benchmark.pictures.overlay import Label, font_of, shorten, track_colour
+from benchmark.pictures.fonts import font_of, shorten
+from benchmark.pictures.overlay import Label, track_colour
 from benchmark.types import Image
 
 NARROWEST, LOWEST = 150, 120

@@ -6,9 +6,6 @@ import colorsys
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +15,7 @@ from scipy import ndimage
 
 from benchmark.errors import DataError
 from benchmark.panoptic import dense
+from benchmark.pictures.fonts import can_be_drawn, font_of
 from benchmark.types import Image, PanopticFrame, Segment, Vocabulary
 
 Box = tuple[int, int, int, int]
@@ -170,25 +168,6 @@ class _TagStyle:
         draw.text(((left + right) / 2, (top + bottom) / 2), text, fill=ink, font=self.font, anchor="mm")
 
 
-@lru_cache(maxsize=8)
-def font_of(points: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The widest font at hand: matplotlib's, which has Greek, Cyrillic, Arabic and Hebrew; else Pillow's own."""
-    found = find_spec("matplotlib")
-    if found is not None and found.origin is not None:
-        path = Path(found.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"
-        if path.is_file():
-            return ImageFont.truetype(str(path), points)
-    return ImageFont.load_default(size=points)
-
-
-@lru_cache(maxsize=4096)
-def can_be_drawn(text: str) -> bool:
-    """Whether the font has a shape for every character; it has none for emoji, Chinese, Japanese and Korean."""
-    font = font_of(16)
-    unknown = bytes(font.getmask("\uffff"))
-    return all(character.isspace() or bytes(font.getmask(character)) != unknown for character in text)
-
-
 def _place_tags(
     numbers: npt.NDArray[np.int32],
     segments: Sequence[Segment],
@@ -231,50 +210,3 @@ def _place_tags(
                 taken[max(0, top - 1) : box[3] + 1, max(0, left - 1) : box[2] + 1] = True
                 break
     return places
-
-
-def contact_sheet(images: Sequence[Image], columns: int, *, captions: Sequence[str] = (), cell_width: int = 0) -> Image:
-    """Lays pictures out in rows on a light ground, each fitted into a cell of the first one's proportions.
-
-    Args:
-        images: uint8 (H, W, 3), of any sizes.
-        columns: pictures in a row.
-        captions: a line of text below each picture, if given.
-        cell_width: width of a cell in pixels; 0 takes that of the first image.
-
-    Raises:
-        DataError: no image, or no column.
-    """
-    if not images or columns < 1:
-        raise DataError(
-            f"a contact sheet needs an image and a column; got {len(images)} and {columns}. Give one of each"
-        )
-    wide = cell_width or images[0].shape[1]
-    high = max(1, round(wide * images[0].shape[0] / images[0].shape[1]))
-    gap, points = max(4, wide // 40), max(10, wide // 24)
-    font = font_of(points)
-    line = 2 * points if captions else 0
-    columns = min(columns, len(images))
-    rows = math.ceil(len(images) / columns)
-    sheet = PIL.Image.new("RGB", (columns * (wide + gap) + gap, rows * (high + line + gap) + gap), (244, 244, 242))
-    draw = ImageDraw.Draw(sheet)
-    for number, image in enumerate(images):
-        left = gap + number % columns * (wide + gap)
-        top = gap + number // columns * (high + line + gap)
-        scale = min(wide / image.shape[1], high / image.shape[0])
-        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-        picture = PIL.Image.fromarray(image).resize(size, PIL.Image.Resampling.LANCZOS)
-        sheet.paste(picture, (left + (wide - size[0]) // 2, top + (high - size[1]) // 2))
-        if number < len(captions):
-            text = shorten(captions[number], font, wide)
-            draw.text((left + wide / 2, top + high + line / 2), text, fill=(40, 40, 40), font=font, anchor="mm")
-    return np.asarray(sheet)
-
-
-def shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
-    """The text, cut and ended with dots where it is wider than `width`."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text + "..."

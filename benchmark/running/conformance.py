@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark import record
+from benchmark import machine, record
 from benchmark.errors import DataError, MethodError, UserError
 from benchmark.manifest import Benchmark
 from benchmark.running.predicting import frames_of
@@ -93,7 +93,7 @@ class _Trial:
     def _frames(self, video: Video, offered: Offer) -> Iterator[PanopticFrame]:
         vocabulary = self.benchmark.vocabulary.offered(offered)
         rules = dataclasses.replace(self.benchmark.rules, offered=offered)
-        record.set_seed(0, video.id)
+        machine.set_seed(0, video.id)
         made = 0
         for frame in frames_of(self.method, video, vocabulary, rules):
             if made == len(video):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from benchmark import files, record
+from benchmark import files, machine, record
 from benchmark.errors import DataError, MethodError, StoppedError, UserError
 from benchmark.foreign_code import misdeed
 from benchmark.manifest import Benchmark, VideoEntry
@@ -173,7 +173,7 @@ class _PredictLoop:
 
     def _predict(self, entry: VideoEntry) -> None:
         video = self.benchmark.video(entry.id)
-        record.set_seed(self.seed, entry.id)
+        machine.set_seed(self.seed, entry.id)
         with ReadAhead(video.read, len(video)) as images, self._writer(entry) as writer:
             clock = _ImageClock(images)
             with Behind(adding(writer)) as behind:
@@ -185,8 +185,8 @@ class _PredictLoop:
             line = {
                 "video": entry.id,
                 "timing": dataclasses.asdict(spent),
-                "peak_memory_gb": record.peak_memory_gb(),
-                "peak_device_memory_gb": record.peak_device_memory_gb(),
+                "peak_memory_gb": machine.peak_memory_gb(),
+                "peak_device_memory_gb": machine.peak_device_memory_gb(),
             }
             files.append_line(self.timing, line)
 

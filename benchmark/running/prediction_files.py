@@ -11,7 +11,7 @@ import PIL.Image
 
 from benchmark.files import SCHEMA, json_line, writing
 from benchmark.panoptic import dense
-from benchmark.pictures.overlay import contact_sheet
+from benchmark.pictures.contact_sheet import contact_sheet
 from benchmark.pictures.strips import spread
 from benchmark.rle import encode_ids
 from benchmark.types import Image, PanopticFrame, Video, Vocabulary

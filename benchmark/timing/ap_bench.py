@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark import rle
+from benchmark.machine import peak_memory_gb
 from benchmark.metrics.ap import ApCounts
 from benchmark.metrics.ap_matching import candidates, matched
 from benchmark.progress import SILENT, Progress
-from benchmark.record import peak_memory_gb
 from benchmark.timing.stages import StageClock, stage
 from benchmark.track_extents import matchable
 from benchmark.track_store import TrackFolder, TrackWriter

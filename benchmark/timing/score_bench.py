@@ -20,10 +20,10 @@ import PIL.Image
 
 from benchmark.files import writing
 from benchmark.formats.masks import decode_rgb
+from benchmark.machine import peak_memory_gb
 from benchmark.metrics import frame_metrics_for
 from benchmark.panoptic import DenseFrame, dense_of_rgb, ids_to_rgb, overlap_dense
 from benchmark.progress import SILENT, Progress
-from benchmark.record import peak_memory_gb
 from benchmark.store import FrameFolder, VideoWriter
 from benchmark.types import Category, Image, PanopticFrame, Rules, Segment, Vocabulary
 

@@ -24,8 +24,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmark.errors import MethodError
+from benchmark.machine import peak_device_memory_gb, peak_memory_gb
 from benchmark.progress import SILENT, Progress
-from benchmark.record import peak_device_memory_gb, peak_memory_gb
 from benchmark.running.overlap import Behind, ReadAhead, adding, own
 from benchmark.store import VideoWriter
 from benchmark.timing.stages import StageClock, stage

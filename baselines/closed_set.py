@@ -26,8 +26,9 @@ from benchmark.timing.stages import stage
 from benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
 from gkc_video.associate import Association, association
 from gkc_video.device import choose
+from gkc_video.forward import Merging
 from gkc_video.method import Linker
-from gkc_video.segment import Merging, Proposals, regions_of
+from gkc_video.segment import Proposals, regions_of
 from gkc_video.text import TextSpace
 from gkc_video.torchvision_shim import prepare
 

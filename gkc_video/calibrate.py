@@ -24,8 +24,9 @@ from benchmark.metrics.miou import Miou, MiouCounts
 from benchmark.panoptic import DenseFrame, dense, overlap_dense, void_categories
 from benchmark.progress import SILENT, Progress
 from benchmark.types import PanopticFrame, Vocabulary
+from gkc_video.forward import run
 from gkc_video.method import GKCMethod, Linker, batched, paint
-from gkc_video.segment import class_map_of, propose_all, run
+from gkc_video.segment import class_map_of, propose_all
 
 COUNTS = "calibration.jsonl"
 """In the output folder: one line for each video and value, so that a stopped calibration goes on."""
@@ -204,7 +205,7 @@ def _semantic(
 
 
 def less(probabilities: npt.NDArray[np.float32], handicap: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Class probabilities (N, C) as they are if a handicap (C,) is taken from the logits; see `segment.handicapped`."""
+    """Class probabilities (N, C) as they are if a handicap (C,) is taken from the logits; see `forward.handicapped`."""
     logits = np.log(np.maximum(probabilities, _SMALLEST)) - handicap
     return np.asarray(softmax(logits, axis=-1), np.float32)
 

@@ -21,9 +21,10 @@ from gkc_video import checkpoint as checkpoints
 from gkc_video.associate import DEFAULT, Association, Regions, Track, Tracker, association
 from gkc_video.compiling import compile_in_place
 from gkc_video.device import choose
+from gkc_video.forward import Merging
 from gkc_video.load import RANDOM, load_gkc, random_gkc
 from gkc_video.model import GKC
-from gkc_video.segment import Merging, Proposals, assemble, class_map, propose, propose_all
+from gkc_video.segment import Proposals, assemble, class_map, propose, propose_all
 from gkc_video.text import Bank, NameTable, TextSpace, name_table
 
 TASKS = ("semantic", "panoptic")

@@ -16,7 +16,6 @@ import hashlib
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,63 +29,14 @@ from benchmark.record import RunRecord
 from benchmark.running.counting import COUNTS
 from benchmark.running.scores import Scores
 from leaderboard import bundle, run_folder
-from leaderboard.card import CARD, ENTRY_ID, Card, read_card
-from leaderboard.check import LEVELS, Checked, Level, check_contents, read_benchmark
+from leaderboard.card import CARD, Card, read_card
+from leaderboard.check import LEVELS, Checked, check_contents, read_benchmark
 from leaderboard.reported import REPORTED, reported_rows
 from leaderboard.row import Flag, Row, slug
 from leaderboard.summary import SUMMARY, key_of, read_summary, summarise, to_json
-from leaderboard.typed import typed
+from leaderboard.verified import VERIFIED, Verified, entry_ids, read_verified
 
-VERIFIED = "verified.json"
 _ADDING = ".adding"
-
-
-@dataclass(frozen=True)
-class Verified:
-    """The content of `verified.json`: what was known when the entry was added.
-
-    Attributes:
-        level: how far it was checked.
-        counts_sha256, digest, offered: counts, benchmark and names offered; the same three are the same submission.
-        supersedes: the entry that it corrects, "" for none.
-        warnings: what a reader should know.
-        bundle_sha256: of the zip file.
-        added: UTC, ISO 8601.
-        version: of ovsbench.
-    """
-
-    level: Level
-    counts_sha256: str
-    digest: str
-    offered: str
-    supersedes: str
-    warnings: tuple[str, ...]
-    bundle_sha256: str
-    added: str
-    version: str
-
-    def same_as(self, other: Verified) -> bool:
-        """Whether both are the same submission."""
-        mine, theirs = ((m.counts_sha256, m.digest, m.offered) for m in (self, other))
-        return mine == theirs
-
-
-def entry_ids(entries: Path) -> list[str]:
-    """The ids of all entries, sorted: benchmark, method and name."""
-    found = (path.parent.relative_to(entries).as_posix() for path in entries.glob(f"*/*/*/{VERIFIED}"))
-    return sorted(name for name in found if ENTRY_ID.fullmatch(name))
-
-
-def read_verified(entries: Path, entry: str) -> Verified:
-    """What was known when an entry was added.
-
-    Raises:
-        DataError: the file is missing or damaged.
-    """
-    path = entries / entry / VERIFIED
-    content = files.read_json(path, "the mark of a checked entry")
-    del content["schema"]
-    return typed(Verified, content, str(path))
 
 
 def add(checked: Checked, entries: Path, *, bundle_sha256: str, new_benchmark: bool = False) -> str:

@@ -9,9 +9,10 @@ from benchmark import files
 from benchmark.errors import DataError, UserError
 from benchmark.progress import SILENT, Progress
 from leaderboard.check import Checked
-from leaderboard.entries import VERIFIED, Verified, check_entry, entry_ids, labelled, read_verified
+from leaderboard.entries import check_entry, labelled
 from leaderboard.reported import REPORTED, reported_rows
 from leaderboard.summary import SUMMARY, summarise, to_json
+from leaderboard.verified import VERIFIED, Verified, entry_ids, read_verified
 
 
 def verify(entries: Path, chosen: list[str] | None = None, progress: Progress = SILENT) -> list[str]:

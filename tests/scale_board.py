@@ -29,6 +29,7 @@ from leaderboard import entries
 from leaderboard.bundle import json_bytes
 from leaderboard.render import write_site
 from leaderboard.summary import pack_draws, summarise, to_json
+from leaderboard.verified import Verified
 
 VIDEOS, CLASSES, FRAMES, SIZE, RUNS = 343, 124, 4, (24, 24), 2
 
@@ -104,7 +105,7 @@ def fill(board: Path, count: int) -> None:
             f'name = "entry {number}"\ntitle = "Made up"\nauthors = ["Nobody"]\nsaw_novel = "images"\n'
             f'trained_on = ["set {number % 7}"]\n'
         )
-        mark = entries.Verified("counts", sha, benchmark.digest, "all", "", (), "", "2000-01-01T00:00:00+00:00", "0")
+        mark = Verified("counts", sha, benchmark.digest, "all", "", (), "", "2000-01-01T00:00:00+00:00", "0")
         write(folder / "verified.json", {"schema": 1, **vars(mark), "warnings": []})
 
 

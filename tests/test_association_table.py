@@ -17,9 +17,10 @@ from benchmark.types import Category, Video, Vocabulary
 from benchmark.video.video_io import open_video
 from gkc_video.associate import Association
 from gkc_video.association_table import Clip, Variant, compare, follow
+from gkc_video.forward import Merging
 from gkc_video.persistence import persistence
 from gkc_video.recorded import record
-from gkc_video.segment import Merging, Proposals
+from gkc_video.segment import Proposals
 
 WORDS = Vocabulary((Category(1, "dog", True),))
 

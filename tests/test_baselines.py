@@ -19,9 +19,10 @@ from baselines.options import Wording  # noqa: E402
 from baselines.region_clip import Namer  # noqa: E402
 from gkc_video import clip as clips  # noqa: E402
 from gkc_video.associate import Association  # noqa: E402
+from gkc_video.forward import Merging  # noqa: E402
 from gkc_video.method import GKCMethod  # noqa: E402
 from gkc_video.model import GKC, ModelConfig  # noqa: E402
-from gkc_video.segment import Merging, Proposals  # noqa: E402
+from gkc_video.segment import Proposals  # noqa: E402
 from gkc_video.text import Prompted  # noqa: E402
 
 COLOURS = {"red": (200, 0, 0), "green": (0, 200, 0), "blue": (0, 0, 200)}

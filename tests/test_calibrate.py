@@ -22,8 +22,8 @@ from data_prep.world.build import WorldSettings, build_world  # noqa: E402
 from gkc_video import calibrate as calibrating  # noqa: E402
 from gkc_video import checkpoint  # noqa: E402
 from gkc_video.calibrate import COUNTS, calibrate, less  # noqa: E402
+from gkc_video.forward import handicapped  # noqa: E402
 from gkc_video.method import GKCMethod, build  # noqa: E402
-from gkc_video.segment import handicapped  # noqa: E402
 from gkc_video.train import train  # noqa: E402
 
 torch.set_num_threads(1)

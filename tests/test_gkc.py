@@ -22,10 +22,11 @@ from gkc_video import checkpoint, clip  # noqa: E402
 from gkc_video.compiling import compile_in_place  # noqa: E402
 from gkc_video.device import choose  # noqa: E402
 from gkc_video.enlarge import winner  # noqa: E402
+from gkc_video.forward import Merging, run  # noqa: E402
 from gkc_video.losses import Target, Weights, distillation, match, match_all, supervised  # noqa: E402
 from gkc_video.method import build, paint  # noqa: E402
 from gkc_video.model import GKC, ModelConfig, Prediction, class_logits, pad  # noqa: E402
-from gkc_video.segment import Merging, assemble, propose, run  # noqa: E402
+from gkc_video.segment import assemble, propose  # noqa: E402
 from gkc_video.text import Bank, NameTable, Prompted, name_table  # noqa: E402
 
 TINY = ModelConfig(

@@ -11,8 +11,9 @@ torch = pytest.importorskip("torch")
 from benchmark.errors import MethodError  # noqa: E402
 from benchmark.types import Category, Vocabulary  # noqa: E402
 from gkc_video.associate import ASSOCIATIONS  # noqa: E402
+from gkc_video.forward import handicapped  # noqa: E402
 from gkc_video.method import GKCMethod, Linker, build  # noqa: E402
-from gkc_video.segment import Proposals, handicapped  # noqa: E402
+from gkc_video.segment import Proposals  # noqa: E402
 
 
 @pytest.mark.parametrize(

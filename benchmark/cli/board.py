@@ -91,13 +91,13 @@ def verify(
       ovsbench board verify
       ovsbench board verify world-val/gkc/gkc --entries leaderboard/entries
     """
-    from leaderboard import entries as store
+    from leaderboard.verified import entry_ids
     from leaderboard.verify import verify as verify_entries
 
     folder = _entries(entries)
     if not folder.is_dir():
         raise UserError(f"{folder}: expected the entries of a board, found no folder. Name it with --entries")
-    count = len(names or store.entry_ids(folder))
+    count = len(names or entry_ids(folder))
     problems = verify_entries(folder, names, progress(quiet=as_json))
     if as_json:
         print_json({"entries": str(folder), "checked": count, "problems": problems})

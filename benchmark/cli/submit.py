@@ -129,7 +129,8 @@ def checked_bundle(path: Path, data: Path | None, train: list[Path] | None, *, q
 
 
 def _checked_entry(folder: Path) -> Checked:
-    from leaderboard.entries import VERIFIED, check_entry
+    from leaderboard.entries import check_entry
+    from leaderboard.verified import VERIFIED
 
     folder = folder.resolve()
     if not (folder / VERIFIED).is_file():

@@ -1,0 +1,61 @@
+"""What a board notes of each entry when it is filed: level of proof, digests, and what it supersedes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark import files
+from leaderboard.card import ENTRY_ID
+from leaderboard.check import Level
+from leaderboard.typed import typed
+
+VERIFIED = "verified.json"
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The content of `verified.json`: what was known when the entry was added.
+
+    Attributes:
+        level: how far it was checked.
+        counts_sha256, digest, offered: counts, benchmark and names offered; the same three are the same submission.
+        supersedes: the entry that it corrects, "" for none.
+        warnings: what a reader should know.
+        bundle_sha256: of the zip file.
+        added: UTC, ISO 8601.
+        version: of ovsbench.
+    """
+
+    level: Level
+    counts_sha256: str
+    digest: str
+    offered: str
+    supersedes: str
+    warnings: tuple[str, ...]
+    bundle_sha256: str
+    added: str
+    version: str
+
+    def same_as(self, other: Verified) -> bool:
+        """Whether both are the same submission."""
+        mine, theirs = ((m.counts_sha256, m.digest, m.offered) for m in (self, other))
+        return mine == theirs
+
+
+def entry_ids(entries: Path) -> list[str]:
+    """The ids of all entries, sorted: benchmark, method and name."""
+    found = (path.parent.relative_to(entries).as_posix() for path in entries.glob(f"*/*/*/{VERIFIED}"))
+    return sorted(name for name in found if ENTRY_ID.fullmatch(name))
+
+
+def read_verified(entries: Path, entry: str) -> Verified:
+    """What was known when an entry was added.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    path = entries / entry / VERIFIED
+    content = files.read_json(path, "the mark of a checked entry")
+    del content["schema"]
+    return typed(Verified, content, str(path))

@@ -23,6 +23,7 @@ class Weights:
         mask, dice: of matched masks.
         names: cross-entropy of the names of true regions, ours.
         distil: distance to the teacher on unlabelled frames, ours.
+        resemblance: which regions of a step's unlabelled frames are alike, as the teacher sees them, ours; 0: off.
         tgkd: text-guided distillation on labelled regions, of which `pairs` weighs the relations if they are separate.
         grounding: contrast of captions, of which GKC's code has 1 and its configuration 10.
     """
@@ -33,6 +34,7 @@ class Weights:
     no_object: float = 0.1
     names: float = 2.0
     distil: float = 10.0
+    resemblance: float = 0.0
     tgkd: float = 10.0
     pairs: float = 10.0
     grounding: float = 1.0
@@ -167,3 +169,20 @@ def _share_on_void(masks: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
 def distillation(embeddings: torch.Tensor, teacher: torch.Tensor) -> Mean:
     """Mean squared distance of unit vectors, 2 - 2 cos, between regions' embeddings and the teacher's, (N, D) each."""
     return Mean.of((2 - 2 * (F.normalize(embeddings, dim=-1) * teacher).sum(-1)).sum(), len(embeddings))
+
+
+def resemblance(embeddings: torch.Tensor, teacher: torch.Tensor, scale: float) -> Mean:
+    """Divergence of what a region resembles, between the teacher and the student.
+
+    KL(p_i || q_i) with p_i = softmax_j(scale t_i t_j) and q_i = softmax_j(scale s_i t_j): the teacher's vectors t of
+    the N regions stand for words that nobody has to name, and small angles count where they tell regions apart. The
+    form is that of SEED (Fang et al., ICLR 2021), with the regions of one step as the queue.
+
+    Args:
+        embeddings: (N, D), the student's, of any length.
+        teacher: (N, D), unit vectors.
+        scale: the teacher's inverse temperature.
+    """
+    theirs = (scale * teacher @ teacher.T).log_softmax(-1)
+    ours = (scale * F.normalize(embeddings, dim=-1) @ teacher.T).log_softmax(-1)
+    return Mean.of(F.kl_div(ours, theirs, reduction="sum", log_target=True), len(embeddings))

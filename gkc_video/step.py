@@ -17,7 +17,7 @@ from gkc_video.clip import Clip
 from gkc_video.diversify import StepNames
 from gkc_video.frames import Drawn
 from gkc_video.grounding import ground
-from gkc_video.losses import Matches, Target, Weights, distillation, match_all, supervised
+from gkc_video.losses import Matches, Target, Weights, distillation, match_all, resemblance, supervised
 from gkc_video.means import Mean
 from gkc_video.model import GKC, Features, Prediction
 from gkc_video.step_names import Names
@@ -64,8 +64,8 @@ def losses(
     region_limit: int = 200,
     rngs: Sequence[np.random.Generator] = (),
 ) -> dict[str, Mean]:
-    """The parts of a step's loss, not yet weighted: mask, dice, classes, names; where asked for distil, tgkd, pairs,
-    grounding.
+    """The parts of a step's loss, not yet weighted: mask, dice, classes, names; where asked for distil, resemblance,
+    tgkd, pairs, grounding.
 
     Args:
         model: in training mode.
@@ -103,7 +103,10 @@ def losses(
         unlabelled = [drawn.image for drawn in batch.unlabelled]
         theirs = slice(labelled, labelled + len(unlabelled))
         last = predictions[-1]
-        parts["distil"] = _distil(model, last.masks[theirs], last.embeddings[theirs], unlabelled, names.plain, teacher)
+        own, told = _regions(model, last.masks[theirs], last.embeddings[theirs], unlabelled, names.plain, teacher)
+        parts["distil"] = distillation(own, told)
+        if weights.resemblance:
+            parts["resemblance"] = resemblance(own, told, float(teacher.model.logit_scale.exp()))
     if words is not None:
         captions = [captioned.words for captioned in batch.captioned]
         own = predictions[-1].embeddings[labelled + len(batch.unlabelled) :]
@@ -178,10 +181,10 @@ def _tgkd(
     return {name: Mean.at_points(points) for name, points in found.items()}
 
 
-def _distil(
+def _regions(
     model: GKC, masks: torch.Tensor, embeddings: torch.Tensor, images: list[Image], names: torch.Tensor, teacher: Clip
-) -> Mean:
-    """Distance to the teacher on the student's own regions in unlabelled frames; no mask or no-object loss there."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The student's own regions in unlabelled frames: its embeddings and the teacher's, (N, D) each."""
     crops, chosen = [], []
     for frame_masks, frame_embeddings, image in zip(masks, embeddings, images, strict=True):
         absent = model.logits(frame_embeddings, names).softmax(-1)[:, -1]
@@ -189,8 +192,9 @@ def _distil(
             crops.append(teacher.mask_crop(image, inside))
             chosen.append(frame_embeddings[query])
     if not chosen:
-        return Mean.of(embeddings.sum() * 0, 0)
-    return distillation(torch.stack(chosen), teacher.encode_images(crops))
+        none = embeddings[:0, 0]
+        return none, none.detach()
+    return torch.stack(chosen), teacher.encode_images(crops)
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ class Weights:
         mask, dice: of matched masks.
         names: cross-entropy of the names of true regions, ours.
         distil: distance to the teacher on unlabelled frames, ours.
-        resemblance: which regions of a step's unlabelled frames are alike, as the teacher sees them, ours; 0: off.
+        profiles: which base names each region of unlabelled frames is like, as the teacher sees it, ours; 0 is off.
         tgkd: text-guided distillation on labelled regions, of which `pairs` weighs the relations if they are separate.
         grounding: contrast of captions, of which GKC's code has 1 and its configuration 10.
     """
@@ -34,7 +34,7 @@ class Weights:
     no_object: float = 0.1
     names: float = 2.0
     distil: float = 10.0
-    resemblance: float = 0.0
+    profiles: float = 0.0
     tgkd: float = 10.0
     pairs: float = 10.0
     grounding: float = 1.0
@@ -171,18 +171,19 @@ def distillation(embeddings: torch.Tensor, teacher: torch.Tensor) -> Mean:
     return Mean.of((2 - 2 * (F.normalize(embeddings, dim=-1) * teacher).sum(-1)).sum(), len(embeddings))
 
 
-def resemblance(embeddings: torch.Tensor, teacher: torch.Tensor, scale: float) -> Mean:
-    """Divergence of what a region resembles, between the teacher and the student.
+def profiles(embeddings: torch.Tensor, teacher: torch.Tensor, names: torch.Tensor, scale: float) -> Mean:
+    """Divergence of what regions look like in words, between the teacher and the student.
 
-    KL(p_i || q_i) with p_i = softmax_j(scale t_i t_j) and q_i = softmax_j(scale s_i t_j): the teacher's vectors t of
-    the N regions stand for words that nobody has to name, and small angles count where they tell regions apart. The
-    form is that of SEED (Fang et al., ICLR 2021), with the regions of one step as the queue.
+    KL(p || q) with p = softmax(scale t n) and q = softmax(scale s n) over the base names n: a region that no base name
+    fits still is more like some than like others, and small angles count where they tell names apart. Not in the paper,
+    which compares regions with names on labelled frames only.
 
     Args:
         embeddings: (N, D), the student's, of any length.
         teacher: (N, D), unit vectors.
+        names: (C, D), unit vectors.
         scale: the teacher's inverse temperature.
     """
-    theirs = (scale * teacher @ teacher.T).log_softmax(-1)
-    ours = (scale * F.normalize(embeddings, dim=-1) @ teacher.T).log_softmax(-1)
+    theirs = (scale * teacher @ names.T).log_softmax(-1)
+    ours = (scale * F.normalize(embeddings, dim=-1) @ names.T).log_softmax(-1)
     return Mean.of(F.kl_div(ours, theirs, reduction="sum", log_target=True), len(embeddings))

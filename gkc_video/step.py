@@ -17,7 +17,7 @@ from gkc_video.clip import Clip
 from gkc_video.diversify import StepNames
 from gkc_video.frames import Drawn
 from gkc_video.grounding import ground
-from gkc_video.losses import Matches, Target, Weights, distillation, match_all, resemblance, supervised
+from gkc_video.losses import Matches, Target, Weights, distillation, match_all, profiles, supervised
 from gkc_video.means import Mean
 from gkc_video.model import GKC, Features, Prediction
 from gkc_video.step_names import Names
@@ -64,7 +64,7 @@ def losses(
     region_limit: int = 200,
     rngs: Sequence[np.random.Generator] = (),
 ) -> dict[str, Mean]:
-    """The parts of a step's loss, not yet weighted: mask, dice, classes, names; where asked for distil, resemblance,
+    """The parts of a step's loss, not yet weighted: mask, dice, classes, names; where asked for distil, profiles,
     tgkd, pairs, grounding.
 
     Args:
@@ -105,8 +105,8 @@ def losses(
         last = predictions[-1]
         own, told = _regions(model, last.masks[theirs], last.embeddings[theirs], unlabelled, names.plain, teacher)
         parts["distil"] = distillation(own, told)
-        if weights.resemblance:
-            parts["resemblance"] = resemblance(own, told, float(teacher.model.logit_scale.exp()))
+        if weights.profiles:
+            parts["profiles"] = profiles(own, told, names.plain, float(teacher.model.logit_scale.exp()))
     if words is not None:
         captions = [captioned.words for captioned in batch.captioned]
         own = predictions[-1].embeddings[labelled + len(batch.unlabelled) :]

@@ -23,7 +23,7 @@ from gkc_video.compiling import compile_in_place  # noqa: E402
 from gkc_video.device import choose  # noqa: E402
 from gkc_video.enlarge import winner  # noqa: E402
 from gkc_video.forward import Merging, run  # noqa: E402
-from gkc_video.losses import Target, Weights, distillation, match, match_all, resemblance, supervised  # noqa: E402
+from gkc_video.losses import Target, Weights, distillation, match, match_all, profiles, supervised  # noqa: E402
 from gkc_video.method import build, paint  # noqa: E402
 from gkc_video.model import GKC, ModelConfig, Prediction, class_logits, pad  # noqa: E402
 from gkc_video.segment import assemble, propose  # noqa: E402
@@ -161,22 +161,22 @@ def test_distillation_is_the_squared_distance_of_unit_vectors():
     assert distillation(torch.zeros(0, 7), torch.zeros(0, 7)).value.item() == 0
 
 
-def test_resemblance_is_the_divergence_of_softmaxes_over_the_teachers_regions():
+def test_profiles_are_compared_by_the_divergence_of_softmaxes_over_names():
     import math
 
     generator = torch.Generator().manual_seed(0)
     own = torch.randn(3, 4, generator=generator)
-    teacher = torch.nn.functional.normalize(torch.randn(3, 4, generator=generator), dim=-1)
+    teacher, names = (torch.nn.functional.normalize(torch.randn(n, 4, generator=generator), dim=-1) for n in (3, 5))
     total = 0.0
     for i in range(3):
         unit = own[i] / own[i].norm()
-        theirs = [math.exp(5.0 * float(teacher[i] @ teacher[j])) for j in range(3)]
-        ours = [math.exp(5.0 * float(unit @ teacher[j])) for j in range(3)]
+        theirs = [math.exp(6.0 * float(teacher[i] @ name)) for name in names]
+        ours = [math.exp(6.0 * float(unit @ name)) for name in names]
         for p, q in zip(theirs, ours, strict=True):
             total += p / sum(theirs) * math.log((p / sum(theirs)) / (q / sum(ours)))
-    assert resemblance(own, teacher, 5.0).value.item() == pytest.approx(total / 3, rel=1e-5)
-    assert resemblance(7 * teacher, teacher, 5.0).value.item() == pytest.approx(0, abs=1e-6)
-    assert resemblance(torch.zeros(0, 4), torch.zeros(0, 4), 5.0).value.item() == 0
+    assert profiles(own, teacher, names, 6.0).value.item() == pytest.approx(total / 3, rel=1e-5)
+    assert profiles(7 * teacher, teacher, names, 6.0).value.item() == pytest.approx(0, abs=1e-6)
+    assert profiles(torch.zeros(0, 4), torch.zeros(0, 4), names, 6.0).value.item() == 0
 
 
 class Fixed(torch.nn.Module):

@@ -109,7 +109,7 @@ def test_two_processes_compute_what_one_does(tmp_path: Path):
     assert [a + b for a, b in zip(first["regions"], second["regions"], strict=True)] == one["regions"]
     for step in range(2):
         values = one["values"][step]
-        assert {"mask", "dice", "classes", "names", "tgkd", "pairs", "distil"} == set(values), "resemblance is off"
+        assert {"mask", "dice", "classes", "names", "tgkd", "pairs", "distil"} == set(values), "profiles are off"
         assert values["distil"] > 0, "the start knows regions well enough to distil on them"
         assert first["values"][step] == second["values"][step]
         assert first["values"][step] == pytest.approx(values, rel=1e-4)

@@ -138,7 +138,7 @@ def recipe(tmp_path: Path) -> None:
     build_world(tmp_path / "train", WorldSettings("train", videos=2, frames=2))
     build_world(tmp_path / "val", WorldSettings("val", videos=1, frames=2))
     (tmp_path / "base.toml").write_text(
-        'kind = "gkc"\nstart = "gkc-world"\nside = 96\n[data.labelled]\nfolder = "train"\n'
+        'kind = "gkc"\nstart = "gkc-world-fast"\nside = 96\n[data.labelled]\nfolder = "train"\n'
         '[clip]\ncheckpoint = "clip-world"\n[model]\nqueries = 20\nwidth = 96\nencoder_layers = 1\n'
         "decoder_layers = 3\nfeed_forward = 256\nheads = 4\n[augmentation]\nsize = [64, 96]\n"
         "[training]\nbatch = 1\nlearning_rate = 1e-4\nsave_every = 1\n"

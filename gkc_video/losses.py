@@ -24,6 +24,7 @@ class Weights:
         names: cross-entropy of the names of true regions, ours.
         distil: distance to the teacher on unlabelled frames, ours.
         profiles: which base names each region of unlabelled frames is like, as the teacher sees it, ours; 0 is off.
+        unclaimed: masks for what no region of unlabelled frames accounts for, ours; 0 is off.
         tgkd: text-guided distillation on labelled regions, of which `pairs` weighs the relations if they are separate.
         grounding: contrast of captions, of which GKC's code has 1 and its configuration 10.
     """
@@ -35,6 +36,7 @@ class Weights:
     names: float = 2.0
     distil: float = 10.0
     profiles: float = 0.0
+    unclaimed: float = 0.0
     tgkd: float = 10.0
     pairs: float = 10.0
     grounding: float = 1.0
@@ -136,9 +138,8 @@ def supervised(
                 label[queries] = target.classes[has]
                 unclear[queries] = False if dropped is None else dropped[frame][has]
                 chosen = masks[queries]
-                valid = target.valid
-                mask = mask + _binary(chosen, truth, valid).sum()
-                dice = dice + _dice(chosen, truth, valid).sum()
+                mask = mask + binary(chosen, truth, target.valid).sum()
+                dice = dice + dice_loss(chosen, truth, target.valid).sum()
             labels.append(label)
             counted.append(~unclear)
         parts["mask"].append(Mean.of(mask, segments))
@@ -150,12 +151,14 @@ def supervised(
     return {name: Mean.at_points(points) for name, points in parts.items()}
 
 
-def _binary(logits: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+def binary(logits: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Mean binary cross-entropy over valid cells, (N,), of masks (N, h, w) as logits and as shares."""
     cells = F.binary_cross_entropy_with_logits(logits, truth, reduction="none") * valid
     return cells.flatten(1).sum(1) / valid.sum().clamp(min=1)
 
 
-def _dice(logits: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+def dice_loss(logits: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """1 - dice over valid cells, (N,), with 1 added above and below."""
     share, truth = (logits.sigmoid() * valid).flatten(1), (truth * valid).flatten(1)
     return 1 - (2 * (share * truth).sum(1) + 1) / (share.sum(1) + truth.sum(1) + 1)
 

@@ -101,10 +101,10 @@ class Prediction:
     states: torch.Tensor
     copies: torch.Tensor | None = None
 
-    def first(self, count: int) -> Prediction:
-        """Those of the first frames of the batch."""
-        copies = None if self.copies is None else self.copies[:count]
-        return Prediction(self.masks[:count], self.embeddings[:count], self.states[:count], copies)
+    def of(self, frames: slice) -> Prediction:
+        """Those of some frames of the batch."""
+        copies = None if self.copies is None else self.copies[frames]
+        return Prediction(self.masks[frames], self.embeddings[frames], self.states[frames], copies)
 
 
 class Segmenter(Mask2FormerPreTrainedModel):

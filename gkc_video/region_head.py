@@ -21,9 +21,9 @@ class Features:
     fine: torch.Tensor
     coarse: torch.Tensor
 
-    def first(self, count: int) -> Features:
-        """Those of the first frames of the batch."""
-        return Features(self.fine[:count], self.coarse[:count])
+    def of(self, frames: slice) -> Features:
+        """Those of some frames of the batch."""
+        return Features(self.fine[frames], self.coarse[frames])
 
 
 class RegionHead(nn.Module):

@@ -17,10 +17,11 @@ from gkc_video.clip import Clip
 from gkc_video.diversify import StepNames
 from gkc_video.frames import Drawn
 from gkc_video.grounding import ground
-from gkc_video.losses import Matches, Target, Weights, distillation, match_all, profiles, supervised
+from gkc_video.losses import Matches, Target, Weights, match_all, supervised
 from gkc_video.means import Mean
 from gkc_video.model import GKC, Features, Prediction
 from gkc_video.step_names import Names
+from gkc_video.unlabelled import unlabelled
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def losses(
     rngs: Sequence[np.random.Generator] = (),
 ) -> dict[str, Mean]:
     """The parts of a step's loss, not yet weighted: mask, dice, classes, names; where asked for distil, profiles,
-    tgkd, pairs, grounding.
+    unclaimed, tgkd, pairs, grounding.
 
     Args:
         model: in training mode.
@@ -86,7 +87,7 @@ def losses(
     labelled = len(batch.labelled)
     targets = [dataclasses.replace(t, masks=t.masks.to(device), classes=t.classes.to(device), valid=t.valid.to(device))
                for t in names.targets]  # fmt: skip
-    seen = [p.first(labelled) for p in predictions]
+    seen = [p.of(slice(labelled)) for p in predictions]
     logits = [names.offered.logits(model, p.embeddings) for p in seen]
     matches = match_all(seen, logits, targets, weights)
     dropped = None
@@ -100,13 +101,10 @@ def losses(
         chosen = [_some_regions(len(t.classes), region_limit, rng) for t, rng in zip(targets, rngs, strict=True)]
         parts |= _tgkd(seen, matches, taught, names.regions, model.relation_scale, chosen, form)
     if teacher is not None:
-        unlabelled = [drawn.image for drawn in batch.unlabelled]
-        theirs = slice(labelled, labelled + len(unlabelled))
-        last = predictions[-1]
-        own, told = _regions(model, last.masks[theirs], last.embeddings[theirs], unlabelled, names.plain, teacher)
-        parts["distil"] = distillation(own, told)
-        if weights.profiles:
-            parts["profiles"] = profiles(own, told, names.plain, float(teacher.model.logit_scale.exp()))
+        theirs = slice(labelled, labelled + len(batch.unlabelled))
+        points = [p.of(theirs) for p in predictions]
+        images = [drawn.image for drawn in batch.unlabelled]
+        parts |= unlabelled(model, points, features.of(theirs), images, names.plain, teacher, weights)
     if words is not None:
         captions = [captioned.words for captioned in batch.captioned]
         own = predictions[-1].embeddings[labelled + len(batch.unlabelled) :]
@@ -132,7 +130,7 @@ def _naming(
         return Mean.of(prediction.embeddings.sum() * 0, 0)
     states = _padded([prediction.states[n, q[h]] for n, (q, h) in enumerate(zip(matches, has, strict=True))])
     masks = _padded([target.masks[h] for target, h in zip(targets, has, strict=True)]) * 20 - 10
-    logits = names.logits(model, model.embed(states, masks, features.first(len(targets))))
+    logits = names.logits(model, model.embed(states, masks, features.of(slice(len(targets)))))
     real = _padded([torch.ones_like(of_frame[of_frame]) for of_frame in has])
     truth = torch.cat([target.classes[h] for target, h in zip(targets, has, strict=True)])
     return Mean.of(F.cross_entropy(logits[real], truth, reduction="sum"), len(truth))
@@ -179,49 +177,3 @@ def _tgkd(
         for name, value in values.items():
             found.setdefault(name, []).append(value)
     return {name: Mean.at_points(points) for name, points in found.items()}
-
-
-def _regions(
-    model: GKC, masks: torch.Tensor, embeddings: torch.Tensor, images: list[Image], names: torch.Tensor, teacher: Clip
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The student's own regions in unlabelled frames: its embeddings and the teacher's, (N, D) each."""
-    crops, chosen = [], []
-    for frame_masks, frame_embeddings, image in zip(masks, embeddings, images, strict=True):
-        absent = model.logits(frame_embeddings, names).softmax(-1)[:, -1]
-        for query, inside in confident_regions(frame_masks, absent):
-            crops.append(teacher.mask_crop(image, inside))
-            chosen.append(frame_embeddings[query])
-    if not chosen:
-        none = embeddings[:0, 0]
-        return none, none.detach()
-    return torch.stack(chosen), teacher.encode_images(crops)
-
-
-@torch.no_grad()
-def confident_regions(masks: torch.Tensor, absent: torch.Tensor) -> list[tuple[int, np.ndarray]]:
-    """Queries of one frame whose masks are sharp, not empty and not doubled, with their masks at full size.
-
-    A mask is sharp if the mean probability inside it exceeds 0.8; a query counts unless it is surely no-object (0.9).
-
-    Args:
-        masks: logits (Q, h, w).
-        absent: (Q,) probability of no-object.
-    """
-    share = masks.sigmoid()
-    inside = share > 0.5
-    area = inside.flatten(1).sum(1)
-    sharp = (share * inside).flatten(1).sum(1) / area.clamp(min=1)
-    good = (sharp > 0.8) & (area >= 8) & (absent < 0.9)
-    taken = torch.zeros_like(inside[0])
-    regions = []
-    for query in (sharp * good).argsort(descending=True).tolist():
-        if not good[query]:
-            break
-        fresh = inside[query] & ~taken
-        if fresh.sum() < 0.7 * area[query]:
-            continue
-        taken |= inside[query]
-        full = F.interpolate(masks[query][None, None], scale_factor=4.0, mode="bilinear")[0, 0] > 0
-        if full.any():
-            regions.append((query, full.cpu().numpy()))
-    return regions

@@ -15,7 +15,7 @@ from benchmark.errors import DataError, MethodError  # noqa: E402
 from benchmark.manifest import load  # noqa: E402
 from data_prep.world.build import WorldSettings, build_world  # noqa: E402
 from data_prep.world.captions import build_captions  # noqa: E402
-from gkc_video import checkpoint, clip, step, train_gkc  # noqa: E402
+from gkc_video import checkpoint, clip, train_gkc  # noqa: E402
 from gkc_video.frames import Augmentation, FrameSource, _recoloured  # noqa: E402
 from gkc_video.gkc_settings import GKCTraining  # noqa: E402
 from gkc_video.means import Mean  # noqa: E402
@@ -25,6 +25,7 @@ from gkc_video.teaching import Teaching  # noqa: E402
 from gkc_video.train import train  # noqa: E402
 from gkc_video.train_clip import contrast, schedule  # noqa: E402
 from gkc_video.training_tables import check  # noqa: E402
+from gkc_video.unlabelled import confident_regions  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -293,7 +294,7 @@ def test_sharp_regions_are_taken_once():
     blurred = torch.full((8, 8), 0.1)
     masks = torch.stack([mask, mask * 0.9, blurred, -mask])
     absent = torch.tensor([0.1, 0.1, 0.1, 0.95])
-    found = step.confident_regions(masks, absent)
+    found = confident_regions(masks, absent)
     assert [query for query, _ in found] == [0]
     assert found[0][1].shape == (32, 32)
     assert copy.copy(found[0][1])[:, :14].all()

@@ -1,0 +1,105 @@
+"""What no region of an unlabelled frame accounts for gets a mask, and the teacher says what it looks like."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from gkc_video import clip  # noqa: E402
+from gkc_video.losses import Weights  # noqa: E402
+from gkc_video.model import GKC, ModelConfig  # noqa: E402
+from gkc_video.unclaimed import Region, claim, left_over  # noqa: E402
+from gkc_video.unlabelled import unlabelled  # noqa: E402
+
+SHAPE = (12, 20)
+
+
+def columns(first: int, last: int) -> np.ndarray:
+    """A mask of whole columns, the last not among them."""
+    mask = np.zeros(SHAPE, bool)
+    mask[:, first:last] = True
+    return mask
+
+
+def look(*values: float) -> torch.Tensor:
+    return torch.nn.functional.normalize(torch.tensor(values), dim=-1)
+
+
+def test_what_is_left_over_is_the_connected_rest_without_slivers_and_specks():
+    assert [part.all() for part in left_over([], SHAPE)] == [True]
+    assert left_over([columns(0, 20)], SHAPE) == []
+    (part,) = left_over([columns(0, 9), columns(11, 16)], SHAPE)
+    assert np.array_equal(part, columns(16, 20)), "the two columns between are a sliver"
+    first, second = left_over([columns(5, 15)], SHAPE)
+    assert np.array_equal(first, columns(0, 5))
+    assert np.array_equal(second, columns(15, 20))
+    speck = np.ones((40, 40), bool)
+    speck[:3, :3] = False
+    assert left_over([speck], (40, 40)) == [], "9 of 1,600 cells"
+
+
+def test_parts_that_look_alike_are_claimed_as_one_and_take_in_known_regions_like_them():
+    sea, sand, grass = look(1.0, 0.1, 0), look(0, 1.0, 0), look(0, 0, 1.0)
+    parts = [Region(columns(0, 3), look(1.0, 0, 0)), Region(columns(6, 10), sea), Region(columns(10, 13), sand)]
+    known = [Region(columns(3, 6), sea), Region(columns(13, 16), grass)]
+    target, looks = claim(parts, known, SHAPE)
+    assert np.array_equal(target.masks[0].numpy() > 0, columns(0, 10)), "two parts and a known region"
+    assert np.array_equal(target.masks[1].numpy() > 0, columns(10, 13))
+    assert target.classes.tolist() == [0, 0]
+    assert [region.look.tolist() for region in looks] == [sea.tolist(), sand.tolist()], "the largest part's look"
+    sure = np.zeros(SHAPE, bool)
+    sure[:, [*range(9), 11, 14]] = True
+    assert np.array_equal(target.valid.numpy() > 0, sure), "not where they meet, not where nothing is known"
+
+
+def test_nothing_left_over_is_nothing_to_claim():
+    target, looks = claim([], [Region(columns(0, 20), look(1.0, 0))], SHAPE)
+    assert (tuple(target.masks.shape), looks) == ((0, *SHAPE), [])
+
+
+def test_a_region_that_overlaps_what_is_claimed_leaves_the_overlap_open():
+    target, _ = claim(
+        [Region(columns(0, 10), look(1.0, 0))], [Region(columns(7, 20), look(0, 1.0))], SHAPE
+    )  # the student's mask reaches over what the rest of the frame calls left over
+    assert target.valid[0].tolist() == [1.0] * 7 + [0.0] * 3 + [1.0] * 10
+
+
+@pytest.fixture(scope="module")
+def teacher() -> clip.Clip:
+    return clip.load("clip-world")
+
+
+def test_a_frame_of_which_nothing_is_known_is_claimed_as_a_whole(teacher):
+    torch.manual_seed(0)
+    config = ModelConfig("ovsbench-world", 128, queries=6, width=32, encoder_layers=1, decoder_layers=2,
+                         feed_forward=32, heads=4)  # fmt: skip
+    model = GKC(config, clip.create("ovsbench-world")[0].visual).train()
+    names = teacher.encode_text(["red star", "grass"])
+    image = np.full((64, 96, 3), (90, 160, 60), np.uint8)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    settings = Weights(unclaimed=1.0, mask=2.0, dice=3.0, profiles=1.0)
+    optimiser = torch.optim.SGD(model.parameters(), 0.02)
+    losses = []
+    for _ in range(3):
+        points, features = model.look(pixels)
+        assert all((point.masks.sigmoid() < 0.8).any() for point in points), "no mask is sharp"
+        parts = unlabelled(model, points, features, [image], names, teacher, settings)
+        assert set(parts) == {"distil", "profiles", "unclaimed"}
+        assert parts["distil"].count.tolist() == [1], "the claimed region is named too"
+        by_hand = 0.0
+        for point in points:
+            costs = []
+            for mask in point.masks[0].detach():
+                share = mask.sigmoid().clamp(1e-7, 1)
+                dice = 1 - (2 * share.sum() + 1) / (share.sum() + share.numel() + 1)
+                costs.append(2 * -share.log().mean() + 3 * dice)
+            by_hand += float(min(costs))
+        losses.append(parts["unclaimed"].value)
+        assert losses[-1].item() == pytest.approx(by_hand / len(points), rel=1e-4)
+        optimiser.zero_grad()
+        losses[-1].backward()
+        optimiser.step()
+    assert losses[2] < losses[0]
+    off = unlabelled(model, points, features, [image], names, teacher, Weights())
+    assert set(off) == {"distil"}
+    assert off["distil"].count.tolist() == [0], "as before: no sharp region, nothing to learn"

@@ -68,16 +68,20 @@ def _claims(
     images: Sequence[Image],
     teacher: Clip,
 ) -> tuple[list[Target], torch.Tensor]:
-    """Masks that are to be claimed in each frame, and the teacher's vectors of all of them, (N, D)."""
+    """Masks that are to be claimed in each frame, and the teacher's vectors of all of them, (N, D).
+
+    Only where student and teacher agree on most sharp regions of a frame: early on all of it is left over.
+    """
     agreed = ((F.normalize(own, dim=-1) * told).sum(-1) > AGREED).tolist()
     targets: list[Target] = []
     looks: list[torch.Tensor] = []
     for frame, image in enumerate(images):
         inside = (last.masks[frame] > 0).cpu().numpy()
         shape = inside.shape[1:]
-        known = [Region(inside[query], told[n].cpu())
-                 for n, (at, query) in enumerate(owners) if at == frame and agreed[n]]  # fmt: skip
-        masks = left_over([region.mask for region in known], shape)
+        sharp = [(n, query) for n, (at, query) in enumerate(owners) if at == frame]
+        known = [Region(inside[query], told[n].cpu()) for n, query in sharp if agreed[n]]
+        enough = 2 * len(known) > len(sharp)
+        masks = left_over([region.mask for region in known], shape) if enough else []
         vectors = teacher.encode_images([teacher.mask_crop(image, _enlarged(mask)) for mask in masks]).cpu()
         target, parts = claim([Region(*part) for part in zip(masks, vectors, strict=True)], known, shape)
         targets.append(target)

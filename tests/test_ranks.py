@@ -41,9 +41,10 @@ def keep_values(settings, step, model, parts, *rest):
 torch.nn.utils.clip_grad_norm_, train_gkc._backward = keep_gradients, keep_values
 main()
 """
+PARTS = ("mask", "dice", "classes", "names", "tgkd", "pairs", "distil", "profiles", "unclaimed")
 RECIPE = """
 kind = "gkc"
-start = "gkc-world"
+start = "gkc-world-fast"
 [data.labelled]
 folder = "{train}"
 [data.unlabelled]
@@ -58,17 +59,20 @@ decoder_layers = 3
 feed_forward = 256
 heads = 4
 [augmentation]
-size = [64, 96]
+size = [96, 160]
+[losses]
+profiles = 1.0
+unclaimed = 1.0
 [training]
 steps = 2
 batch = 2
-unlabelled = 1
+unlabelled = 2
 distil_from = 0.0
 diversify = "thresRand"
 tgkd = "separate"
 region_dropout = 0.3
 learning_rate = 1e-4
-seed = 4
+seed = 7
 """
 
 
@@ -109,15 +113,21 @@ def test_two_processes_compute_what_one_does(tmp_path: Path):
     assert [a + b for a, b in zip(first["regions"], second["regions"], strict=True)] == one["regions"]
     for step in range(2):
         values = one["values"][step]
-        assert {"mask", "dice", "classes", "names", "tgkd", "pairs", "distil"} == set(values), "profiles are off"
-        assert values["distil"] > 0, "the start knows regions well enough to distil on them"
+        assert all(values[part] > 0 for part in PARTS), "the start knows regions well enough to distil on them"
+        assert set(PARTS) == set(values)
         assert first["values"][step] == second["values"][step]
         assert first["values"][step] == pytest.approx(values, rel=1e-4)
+        whole = torch.cat([a.flatten() for a in one["gradients"][step] if a is not None]).norm()
+        apart = 0.0
         for a, b, c in zip(one["gradients"][step], first["gradients"][step], second["gradients"][step], strict=True):
             assert (a is None) == (b is None) == (c is None)
             if a is not None:
                 assert torch.equal(b, c)
-                assert torch.allclose(a, b, rtol=1e-3, atol=1e-4 * float(a.abs().max()) + 1e-7), step
+                assert (a - b).norm() < 1e-2 * a.norm() + 1e-6 * whole, (
+                    "a cell on the other side of a threshold, no more"
+                )
+                apart += float((a - b).norm() ** 2)
+        assert apart**0.5 < 5e-3 * whole
         for name, buffer in one["buffers"][step].items():
             assert torch.allclose(buffer, first["buffers"][step][name], rtol=1e-4, atol=1e-5), name
 

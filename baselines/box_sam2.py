@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.errors import MethodError
-from benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
 
 if TYPE_CHECKING:
-    from baselines.video_objects import Followed
+    from ovsbench.baselines.video_objects import Followed
 
 TASKS = ("semantic", "panoptic")
 NEEDS = "-c folder of OWLv2, sam=folder of Sam2VideoModel; extra gkc"
@@ -59,10 +59,10 @@ def build(
             f"the method box-sam2 expects every and objects of at least 1 and a score from 0 to 1, got {every}, "
             f"{objects} and {score}. Correct them"
         )
-    from baselines.video_objects import open_model
-    from benchmark.files import json_digest
-    from benchmark.machine import path_digest
-    from gkc_video.device import choose
+    from ovsbench.baselines.video_objects import open_model
+    from ovsbench.benchmark.machine import path_digest
+    from ovsbench.benchmark.storage.files import json_digest
+    from ovsbench.gkc_video.device import choose
 
     chosen = choose(device)
     return BoxSam2(
@@ -109,7 +109,7 @@ class BoxSam2:
 
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
         """Yields one frame for each image."""
-        from baselines.video_objects import frame_of_objects
+        from ovsbench.baselines.video_objects import frame_of_objects
 
         session: Any = None
         found: Found | None = None
@@ -126,7 +126,7 @@ class BoxSam2:
     def _look(self, image: Image, vocabulary: Vocabulary) -> Found:
         import torch
 
-        from baselines.video_objects import clip_tokens, square_pixels
+        from ovsbench.baselines.video_objects import clip_tokens, square_pixels
 
         config = self.detector.config
         ids, mask = clip_tokens([c.name for c in vocabulary], config.text_config.max_position_embeddings)
@@ -166,7 +166,7 @@ class BoxSam2:
     def _follow(self, session: Any, index: int, image: Image, found: Found) -> list[Followed]:
         import torch
 
-        from baselines.video_objects import Followed, square_pixels
+        from ovsbench.baselines.video_objects import Followed, square_pixels
 
         pixels = square_pixels(image, self.follower.config.image_size, *_IMAGENET)
         with torch.inference_mode():

@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.types import Vocabulary
-from gkc_video.text import TextSpace
+from ovsbench.benchmark.types import Vocabulary
+from ovsbench.gkc_video.text.text_space import TextSpace
 
 How = Literal["name", "synonym", "likeness"]
 

@@ -16,21 +16,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from baselines.class_names import ClassMap, map_classes
-from baselines.hf_folder import load_folder, read_preprocessor
-from baselines.options import Linking, Wording
-from baselines.regions import Propose
-from benchmark.errors import MethodError
-from benchmark.machine import path_digest
-from benchmark.timing.stages import stage
-from benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
-from gkc_video.associate import Association, association
-from gkc_video.device import choose
-from gkc_video.forward import Merging
-from gkc_video.method import Linker
-from gkc_video.segment import Proposals, regions_of
-from gkc_video.text import TextSpace
-from gkc_video.torchvision_shim import prepare
+from ovsbench.baselines.class_names import ClassMap, map_classes
+from ovsbench.baselines.hf_folder import load_folder, read_preprocessor
+from ovsbench.baselines.regions import Propose
+from ovsbench.baselines.shared_options import Linking, Wording
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.machine import path_digest
+from ovsbench.benchmark.timing.stages import stage
+from ovsbench.benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.gkc_video.device import choose
+from ovsbench.gkc_video.method import Linker
+from ovsbench.gkc_video.model.inference import Merging
+from ovsbench.gkc_video.model.post_processing import Proposals, regions_of
+from ovsbench.gkc_video.text.text_space import TextSpace
+from ovsbench.gkc_video.torchvision_shim import prepare
+from ovsbench.gkc_video.tracking.tracker import Association, association
 
 TASKS = ("semantic", "panoptic")
 NEEDS = "-c folder of transformers; extra gkc"
@@ -82,8 +82,8 @@ def build(
     space: TextSpace | None = None
     digest = path_digest(checkpoint)
     if clip is not None:
-        from baselines.region_clip import Namer
-        from gkc_video.text import Prompted
+        from ovsbench.baselines.region_clip import Namer
+        from ovsbench.gkc_video.text.text_space import Prompted
 
         namer = Namer.load(clip, wording, device=device)
         space = Prompted(namer.clip, namer.templates)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.errors import MethodError, did_you_mean
-from benchmark.panoptic import dense
-from benchmark.types import Category, LabelReader, Method, PanopticFrame, Rules, Segment, Video, Vocabulary
+from ovsbench.benchmark.errors import MethodError, did_you_mean
+from ovsbench.benchmark.panoptic import dense
+from ovsbench.benchmark.types import Category, LabelReader, Method, PanopticFrame, Rules, Segment, Video, Vocabulary
 
 TASKS = ("semantic", "panoptic")
 NEEDS = "labels, or category=NAME"

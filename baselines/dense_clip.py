@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from baselines.dense.attention import Kind
-from baselines.options import Wording
-from benchmark.errors import MethodError
-from benchmark.types import Image, Method, PanopticFrame, Rules, Segment, Video, Vocabulary
+from ovsbench.baselines.dense.attention import Kind
+from ovsbench.baselines.shared_options import Wording
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.types import Image, Method, PanopticFrame, Rules, Segment, Video, Vocabulary
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from baselines.dense.scores import DenseScorer
-    from baselines.regions import Name
-    from gkc_video.segment import Proposals
+    from ovsbench.baselines.dense.scores import DenseScorer
+    from ovsbench.baselines.regions import Name
+    from ovsbench.gkc_video.model.post_processing import Proposals
 
 
 TASKS = ("semantic", "panoptic")
@@ -71,16 +71,16 @@ def build(
             )
     if masks is None and of_masks:
         raise MethodError(f"option {next(iter(of_masks))} of method dense belongs to masks. Name masks=CHECKPOINT too")
-    from baselines.dense.scores import DenseScorer
-    from baselines.region_clip import Namer
+    from ovsbench.baselines.dense.scores import DenseScorer
+    from ovsbench.baselines.region_clip import Namer
 
     namer = Namer.load(checkpoint, wording, device=device)
     others = tuple(name.strip() for name in background.split(",") if name.strip())
     scorer = DenseScorer.of(namer, kind, side=side, window=window, step=step, background=others, refining=refine)
     if masks is None:
         return DenseClip(scorer)
-    from baselines.masks import open_masks
-    from baselines.regions import Cost, RegionMethod
+    from ovsbench.baselines.mask_sources import open_masks
+    from ovsbench.baselines.regions import Cost, RegionMethod
 
     source = open_masks(masks, device=device, options=of_masks)
     return RegionMethod("dense", source, DenseNamer(replace(scorer, background=())), Cost(str(namer.clip.device)))

@@ -16,16 +16,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from baselines.class_names import map_classes
-from baselines.options import Linking
-from benchmark.errors import MethodError
-from benchmark.machine import path_digest
-from benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
-from gkc_video.associate import Association, association
-from gkc_video.checkpoint import fill
-from gkc_video.device import choose
-from gkc_video.method import Linker
-from gkc_video.segment import Proposals
+from ovsbench.baselines.class_names import map_classes
+from ovsbench.baselines.shared_options import Linking
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.machine import path_digest
+from ovsbench.benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.gkc_video.checkpoint import fill
+from ovsbench.gkc_video.device import choose
+from ovsbench.gkc_video.method import Linker
+from ovsbench.gkc_video.model.post_processing import Proposals
+from ovsbench.gkc_video.tracking.tracker import Association, association
 
 TASKS = ("semantic", "panoptic")
 NEEDS = "-c weights, config=FILE.yaml, names=FILE.json; detectron2 from its repository; extras gkc, detectron2"

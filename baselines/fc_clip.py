@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from baselines.options import Wording
-from benchmark.errors import MethodError
-from benchmark.types import Image, Method, Vocabulary
+from ovsbench.baselines.shared_options import Wording
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.types import Image, Method, Vocabulary
 
 if TYPE_CHECKING:
-    from baselines.region_clip import Namer
-    from baselines.regions import Name
-    from gkc_video.segment import Proposals
+    from ovsbench.baselines.region_clip import Namer
+    from ovsbench.baselines.regions import Name
+    from ovsbench.gkc_video.model.post_processing import Proposals
 
 
 TASKS = ("semantic", "panoptic")
@@ -64,10 +64,10 @@ def build(
             raise MethodError(
                 f"option {option} of method fc-clip: expected a number from 0 to 1, got {value}. Write one"
             )
-    from baselines.dense.pooling import require_convolutions
-    from baselines.masks import open_masks, require_clip
-    from baselines.region_clip import Namer
-    from baselines.regions import Cost, RegionMethod
+    from ovsbench.baselines.dense.pooling import require_convolutions
+    from ovsbench.baselines.mask_sources import open_masks, require_clip
+    from ovsbench.baselines.region_clip import Namer
+    from ovsbench.baselines.regions import Cost, RegionMethod
 
     namer = Namer.load(require_clip("fc-clip", clip, checkpoint), wording, device=device)
     require_convolutions(namer.clip.model.visual, namer.clip.name)
@@ -100,9 +100,9 @@ class PooledNamer:
         import torch
         import torch.nn.functional as F
 
-        from baselines.dense.pooling import mask_pooled
-        from baselines.dense.scores import input_pixels
-        from baselines.region_clip import class_probabilities
+        from ovsbench.baselines.dense.pooling import mask_pooled
+        from ovsbench.baselines.dense.scores import input_pixels
+        from ovsbench.baselines.region_clip import class_probabilities
 
         table, clip = self.namer.table(vocabulary), self.namer.clip
         weights = np.array([self.beta if c.is_novel else self.alpha for c in vocabulary], np.float32)

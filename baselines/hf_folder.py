@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import MethodError
-from benchmark.files import parse_json
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.storage.files import parse_json
 
 _NO_WEIGHTS = re.compile(r"(relative_position_index|position_ids|num_batches_tracked)$|^criterion\.")
 """Tables that follow from the config, and parts of the loss: folders of other versions have more or fewer of them."""

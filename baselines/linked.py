@@ -1,7 +1,7 @@
 """Any frame-wise method with any association: its segments are linked anew, whatever ids it gave them.
 
 A segment is known by its mask, its class with its score, and the mean and spread of its colours; things of other
-frames are linked to it by `gkc_video.associate`, and classes are voted along a track.
+frames are linked to it by `ovsbench.gkc_video.tracking.tracker`, and classes are voted along a track.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from baselines.options import Linking
-from benchmark import methods
-from benchmark.errors import MethodError
-from benchmark.panoptic import dense
-from benchmark.types import Image, Method, PanopticFrame, Rules, Video, Vocabulary
-from gkc_video.associate import Association, association
-from gkc_video.method import Linker
-from gkc_video.segment import Proposals
+from ovsbench.baselines.shared_options import Linking
+from ovsbench.benchmark import methods
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.panoptic import dense
+from ovsbench.benchmark.types import Image, Method, PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.gkc_video.method import Linker
+from ovsbench.gkc_video.model.post_processing import Proposals
+from ovsbench.gkc_video.tracking.tracker import Association, association
 
 TASKS = ("panoptic",)
 NEEDS = "method=NAME and what that needs; extra gkc"

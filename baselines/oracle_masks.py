@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from baselines.options import Wording
-from benchmark.errors import MethodError
-from benchmark.panoptic import dense
-from benchmark.types import LabelReader, Method, PanopticFrame, Rules, Segment, Video, Vocabulary
+from ovsbench.baselines.shared_options import Wording
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.panoptic import dense
+from ovsbench.benchmark.types import LabelReader, Method, PanopticFrame, Rules, Segment, Video, Vocabulary
 
 if TYPE_CHECKING:
-    from baselines.region_clip import Namer
+    from ovsbench.baselines.region_clip import Namer
 
 
 TASKS = ("semantic", "panoptic")
@@ -46,7 +46,7 @@ def build(
             "the method oracle-masks needs a CLIP that names the true masks, got no checkpoint. "
             "Give one, such as -c clip-world"
         )
-    from baselines.region_clip import Namer
+    from ovsbench.baselines.region_clip import Namer
 
     return OracleMasks(Namer.load(checkpoint, wording, device=device), vote)
 

@@ -12,14 +12,14 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
-from baselines.options import Wording
-from benchmark.errors import MethodError
-from benchmark.types import Image, Vocabulary
-from gkc_video import checkpoint as checkpoints
-from gkc_video import clip as clips
-from gkc_video.clip import Clip
-from gkc_video.device import choose
-from gkc_video.text import NameTable, Prompted, name_table
+from ovsbench.baselines.shared_options import Wording
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.types import Image, Vocabulary
+from ovsbench.gkc_video import checkpoint as checkpoints
+from ovsbench.gkc_video.device import choose
+from ovsbench.gkc_video.text import clip as clips
+from ovsbench.gkc_video.text.clip import Clip
+from ovsbench.gkc_video.text.text_space import NameTable, Prompted, name_table
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmark.timing.stages import StageClock, is_heard, stage
-from benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
-from gkc_video.associate import Association
-from gkc_video.method import Linker
-from gkc_video.segment import Proposals
+from ovsbench.benchmark.timing.stages import StageClock, is_heard, stage
+from ovsbench.benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.gkc_video.method import Linker
+from ovsbench.gkc_video.model.post_processing import Proposals
+from ovsbench.gkc_video.tracking.tracker import Association
 
 Propose = Callable[[Image], Proposals]
 Name = Callable[[Image, Proposals], npt.NDArray[np.float32]]

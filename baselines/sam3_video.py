@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import MethodError
-from benchmark.types import PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.types import PanopticFrame, Rules, Video, Vocabulary
 
 if TYPE_CHECKING:
-    from baselines.video_objects import Followed
+    from ovsbench.baselines.video_objects import Followed
 
 TASKS = ("semantic", "panoptic")
 NEEDS = "-c folder of Sam3VideoModel; extra gkc"
@@ -34,9 +34,9 @@ def build(*, checkpoint: Path | None = None, device: str = "auto", score: float 
     """
     if checkpoint is None:
         raise MethodError("the method sam3-video needs a folder of Sam3VideoModel, got none. Give one with -c")
-    from baselines.video_objects import open_model
-    from benchmark.machine import path_digest
-    from gkc_video.device import choose
+    from ovsbench.baselines.video_objects import open_model
+    from ovsbench.benchmark.machine import path_digest
+    from ovsbench.gkc_video.device import choose
 
     return Sam3Video(open_model("Sam3VideoModel", checkpoint, choose(device)), score, path_digest(checkpoint))
 
@@ -65,7 +65,7 @@ class Sam3Video:
         import torch
         from transformers import Sam3VideoInferenceSession
 
-        from baselines.video_objects import clip_tokens, frame_of_objects, square_pixels
+        from ovsbench.baselines.video_objects import clip_tokens, frame_of_objects, square_pixels
 
         session = Sam3VideoInferenceSession(
             video_height=video.size[0], video_width=video.size[1], inference_device=self.device,
@@ -87,7 +87,7 @@ class Sam3Video:
             yield frame_of_objects(objects, video.size, vocabulary)
 
     def _objects(self, found: Any, prompt_of: Mapping[int, int], prompts: Mapping[int, int]) -> list[Followed]:
-        from baselines.video_objects import Followed
+        from ovsbench.baselines.video_objects import Followed
 
         hidden = {*(found.removed_obj_ids or ()), *(found.suppressed_obj_ids or ())}
         scores = found.obj_id_to_score or {}

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from baselines.options import Wording
-from benchmark.errors import MethodError
-from benchmark.types import Image, Method, Vocabulary
+from ovsbench.baselines.shared_options import Wording
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.types import Image, Method, Vocabulary
 
 if TYPE_CHECKING:
-    from baselines.region_clip import Namer
-    from baselines.regions import MaskSource, Name, RegionMethod
-    from gkc_video.segment import Proposals
+    from ovsbench.baselines.region_clip import Namer
+    from ovsbench.baselines.regions import MaskSource, Name, RegionMethod
+    from ovsbench.gkc_video.model.post_processing import Proposals
 
 
 TASKS = ("semantic", "panoptic")
@@ -53,8 +53,8 @@ def build(
         raise MethodError(
             "the method two-stage needs a GKC checkpoint for its masks, got none. Give one, such as -c gkc-world"
         )
-    from baselines.masks import open_masks, require_clip
-    from baselines.region_clip import Namer
+    from ovsbench.baselines.mask_sources import open_masks, require_clip
+    from ovsbench.baselines.region_clip import Namer
 
     weights = require_clip("two-stage", clip, checkpoint)
     masks = open_masks(checkpoint, device=device, options=of_masks)
@@ -63,7 +63,7 @@ def build(
 
 def two_stage(masks: MaskSource, namer: Namer) -> RegionMethod:
     """The method made of its two parts."""
-    from baselines.regions import Cost, RegionMethod
+    from ovsbench.baselines.regions import Cost, RegionMethod
 
     return RegionMethod("two-stage", masks, CropNamer(namer), Cost(str(namer.clip.device)))
 

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from baselines.hf_folder import load_folder
-from benchmark.errors import MethodError
-from benchmark.types import Image, PanopticFrame, Segment, Vocabulary
-from gkc_video.torchvision_shim import prepare
+from ovsbench.baselines.hf_folder import load_folder
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.types import Image, PanopticFrame, Segment, Vocabulary
+from ovsbench.gkc_video.torchvision_shim import prepare
 
 
 @dataclass(frozen=True)

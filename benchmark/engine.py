@@ -1,18 +1,18 @@
 """The two loops: `predict` fills a run folder with a method's predictions, `score` turns them into scores.
 
-    run.json            where the numbers come from, see `benchmark.record`
-    predictions/<video> see `benchmark.store`
+    run.json            where the numbers come from, see `ovsbench.benchmark.record`
+    predictions/<video> see `ovsbench.benchmark.storage.store`
     timing.jsonl        one line a video; of shard 2 of 4: timing-2-of-4.jsonl
-    counts.jsonl        one line a video, see `benchmark.running.counting`
-    scores.json         see `benchmark.running.scores`
+    counts.jsonl        one line a video, see `ovsbench.benchmark.running.counting`
+    scores.json         see `ovsbench.benchmark.running.scores`
 
 Both may be stopped at any moment, also by a power cut; run again they go on and end with the same bytes.
 """
 
 from __future__ import annotations
 
-from benchmark.running.oracle import OracleMethod
-from benchmark.running.predicting import predict
-from benchmark.running.scoring import score
+from ovsbench.benchmark.running.oracle import OracleMethod
+from ovsbench.benchmark.running.predicting import predict
+from ovsbench.benchmark.running.scoring import score
 
 __all__ = ["OracleMethod", "predict", "score"]

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-import benchmark as package
-from benchmark import files
+import ovsbench
+from ovsbench.benchmark.storage import files
 
 _PACKAGES = ("numpy", "scipy", "pillow", "torch", "torchvision", "open_clip_torch", "transformers", "safetensors")
 
@@ -30,7 +30,7 @@ def path_digest(path: Path) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python, ovsbench, and those packages that matter and are installed."""
-    found = {"python": platform.python_version(), "ovsbench": package.__version__}
+    found = {"python": platform.python_version(), "ovsbench": ovsbench.__version__}
     for name in _PACKAGES:
         try:
             found[name] = metadata.version(name)
@@ -41,7 +41,7 @@ def versions() -> dict[str, str]:
 
 def code_state() -> tuple[str, bool]:
     """Commit of the source tree that this package runs from, and whether it has changes; ("", False) elsewhere."""
-    source = Path(package.__file__).parent
+    source = Path(ovsbench.__file__).parent
 
     def git(*arguments: str) -> str | None:
         try:

@@ -3,7 +3,7 @@
 `manifest_writer` builds them, `manifest_check` looks at every file of one.
 
 manifest.json      schema, name, version, source, role, task and rules, categories, videos, image root
-labels/<video>/    the true segments of each frame, see `benchmark.store`
+labels/<video>/    the true segments of each frame, see `ovsbench.benchmark.storage.store`
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from benchmark import files, store
-from benchmark.errors import DataError, did_you_mean
-from benchmark.track_store import TrackFolder
-from benchmark.types import Category, Image, Nearest, Offer, PanopticFrame, Rules, Task, Video, Vocabulary
-from benchmark.video.video_io import read_image
+from ovsbench.benchmark.errors import DataError, did_you_mean
+from ovsbench.benchmark.storage import files, store
+from ovsbench.benchmark.storage.track_store import TrackFolder
+from ovsbench.benchmark.types import Category, Image, Nearest, Offer, PanopticFrame, Rules, Task, Video, Vocabulary
+from ovsbench.benchmark.video.video_io import read_image
 
 Role = Literal["benchmark", "train", "unlabelled"]
 MANIFEST = "manifest.json"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import MethodError, did_you_mean
+from ovsbench.benchmark.errors import MethodError, did_you_mean
 
 
 def option_names(build: Callable[..., Any]) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 Installed packages offer methods as entry points of the group `ovsbench.methods`, ours as well as anybody's; a file that
 is not installed is named as `path/to/file.py:build`. Either way `build(*, checkpoint, device, **options)` returns a
-`benchmark.types.Method`.
+`ovsbench.benchmark.types.Method`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import MethodError, UserError, did_you_mean
-from benchmark.foreign_code import misdeed
-from benchmark.method_options import convert_options
-from benchmark.types import Method
+from ovsbench.benchmark.errors import MethodError, UserError, did_you_mean
+from ovsbench.benchmark.foreign_code import misdeed
+from ovsbench.benchmark.method_options import convert_options
+from ovsbench.benchmark.types import Method
 
 GROUP = "ovsbench.methods"
 Build = Callable[..., Method]

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.errors import DataError
-from benchmark.types import VOID, Ids, Image, PanopticFrame, Segment
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.types import VOID, Ids, Image, PanopticFrame, Segment
 
 
 def rgb_to_ids(rgb: Image) -> Ids:

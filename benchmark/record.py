@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmark import files, machine, methods
-from benchmark.errors import DataError, MethodError
-from benchmark.foreign_code import misdeed
-from benchmark.manifest import Benchmark
-from benchmark.types import Offer
+from ovsbench.benchmark import machine, methods
+from ovsbench.benchmark.errors import DataError, MethodError
+from ovsbench.benchmark.foreign_code import misdeed
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.types import Offer
 
 RECORD = "run.json"
 

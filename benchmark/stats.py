@@ -17,9 +17,9 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.errors import UserError
-from benchmark.metrics import NUMBERS, Counts
-from benchmark.metrics.base import Floats, ListedCounts, Part, SummedCounts
+from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.metrics import NUMBERS, Counts
+from ovsbench.benchmark.metrics.base import Floats, ListedCounts, Part, SummedCounts
 
 DRAWS = 2000
 LEVEL = 0.95

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.errors import DataError, MethodError
+from ovsbench.benchmark.errors import DataError, MethodError
 
 Offer = Literal["all", "base", "novel"]
 Task = Literal["semantic", "panoptic", "instance"]
@@ -186,7 +186,7 @@ class InstanceTrack:
     Attributes:
         id: 1 to 2**32 - 1, unique in the video.
         category: id of a `Category`.
-        masks: for each frame the text of its mask, see `benchmark.rle`; None where it is not seen.
+        masks: for each frame the text of its mask, see `ovsbench.benchmark.storage.rle`; None where it is not seen.
         score: confidence, a finite number of at least 0; 1.0 for labels.
         is_crowd: labels only: objects that are not told apart.
         area: labels only: mean pixels of the frames in which it is seen, where the data set's owners state them; None

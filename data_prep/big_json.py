@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from benchmark.errors import DataError
+from ovsbench.benchmark.errors import DataError
 
 CHUNK = 1 << 20
 LONGEST = 1 << 28

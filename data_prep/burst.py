@@ -18,21 +18,21 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from benchmark import rle
-from benchmark.errors import DataError
-from benchmark.formats.faults import Faults
-from benchmark.formats.ytvis import read_entry, read_track
-from benchmark.labels.manifest_writer import BenchmarkWriter
-from benchmark.manifest import Benchmark, Source, VideoEntry
-from benchmark.progress import SILENT, Progress
-from benchmark.types import InstanceTrack, Rules, Vocabulary
-from data_prep.big_json import Span, elements, read_span
-from data_prep.convert import RawVideo, convert, recipe_of
-from data_prep.defects import Defects
-from data_prep.layouts import find_layout
-from data_prep.listing import IMAGES, files_in, image_folder
-from data_prep.official import benchmark_name, official_classes, vocabulary_of
-from data_prep.ytvis_labels import plain_class
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.formats.faults import Faults
+from ovsbench.benchmark.formats.ytvis_layout import read_entry, read_track
+from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
+from ovsbench.benchmark.manifest import Benchmark, Source, VideoEntry
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.types import InstanceTrack, Rules, Vocabulary
+from ovsbench.data_prep.big_json import Span, elements, read_span
+from ovsbench.data_prep.convert import RawVideo, convert, recipe_of
+from ovsbench.data_prep.defects import Defects
+from ovsbench.data_prep.layouts import find_layout
+from ovsbench.data_prep.listing import IMAGES, files_in, image_folder
+from ovsbench.data_prep.official import benchmark_name, official_classes, vocabulary_of
+from ovsbench.data_prep.ytvis_labels import plain_class
 
 VERSION = "1"
 SPLIT = "burst-frequency"

@@ -27,20 +27,20 @@ from typing import get_args
 import numpy as np
 import PIL.Image
 
-from benchmark.errors import DataError, did_you_mean
-from benchmark.files import json_digest
-from benchmark.formats.faults import Faults
-from benchmark.labels.manifest_writer import BenchmarkWriter
-from benchmark.manifest import Benchmark, Source
-from benchmark.progress import SILENT, Progress
-from benchmark.types import Rules
-from data_prep.camvid_labels import KINDS, ClassMasks, LabelKind
-from data_prep.camvid_lists import Line, find_file, pair_files, read_lines
-from data_prep.convert import RawVideo, Recipe, Variant, convert
-from data_prep.defects import Defects
-from data_prep.layouts import find_layout
-from data_prep.listing import IMAGES
-from data_prep.official import benchmark_name
+from ovsbench.benchmark.errors import DataError, did_you_mean
+from ovsbench.benchmark.formats.faults import Faults
+from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
+from ovsbench.benchmark.manifest import Benchmark, Source
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.storage.files import json_digest
+from ovsbench.benchmark.types import Rules
+from ovsbench.data_prep.camvid_labels import KINDS, ClassMasks, LabelKind
+from ovsbench.data_prep.camvid_lists import Line, find_file, pair_files, read_lines
+from ovsbench.data_prep.convert import RawVideo, Recipe, Variant, convert
+from ovsbench.data_prep.defects import Defects
+from ovsbench.data_prep.layouts import find_layout
+from ovsbench.data_prep.listing import IMAGES
+from ovsbench.data_prep.official import benchmark_name
 
 VERSION = "1"
 RECORDED_FPS = 30

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from benchmark.errors import DataError
-from benchmark.types import VOID, PanopticFrame, Segment, Vocabulary
-from data_prep.defects import Defects
-from data_prep.official import official_classes, official_colours, vocabulary_of
-from data_prep.split import load_split
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.types import VOID, PanopticFrame, Segment, Vocabulary
+from ovsbench.data_prep.defects import Defects
+from ovsbench.data_prep.official import official_classes, official_colours, vocabulary_of
+from ovsbench.data_prep.split import load_split
 
 Numbers = npt.NDArray[np.uint8]
 INDEX_VOID = 11

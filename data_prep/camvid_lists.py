@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from benchmark.errors import DataError, did_you_mean
-from data_prep.listing import IMAGES, MASKS, files_in
+from ovsbench.benchmark.errors import DataError, did_you_mean
+from ovsbench.data_prep.listing import IMAGES, MASKS, files_in
 
 
 class Line(NamedTuple):

@@ -14,20 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import DataError
-from benchmark.formats.faults import Faults
-from benchmark.formats.masks import stems
-from benchmark.formats.vipseg_json import read_frame, read_row, some
-from benchmark.labels.manifest_writer import BenchmarkWriter
-from benchmark.manifest import Benchmark, Source, safe_name
-from benchmark.progress import SILENT, Progress
-from benchmark.types import PanopticFrame, Rules, Vocabulary
-from data_prep.big_json import Span, elements, read_span
-from data_prep.convert import RawVideo, convert, recipe_of
-from data_prep.defects import Defects, only_whole
-from data_prep.layouts import find_layout
-from data_prep.listing import IMAGES, MASKS, files_in, first_folder, image_folder
-from data_prep.official import benchmark_name, official_classes, vocabulary_of
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.formats.faults import Faults
+from ovsbench.benchmark.formats.mask_images import stems
+from ovsbench.benchmark.formats.vipseg_json import read_frame, read_row, some
+from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
+from ovsbench.benchmark.manifest import Benchmark, Source, safe_name
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.types import PanopticFrame, Rules, Vocabulary
+from ovsbench.data_prep.big_json import Span, elements, read_span
+from ovsbench.data_prep.convert import RawVideo, convert, recipe_of
+from ovsbench.data_prep.defects import Defects, only_whole
+from ovsbench.data_prep.layouts import find_layout
+from ovsbench.data_prep.listing import IMAGES, MASKS, files_in, first_folder, image_folder
+from ovsbench.data_prep.official import benchmark_name, official_classes, vocabulary_of
 
 VERSION = "1"
 SPLIT = "coco-panoptic-gkc"

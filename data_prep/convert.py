@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
-from benchmark.errors import DataError, did_you_mean
-from benchmark.formats.faults import Faults, LeftOutError
-from benchmark.labels.label_writer import LabelWriter
-from benchmark.labels.manifest_writer import BenchmarkWriter
-from benchmark.manifest import Benchmark, VideoEntry, load
-from benchmark.panoptic import void_categories
-from benchmark.processes import process_pool
-from benchmark.progress import SILENT, Progress
-from benchmark.types import InstanceTrack, PanopticFrame, Vocabulary
-from data_prep.defects import Defects
-from data_prep.tracks import Tracks
+from ovsbench.benchmark.errors import DataError, did_you_mean
+from ovsbench.benchmark.formats.faults import Faults, LeftOutError
+from ovsbench.benchmark.labels.label_writer import LabelWriter
+from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
+from ovsbench.benchmark.manifest import Benchmark, VideoEntry, load
+from ovsbench.benchmark.panoptic import void_categories
+from ovsbench.benchmark.processes import process_pool
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.types import InstanceTrack, PanopticFrame, Vocabulary
+from ovsbench.data_prep.defects import Defects
+from ovsbench.data_prep.tracks import Tracks
 
 Variant = Literal["ignore", "delete"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from benchmark.errors import DataError
-from data_prep.listing import Found
+from ovsbench.benchmark.errors import DataError
+from ovsbench.data_prep.listing import Found
 
 SHOWN = 20
 

@@ -1,6 +1,6 @@
 """Registers an exported set with detectron2, so that Mask2Former-style code trains on it.
 
-    from data_prep.detectron2_catalog import register
+    from ovsbench.data_prep.detectron2_catalog import register
     register("exported/vipseg-train-ignore")     # ("vipseg-train-ignore_panoptic", "..._semantic", "..._instance")
 
 The folder comes from `ovsbench data detectron2`. detectron2 is imported when `register` is called and not before.
@@ -14,8 +14,8 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import UserError
-from data_prep.detectron2_set import VOID_CLASS, ExportedSet, Form, read_export, read_records
+from ovsbench.benchmark.errors import UserError
+from ovsbench.data_prep.detectron2_set import VOID_CLASS, ExportedSet, Form, read_export, read_records
 
 XYWH_ABS = 1
 """detectron2.structures.BoxMode.XYWH_ABS: left, top, width, height in pixels."""

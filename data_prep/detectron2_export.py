@@ -25,15 +25,15 @@ import numpy.typing as npt
 import PIL.Image
 from scipy import ndimage
 
-from benchmark import files, rle
-from benchmark.errors import DataError
-from benchmark.manifest import Benchmark, VideoEntry, load
-from benchmark.panoptic import dense, ids_to_rgb
-from benchmark.processes import process_pool
-from benchmark.progress import SILENT, Progress
-from benchmark.store import FrameFolder
-from benchmark.track_store import TrackFolder
-from data_prep.detectron2_set import DATASET, VOID_CLASS, ExportedSet, Form
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.manifest import Benchmark, VideoEntry, load
+from ovsbench.benchmark.panoptic import dense, ids_to_rgb
+from ovsbench.benchmark.processes import process_pool
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.storage import files, rle
+from ovsbench.benchmark.storage.store import FrameFolder
+from ovsbench.benchmark.storage.track_store import TrackFolder
+from ovsbench.data_prep.detectron2_set import DATASET, VOID_CLASS, ExportedSet, Form
 
 
 def export(benchmark: Benchmark, out: Path, *, jobs: int = 1, progress: Progress = SILENT) -> ExportedSet:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmark import files
-from benchmark.errors import DataError
-from benchmark.types import Category
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.types import Category
 
 Form = Literal["panoptic", "semantic", "instance"]
 DATASET = "dataset.json"

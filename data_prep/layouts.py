@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from benchmark.errors import DataError, did_you_mean
+from ovsbench.benchmark.errors import DataError, did_you_mean
 
 _LOOKED_AT = 200  # neighbours of a wrong root
 

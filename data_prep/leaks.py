@@ -3,7 +3,7 @@
 * **Labels**: the training labels use a class whose name or synonym is that of a novel class.
 * **Words**: a base class of the training set is called like a novel class, whether or not its labels use it.
 * **Videos**: a video of the same id is in both; VIPSeg and VSPW share theirs.
-* **Frames**: frames whose hashes differ by at most `NEAR` of 128 bits, see `benchmark.video.image_hash`.
+* **Frames**: frames whose hashes differ by at most `NEAR` of 128 bits, see `ovsbench.benchmark.video.image_hash`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmark.text_bank import plain_name
-from benchmark.types import Category
-from benchmark.video.image_hash import near_pairs
-from data_prep.audit import Audit
+from ovsbench.benchmark.storage.text_bank import plain_name
+from ovsbench.benchmark.types import Category
+from ovsbench.benchmark.video.image_hash import near_pairs
+from ovsbench.data_prep.folder_check import Audit
 
 Kind = Literal["labels", "words", "video", "frames"]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.errors import DataError, did_you_mean
-from benchmark.manifest import safe_name
+from ovsbench.benchmark.errors import DataError, did_you_mean
+from ovsbench.benchmark.manifest import safe_name
 
 MASKS = (".png",)
 IMAGES = (".jpg", ".jpeg", ".png")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.errors import DataError, did_you_mean
-from benchmark.text_bank import TextBank
-from benchmark.types import Category, Nearest, Vocabulary
+from ovsbench.benchmark.errors import DataError, did_you_mean
+from ovsbench.benchmark.storage.text_bank import TextBank
+from ovsbench.benchmark.types import Category, Nearest, Vocabulary
 
 Vectors = Mapping[int, npt.NDArray[np.float32]]
 """Category id to the unit vector of its name, (D,)."""

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark import files
-from benchmark.errors import DataError, did_you_mean
-from benchmark.types import Category, Vocabulary
-from data_prep.split import load_split
+from ovsbench.benchmark.errors import DataError, did_you_mean
+from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.types import Category, Vocabulary
+from ovsbench.data_prep.split import load_split
 
 _FOLDER = Path(__file__).parent / "datasets"
 

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.errors import DataError
-from benchmark.labels.statistics import CategoryCount
-from benchmark.text_bank import TextBank
-from benchmark.types import Vocabulary
-from data_prep.novelty import Measured, Vectors, measure, vectors_of
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.labels.label_counts import CategoryCount
+from ovsbench.benchmark.storage.text_bank import TextBank
+from ovsbench.benchmark.types import Vocabulary
+from ovsbench.data_prep.novelty import Measured, Vectors, measure, vectors_of
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from benchmark import files
-from benchmark.errors import DataError, did_you_mean
-from benchmark.types import Category, Nearest, Vocabulary
+from ovsbench.benchmark.errors import DataError, did_you_mean
+from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.types import Category, Nearest, Vocabulary
 
 _FOLDER = Path(__file__).parent / "splits"
 _CATEGORY_KEYS = frozenset({"id", "name", "is_thing", "synonyms", "nearest"})

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.errors import DataError
-from benchmark.types import PanopticFrame
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.types import PanopticFrame
 
 _MOST = 10_000
 """Segments of one category in one video."""

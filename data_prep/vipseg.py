@@ -4,7 +4,7 @@
                raw/panomasks/<video>/<frame>.png               class codes, see `CodedMasks`
                raw/imgs/<video>/<frame>.jpg
     720p       raw/panoptic_gt_VIPSeg_val.json                 what the official conversion makes of it
-               raw/panomasksRGB/<video>/<frame>.png            colours are ids, see `benchmark.formats.vipseg`
+               raw/panomasksRGB/<video>/<frame>.png            colours are ids, see formats/vipseg_layout.py
                raw/images/<video>/<frame>.jpg
 
 Both give the same benchmark: labels of the original are brought to 720 lines as the conversion does, its images are
@@ -18,20 +18,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.errors import DataError
-from benchmark.formats.faults import Faults
-from benchmark.formats.masks import png_size
-from benchmark.labels.manifest_writer import BenchmarkWriter
-from benchmark.manifest import Benchmark, Source
-from benchmark.progress import SILENT, Progress
-from benchmark.types import Rules
-from data_prep.convert import RawVideo, convert, recipe_of
-from data_prep.defects import Defects, only_whole
-from data_prep.layouts import find_layout
-from data_prep.listing import IMAGES, MASKS, files_in, first_folder, image_folder, read_list
-from data_prep.official import benchmark_name, official_classes, vocabulary_of
-from data_prep.vipseg_labels import Labels, read_labels
-from data_prep.vipseg_masks import CodedMasks, ColouredMasks
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.formats.faults import Faults
+from ovsbench.benchmark.formats.mask_images import png_size
+from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
+from ovsbench.benchmark.manifest import Benchmark, Source
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.types import Rules
+from ovsbench.data_prep.convert import RawVideo, convert, recipe_of
+from ovsbench.data_prep.defects import Defects, only_whole
+from ovsbench.data_prep.layouts import find_layout
+from ovsbench.data_prep.listing import IMAGES, MASKS, files_in, first_folder, image_folder, read_list
+from ovsbench.data_prep.official import benchmark_name, official_classes, vocabulary_of
+from ovsbench.data_prep.vipseg_labels import Labels, read_labels
+from ovsbench.data_prep.vipseg_masks import CodedMasks, ColouredMasks
 
 VERSION = "1"
 SPLIT = "vipseg-gkc"

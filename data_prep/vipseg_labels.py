@@ -7,15 +7,15 @@ from operator import index
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import DataError
-from benchmark.formats.faults import Faults
-from benchmark.formats.masks import stems
-from benchmark.formats.vipseg_json import read_video
-from benchmark.manifest import safe_name
-from benchmark.types import Category, Vocabulary
-from data_prep.big_json import Span, elements
-from data_prep.defects import Defects
-from data_prep.listing import read_list
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.formats.faults import Faults
+from ovsbench.benchmark.formats.mask_images import stems
+from ovsbench.benchmark.formats.vipseg_json import read_video
+from ovsbench.benchmark.manifest import safe_name
+from ovsbench.benchmark.types import Category, Vocabulary
+from ovsbench.data_prep.big_json import Span, elements
+from ovsbench.data_prep.defects import Defects
+from ovsbench.data_prep.listing import read_list
 
 _KEYS = ("annotations", "categories")
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from benchmark.errors import DataError
-from benchmark.formats.faults import Faults
-from benchmark.formats.masks import read_png
-from benchmark.formats.vipseg_json import Row, read_frame, read_video, some
-from benchmark.types import PanopticFrame, Segment
-from data_prep.big_json import Span, read_span
-from data_prep.defects import Defects
-from data_prep.tracks import ends_of_runs
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.formats.faults import Faults
+from ovsbench.benchmark.formats.mask_images import read_png
+from ovsbench.benchmark.formats.vipseg_json import Row, read_frame, read_video, some
+from ovsbench.benchmark.types import PanopticFrame, Segment
+from ovsbench.data_prep.big_json import Span, read_span
+from ovsbench.data_prep.defects import Defects
+from ovsbench.data_prep.tracks import ends_of_runs
 
 CLASSES = 124
 

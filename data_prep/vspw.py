@@ -1,7 +1,7 @@
 """VSPW (Miao et al., CVPR 2021): 124 classes on every pixel of everyday video, no single objects.
 
     raw/train.txt, val.txt, test.txt             a video a line
-    raw/data/<video>/mask/<frame>.png            numbers of classes, see `benchmark.formats.vspw`
+    raw/data/<video>/mask/<frame>.png            numbers of classes, see `ovsbench.benchmark.formats.vspw_layout`
     raw/data/<video>/origin/<frame>.jpg          images; they may be missing where nothing is run on them
 
 The level `data` may be missing. The release at 480 lines and the one at full size lie alike; each gives a benchmark of
@@ -14,20 +14,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark.errors import DataError
-from benchmark.formats import LabelForm
-from benchmark.formats.faults import Faults
-from benchmark.formats.masks import png_size
-from benchmark.formats.vspw import check_form, read_frame
-from benchmark.labels.manifest_writer import BenchmarkWriter
-from benchmark.manifest import Benchmark, Source
-from benchmark.progress import SILENT, Progress
-from benchmark.types import PanopticFrame, Rules, Vocabulary
-from data_prep.convert import RawVideo, convert, recipe_of
-from data_prep.defects import Defects, only_whole
-from data_prep.layouts import find_layout
-from data_prep.listing import IMAGES, MASKS, files_in, read_list
-from data_prep.official import benchmark_name, official_classes, vocabulary_of
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.formats import LabelForm
+from ovsbench.benchmark.formats.faults import Faults
+from ovsbench.benchmark.formats.mask_images import png_size
+from ovsbench.benchmark.formats.vspw_layout import check_form, read_frame
+from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
+from ovsbench.benchmark.manifest import Benchmark, Source
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.types import PanopticFrame, Rules, Vocabulary
+from ovsbench.data_prep.convert import RawVideo, convert, recipe_of
+from ovsbench.data_prep.defects import Defects, only_whole
+from ovsbench.data_prep.layouts import find_layout
+from ovsbench.data_prep.listing import IMAGES, MASKS, files_in, read_list
+from ovsbench.data_prep.official import benchmark_name, official_classes, vocabulary_of
 
 VERSION = "1"
 SPLIT = "vspw-ov2vss"

@@ -1,4 +1,4 @@
-"""YouTube-VIS 2019 and 2021, LV-VIS and OVIS: objects with tracks, in the JSON of `benchmark.formats.ytvis`.
+"""YouTube-VIS 2019 and 2021, LV-VIS and OVIS: objects with tracks, in the JSON of formats/ytvis_layout.py.
 
     ytvis2019, ytvis2021    raw/train.json (or raw/train/instances.json), raw/train/JPEGImages/<video>/00000.jpg
     lvvis                   raw/train_instances.json, raw/val_instances.json, raw/JPEGImages/val/<video>/00000.jpg
@@ -20,19 +20,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from benchmark.errors import DataError
-from benchmark.files import write_bytes
-from benchmark.formats.faults import Faults
-from benchmark.labels.manifest_writer import VIDEOS, BenchmarkWriter
-from benchmark.manifest import Benchmark, Source
-from benchmark.progress import SILENT, Progress
-from benchmark.types import Rules
-from data_prep.convert import convert, recipe_of
-from data_prep.defects import Defects
-from data_prep.layouts import find_layout
-from data_prep.listing import IMAGES, files_in, image_folder, read_list
-from data_prep.official import benchmark_name, official_classes, vocabulary_of
-from data_prep.ytvis_labels import Annotated, check_classes, look_through, raw_video
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.formats.faults import Faults
+from ovsbench.benchmark.labels.manifest_writer import VIDEOS, BenchmarkWriter
+from ovsbench.benchmark.manifest import Benchmark, Source
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.storage.files import write_bytes
+from ovsbench.benchmark.types import Rules
+from ovsbench.data_prep.convert import convert, recipe_of
+from ovsbench.data_prep.defects import Defects
+from ovsbench.data_prep.layouts import find_layout
+from ovsbench.data_prep.listing import IMAGES, files_in, image_folder, read_list
+from ovsbench.data_prep.official import benchmark_name, official_classes, vocabulary_of
+from ovsbench.data_prep.ytvis_labels import Annotated, check_classes, look_through, raw_video
 
 VERSION = "1"
 

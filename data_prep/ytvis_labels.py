@@ -12,17 +12,17 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 
-from benchmark import rle
-from benchmark.errors import DataError
-from benchmark.formats.faults import Faults
-from benchmark.formats.ytvis import read_entry, read_track
-from benchmark.manifest import VideoEntry
-from benchmark.types import Category, InstanceTrack, Vocabulary
-from data_prep.big_json import Span, elements, read_span
-from data_prep.convert import RawVideo
-from data_prep.defects import Defects
-from data_prep.listing import IMAGES, Found, files_in
-from data_prep.official import official_classes
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.formats.faults import Faults
+from ovsbench.benchmark.formats.ytvis_layout import read_entry, read_track
+from ovsbench.benchmark.manifest import VideoEntry
+from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.types import Category, InstanceTrack, Vocabulary
+from ovsbench.data_prep.big_json import Span, elements, read_span
+from ovsbench.data_prep.convert import RawVideo
+from ovsbench.data_prep.defects import Defects
+from ovsbench.data_prep.listing import IMAGES, Found, files_in
+from ovsbench.data_prep.official import official_classes
 
 _PARTS = ("videos", "categories")
 _PARTITIONS = (0, 1, 2, 3)

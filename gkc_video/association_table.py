@@ -7,19 +7,19 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import MethodError, did_you_mean
-from benchmark.files import json_digest
-from benchmark.manifest import Benchmark
-from benchmark.metrics import VideoCounts, frame_metrics_for
-from benchmark.panoptic import dense, overlap_dense
-from benchmark.progress import SILENT, Progress
-from benchmark.running.scores import total, values_of
-from benchmark.types import PanopticFrame, Video, Vocabulary
-from gkc_video.associate import ASSOCIATIONS, Association, association
-from gkc_video.method import GKCMethod, Linker
-from gkc_video.persistence import Persistence, persistence
-from gkc_video.recorded import Recorded, record
-from gkc_video.segment import Proposals
+from ovsbench.benchmark.errors import MethodError, did_you_mean
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.metrics import VideoCounts, frame_metrics_for
+from ovsbench.benchmark.panoptic import dense, overlap_dense
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.running.scores import total, values_of
+from ovsbench.benchmark.storage.files import json_digest
+from ovsbench.benchmark.types import PanopticFrame, Video, Vocabulary
+from ovsbench.gkc_video.method import GKCMethod, Linker
+from ovsbench.gkc_video.model.post_processing import Proposals
+from ovsbench.gkc_video.region_cache import Recorded, record
+from ovsbench.gkc_video.tracking.identity_persistence import Persistence, persistence
+from ovsbench.gkc_video.tracking.tracker import ASSOCIATIONS, Association, association
 
 VARIANTS = (*ASSOCIATIONS, "iou,vote=no", "steady,vote=no", "steady,delay=12")
 """What is compared where nothing else is asked for."""

@@ -16,17 +16,17 @@ import numpy.typing as npt
 import torch
 from scipy.special import softmax
 
-from benchmark import files
-from benchmark.errors import DataError, MethodError
-from benchmark.manifest import Benchmark, VideoEntry
-from benchmark.metrics import harmonic
-from benchmark.metrics.miou import Miou, MiouCounts
-from benchmark.panoptic import DenseFrame, dense, overlap_dense, void_categories
-from benchmark.progress import SILENT, Progress
-from benchmark.types import PanopticFrame, Vocabulary
-from gkc_video.forward import run
-from gkc_video.method import GKCMethod, Linker, batched, paint
-from gkc_video.segment import class_map_of, propose_all
+from ovsbench.benchmark.errors import DataError, MethodError
+from ovsbench.benchmark.manifest import Benchmark, VideoEntry
+from ovsbench.benchmark.metrics import harmonic
+from ovsbench.benchmark.metrics.miou import Miou, MiouCounts
+from ovsbench.benchmark.panoptic import DenseFrame, dense, overlap_dense, void_categories
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.types import PanopticFrame, Vocabulary
+from ovsbench.gkc_video.method import GKCMethod, Linker, batched, paint
+from ovsbench.gkc_video.model.inference import run
+from ovsbench.gkc_video.model.post_processing import class_map_of, propose_all
 
 COUNTS = "calibration.jsonl"
 """In the output folder: one line for each video and value, so that a stopped calibration goes on."""

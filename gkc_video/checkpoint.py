@@ -17,8 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from benchmark import files
-from benchmark.errors import MethodError, did_you_mean
+from ovsbench.benchmark.errors import MethodError, did_you_mean
+from ovsbench.benchmark.storage import files
 
 SHIPPED = Path(__file__).parent / "checkpoints"
 """The small checkpoints of the embedded world; their names can be used instead of paths."""

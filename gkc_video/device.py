@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from benchmark.errors import MethodError
+from ovsbench.benchmark.errors import MethodError
 
 
 def choose(name: str = "auto") -> str:

@@ -14,18 +14,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmark.errors import MethodError
-from benchmark.timing.stages import stage
-from benchmark.types import Image, PanopticFrame, Rules, Segment, Video, Vocabulary
-from gkc_video import checkpoint as checkpoints
-from gkc_video.associate import DEFAULT, Association, Regions, Track, Tracker, association
-from gkc_video.compiling import compile_in_place
-from gkc_video.device import choose
-from gkc_video.forward import Merging
-from gkc_video.load import RANDOM, load_gkc, random_gkc
-from gkc_video.model import GKC
-from gkc_video.segment import Proposals, assemble, class_map, propose, propose_all
-from gkc_video.text import Bank, NameTable, TextSpace, name_table
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.timing.stages import stage
+from ovsbench.benchmark.types import Image, PanopticFrame, Rules, Segment, Video, Vocabulary
+from ovsbench.gkc_video import checkpoint as checkpoints
+from ovsbench.gkc_video.device import choose
+from ovsbench.gkc_video.model.compiling import compile_in_place
+from ovsbench.gkc_video.model.inference import Merging
+from ovsbench.gkc_video.model.load import RANDOM, load_gkc, random_gkc
+from ovsbench.gkc_video.model.network import GKC
+from ovsbench.gkc_video.model.post_processing import Proposals, assemble, class_map, propose, propose_all
+from ovsbench.gkc_video.text.text_space import Bank, NameTable, TextSpace, name_table
+from ovsbench.gkc_video.tracking.tracker import DEFAULT, Association, Regions, Track, Tracker, association
 
 TASKS = ("semantic", "panoptic")
 NEEDS = "-c GKC; extra gkc"
@@ -61,7 +61,7 @@ def build(
         objectness: see `Merging`, like `overlap`.
         overlap: share of its mask that a region must keep.
         side: shorter side of the network's input; by default the size it was trained for.
-        associate: how regions are linked over time, a name of `gkc_video.associate.ASSOCIATIONS`.
+        associate: how regions are linked over time, a name of `ovsbench.gkc_video.tracking.tracker.ASSOCIATIONS`.
         vote: whether class scores are averaged along a track.
         patience: frames for which an unseen object is remembered; by default as the association has it.
         delay: frames that an answer waits, so that so many later ones vote for its classes too; 0 answers at once.

@@ -1,7 +1,7 @@
 """The entries of a board: a folder of checked bundles that only grows, meant to live in git.
 
 <benchmark>/benchmark-<digest>.json      what its entries were scored on
-<benchmark>/reported.toml                numbers of papers without files, see `leaderboard.reported`
+<benchmark>/reported.toml                numbers of papers without files, see `ovsbench.leaderboard.reported`
 <benchmark>/<method>/<name>/             the parts of a bundle, `verified.json` and `summary.json`
 
 An entry is written into a hidden folder and renamed, one writer at a time; so it is there whole or not at all. It is
@@ -19,22 +19,23 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-import benchmark as package
-from benchmark import files
-from benchmark.errors import DataError, UserError
-from benchmark.manifest import Benchmark
-from benchmark.metrics import VideoCounts
-from benchmark.metrics.miou import MiouCounts
-from benchmark.record import RunRecord
-from benchmark.running.counting import COUNTS
-from benchmark.running.scores import Scores
-from leaderboard import bundle, run_folder
-from leaderboard.card import CARD, Card, read_card
-from leaderboard.check import LEVELS, Checked, check_contents, read_benchmark
-from leaderboard.reported import REPORTED, reported_rows
-from leaderboard.row import Flag, Row, slug
-from leaderboard.summary import SUMMARY, key_of, read_summary, summarise, to_json
-from leaderboard.verified import VERIFIED, Verified, entry_ids, read_verified
+import ovsbench
+from ovsbench.benchmark.errors import DataError, UserError
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.metrics import VideoCounts
+from ovsbench.benchmark.metrics.miou import MiouCounts
+from ovsbench.benchmark.record import RunRecord
+from ovsbench.benchmark.running.counting import COUNTS
+from ovsbench.benchmark.running.scores import Scores
+from ovsbench.benchmark.storage import files
+from ovsbench.leaderboard import run_row
+from ovsbench.leaderboard.bundle import pack
+from ovsbench.leaderboard.bundle.card import CARD, Card, read_card
+from ovsbench.leaderboard.bundle.check import LEVELS, Checked, check_contents, read_benchmark
+from ovsbench.leaderboard.reported import REPORTED, reported_rows
+from ovsbench.leaderboard.row import Flag, Row, slug
+from ovsbench.leaderboard.summary import SUMMARY, key_of, read_summary, summarise, to_json
+from ovsbench.leaderboard.verified import VERIFIED, Verified, entry_ids, read_verified
 
 _ADDING = ".adding"
 
@@ -73,12 +74,12 @@ def add(checked: Checked, entries: Path, *, bundle_sha256: str, new_benchmark: b
             warnings=checked.warnings,
             bundle_sha256=bundle_sha256,
             added=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            version=package.__version__,
+            version=ovsbench.__version__,
         )
         summary = summarise(checked.benchmark, checked.counts, checked.scores.counts_sha256)
         with files.writing(entries):
             for name, content in checked.contents.items():
-                if name != bundle.BENCHMARK:
+                if name != pack.BENCHMARK:
                     path = entries / _ADDING / name
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(content)
@@ -86,7 +87,7 @@ def add(checked: Checked, entries: Path, *, bundle_sha256: str, new_benchmark: b
             files.write_json(entries / _ADDING / VERIFIED, {"schema": files.SCHEMA, **dataclasses.asdict(mark)})
             definition.parent.mkdir(parents=True, exist_ok=True)
             if not definition.exists():  # equal but for remarks that enter no digest
-                files.write_bytes(definition, checked.contents[bundle.BENCHMARK])
+                files.write_bytes(definition, checked.contents[pack.BENCHMARK])
             (entries / entry).parent.mkdir(parents=True, exist_ok=True)
             (entries / _ADDING).rename(entries / entry)
     return entry
@@ -172,8 +173,8 @@ def check_entry(entries: Path, entry: str) -> Checked:
     definition = _benchmark_path(entries, entry.split("/")[0], mark.digest)
     if not definition.is_file() or definition.is_symlink():
         raise DataError(f"{definition}: expected the benchmark of {entry}, found no file. Restore it")
-    contents[bundle.BENCHMARK] = definition.read_bytes()
-    missing = [name for name in bundle.PARTS if name not in contents]
+    contents[pack.BENCHMARK] = definition.read_bytes()
+    missing = [name for name in pack.PARTS if name not in contents]
     if missing:
         raise DataError(f"{folder}: {missing[0]} is missing. Restore the entry, or add its bundle again")
     checked = check_contents(contents, str(folder))
@@ -195,7 +196,7 @@ def _contents(folder: Path) -> Iterator[tuple[str, bytes]]:
             raise DataError(f"{path}: expected a plain file or folder, found a link. Remove it")
         if path.is_dir() or name in (VERIFIED, SUMMARY):
             continue
-        most = bundle.limit(name)
+        most = pack.limit(name)
         if most is None or name.startswith("predictions/") or path.stat().st_size > most:
             raise DataError(f"{path}: it does not belong into an entry, or is too large. Remove it")
         yield name, path.read_bytes()
@@ -203,7 +204,7 @@ def _contents(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def row_of(checked: Checked, entry: str = "") -> Row:
     """The row that a checked bundle would get."""
-    row = run_folder.row_of(Path(entry or checked.card.name), checked.record, checked.scores, checked.card)
+    row = run_row.row_of(Path(entry or checked.card.name), checked.record, checked.scores, checked.card)
     summary = summarise(checked.benchmark, checked.counts, checked.scores.counts_sha256)
     return _marked(row, entry, checked.level, checked.warnings, None, summary=summary)
 
@@ -237,12 +238,12 @@ def _read_row(entries: Path, entry: str, mark: Verified) -> Row:
     if hashlib.sha256(counts).hexdigest() != mark.counts_sha256 or scores.counts_sha256 != mark.counts_sha256:
         raise DataError(f"{folder / COUNTS}: it is not what was checked. Restore the entry; board verify says more")
     record, card = RunRecord.read(folder), read_card((folder / CARD).read_bytes(), str(folder / CARD))
-    row = run_folder.row_of(folder.resolve(), record, scores, card)
+    row = run_row.row_of(folder.resolve(), record, scores, card)
     summary = read_summary(folder / SUMMARY, key_of(mark.counts_sha256, scores.videos))
     if summary is None:  # drawn by another version: made again, slowly
         checked = check_entry(entries, entry)
         summary = summarise(checked.benchmark, checked.counts, mark.counts_sha256)
-    near = run_folder.nearest_names(_definition(_benchmark_path(entries, entry.split("/")[0], mark.digest)))
+    near = run_row.nearest_names(_definition(_benchmark_path(entries, entry.split("/")[0], mark.digest)))
     return _marked(row, entry, mark.level, mark.warnings, mark.added, summary=summary, nearest=near)
 
 

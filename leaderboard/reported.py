@@ -17,11 +17,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmark.errors import DataError
-from benchmark.types import Offer
-from leaderboard.card import MOST_BYTES, is_link, parse_toml
-from leaderboard.row import Flag, Row, slug
-from leaderboard.typed import typed
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.types import Offer
+from ovsbench.leaderboard.bundle.card import MOST_BYTES, is_link, parse_toml
+from ovsbench.leaderboard.bundle.typed import typed
+from ovsbench.leaderboard.row import Flag, Row, slug
 
 REPORTED = "reported.toml"
 

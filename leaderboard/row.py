@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmark.running.scores import CategoryScores
-from benchmark.types import Offer
-from leaderboard.summary import Summary
+from ovsbench.benchmark.running.scores import CategoryScores
+from ovsbench.benchmark.types import Offer
+from ovsbench.leaderboard.summary import Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Row:
         about: what it is, in one line.
         links: name and address of pages elsewhere.
         trained_on: names of data sets.
-        saw_novel: no, words, images or masks, see `leaderboard.card`; "" where nobody said.
+        saw_novel: no, words, images or masks, see `ovsbench.leaderboard.bundle.card`; "" where nobody said.
         summary: draws and videos; None where the counts cannot be read.
         nearest: novel category to its nearest base name and the cosine of the two, where the benchmark says it.
     """

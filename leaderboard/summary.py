@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark import files, stats
-from benchmark.errors import DataError
-from benchmark.manifest import Benchmark
-from benchmark.metrics import VideoCounts, metrics_for
-from benchmark.metrics.base import Floats
-from benchmark.metrics.confusion import UNNAMED, ConfusionCounts
-from benchmark.running.scores import HARMONIC, total, values_of
+from ovsbench.benchmark import stats
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.metrics import VideoCounts, metrics_for
+from ovsbench.benchmark.metrics.base import Floats
+from ovsbench.benchmark.metrics.confusion import UNNAMED, ConfusionCounts
+from ovsbench.benchmark.running.scores import HARMONIC, total, values_of
+from ovsbench.benchmark.storage import files
 
 SUMMARY = "summary.json"
 DRAWS = 1000

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark import files
-from leaderboard.card import ENTRY_ID
-from leaderboard.check import Level
-from leaderboard.typed import typed
+from ovsbench.benchmark.storage import files
+from ovsbench.leaderboard.bundle.card import ENTRY_ID
+from ovsbench.leaderboard.bundle.check import Level
+from ovsbench.leaderboard.bundle.typed import typed
 
 VERIFIED = "verified.json"
 

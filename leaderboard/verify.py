@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from benchmark import files
-from benchmark.errors import DataError, UserError
-from benchmark.progress import SILENT, Progress
-from leaderboard.check import Checked
-from leaderboard.entries import check_entry, labelled
-from leaderboard.reported import REPORTED, reported_rows
-from leaderboard.summary import SUMMARY, summarise, to_json
-from leaderboard.verified import VERIFIED, Verified, entry_ids, read_verified
+from ovsbench.benchmark.errors import DataError, UserError
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.storage import files
+from ovsbench.leaderboard.bundle.check import Checked
+from ovsbench.leaderboard.entries import check_entry, labelled
+from ovsbench.leaderboard.reported import REPORTED, reported_rows
+from ovsbench.leaderboard.summary import SUMMARY, summarise, to_json
+from ovsbench.leaderboard.verified import VERIFIED, Verified, entry_ids, read_verified
 
 
 def verify(entries: Path, chosen: list[str] | None = None, progress: Progress = SILENT) -> list[str]:

@@ -10,11 +10,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from benchmark import engine, manifest
-from benchmark.labels.manifest_writer import BenchmarkWriter
-from benchmark.record import Settings
-from benchmark.types import Category, Offer, PanopticFrame, Rules, Segment, Video, Vocabulary
-from leaderboard import bundle
+from ovsbench.benchmark import engine, manifest
+from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
+from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.types import Category, Offer, PanopticFrame, Rules, Segment, Video, Vocabulary
+from ovsbench.leaderboard.bundle import pack
 
 # A shell that runs the tests in the background makes them deaf to Ctrl-C, and what they start as well.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -169,7 +169,7 @@ def bundle_in(
     engine.score(benchmark, run)
     text = folder / f"{name}.toml"
     text.write_text(card.format(name=name, supersedes=supersedes))
-    bundle.pack(run, text, benchmark, folder / f"{name}.zip", **{"predictions": False, "strips": 0, **contents})
+    pack.pack(run, text, benchmark, folder / f"{name}.zip", **{"predictions": False, "strips": 0, **contents})
     return folder / f"{name}.zip"
 
 

@@ -18,18 +18,18 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark import files
-from benchmark.manifest import Benchmark, Source, VideoEntry
-from benchmark.metrics import metrics_for
-from benchmark.panoptic import dense, overlap_dense
-from benchmark.record import RunRecord, Timing
-from benchmark.running.scores import scores_of
-from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
-from leaderboard import entries
-from leaderboard.bundle import json_bytes
-from leaderboard.render import write_site
-from leaderboard.summary import pack_draws, summarise, to_json
-from leaderboard.verified import Verified
+from ovsbench.benchmark.manifest import Benchmark, Source, VideoEntry
+from ovsbench.benchmark.metrics import metrics_for
+from ovsbench.benchmark.panoptic import dense, overlap_dense
+from ovsbench.benchmark.record import RunRecord, Timing
+from ovsbench.benchmark.running.scores import scores_of
+from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
+from ovsbench.leaderboard import entries
+from ovsbench.leaderboard.bundle.pack import json_bytes
+from ovsbench.leaderboard.site.render import write_site
+from ovsbench.leaderboard.summary import pack_draws, summarise, to_json
+from ovsbench.leaderboard.verified import Verified
 
 VIDEOS, CLASSES, FRAMES, SIZE, RUNS = 343, 124, 4, (24, 24), 2
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import engine, methods
-from benchmark.errors import UserError
-from benchmark.record import Settings
-from benchmark.running.comparison import ScoreName
-from benchmark.suites.ablation import read_ablation
-from benchmark.suites.ablation_table import Cost, ablation_table, markdown, write_ablation
+from ovsbench.benchmark import engine, methods
+from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.running.comparison import ScoreName
+from ovsbench.plans.ablation import read_ablation
+from ovsbench.plans.ablation_table import Cost, ablation_table, markdown, write_ablation
 
 FILE = Path("ablation.toml")
 ROOT = Path(__file__).parents[1]
@@ -119,7 +119,7 @@ def test_the_table_has_spread_over_seeds_and_paired_differences(build_benchmark,
 
 def test_the_ablations_of_this_repository_are_plans_whose_trainings_can_be(monkeypatch):
     pytest.importorskip("torch")
-    from gkc_video.training_tables import check
+    from ovsbench.gkc_video.training.training_tables import check
 
     monkeypatch.chdir(ROOT)
     for file in sorted((ROOT / "configs").glob("ablation-*.toml")):
@@ -133,7 +133,7 @@ def test_the_ablations_of_this_repository_are_plans_whose_trainings_can_be(monke
 
 
 def recipe(tmp_path: Path) -> None:
-    from data_prep.world.build import WorldSettings, build_world
+    from ovsbench.data_prep.world.build import WorldSettings, build_world
 
     build_world(tmp_path / "train", WorldSettings("train", videos=2, frames=2))
     build_world(tmp_path / "val", WorldSettings("val", videos=1, frames=2))
@@ -156,7 +156,7 @@ def test_an_ablation_trains_runs_compares_and_goes_on(tmp_path: Path, monkeypatc
     torch.set_num_threads(1)
     from typer.testing import CliRunner
 
-    from benchmark.cli import ablate, app
+    from ovsbench.cli import ablate, app
 
     def here(tasks, devices, tell, *, every):
         for task in tasks:

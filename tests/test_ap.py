@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from benchmark import rle, stats
-from benchmark.metrics.ap import Ap, ApCounts, value_names
-from benchmark.metrics.ap_matching import AREAS, KEPT, THRESHOLDS
-from benchmark.rle import DecodedTracks
-from benchmark.types import InstanceTrack, Rules
+from ovsbench.benchmark import stats
+from ovsbench.benchmark.metrics.ap import Ap, ApCounts, value_names
+from ovsbench.benchmark.metrics.ap_matching import AREAS, KEPT, THRESHOLDS
+from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage.rle import DecodedTracks
+from ovsbench.benchmark.types import InstanceTrack, Rules
 
 SIZE = (1, 12)
 

@@ -8,9 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.errors import MethodError
-from gkc_video.affinity import agreement, centre, cosines, iou, moved
-from gkc_video.associate import ASSOCIATIONS, Association, Regions, Track, Tracker, association, similarity
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.gkc_video.tracking.affinity import agreement, centre, cosines, iou, moved
+from ovsbench.gkc_video.tracking.tracker import (
+    ASSOCIATIONS,
+    Association,
+    Regions,
+    Track,
+    Tracker,
+    association,
+    similarity,
+)
 
 RED, BLUE = np.eye(4, dtype=np.float32)[:2]
 

@@ -11,16 +11,16 @@ import pytest
 
 pytest.importorskip("torch")
 
-from benchmark import manifest
-from benchmark.errors import DataError, MethodError
-from benchmark.types import Category, Video, Vocabulary
-from benchmark.video.video_io import open_video
-from gkc_video.associate import Association
-from gkc_video.association_table import Clip, Variant, compare, follow
-from gkc_video.forward import Merging
-from gkc_video.persistence import persistence
-from gkc_video.recorded import record
-from gkc_video.segment import Proposals
+from ovsbench.benchmark import manifest
+from ovsbench.benchmark.errors import DataError, MethodError
+from ovsbench.benchmark.types import Category, Video, Vocabulary
+from ovsbench.benchmark.video.video_io import open_video
+from ovsbench.gkc_video.association_table import Clip, Variant, compare, follow
+from ovsbench.gkc_video.model.inference import Merging
+from ovsbench.gkc_video.model.post_processing import Proposals
+from ovsbench.gkc_video.region_cache import record
+from ovsbench.gkc_video.tracking.identity_persistence import persistence
+from ovsbench.gkc_video.tracking.tracker import Association
 
 WORDS = Vocabulary((Category(1, "dog", True),))
 

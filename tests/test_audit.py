@@ -12,16 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from benchmark import files, manifest
-from benchmark.cli import app
-from benchmark.labels import manifest_check
-from benchmark.labels.manifest_writer import BenchmarkWriter
-from benchmark.manifest import Benchmark, Source
-from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
-from benchmark.video.image_hash import NEAR, distances, image_hash, near_pairs
-from data_prep import audit as auditing
-from data_prep.audit import NOTES, audit
-from data_prep.leaks import find_leaks, words_of
+from ovsbench.benchmark import manifest
+from ovsbench.benchmark.labels import manifest_check
+from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
+from ovsbench.benchmark.manifest import Benchmark, Source
+from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
+from ovsbench.benchmark.video.image_hash import NEAR, distances, image_hash, near_pairs
+from ovsbench.cli import app
+from ovsbench.data_prep import folder_check as auditing
+from ovsbench.data_prep.folder_check import NOTES, audit
+from ovsbench.data_prep.leaks import find_leaks, words_of
 
 SIZE = (48, 64)
 Build = Callable[..., Benchmark]

@@ -6,9 +6,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from benchmark.errors import DataError
-from benchmark.formats.vspw import import_vspw
-from benchmark.manifest import Benchmark
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.formats.vspw_layout import import_vspw
+from ovsbench.benchmark.manifest import Benchmark
 
 
 @pytest.fixture

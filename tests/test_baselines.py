@@ -8,22 +8,22 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from baselines import constant, oracle_masks, two_stage
-from benchmark import engine, record
-from benchmark.errors import MethodError
-from benchmark.types import Category, PanopticFrame, Rules, Segment, Video, Vocabulary, check_frame
+from ovsbench.baselines import constant, oracle_masks, two_stage
+from ovsbench.benchmark import engine, record
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Video, Vocabulary, check_frame
 
 torch = pytest.importorskip("torch")
-from baselines.masks import GkcMasks  # noqa: E402
-from baselines.options import Wording  # noqa: E402
-from baselines.region_clip import Namer  # noqa: E402
-from gkc_video import clip as clips  # noqa: E402
-from gkc_video.associate import Association  # noqa: E402
-from gkc_video.forward import Merging  # noqa: E402
-from gkc_video.method import GKCMethod  # noqa: E402
-from gkc_video.model import GKC, ModelConfig  # noqa: E402
-from gkc_video.segment import Proposals  # noqa: E402
-from gkc_video.text import Prompted  # noqa: E402
+from ovsbench.baselines.mask_sources import GkcMasks  # noqa: E402
+from ovsbench.baselines.region_clip import Namer  # noqa: E402
+from ovsbench.baselines.shared_options import Wording  # noqa: E402
+from ovsbench.gkc_video.method import GKCMethod  # noqa: E402
+from ovsbench.gkc_video.model.inference import Merging  # noqa: E402
+from ovsbench.gkc_video.model.network import GKC, ModelConfig  # noqa: E402
+from ovsbench.gkc_video.model.post_processing import Proposals  # noqa: E402
+from ovsbench.gkc_video.text import clip as clips  # noqa: E402
+from ovsbench.gkc_video.text.text_space import Prompted  # noqa: E402
+from ovsbench.gkc_video.tracking.tracker import Association  # noqa: E402
 
 COLOURS = {"red": (200, 0, 0), "green": (0, 200, 0), "blue": (0, 0, 200)}
 VOCABULARY = Vocabulary((Category(5, "green", True), Category(1, "red", False), Category(9, "blue", True, True)))
@@ -31,7 +31,7 @@ GREY = 128
 
 
 class ColourClip:
-    """A stand-in with the interface of `gkc_video.clip.Clip`: its space has the axes red, green, blue."""
+    """A stand-in with the interface of `ovsbench.gkc_video.text.clip.Clip`: its space has the axes red, green, blue."""
 
     name = "colours"
     side = 4

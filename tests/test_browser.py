@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from benchmark import stats
-from leaderboard import bundle, entries
-from leaderboard.check import check
-from leaderboard.render import write_site
-from leaderboard.serve import serving
+from ovsbench.benchmark import stats
+from ovsbench.leaderboard import entries
+from ovsbench.leaderboard.bundle import pack
+from ovsbench.leaderboard.bundle.check import check
+from ovsbench.leaderboard.site.render import write_site
+from ovsbench.leaderboard.site.serve import serving
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -37,7 +38,7 @@ def browser() -> Iterator[Any]:
 def site(three_bundles: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("board")
     for path in three_bundles:
-        entries.add(check(path), folder / "entries", bundle_sha256=bundle.digest(path), new_benchmark=True)
+        entries.add(check(path), folder / "entries", bundle_sha256=pack.digest(path), new_benchmark=True)
     reported = folder / "entries" / "boxes" / "reported.toml"
     (folder / "entries" / "papers").mkdir()
     alone = '[[row]]\nname = "B paper"\npaper = "https://example.org/"\nvalues = { "AP.all" = 0.9 }\n'

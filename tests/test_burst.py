@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import rle
-from benchmark.errors import DataError
-from benchmark.labels.manifest_check import check
-from data_prep.burst import build_burst
-from data_prep.defects import Defects
-from data_prep.world import trees
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.labels.manifest_check import check
+from ovsbench.benchmark.storage import rle
+from ovsbench.data_prep.burst import build_burst
+from ovsbench.data_prep.defects import Defects
+from ovsbench.data_prep.world import trees
 
 SIZE = (12, 16)
 AIRPLANE, APRICOT = 2, 3  # in the list of 482; the second is rare in LVIS

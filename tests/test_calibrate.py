@@ -12,19 +12,19 @@ import pytest
 from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
-from benchmark import engine  # noqa: E402
-from benchmark.cli import app  # noqa: E402
-from benchmark.errors import DataError, MethodError  # noqa: E402
-from benchmark.manifest import Benchmark, load  # noqa: E402
-from benchmark.record import Settings  # noqa: E402
-from benchmark.types import Rules  # noqa: E402
-from data_prep.world.build import WorldSettings, build_world  # noqa: E402
-from gkc_video import calibrate as calibrating  # noqa: E402
-from gkc_video import checkpoint  # noqa: E402
-from gkc_video.calibrate import COUNTS, calibrate, less  # noqa: E402
-from gkc_video.forward import handicapped  # noqa: E402
-from gkc_video.method import GKCMethod, build  # noqa: E402
-from gkc_video.train import train  # noqa: E402
+from ovsbench.benchmark import engine  # noqa: E402
+from ovsbench.benchmark.errors import DataError, MethodError  # noqa: E402
+from ovsbench.benchmark.manifest import Benchmark, load  # noqa: E402
+from ovsbench.benchmark.record import Settings  # noqa: E402
+from ovsbench.benchmark.types import Rules  # noqa: E402
+from ovsbench.cli import app  # noqa: E402
+from ovsbench.data_prep.world.build import WorldSettings, build_world  # noqa: E402
+from ovsbench.gkc_video import calibrate as calibrating  # noqa: E402
+from ovsbench.gkc_video import checkpoint  # noqa: E402
+from ovsbench.gkc_video.calibrate import COUNTS, calibrate, less  # noqa: E402
+from ovsbench.gkc_video.method import GKCMethod, build  # noqa: E402
+from ovsbench.gkc_video.model.inference import handicapped  # noqa: E402
+from ovsbench.gkc_video.training.train import train  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -119,8 +119,8 @@ def _miou(data: Benchmark, run: Path, ids: set[int]) -> float:
     """By hand, pixel by pixel."""
     hits, true, made = (dict.fromkeys(ids, 0) for _ in range(3))
     for entry in data.entries:
-        from benchmark.panoptic import semantic
-        from benchmark.running.counting import predicted_frames
+        from ovsbench.benchmark.panoptic import semantic
+        from ovsbench.benchmark.running.counting import predicted_frames
 
         for label, guess in zip(data.truth_frames(entry.id), predicted_frames(data, run, entry.id), strict=True):
             t, p = semantic(label), semantic(guess)

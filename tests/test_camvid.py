@@ -4,10 +4,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from benchmark.errors import DataError
-from benchmark.labels.manifest_check import check
-from benchmark.panoptic import semantic
-from data_prep.camvid import build_camvid
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.labels.manifest_check import check
+from ovsbench.benchmark.panoptic import semantic
+from ovsbench.data_prep.camvid import build_camvid
 
 SIZE = (6, 8)
 PAVEMENT, BICYCLIST, ROAD, CAR, VOID = 4, 10, 3, 8, 11

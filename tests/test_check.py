@@ -18,14 +18,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmark import engine, files, manifest
-from benchmark.errors import DataError, UserError
-from benchmark.record import Settings
-from benchmark.running.oracle import OracleMethod
-from leaderboard import bundle
-from leaderboard.audit import contradictions
-from leaderboard.card import CARD, read_card, template
-from leaderboard.check import check, check_rerun
+from ovsbench.benchmark import engine, manifest
+from ovsbench.benchmark.errors import DataError, UserError
+from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.running.oracle import OracleMethod
+from ovsbench.benchmark.storage import files
+from ovsbench.leaderboard.bundle import pack
+from ovsbench.leaderboard.bundle.card import CARD, read_card, template
+from ovsbench.leaderboard.bundle.check import check, check_rerun
+from ovsbench.leaderboard.bundle.training_set_audit import contradictions
 
 Parts = dict[str, bytes]
 HTML = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -62,7 +63,7 @@ def refused(tmp_path: Path) -> Callable[[Parts], str]:
 def edited(content: bytes, change: Callable[[dict], object]) -> bytes:
     value = json.loads(content)
     change(value)
-    return bundle.json_bytes(value)
+    return pack.json_bytes(value)
 
 
 def test_a_bundle_of_a_scored_run_is_sound_and_says_how_far_it_was_checked(make_bundle, tmp_path):
@@ -214,7 +215,7 @@ def test_a_benchmark_that_was_changed_has_another_digest(parts, refused):
     assert "frames of no size" in refused(parts)
 
 
-@pytest.mark.parametrize("missing", bundle.PARTS)
+@pytest.mark.parametrize("missing", pack.PARTS)
 def test_a_bundle_without_one_of_its_parts_is_refused(parts, refused, missing):
     del parts[missing]
     assert f"{missing} is missing" in refused(parts)
@@ -242,7 +243,7 @@ def test_a_name_that_no_bundle_has_is_refused(parts, refused, name, reason):
 
 
 def test_pictures_are_opened_before_they_may_lie_on_a_page(parts, refused):
-    fakes = {f"strips/v0/{name}": b"<html>" for name in bundle.PICTURES}
+    fakes = {f"strips/v0/{name}": b"<html>" for name in pack.PICTURES}
     assert "no JPEG picture" in refused({**parts, **fakes})
 
 
@@ -356,8 +357,8 @@ def test_bombs_are_refused_in_bounded_memory_and_time(parts, tmp_path):
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 9, 9, 47 * 100_000, 4, 0)
     short.write_bytes(b"PK\x03\x04" + record * 100_000 + end)
     code = (
-        "import sys\nfrom pathlib import Path\nfrom benchmark.errors import DataError\n"
-        "from leaderboard.check import check\nimport numpy, PIL.Image\n"
+        "import sys\nfrom pathlib import Path\nfrom ovsbench.benchmark.errors import DataError\n"
+        "from ovsbench.leaderboard.bundle.check import check\nimport numpy, PIL.Image\n"
         "for name in sys.argv[1:]:\n"
         "    try:\n        check(Path(name))\n        print('accepted', name)\n"
         "    except DataError as error:\n        print(str(error)[:300])\n"
@@ -400,7 +401,7 @@ def test_an_address_that_could_run_code_is_refused(address):
 
 
 def test_a_template_names_what_is_to_be_filled_in(make_bundle, tmp_path):
-    from benchmark.record import RunRecord
+    from ovsbench.benchmark.record import RunRecord
 
     make_bundle()
     text = template(RunRecord.read(tmp_path / "runs" / "guess"), "guess")

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard import bundle, entries
-from leaderboard.check import check
+from ovsbench.leaderboard import entries
+from ovsbench.leaderboard.bundle import pack
+from ovsbench.leaderboard.bundle.check import check
 
 SCRIPT = Path(__file__).parents[1] / ".github" / "check-entries.sh"
 FOLDER = Path("leaderboard/entries")
@@ -53,7 +54,7 @@ def asked(tmp_path: Path, three_bundles: list[Path]) -> Callable[[Callable[[Path
 
 
 def add(path: Path, board: Path) -> str:
-    return entries.add(check(path), board, bundle_sha256=bundle.digest(path))
+    return entries.add(check(path), board, bundle_sha256=pack.digest(path))
 
 
 def test_a_new_entry_gets_its_row(asked, three_bundles):

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.metrics.clear import Clear, ClearCounts
-from benchmark.panoptic import dense, overlap_dense
-from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
+from ovsbench.benchmark.metrics.clear import Clear, ClearCounts
+from ovsbench.benchmark.panoptic import dense, overlap_dense
+from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
 Frames = Sequence[PanopticFrame]
 THREE = Vocabulary((Category(0, "a", True), Category(1, "b", False), Category(2, "c", True)))
@@ -146,8 +146,9 @@ def test_an_id_that_changes_its_class_is_a_track_of_each():
 @pytest.mark.parametrize("metric", ["clear", "hota"])
 def test_a_video_without_things_needs_no_library(metric):
     code = (
-        f"import sys, numpy as np\nfrom benchmark.metrics import METRICS\nfrom benchmark.types import *\n"
-        f"from benchmark.panoptic import dense, overlap_dense\n"
+        f"import sys, numpy as np\nfrom ovsbench.benchmark.metrics import METRICS\n"
+        f"from ovsbench.benchmark.types import *\n"
+        f"from ovsbench.benchmark.panoptic import dense, overlap_dense\n"
         f"voc = Vocabulary((Category(0, 'sky', False),))\n"
         f"one = next(m for m in METRICS if m.name == {metric!r}).start(voc, Rules())\n"
         f"f = dense(PanopticFrame(np.ones((2, 2), np.uint32), {{1: Segment(1, 0)}}))\n"

@@ -4,11 +4,11 @@ import pickle
 
 import pytest
 
-from benchmark.errors import MethodError
+from ovsbench.benchmark.errors import MethodError
 
 torch = pytest.importorskip("torch")
-from gkc_video import clip as clips  # noqa: E402
-from gkc_video.torchvision_shim import prepare  # noqa: E402
+from ovsbench.gkc_video.text import clip as clips  # noqa: E402
+from ovsbench.gkc_video.torchvision_shim import prepare  # noqa: E402
 
 prepare()
 import open_clip  # noqa: E402

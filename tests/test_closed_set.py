@@ -6,13 +6,13 @@ import pickle
 import numpy as np
 import pytest
 
-from benchmark import engine, machine, methods, record
-from benchmark.errors import MethodError
-from benchmark.types import Category, Rules, Video, Vocabulary, check_frame
+from ovsbench.benchmark import engine, machine, methods, record
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.types import Category, Rules, Video, Vocabulary, check_frame
 
 torch = pytest.importorskip("torch")
-from baselines.class_names import map_classes  # noqa: E402
-from gkc_video.torchvision_shim import prepare  # noqa: E402
+from ovsbench.baselines.class_names import map_classes  # noqa: E402
+from ovsbench.gkc_video.torchvision_shim import prepare  # noqa: E402
 
 prepare()
 import transformers  # noqa: E402
@@ -165,7 +165,7 @@ def test_the_mapping_is_stored_in_the_record_of_a_run(folder, build_benchmark, t
 
 
 def test_its_masks_can_be_named_by_another_method(folder):
-    from gkc_video.checkpoint import shipped
+    from ovsbench.gkc_video.checkpoint import shipped
 
     if "clip-world" not in shipped():
         pytest.skip("the shipped checkpoints are not here")

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import engine, manifest
-from benchmark.errors import UserError
-from benchmark.record import Settings
-from benchmark.running.comparison import ScoreName, compare, differing_parts
-from benchmark.running.counting import read_counts
-from benchmark.types import PanopticFrame, Rules
+from ovsbench.benchmark import engine, manifest
+from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.running.comparison import ScoreName, compare, differing_parts
+from ovsbench.benchmark.running.counting import read_counts
+from ovsbench.benchmark.types import PanopticFrame, Rules
 
 
 class HalfOracle:
@@ -94,7 +94,7 @@ def test_benchmarks_differ_in_the_parts_that_are_named(build_benchmark):
 
 
 def ovsbench(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from benchmark.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from ovsbench.cli import main; main()", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 

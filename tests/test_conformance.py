@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmark import engine, methods
-from benchmark.cli import app
-from benchmark.errors import MethodError
-from benchmark.record import Settings
-from benchmark.running.conformance import check
-from benchmark.types import PanopticFrame, Segment
+from ovsbench.benchmark import engine, methods
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.running.conformance import check
+from ovsbench.benchmark.types import PanopticFrame, Segment
+from ovsbench.cli import app
 
 SIZE = (70, 120)
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from benchmark.metrics.davis import Davis, DavisCounts, _outline_score
-from benchmark.metrics.outlines import near_outlines
-from benchmark.panoptic import dense, overlap_dense, rgb_to_ids
-from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
+from ovsbench.benchmark.metrics.davis import Davis, DavisCounts, _outline_score
+from ovsbench.benchmark.metrics.outlines import near_outlines
+from ovsbench.benchmark.panoptic import dense, overlap_dense, rgb_to_ids
+from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
 Frames = Sequence[PanopticFrame]
 THREE = Vocabulary((Category(0, "a", True), Category(1, "b", False), Category(2, "c", True)))

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from benchmark.errors import MethodError
+from ovsbench.benchmark.errors import MethodError
 
 torch = pytest.importorskip("torch")
-from baselines.dense import attention, pooling, refine, towers  # noqa: E402
-from gkc_video.torchvision_shim import prepare  # noqa: E402
+from ovsbench.baselines.dense import attention, pooling, refine, towers  # noqa: E402
+from ovsbench.gkc_video.torchvision_shim import prepare  # noqa: E402
 
 prepare()
 from open_clip.model import resize_pos_embed  # noqa: E402

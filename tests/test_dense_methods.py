@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from benchmark import methods
-from benchmark.errors import MethodError
-from benchmark.types import Category, Rules, Video, Vocabulary, check_frame
+from ovsbench.benchmark import methods
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.types import Category, Rules, Video, Vocabulary, check_frame
 
 torch = pytest.importorskip("torch")
-from baselines import dense_clip, fc_clip  # noqa: E402
-from baselines.dense.scores import DenseScorer, windows  # noqa: E402
-from baselines.options import Wording  # noqa: E402
-from baselines.region_clip import Namer  # noqa: E402
-from gkc_video.checkpoint import shipped  # noqa: E402
+from ovsbench.baselines import dense_clip, fc_clip  # noqa: E402
+from ovsbench.baselines.dense.scores import DenseScorer, windows  # noqa: E402
+from ovsbench.baselines.region_clip import Namer  # noqa: E402
+from ovsbench.baselines.shared_options import Wording  # noqa: E402
+from ovsbench.gkc_video.checkpoint import shipped  # noqa: E402
 
 KINDS = ("raw", "maskclip", "sclip", "clearclip", "naclip")
 NAMES = Vocabulary((Category(3, "grass", False), Category(1, "red star", True), Category(8, "water", False, True)))

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmark import methods
-from benchmark.errors import MethodError
-from benchmark.types import Category, Rules, Video, Vocabulary, check_frame
+from ovsbench.benchmark import methods
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.types import Category, Rules, Video, Vocabulary, check_frame
 
 torch = pytest.importorskip("torch")
-from baselines import detectron2_model as adapter  # noqa: E402
-from gkc_video.associate import Association  # noqa: E402
+from ovsbench.baselines import detectron2_model as adapter  # noqa: E402
+from ovsbench.gkc_video.tracking.tracker import Association  # noqa: E402
 
 WORDS = Vocabulary((Category(3, "dog", True), Category(5, "grass", False), Category(6, "unicorn", True, True)))
 THINGS, STUFF = ("cat", "dog"), ("sky-other-merged", "grass-merged")

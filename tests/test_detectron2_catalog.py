@@ -10,15 +10,16 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from benchmark import manifest, rle
-from benchmark.errors import DataError, UserError
-from benchmark.labels.manifest_writer import BenchmarkWriter
-from benchmark.manifest import Benchmark, Source
-from benchmark.panoptic import rgb_to_ids, semantic
-from benchmark.types import Category, InstanceTrack, Rules, Vocabulary
-from data_prep.detectron2_catalog import entries, metadata, register
-from data_prep.detectron2_export import export
-from data_prep.detectron2_set import read_export
+from ovsbench.benchmark import manifest
+from ovsbench.benchmark.errors import DataError, UserError
+from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
+from ovsbench.benchmark.manifest import Benchmark, Source
+from ovsbench.benchmark.panoptic import rgb_to_ids, semantic
+from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.types import Category, InstanceTrack, Rules, Vocabulary
+from ovsbench.data_prep.detectron2_catalog import entries, metadata, register
+from ovsbench.data_prep.detectron2_export import export
+from ovsbench.data_prep.detectron2_set import read_export
 
 Build = Callable[..., Benchmark]
 
@@ -181,7 +182,7 @@ def test_without_detectron2_one_sentence_says_where_it_comes_from(training: Benc
 
 
 def test_importing_the_catalog_does_not_import_detectron2():
-    assert "detectron2" not in vars(sys.modules["data_prep.detectron2_catalog"])
+    assert "detectron2" not in vars(sys.modules["ovsbench.data_prep.detectron2_catalog"])
 
 
 @pytest.fixture
@@ -193,7 +194,7 @@ def catalogs():
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of detectron2 and what it imports
-        from gkc_video.torchvision_shim import prepare
+        from ovsbench.gkc_video.torchvision_shim import prepare
 
         prepare()
         import detectron2.data

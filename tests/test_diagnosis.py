@@ -3,14 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmark import engine
-from benchmark.cli.tables import Grid
-from benchmark.errors import UserError
-from benchmark.metrics.confusion import UNNAMED, ConfusionCounts
-from benchmark.pictures import diagnosis, plots
-from benchmark.record import Settings
-from benchmark.running.counting import read_counts
-from benchmark.types import Category, PanopticFrame, Segment, Vocabulary
+from ovsbench.benchmark import engine
+from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.metrics.confusion import UNNAMED, ConfusionCounts
+from ovsbench.benchmark.pictures import diagnosis, plots
+from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.running.counting import read_counts
+from ovsbench.benchmark.types import Category, PanopticFrame, Segment, Vocabulary
+from ovsbench.cli.tables import Grid
 
 TWO = Vocabulary((Category(4, "dog", True), Category(9, "lava", False, is_novel=True)))
 GRID = Grid("t", ("video", "mIoU all", "VPQ all"), (("b", 0.5, None), ("a", 0.7, 0.1), ("c", None, 0.2)), words=1)

@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 
-from benchmark.errors import DataError  # noqa: E402
-from benchmark.types import Category, Vocabulary  # noqa: E402
-from gkc_video import clip, step_names, tgkd  # noqa: E402
-from gkc_video.diversify import ImageNames, StepNames, draw_words, image_names, word_chances  # noqa: E402
-from gkc_video.losses import Target  # noqa: E402
-from gkc_video.model import GKC, ModelConfig  # noqa: E402
-from gkc_video.synonyms import OWN, Table, Thesaurus, plain  # noqa: E402
-from gkc_video.text import NameTable  # noqa: E402
-from gkc_video.wordnet import WordNet  # noqa: E402
+from ovsbench.benchmark.errors import DataError  # noqa: E402
+from ovsbench.benchmark.types import Category, Vocabulary  # noqa: E402
+from ovsbench.gkc_video.model.network import GKC, ModelConfig  # noqa: E402
+from ovsbench.gkc_video.text import clip  # noqa: E402
+from ovsbench.gkc_video.text.synonyms import OWN, Table, Thesaurus, plain  # noqa: E402
+from ovsbench.gkc_video.text.text_space import NameTable  # noqa: E402
+from ovsbench.gkc_video.text.wordnet import WordNet  # noqa: E402
+from ovsbench.gkc_video.training import step_names, tgkd  # noqa: E402
+from ovsbench.gkc_video.training.diversify import ImageNames, StepNames, draw_words, image_names, word_chances  # noqa: E402
+from ovsbench.gkc_video.training.losses import Target  # noqa: E402
 
 torch.set_num_threads(1)
 EYE = NameTable(torch.eye(5), torch.tensor([0, 0, 0, 1, 1]))  # class 0 has the words 0, 1, 2; class 1 the words 3, 4

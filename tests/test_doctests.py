@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import doctest
 import importlib
-from pathlib import Path
 
 import pytest
+from source_tree import source_files
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("benchmark", "baselines", "data_prep", "gkc_video", "leaderboard")
-MODULES = [
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    for package in PACKAGES
-    for path in sorted((ROOT / package).rglob("*.py"))
-    if ">>> " in path.read_text(encoding="utf-8")
-]
+MODULES = [name for name, path in source_files().items() if ">>> " in path.read_text(encoding="utf-8")]
+
+
+def test_there_are_examples() -> None:
+    assert len(MODULES) > 35
 
 
 @pytest.mark.parametrize("name", MODULES)

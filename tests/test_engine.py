@@ -12,19 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import engine, files, methods
-from benchmark.errors import BusyError, DataError, MethodError, StoppedError, UserError
-from benchmark.manifest import Benchmark
-from benchmark.metrics import NUMBERS, metrics_for
-from benchmark.record import RunRecord, Settings
-from benchmark.running import counting, scores, scoring
-from benchmark.store import VideoWriter
-from benchmark.types import PanopticFrame, Rules, Segment, Video, Vocabulary
+from ovsbench.benchmark import engine, methods
+from ovsbench.benchmark.errors import BusyError, DataError, MethodError, StoppedError, UserError
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.metrics import NUMBERS, metrics_for
+from ovsbench.benchmark.record import RunRecord, Settings
+from ovsbench.benchmark.running import counting, scores, scoring
+from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.storage.store import VideoWriter
+from ovsbench.benchmark.types import PanopticFrame, Rules, Segment, Video, Vocabulary
 
 METHOD = '''
 import os, random, signal
 import numpy as np
-from benchmark.types import PanopticFrame, Segment
+from ovsbench.benchmark.types import PanopticFrame, Segment
 
 class Thirds:
     """Three tracks by the colour of the pixel, with a pinch of noise; ends its own process where KILL_AT says."""
@@ -49,10 +50,10 @@ def build(*, checkpoint, device, strength: int = 1):
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from benchmark import engine, files, manifest, methods
-from benchmark.metrics.vpq import VpqAccumulator
-from benchmark.record import Settings
-from benchmark.running.scores import Scores
+from ovsbench.benchmark import engine, files, manifest, methods
+from ovsbench.benchmark.metrics.vpq import VpqAccumulator
+from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.running.scores import Scores
 
 def fatal(owner, name, time):
     plain, calls = getattr(owner, name), []
@@ -122,7 +123,7 @@ def test_a_run_that_is_gone_on_with_by_other_code_says_so(build_benchmark, tmp_p
     benchmark, run = build_benchmark(), tmp_path / "run"
 
     def go_on(commit: str, is_dirty: bool = False, limit: int | None = None):
-        monkeypatch.setattr("benchmark.machine.code_state", lambda: (commit, is_dirty))
+        monkeypatch.setattr("ovsbench.benchmark.machine.code_state", lambda: (commit, is_dirty))
         engine.predict(
             engine.OracleMethod(), benchmark, run, settings=Settings("oracle"), fresh=limit == 1, limit=limit
         )
@@ -407,7 +408,7 @@ def test_a_full_disk_stops_the_run_and_keeps_finished_videos(build_benchmark, me
         return plain(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr("benchmark.store.Path.write_bytes", full)
+        patch.setattr("ovsbench.benchmark.storage.store.Path.write_bytes", full)
         with pytest.raises(DataError, match="No space left on device"):
             run_method(method, benchmark, run)
     assert hidden(run) == []
@@ -471,9 +472,9 @@ def test_ctrl_c_in_a_terminal_reaches_the_workers_too_and_none_of_them_complains
     script = """
 import os, signal, sys
 from pathlib import Path
-from benchmark import engine, manifest
-from benchmark.labels.manifest_writer import BenchmarkWriter
-from benchmark.errors import StoppedError
+from ovsbench.benchmark import engine, manifest
+from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
+from ovsbench.benchmark.errors import StoppedError
 
 class Stop:  # when the workers have just been started
     def start(self, *numbers): pass
@@ -560,10 +561,10 @@ MEMORY = """
 import sys
 from pathlib import Path
 import numpy as np
-from benchmark import engine, manifest
-from benchmark.labels.manifest_writer import BenchmarkWriter
-from benchmark.record import Settings
-from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
+from ovsbench.benchmark import engine, manifest
+from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
+from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
 count, folder, size = int(sys.argv[1]), Path(sys.argv[2]), (120, 160)
 

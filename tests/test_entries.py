@@ -13,19 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import manifest
-from benchmark.errors import DataError, UserError
-from benchmark.metrics.miou import MiouCounts
-from leaderboard import bundle, entries
-from leaderboard.check import check
-from leaderboard.own import ENTRIES as OWN
-from leaderboard.summary import pack_draws, unpack_draws
-from leaderboard.table import main_score, tables
-from leaderboard.verify import verify
+from ovsbench.benchmark import manifest
+from ovsbench.benchmark.errors import DataError, UserError
+from ovsbench.benchmark.metrics.miou import MiouCounts
+from ovsbench.leaderboard import entries
+from ovsbench.leaderboard.bundle import pack
+from ovsbench.leaderboard.bundle.check import check
+from ovsbench.leaderboard.own_runs import ENTRIES as OWN
+from ovsbench.leaderboard.site.table import main_score, tables
+from ovsbench.leaderboard.summary import pack_draws, unpack_draws
+from ovsbench.leaderboard.verify import verify
 
 
 def filed(path: Path, board: Path, **more: bool) -> str:
-    return entries.add(check(path), board, bundle_sha256=bundle.digest(path), **{"new_benchmark": True, **more})
+    return entries.add(check(path), board, bundle_sha256=pack.digest(path), **{"new_benchmark": True, **more})
 
 
 @pytest.fixture
@@ -129,8 +130,8 @@ def test_counts_against_other_labels_are_refused(make_bundle, board):
 def test_two_writers_lose_nothing_and_a_kill_leaves_the_board_valid(make_bundle, board, tmp_path):
     paths = [make_bundle(f"n{seed}", seed=seed) for seed in range(3)]
     code = (
-        "import sys\nfrom pathlib import Path\nfrom leaderboard import bundle, entries\n"
-        "from leaderboard.check import check\n"
+        "import sys\nfrom pathlib import Path\nfrom ovsbench.leaderboard.bundle import pack, entries\n"
+        "from ovsbench.leaderboard.bundle.check import check\n"
         "for name in sys.argv[2:]:\n"
         "    path = Path(name)\n"
         "    entries.add(check(path), Path(sys.argv[1]), bundle_sha256=bundle.digest(path), new_benchmark=True)\n"

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch")
-from benchmark.errors import DataError, MethodError  # noqa: E402
-from data_prep.world.build import WorldSettings, build_world  # noqa: E402
-from gkc_video import checkpoint, train_gkc  # noqa: E402
-from gkc_video.curves import Curve  # noqa: E402
-from gkc_video.train import train  # noqa: E402
-from gkc_video.training_tables import check  # noqa: E402
+from ovsbench.benchmark.errors import DataError, MethodError  # noqa: E402
+from ovsbench.data_prep.world.build import WorldSettings, build_world  # noqa: E402
+from ovsbench.gkc_video import checkpoint  # noqa: E402
+from ovsbench.gkc_video.training import train_gkc  # noqa: E402
+from ovsbench.gkc_video.training.curve_log import Curve  # noqa: E402
+from ovsbench.gkc_video.training.train import train  # noqa: E402
+from ovsbench.gkc_video.training.training_tables import check  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -11,17 +11,17 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from benchmark import engine, manifest
-from benchmark.errors import DataError
-from benchmark.formats.faults import SHOWN, Faults
-from benchmark.formats.vipseg import export_vipseg, import_vipseg
-from benchmark.formats.vspw import export_vspw, import_vspw
-from benchmark.labels.manifest_check import check
-from benchmark.record import RunRecord, Settings
-from benchmark.store import FrameFolder, VideoWriter
-from benchmark.types import PanopticFrame, Rules, Segment
-from data_prep.vipseg import build_vipseg
-from data_prep.vspw import build_vspw
+from ovsbench.benchmark import engine, manifest
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.formats.faults import SHOWN, Faults
+from ovsbench.benchmark.formats.vipseg_layout import export_vipseg, import_vipseg
+from ovsbench.benchmark.formats.vspw_layout import export_vspw, import_vspw
+from ovsbench.benchmark.labels.manifest_check import check
+from ovsbench.benchmark.record import RunRecord, Settings
+from ovsbench.benchmark.storage.store import FrameFolder, VideoWriter
+from ovsbench.benchmark.types import PanopticFrame, Rules, Segment
+from ovsbench.data_prep.vipseg import build_vipseg
+from ovsbench.data_prep.vspw import build_vspw
 
 
 def png(path: Path, pixels: object) -> None:
@@ -331,7 +331,7 @@ def test_files_in_official_layouts_score_what_the_official_scripts_say(shared, t
 
 def test_the_verbs_build_import_score_and_export(vipseg, tmp_path):
     def ovsbench(*arguments: object) -> str:
-        command = [sys.executable, "-c", "from benchmark.cli import main; main()", *map(str, arguments)]
+        command = [sys.executable, "-c", "from ovsbench.cli import main; main()", *map(str, arguments)]
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         assert done.returncode == 0, done.stderr

@@ -13,21 +13,22 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 
-from benchmark.errors import DataError, MethodError  # noqa: E402
-from benchmark.text_bank import TextBank  # noqa: E402
-from benchmark.types import Category, Rules, Video, Vocabulary, check_frame  # noqa: E402
-from data_prep.novelty import measure  # noqa: E402
-from data_prep.split import load_split  # noqa: E402
-from gkc_video import checkpoint, clip  # noqa: E402
-from gkc_video.compiling import compile_in_place  # noqa: E402
-from gkc_video.device import choose  # noqa: E402
-from gkc_video.enlarge import winner  # noqa: E402
-from gkc_video.forward import Merging, run  # noqa: E402
-from gkc_video.losses import Target, Weights, distillation, match, match_all, profiles, supervised  # noqa: E402
-from gkc_video.method import build, paint  # noqa: E402
-from gkc_video.model import GKC, ModelConfig, Prediction, class_logits, pad  # noqa: E402
-from gkc_video.segment import assemble, propose  # noqa: E402
-from gkc_video.text import Bank, NameTable, Prompted, name_table  # noqa: E402
+from ovsbench.benchmark.errors import DataError, MethodError  # noqa: E402
+from ovsbench.benchmark.storage.text_bank import TextBank  # noqa: E402
+from ovsbench.benchmark.types import Category, Rules, Video, Vocabulary, check_frame  # noqa: E402
+from ovsbench.data_prep.novelty import measure  # noqa: E402
+from ovsbench.data_prep.split import load_split  # noqa: E402
+from ovsbench.gkc_video import checkpoint  # noqa: E402
+from ovsbench.gkc_video.device import choose  # noqa: E402
+from ovsbench.gkc_video.method import build, paint  # noqa: E402
+from ovsbench.gkc_video.model.compiling import compile_in_place  # noqa: E402
+from ovsbench.gkc_video.model.inference import Merging, run  # noqa: E402
+from ovsbench.gkc_video.model.network import GKC, ModelConfig, Prediction, class_logits, pad  # noqa: E402
+from ovsbench.gkc_video.model.post_processing import assemble, propose  # noqa: E402
+from ovsbench.gkc_video.model.upsampling import winner  # noqa: E402
+from ovsbench.gkc_video.text import clip  # noqa: E402
+from ovsbench.gkc_video.text.text_space import Bank, NameTable, Prompted, name_table  # noqa: E402
+from ovsbench.gkc_video.training.losses import Target, Weights, distillation, match, match_all, profiles, supervised  # noqa: E402
 
 TINY = ModelConfig(
     "ovsbench-world", 128, queries=6, width=32, encoder_layers=1, decoder_layers=2, feed_forward=32, heads=4
@@ -232,8 +233,8 @@ def test_a_class_map_becomes_one_segment_a_class():
 
 def test_the_teacher_tells_the_words_of_the_world_apart(teacher: clip.Clip):
     """Chance is one in 47; its own training reached more than four in five."""
-    from data_prep.world.captions import draw_pictures
-    from data_prep.world.words import load_world
+    from ovsbench.data_prep.world.words import load_world
+    from ovsbench.data_prep.world.world_captions import draw_pictures
 
     world = load_world()
     names = [c.name for c in world.vocabulary]

@@ -8,12 +8,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from benchmark.errors import MethodError  # noqa: E402
-from benchmark.types import Category, Vocabulary  # noqa: E402
-from gkc_video.associate import ASSOCIATIONS  # noqa: E402
-from gkc_video.forward import handicapped  # noqa: E402
-from gkc_video.method import GKCMethod, Linker, build  # noqa: E402
-from gkc_video.segment import Proposals  # noqa: E402
+from ovsbench.benchmark.errors import MethodError  # noqa: E402
+from ovsbench.benchmark.types import Category, Vocabulary  # noqa: E402
+from ovsbench.gkc_video.method import GKCMethod, Linker, build  # noqa: E402
+from ovsbench.gkc_video.model.inference import handicapped  # noqa: E402
+from ovsbench.gkc_video.model.post_processing import Proposals  # noqa: E402
+from ovsbench.gkc_video.tracking.tracker import ASSOCIATIONS  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_handicap_moves_the_choice_between_classes_and_not_whether_there_is_on
 
 
 def test_calibration_is_held_against_the_classes_that_training_saw():
-    from gkc_video.text import Bank
+    from ovsbench.gkc_video.text.text_space import Bank
 
     words = Vocabulary((Category(4, "dog", True), Category(5, "cat", True, is_novel=True)))
     model = SimpleNamespace(no_object=torch.zeros(1))

@@ -16,22 +16,23 @@ from PIL import Image as Pillow
 torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 
-from benchmark.errors import DataError, MethodError  # noqa: E402
-from benchmark.manifest import load  # noqa: E402
-from benchmark.types import Category, Vocabulary  # noqa: E402
-from data_prep.world.build import WorldSettings, build_world  # noqa: E402
-from gkc_video import captions as captions_file  # noqa: E402
-from gkc_video import checkpoint, train_gkc  # noqa: E402
-from gkc_video.captions import CaptionSource, read_captions  # noqa: E402
-from gkc_video.frames import Augmentation, FrameSource  # noqa: E402
-from gkc_video.gkc_settings import GKCTraining  # noqa: E402
-from gkc_video.grounding import WordFinder, contrast, known_words, similarities  # noqa: E402
-from gkc_video.ranks import ALONE, Ranks  # noqa: E402
-from gkc_video.reading import batches  # noqa: E402
-from gkc_video.synonyms import Table, Thesaurus  # noqa: E402
-from gkc_video.text import Bank  # noqa: E402
-from gkc_video.train import train  # noqa: E402
-from gkc_video.training_tables import check  # noqa: E402
+from ovsbench.benchmark.errors import DataError, MethodError  # noqa: E402
+from ovsbench.benchmark.manifest import load  # noqa: E402
+from ovsbench.benchmark.types import Category, Vocabulary  # noqa: E402
+from ovsbench.data_prep.world.build import WorldSettings, build_world  # noqa: E402
+from ovsbench.gkc_video import checkpoint  # noqa: E402
+from ovsbench.gkc_video.text.synonyms import Table, Thesaurus  # noqa: E402
+from ovsbench.gkc_video.text.text_space import Bank  # noqa: E402
+from ovsbench.gkc_video.training import caption_source as captions_file  # noqa: E402
+from ovsbench.gkc_video.training import train_gkc  # noqa: E402
+from ovsbench.gkc_video.training.caption_source import CaptionSource, read_captions  # noqa: E402
+from ovsbench.gkc_video.training.distributed import ALONE, Ranks  # noqa: E402
+from ovsbench.gkc_video.training.frame_reader import batches  # noqa: E402
+from ovsbench.gkc_video.training.frames import Augmentation, FrameSource  # noqa: E402
+from ovsbench.gkc_video.training.gkc_settings import GKCTraining  # noqa: E402
+from ovsbench.gkc_video.training.grounding import WordFinder, contrast, known_words, similarities  # noqa: E402
+from ovsbench.gkc_video.training.train import train  # noqa: E402
+from ovsbench.gkc_video.training.training_tables import check  # noqa: E402
 
 torch.set_num_threads(1)
 NONE = Thesaurus(())

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from benchmark.errors import DataError, MethodError  # noqa: E402
-from benchmark.manifest import Benchmark, load  # noqa: E402
-from benchmark.types import Category, Vocabulary  # noqa: E402
-from data_prep.world.build import WorldSettings, build_world  # noqa: E402
-from gkc_video import checkpoint, train_gkc  # noqa: E402
-from gkc_video.frames import Augmentation, FrameSource  # noqa: E402
-from gkc_video.hold_out import held_out  # noqa: E402
-from gkc_video.reading import _read_there  # noqa: E402
-from gkc_video.train import train  # noqa: E402
-from gkc_video.training_tables import SynonymSources, words_of  # noqa: E402
+from ovsbench.benchmark.errors import DataError, MethodError  # noqa: E402
+from ovsbench.benchmark.manifest import Benchmark, load  # noqa: E402
+from ovsbench.benchmark.types import Category, Vocabulary  # noqa: E402
+from ovsbench.data_prep.world.build import WorldSettings, build_world  # noqa: E402
+from ovsbench.gkc_video import checkpoint  # noqa: E402
+from ovsbench.gkc_video.training import train_gkc  # noqa: E402
+from ovsbench.gkc_video.training.frame_reader import _read_there  # noqa: E402
+from ovsbench.gkc_video.training.frames import Augmentation, FrameSource  # noqa: E402
+from ovsbench.gkc_video.training.hold_out import held_out  # noqa: E402
+from ovsbench.gkc_video.training.train import train  # noqa: E402
+from ovsbench.gkc_video.training.training_tables import SynonymSources, words_of  # noqa: E402
 
 torch.set_num_threads(1)
 WORDS = Vocabulary(
@@ -100,7 +101,7 @@ def test_a_number_is_drawn_by_the_seed_from_base_classes():
 def test_what_cannot_be_held_out_is_refused_before_anything_is_built(
     folders: dict[str, Path], tmp_path: Path, wanted: object, sentence: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.delattr("gkc_video.clip.load")
+    monkeypatch.delattr("ovsbench.gkc_video.text.clip.load")
     with pytest.raises((MethodError, DataError), match=sentence):
         train(recipe(folders, hold_out=wanted), tmp_path / "m.safetensors", device="cpu", log=quiet)
 

@@ -6,7 +6,16 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "torchvision", "open_clip", "transformers", "av", "decord", "gkc_video", "baselines")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "open_clip",
+    "transformers",
+    "av",
+    "decord",
+    "ovsbench.gkc_video",
+    "ovsbench.baselines",
+)
 
 
 def modules_after(code: str) -> set[str]:
@@ -17,19 +26,19 @@ def modules_after(code: str) -> set[str]:
 
 
 def test_importing_the_package_loads_nothing_but_itself():
-    new = modules_after("import benchmark") - modules_after("")
-    assert new == {"benchmark"}
+    new = modules_after("import ovsbench") - modules_after("")
+    assert new == {"ovsbench"}
 
 
 @pytest.mark.parametrize(
-    "module", ["engine", "running.counting", "manifest", "methods", "running.scores", "metrics", "store"]
+    "module", ["engine", "running.counting", "manifest", "methods", "running.scores", "metrics", "storage.store"]
 )
 def test_scoring_loads_no_torch(module):
-    assert not modules_after(f"import benchmark.{module}") & set(HEAVY)
+    assert not modules_after(f"import ovsbench.benchmark.{module}") & set(HEAVY)
 
 
 def test_help_loads_no_torch():
-    code = "import benchmark.cli, sys\nsys.argv = ['ovsbench', '--help']\n"
-    code += "try:\n    benchmark.cli.main()\nexcept SystemExit:\n    pass"
+    code = "import ovsbench.cli, sys\nsys.argv = ['ovsbench', '--help']\n"
+    code += "try:\n    ovsbench.cli.main()\nexcept SystemExit:\n    pass"
     loaded = modules_after(code)
     assert not loaded & {*HEAVY, "numpy", "pandas", "matplotlib", "scipy"}

@@ -7,16 +7,17 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from benchmark import engine, manifest, rle
-from benchmark.errors import MethodError
-from benchmark.labels.manifest_writer import BenchmarkWriter
-from benchmark.pictures.strips import draw_strips
-from benchmark.record import Settings
-from benchmark.running.comparison import compare
-from benchmark.running.counting import predicted_tracks, read_counts
-from benchmark.running.instances import FrameTracks
-from benchmark.track_store import TrackFolder
-from benchmark.types import Category, InstanceTrack, PanopticFrame, Rules, Segment, Vocabulary
+from ovsbench.benchmark import engine, manifest
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
+from ovsbench.benchmark.pictures.strips import draw_strips
+from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.running.comparison import compare
+from ovsbench.benchmark.running.counting import predicted_tracks, read_counts
+from ovsbench.benchmark.running.instances import FrameTracks
+from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage.track_store import TrackFolder
+from ovsbench.benchmark.types import Category, InstanceTrack, PanopticFrame, Rules, Segment, Vocabulary
 
 WORDS = Vocabulary((Category(4, "dog", True), Category(2, "cat", True, is_novel=True), Category(9, "grass", False)))
 SIZE = (4, 4)

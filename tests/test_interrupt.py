@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-CODE = "import sys; sys.path.insert(0, sys.argv[1]); from benchmark.cli import main; main()"
+CODE = "import sys; sys.path.insert(0, sys.argv[1]); from ovsbench.cli import main; main()"
 
 
 def test_ctrl_c_during_the_imports_is_one_sentence(tmp_path):

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from benchmark.cli import app
-from benchmark.manifest import load
+from ovsbench.benchmark.manifest import load
+from ovsbench.cli import app
 
 TRAINING = """kind = "gkc"
 out = "small.safetensors"

@@ -12,15 +12,15 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from benchmark.errors import DataError
-from benchmark.record import RunRecord, Timing
-from benchmark.running.scores import CategoryScores, Scores
-from leaderboard import charts
-from leaderboard.export import percent
-from leaderboard.render import write_site
-from leaderboard.row import Row
-from leaderboard.run_folder import read_row
-from leaderboard.table import tables
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.record import RunRecord, Timing
+from ovsbench.benchmark.running.scores import CategoryScores, Scores
+from ovsbench.leaderboard.row import Row
+from ovsbench.leaderboard.run_row import read_row
+from ovsbench.leaderboard.site import charts
+from ovsbench.leaderboard.site.export import percent
+from ovsbench.leaderboard.site.render import write_site
+from ovsbench.leaderboard.site.table import tables
 
 VALUES = {"all": 0.5, "base": 0.6, "novel": 0.3, "harmonic": 0.4, "things": 0.5, "stuff": 0.5, "novel shapes": 0.3}
 CATEGORIES = (

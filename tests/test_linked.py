@@ -1,18 +1,18 @@
 import numpy as np
 import pytest
 
-from benchmark import methods
-from benchmark.errors import MethodError
-from benchmark.types import Category, Rules, Video, Vocabulary, check_frame
+from ovsbench.benchmark import methods
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.types import Category, Rules, Video, Vocabulary, check_frame
 
 pytest.importorskip("torch")
-from baselines import linked
-from baselines.options import Linking
+from ovsbench.baselines import linked
+from ovsbench.baselines.shared_options import Linking
 
 WORDS = Vocabulary((Category(3, "ball", True), Category(5, "grass", False)))
 FRAMEWISE = """
 import numpy as np
-from benchmark.types import PanopticFrame, Segment
+from ovsbench.benchmark.types import PanopticFrame, Segment
 
 class Bright:
     notes = {"trained_on": "nothing"}

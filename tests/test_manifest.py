@@ -6,11 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-from benchmark import manifest
-from benchmark.errors import DataError
-from benchmark.labels.manifest_check import check
-from benchmark.labels.manifest_writer import BenchmarkWriter
-from benchmark.types import PanopticFrame, Rules, Segment
+from ovsbench.benchmark import manifest
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.labels.manifest_check import check
+from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
+from ovsbench.benchmark.types import PanopticFrame, Rules, Segment
 
 SIZE = (4, 6)
 EMPTY = PanopticFrame(np.zeros(SIZE, dtype=np.uint32))

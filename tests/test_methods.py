@@ -9,9 +9,9 @@ from typing import Literal
 
 import pytest
 
-from benchmark import methods
-from benchmark.errors import MethodError
-from benchmark.method_options import convert_options, option_names
+from ovsbench.benchmark import methods
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.method_options import convert_options, option_names
 
 FILE = """
 from pathlib import Path
@@ -41,11 +41,11 @@ def test_our_methods_are_entry_points_like_anybodys():
     found = {method.name: method for method in methods.available()}
     assert {"gkc", "constant", "oracle-masks", "two-stage"} <= set(found)
     assert found["gkc"].package == "ovsbench"
-    assert found["gkc"].target == "gkc_video.method:build"
+    assert found["gkc"].target == "ovsbench.gkc_video.method:build"
 
 
 def test_listing_methods_imports_none_of_them():
-    script = "import sys; from benchmark import methods; [methods.facts(m) for m in methods.available()]; "
+    script = "import sys; from ovsbench.benchmark import methods; [methods.facts(m) for m in methods.available()]; "
     script += "print([m for m in ('torch', 'gkc_video', 'baselines') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

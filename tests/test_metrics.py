@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.metrics import METRICS, NUMBERS, OPTIONAL, harmonic, metrics_for
-from benchmark.metrics.clear import Clear
-from benchmark.metrics.confusion import UNNAMED, Confusion
-from benchmark.metrics.davis import Davis
-from benchmark.metrics.hota import Hota
-from benchmark.metrics.miou import Miou, MiouCounts, Pixels
-from benchmark.metrics.stq import Stq
-from benchmark.metrics.vc import Vc
-from benchmark.metrics.vpq import Tubes, Vpq, VpqCounts
-from benchmark.panoptic import dense, overlap_dense
-from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
+from ovsbench.benchmark.metrics import METRICS, NUMBERS, OPTIONAL, harmonic, metrics_for
+from ovsbench.benchmark.metrics.clear import Clear
+from ovsbench.benchmark.metrics.confusion import UNNAMED, Confusion
+from ovsbench.benchmark.metrics.davis import Davis
+from ovsbench.benchmark.metrics.hota import Hota
+from ovsbench.benchmark.metrics.miou import Miou, MiouCounts, Pixels
+from ovsbench.benchmark.metrics.stq import Stq
+from ovsbench.benchmark.metrics.vc import Vc
+from ovsbench.benchmark.metrics.vpq import Tubes, Vpq, VpqCounts
+from ovsbench.benchmark.panoptic import dense, overlap_dense
+from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
 Frames = Sequence[PanopticFrame]
 SHORT = (Vpq(), Miou(), Stq(), Hota(), Clear(), Davis(), Vc(windows=(2, 3)), Confusion())

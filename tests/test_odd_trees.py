@@ -10,17 +10,17 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from benchmark.errors import BusyError, DataError
-from benchmark.files import folder_lock
-from benchmark.labels.manifest_check import check
-from benchmark.manifest import Benchmark
-from data_prep.camvid import build_camvid
-from data_prep.coco_panoptic import build_coco_panoptic
-from data_prep.vipseg import build_vipseg
-from data_prep.vspw import build_vspw
-from data_prep.world import trees
-from data_prep.world.build import WorldSettings, build_world
-from data_prep.ytvis import build_ytvis2019
+from ovsbench.benchmark.errors import BusyError, DataError
+from ovsbench.benchmark.labels.manifest_check import check
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.storage.files import folder_lock
+from ovsbench.data_prep.camvid import build_camvid
+from ovsbench.data_prep.coco_panoptic import build_coco_panoptic
+from ovsbench.data_prep.vipseg import build_vipseg
+from ovsbench.data_prep.vspw import build_vspw
+from ovsbench.data_prep.world import trees
+from ovsbench.data_prep.world.build import WorldSettings, build_world
+from ovsbench.data_prep.ytvis import build_ytvis2019
 
 HEIGHT = 32
 

@@ -9,15 +9,15 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from benchmark.metrics import Counts
-from benchmark.metrics.clear import Clear
-from benchmark.metrics.hota import Hota
-from benchmark.metrics.miou import Miou
-from benchmark.metrics.stq import Stq
-from benchmark.metrics.vc import Vc
-from benchmark.metrics.vpq import OFFICIAL, Tubes, Vpq
-from benchmark.panoptic import dense, overlap_dense, rgb_to_ids
-from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
+from ovsbench.benchmark.metrics import Counts
+from ovsbench.benchmark.metrics.clear import Clear
+from ovsbench.benchmark.metrics.hota import Hota
+from ovsbench.benchmark.metrics.miou import Miou
+from ovsbench.benchmark.metrics.stq import Stq
+from ovsbench.benchmark.metrics.vc import Vc
+from ovsbench.benchmark.metrics.vpq import OFFICIAL, Tubes, Vpq
+from ovsbench.benchmark.panoptic import dense, overlap_dense, rgb_to_ids
+from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
 Clip = tuple[list[PanopticFrame], list[PanopticFrame]]
 VSPW = Vocabulary(tuple(Category(c, f"c{c}", False) for c in range(124)))

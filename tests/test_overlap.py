@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.engine import predict
-from benchmark.errors import DataError, MethodError
-from benchmark.record import Settings
-from benchmark.running.overlap import AHEAD, Behind, ReadAhead
-from benchmark.store import FrameFolder
-from benchmark.types import PanopticFrame, Rules, Segment, Video, Vocabulary
+from ovsbench.benchmark.engine import predict
+from ovsbench.benchmark.errors import DataError, MethodError
+from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.running.pipeline import AHEAD, Behind, ReadAhead
+from ovsbench.benchmark.storage.store import FrameFolder
+from ovsbench.benchmark.types import PanopticFrame, Rules, Segment, Video, Vocabulary
 
 
 def number(index: int) -> np.ndarray:

@@ -3,10 +3,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from benchmark.errors import DataError
-from benchmark.pictures.contact_sheet import contact_sheet
-from benchmark.pictures.overlay import OverlayPainter, _place_tags, overlay, track_colour
-from benchmark.types import Category, PanopticFrame, Segment, Vocabulary
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.pictures.contact_sheet import contact_sheet
+from ovsbench.benchmark.pictures.overlay import OverlayPainter, _place_tags, overlay, track_colour
+from ovsbench.benchmark.types import Category, PanopticFrame, Segment, Vocabulary
 
 VOCABULARY = Vocabulary((Category(0, "sky", False), Category(7, "fire hydrant", True)))
 SIZES = [(96, 160), (360, 640), (1080, 1920)]

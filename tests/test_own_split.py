@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmark import files, manifest
-from benchmark.cli import app
-from benchmark.cli.data_split import _dataset_of
-from benchmark.errors import DataError
-from benchmark.labels.statistics import CategoryCount
-from benchmark.text_bank import TextBank, plain_name, read_bank
-from benchmark.types import Category, Nearest, Vocabulary
-from data_prep.novelty import measure
-from data_prep.own_split import Rule, choose_novel, own_split
-from data_prep.split import load_split
+from ovsbench.benchmark import manifest
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.labels.label_counts import CategoryCount
+from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.storage.text_bank import TextBank, plain_name, read_bank
+from ovsbench.benchmark.types import Category, Nearest, Vocabulary
+from ovsbench.cli import app
+from ovsbench.cli.data_split import _dataset_of
+from ovsbench.data_prep.novelty import measure
+from ovsbench.data_prep.own_split import Rule, choose_novel, own_split
+from ovsbench.data_prep.split import load_split
 
 BANKS = Path(__file__).parents[1] / "gkc_video" / "banks"
 ANGLES = {"dog": 0, "wolf": 10, "car": 90, "bus": 120, "moon": 200, "ghost": 290}  # degrees on a circle

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark import panoptic
-from benchmark.errors import DataError
-from benchmark.types import PanopticFrame, Segment
+from ovsbench.benchmark import panoptic
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.types import PanopticFrame, Segment
 
 anything = st.lists(st.sampled_from([0, 1, 2, 3, 255, 256, 70_000, 1 << 24, (1 << 32) - 1]), min_size=12, max_size=12)
 rgb_ids = st.lists(st.integers(0, (1 << 24) - 1), min_size=6, max_size=6)

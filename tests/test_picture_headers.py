@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 av = pytest.importorskip("av")
-from benchmark.errors import DataError  # noqa: E402
-from benchmark.video.look import look  # noqa: E402
-from benchmark.video.video_io import open_video  # noqa: E402
+from ovsbench.benchmark.errors import DataError  # noqa: E402
+from ovsbench.benchmark.video.look import look  # noqa: E402
+from ovsbench.benchmark.video.video_io import open_video  # noqa: E402
 
 REPEATED = {
     "libx264": {"x264-params": "repeat-headers=1:bframes=0"},

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.pictures import plots
+from ovsbench.benchmark.pictures import plots
 
 BARS = [
     plots.Bar("red star", 0.5, is_novel=False),
@@ -86,5 +86,5 @@ def test_a_very_long_name_leaves_room_for_the_data() -> None:
 
 
 def test_importing_plots_does_not_load_matplotlib() -> None:
-    code = "import sys, benchmark.pictures.plots; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, ovsbench.benchmark.pictures.plots; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

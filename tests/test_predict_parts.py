@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.cli.names import parse_names, read_names
-from benchmark.errors import DataError, UserError
-from benchmark.pictures.fonts import can_be_drawn
-from benchmark.pictures.legend import with_legend
-from benchmark.pictures.overlay import Label, OverlayPainter, track_colour
-from benchmark.rle import decode
-from benchmark.running.prediction_files import ObjectLines, Sheet
-from benchmark.types import Category, PanopticFrame, Segment, Video, Vocabulary
-from benchmark.video.cut import cut
+from ovsbench.benchmark.errors import DataError, UserError
+from ovsbench.benchmark.pictures.fonts import can_be_drawn
+from ovsbench.benchmark.pictures.legend import with_legend
+from ovsbench.benchmark.pictures.overlay import Label, OverlayPainter, track_colour
+from ovsbench.benchmark.running.prediction_files import ObjectLines, Sheet
+from ovsbench.benchmark.storage.rle import decode
+from ovsbench.benchmark.types import Category, PanopticFrame, Segment, Video, Vocabulary
+from ovsbench.benchmark.video.cut import cut
+from ovsbench.cli.names import parse_names, read_names
 
 
 def names_of(vocabulary: Vocabulary) -> list[str]:

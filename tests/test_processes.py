@@ -12,7 +12,7 @@ import pytest
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from benchmark.processes import process_pool
+from ovsbench.benchmark.processes import process_pool
 
 def work(folder, number):
     (Path(folder) / str(number)).touch()
@@ -53,7 +53,7 @@ AMID_A_RESULT = """
 import sys, time
 from multiprocessing.connection import Connection
 from pathlib import Path
-from benchmark.processes import process_pool
+from ovsbench.benchmark.processes import process_pool
 
 def work(mark):
     def half(self, data):

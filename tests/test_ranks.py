@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch")
-from benchmark.errors import DataError, MethodError  # noqa: E402
-from data_prep.world.build import WorldSettings, build_world  # noqa: E402
-from gkc_video.gkc_settings import GKCTraining  # noqa: E402
-from gkc_video.means import Mean  # noqa: E402
-from gkc_video.ranks import Ranks  # noqa: E402
-from gkc_video.reading import Plan  # noqa: E402
-from gkc_video.shared_norm import SharedBatchNorm, freeze_norms, share_norms  # noqa: E402
+from ovsbench.benchmark.errors import DataError, MethodError  # noqa: E402
+from ovsbench.data_prep.world.build import WorldSettings, build_world  # noqa: E402
+from ovsbench.gkc_video.training.distributed import Ranks  # noqa: E402
+from ovsbench.gkc_video.training.frame_reader import Plan  # noqa: E402
+from ovsbench.gkc_video.training.gkc_settings import GKCTraining  # noqa: E402
+from ovsbench.gkc_video.training.late_mean import Mean  # noqa: E402
+from ovsbench.gkc_video.training.shared_norm import SharedBatchNorm, freeze_norms, share_norms  # noqa: E402
 
 # Trains as `ovsbench train` does, and keeps what each step computed at full precision.
 WORKER = """
 import os, sys, torch
-from benchmark.cli import main
-from gkc_video import train_gkc
+from ovsbench.cli import main
+from ovsbench.gkc_video.training import train_gkc
 torch.set_num_threads(1)
 out = sys.argv.pop()
 kept = {"values": [], "gradients": [], "regions": [], "buffers": []}

@@ -9,21 +9,21 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from benchmark.errors import DataError
-from benchmark.labels.manifest_check import check
-from benchmark.labels.manifest_writer import BenchmarkWriter
-from benchmark.manifest import Benchmark, load
-from benchmark.panoptic import semantic
-from benchmark.types import PanopticFrame
-from data_prep.big_json import elements, read_span
-from data_prep.coco_panoptic import build_coco_panoptic
-from data_prep.defects import Defects
-from data_prep.official import official_classes, official_colours
-from data_prep.tracks import Tracks
-from data_prep.vipseg import build_vipseg
-from data_prep.vspw import build_vspw
-from data_prep.world import trees
-from data_prep.world.build import WorldSettings, build_world
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.labels.manifest_check import check
+from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
+from ovsbench.benchmark.manifest import Benchmark, load
+from ovsbench.benchmark.panoptic import semantic
+from ovsbench.benchmark.types import PanopticFrame
+from ovsbench.data_prep.big_json import elements, read_span
+from ovsbench.data_prep.coco_panoptic import build_coco_panoptic
+from ovsbench.data_prep.defects import Defects
+from ovsbench.data_prep.official import official_classes, official_colours
+from ovsbench.data_prep.tracks import Tracks
+from ovsbench.data_prep.vipseg import build_vipseg
+from ovsbench.data_prep.vspw import build_vspw
+from ovsbench.data_prep.world import trees
+from ovsbench.data_prep.world.build import WorldSettings, build_world
 
 HEIGHT = 32
 FIRST = "0000/00001"
@@ -217,7 +217,7 @@ def test_a_build_that_was_stopped_is_the_same_in_the_end(written, tmp_path, monk
 
     whole = build(written / "original", tmp_path / "whole").digest
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("data_prep.vipseg_masks.CodedMasks.__call__", stop)
+        patch.setattr("ovsbench.data_prep.vipseg_masks.CodedMasks.__call__", stop)
         build(written / "original", tmp_path / "data")
     assert not (tmp_path / "data/manifest.json").exists()
     assert build(written / "original", tmp_path / "data").digest == whole
@@ -393,7 +393,7 @@ def test_tables_have_as_many_classes_as_their_owners_say():
 
 
 def test_a_json_file_is_read_piece_by_piece(tmp_path, monkeypatch):
-    monkeypatch.setattr("data_prep.big_json.CHUNK", 7)
+    monkeypatch.setattr("ovsbench.data_prep.big_json.CHUNK", 7)
     value = {"info": {"a": [1, "]}"]}, "n": 123456789, "list": [{"é": 'ü\\"'}, [], 12, -3.5e2, None, "]"], "empty": []}
     path = tmp_path / "x.json"
     for text in (json.dumps(value, indent=2), json.dumps(value, ensure_ascii=False)):

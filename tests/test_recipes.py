@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from benchmark.cli.train import build_data, with_overrides  # noqa: E402
-from benchmark.manifest import Benchmark, load  # noqa: E402
-from data_prep.world import trees  # noqa: E402
-from data_prep.world.build import WorldSettings, build_world  # noqa: E402
-from gkc_video import checkpoint  # noqa: E402
-from gkc_video.frames import Augmentation, FrameSource  # noqa: E402
-from gkc_video.gkc_settings import GKCTraining  # noqa: E402
-from gkc_video.train import train  # noqa: E402
-from gkc_video.training_tables import check  # noqa: E402
+from ovsbench.benchmark.manifest import Benchmark, load  # noqa: E402
+from ovsbench.cli.train import build_data, with_overrides  # noqa: E402
+from ovsbench.data_prep.world import trees  # noqa: E402
+from ovsbench.data_prep.world.build import WorldSettings, build_world  # noqa: E402
+from ovsbench.gkc_video import checkpoint  # noqa: E402
+from ovsbench.gkc_video.training.frames import Augmentation, FrameSource  # noqa: E402
+from ovsbench.gkc_video.training.gkc_settings import GKCTraining  # noqa: E402
+from ovsbench.gkc_video.training.train import train  # noqa: E402
+from ovsbench.gkc_video.training.training_tables import check  # noqa: E402
 
 torch.set_num_threads(1)
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -95,7 +95,7 @@ def test_the_recipe_of_coco_learns_from_captions_too(tmp_path: Path, monkeypatch
 
 
 def test_crowds_are_void_to_a_training(tmp_path: Path):
-    from data_prep.coco_panoptic import build_coco_panoptic
+    from ovsbench.data_prep.coco_panoptic import build_coco_panoptic
 
     trees.write_coco_panoptic(
         build_world(tmp_path / "world", WorldSettings("train", videos=2, frames=1)), tmp_path / "raw"

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmark import machine, record
-from benchmark.errors import DataError
-from benchmark.record import RunRecord, Settings, Timing
+from ovsbench.benchmark import machine, record
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.record import RunRecord, Settings, Timing
 
 
 def test_a_folder_of_weights_has_a_digest_of_names_and_bytes(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from pathlib import Path
 
-from benchmark import files
+from ovsbench.benchmark.storage import files
 
 
 def _write(path: Path, number: int) -> None:

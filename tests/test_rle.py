@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark import rle
-from benchmark.errors import DataError
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.storage import rle
 
 SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 

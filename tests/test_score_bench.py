@@ -6,11 +6,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from benchmark.formats import masks
-from benchmark.panoptic import ids_to_rgb
-from benchmark.timing import ap_bench
-from benchmark.timing.jobs_bench import measure_jobs
-from benchmark.timing.score_bench import measure, scene
+from ovsbench.benchmark.formats import mask_images
+from ovsbench.benchmark.panoptic import ids_to_rgb
+from ovsbench.benchmark.timing import ap_bench
+from ovsbench.benchmark.timing.jobs_bench import measure_jobs
+from ovsbench.benchmark.timing.score_bench import measure, scene
 
 
 def test_the_made_up_video_is_the_same_every_time():
@@ -50,11 +50,11 @@ def test_both_decoders_of_rgb_masks_give_the_same_pixels(monkeypatch):
     true, _ = next(iter(scene(1, (48, 64))))
     file = io.BytesIO()
     PIL.Image.fromarray(ids_to_rgb(true.ids)).save(file, "PNG")
-    fast = masks.decode_rgb(file.getvalue())
+    fast = mask_images.decode_rgb(file.getvalue())
     broken = file.getvalue()[:-40]
     with pytest.raises((OSError, SyntaxError)):
-        masks.decode_rgb(broken)
-    monkeypatch.setattr(masks, "_fast_decoder", lambda: None)
-    assert np.array_equal(masks.decode_rgb(file.getvalue()), fast)
+        mask_images.decode_rgb(broken)
+    monkeypatch.setattr(mask_images, "_fast_decoder", lambda: None)
+    assert np.array_equal(mask_images.decode_rgb(file.getvalue()), fast)
     with pytest.raises((OSError, SyntaxError)):
-        masks.decode_rgb(broken)
+        mask_images.decode_rgb(broken)

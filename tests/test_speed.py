@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from benchmark.errors import MethodError
-from benchmark.timing import speed
-from benchmark.timing.speed import Contestant, Speed, measure
-from benchmark.timing.stages import StageClock, stage
-from benchmark.types import Category, PanopticFrame, Rules, Segment, Video, Vocabulary
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.timing import speed
+from ovsbench.benchmark.timing.speed import Contestant, Speed, measure
+from ovsbench.benchmark.timing.stages import StageClock, stage
+from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Video, Vocabulary
 
 WORDS = Vocabulary((Category(1, "dog", True),))
 

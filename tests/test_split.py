@@ -3,10 +3,10 @@ import re
 
 import pytest
 
-from benchmark.errors import DataError
-from benchmark.types import Nearest
-from data_prep.leaks import words_of
-from data_prep.split import Origin, list_splits, load_split, write_split
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.types import Nearest
+from ovsbench.data_prep.leaks import words_of
+from ovsbench.data_prep.split import Origin, list_splits, load_split, write_split
 
 SPLIT = {
     "schema": 1,

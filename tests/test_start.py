@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch")
-from benchmark.errors import MethodError  # noqa: E402
-from gkc_video import clip  # noqa: E402
-from gkc_video.model import GKC, ModelConfig  # noqa: E402
-from gkc_video.start import start_from  # noqa: E402
+from ovsbench.benchmark.errors import MethodError  # noqa: E402
+from ovsbench.gkc_video.model.network import GKC, ModelConfig  # noqa: E402
+from ovsbench.gkc_video.text import clip  # noqa: E402
+from ovsbench.gkc_video.training.initialization import start_from  # noqa: E402
 
 transformers = pytest.importorskip("transformers")
 

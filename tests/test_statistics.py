@@ -7,12 +7,13 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from benchmark import manifest, rle
-from benchmark.labels.manifest_writer import BenchmarkWriter
-from benchmark.labels.statistics import CategoryCount, count_labels
-from benchmark.manifest import Benchmark, Source
-from benchmark.pictures import label_plots
-from benchmark.types import Category, InstanceTrack, Nearest, PanopticFrame, Rules, Segment, Vocabulary
+from ovsbench.benchmark import manifest
+from ovsbench.benchmark.labels.label_counts import CategoryCount, count_labels
+from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
+from ovsbench.benchmark.manifest import Benchmark, Source
+from ovsbench.benchmark.pictures import label_plots
+from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.types import Category, InstanceTrack, Nearest, PanopticFrame, Rules, Segment, Vocabulary
 
 CLASSES = Vocabulary(
     (

@@ -5,14 +5,14 @@ import time
 import numpy as np
 import pytest
 
-from benchmark import stats
-from benchmark.errors import UserError
-from benchmark.metrics import METRICS, harmonic
-from benchmark.metrics.base import FrameMetric
-from benchmark.metrics.miou import MiouCounts, Pixels
-from benchmark.metrics.vpq import Tubes, VpqCounts
-from benchmark.panoptic import dense, overlap_dense
-from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
+from ovsbench.benchmark import stats
+from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.metrics import METRICS, harmonic
+from ovsbench.benchmark.metrics.base import FrameMetric
+from ovsbench.benchmark.metrics.miou import MiouCounts, Pixels
+from ovsbench.benchmark.metrics.vpq import Tubes, VpqCounts
+from ovsbench.benchmark.panoptic import dense, overlap_dense
+from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
 SUMMED = [metric for metric in METRICS if isinstance(metric, FrameMetric)]
 VOCABULARY = Vocabulary(tuple(Category(c, f"c{c}", c < 2, c in (1, 3)) for c in range(4)))

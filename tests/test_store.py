@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark import files
-from benchmark.errors import BusyError, DataError
-from benchmark.store import FrameFolder, VideoWriter
-from benchmark.types import PanopticFrame, Segment
+from ovsbench.benchmark.errors import BusyError, DataError
+from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.storage.store import FrameFolder, VideoWriter
+from ovsbench.benchmark.types import PanopticFrame, Segment
 
 SIZE = (4, 6)
 
@@ -235,7 +235,7 @@ def test_a_line_that_a_crash_cut_off_is_dropped(tmp_path):
 
 
 def test_a_second_process_is_told_who_works_here(tmp_path):
-    script = "import sys; from pathlib import Path; from benchmark.files import folder_lock\n"
+    script = "import sys; from pathlib import Path; from ovsbench.benchmark.storage.files import folder_lock\n"
     script += "with folder_lock(Path(sys.argv[1])): print('in', flush=True); sys.stdin.read()"
     child = subprocess.Popen(
         [sys.executable, "-P", "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmark import engine, methods
-from benchmark.cli import app
-from benchmark.errors import UserError
-from benchmark.record import Settings
-from benchmark.running.comparison import ScoreName
-from benchmark.suites.suite import read_suite
-from benchmark.suites.suite_table import markdown, suite_table, write_tables
+from ovsbench.benchmark import engine, methods
+from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.running.comparison import ScoreName
+from ovsbench.cli import app
+from ovsbench.plans.suite import read_suite
+from ovsbench.plans.suite_table import markdown, suite_table, write_tables
 
 FILE = Path("suite.toml")
 TABLES = {

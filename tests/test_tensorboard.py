@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("tensorboard", reason="tensorboard, an optional package, is not installed")
-from gkc_video.curves import Curve
+from ovsbench.gkc_video.training.curve_log import Curve
 
 
 def test_tensorboard_shows_each_step_once(tmp_path: Path):

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import rle
-from benchmark.errors import DataError
-from benchmark.labels.manifest_check import check
-from benchmark.manifest import Benchmark
-from data_prep.defects import Defects
-from data_prep.world import trees
-from data_prep.world.build import WorldSettings, build_world
-from data_prep.ytvis import build_ytvis
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.labels.manifest_check import check
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.storage import rle
+from ovsbench.data_prep.defects import Defects
+from ovsbench.data_prep.world import trees
+from ovsbench.data_prep.world.build import WorldSettings, build_world
+from ovsbench.data_prep.ytvis import build_ytvis
 
 DATASETS = ("ytvis2019", "ytvis2021", "lvvis", "ovis")
 
@@ -168,5 +168,5 @@ def test_a_second_build_opens_no_label_again(raw, tmp_path, monkeypatch):
     def fail(*arguments: object) -> None:
         raise AssertionError("a label was opened")
 
-    monkeypatch.setattr("data_prep.ytvis_labels._Tracks.__call__", fail)
+    monkeypatch.setattr("ovsbench.data_prep.ytvis_labels._Tracks.__call__", fail)
     assert build(raw, tmp_path / "data").digest == first

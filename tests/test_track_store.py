@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark import manifest, rle
-from benchmark.errors import DataError
-from benchmark.labels.manifest_check import check
-from benchmark.labels.manifest_writer import BenchmarkWriter
-from benchmark.track_extents import Extent, matchable
-from benchmark.track_store import TRACKS, TrackFolder, TrackWriter
-from benchmark.types import Category, InstanceTrack, PanopticFrame, Rules, Segment, Vocabulary
+from ovsbench.benchmark import manifest
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.labels.manifest_check import check
+from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
+from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage.track_extents import Extent, matchable
+from ovsbench.benchmark.storage.track_store import TRACKS, TrackFolder, TrackWriter
+from ovsbench.benchmark.types import Category, InstanceTrack, PanopticFrame, Rules, Segment, Vocabulary
 
 LEFT = rle.encode(np.array([[True, False], [True, False]]))
 TOP = rle.encode(np.array([[True, True], [False, False]]))

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.metrics.hota import Hota
-from benchmark.metrics.stq import Stq
-from benchmark.metrics.vc import Vc
-from benchmark.panoptic import dense, overlap_dense
-from benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
+from ovsbench.benchmark.metrics.hota import Hota
+from ovsbench.benchmark.metrics.stq import Stq
+from ovsbench.benchmark.metrics.vc import Vc
+from ovsbench.benchmark.panoptic import dense, overlap_dense
+from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
 Frames = Sequence[PanopticFrame]
 THREE = Vocabulary((Category(0, "a", True), Category(1, "b", False), Category(2, "c", True)))

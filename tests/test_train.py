@@ -11,21 +11,23 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from benchmark.errors import DataError, MethodError  # noqa: E402
-from benchmark.manifest import load  # noqa: E402
-from data_prep.world.build import WorldSettings, build_world  # noqa: E402
-from data_prep.world.captions import build_captions  # noqa: E402
-from gkc_video import checkpoint, clip, train_gkc  # noqa: E402
-from gkc_video.frames import Augmentation, FrameSource, _recoloured  # noqa: E402
-from gkc_video.gkc_settings import GKCTraining  # noqa: E402
-from gkc_video.means import Mean  # noqa: E402
-from gkc_video.ranks import ALONE, Ranks  # noqa: E402
-from gkc_video.reading import batches  # noqa: E402
-from gkc_video.teaching import Teaching  # noqa: E402
-from gkc_video.train import train  # noqa: E402
-from gkc_video.train_clip import contrast, schedule  # noqa: E402
-from gkc_video.training_tables import check  # noqa: E402
-from gkc_video.unlabelled import confident_regions  # noqa: E402
+from ovsbench.benchmark.errors import DataError, MethodError  # noqa: E402
+from ovsbench.benchmark.manifest import load  # noqa: E402
+from ovsbench.data_prep.world.build import WorldSettings, build_world  # noqa: E402
+from ovsbench.data_prep.world.world_captions import build_captions  # noqa: E402
+from ovsbench.gkc_video import checkpoint  # noqa: E402
+from ovsbench.gkc_video.text import clip  # noqa: E402
+from ovsbench.gkc_video.training import train_gkc  # noqa: E402
+from ovsbench.gkc_video.training.distributed import ALONE, Ranks  # noqa: E402
+from ovsbench.gkc_video.training.frame_reader import batches  # noqa: E402
+from ovsbench.gkc_video.training.frames import Augmentation, FrameSource, _recoloured  # noqa: E402
+from ovsbench.gkc_video.training.gkc_settings import GKCTraining  # noqa: E402
+from ovsbench.gkc_video.training.late_mean import Mean  # noqa: E402
+from ovsbench.gkc_video.training.teacher_cache import Teaching  # noqa: E402
+from ovsbench.gkc_video.training.train import train  # noqa: E402
+from ovsbench.gkc_video.training.train_clip import contrast, schedule  # noqa: E402
+from ovsbench.gkc_video.training.training_tables import check  # noqa: E402
+from ovsbench.gkc_video.training.unlabelled import confident_regions  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -164,7 +166,7 @@ def test_a_training_file_with_a_fault_is_refused_in_words(tmp_path: Path, folder
     [("steps = 0", "steps: expected at least 1, got 0"), ("step = 4", "unknown setting 'step'")],
 )
 def test_settings_are_looked_at_before_data_is_built(tmp_path: Path, setting: str, sentence: str):
-    from benchmark.cli.train import train as verb
+    from ovsbench.cli.train import train as verb
 
     folder = tmp_path / "captions"
     (tmp_path / "t.toml").write_text(

@@ -10,11 +10,11 @@ import pytest
 torch = pytest.importorskip("torch")
 from typer.testing import CliRunner  # noqa: E402
 
-from benchmark.cli import app  # noqa: E402
-from benchmark.cli.training_parts import parts_of  # noqa: E402
-from benchmark.errors import MethodError  # noqa: E402
-from gkc_video import checkpoint  # noqa: E402
-from gkc_video import train as training  # noqa: E402
+from ovsbench.benchmark.errors import MethodError  # noqa: E402
+from ovsbench.cli import app  # noqa: E402
+from ovsbench.gkc_video import checkpoint  # noqa: E402
+from ovsbench.gkc_video.training import train as training  # noqa: E402
+from ovsbench.plans.training_parts import parts_of  # noqa: E402
 
 FIRST = """kind = "gkc"
 out = "first.safetensors"
@@ -115,7 +115,7 @@ def test_norms_can_stay_as_the_first_part_left_them(files: Path):
 
 
 def test_parts_come_in_order_and_settings_of_the_last_stay_there(files: Path):
-    from benchmark.cli.train import _read
+    from ovsbench.cli.train import _read
 
     Path("third.toml").write_text(SECOND.replace('"first.toml"', '"second.toml"').replace("first.s", "third.s"))
     overrides = {"training.steps": "7", "out": "x.safetensors", "start_part": "masks"}
@@ -156,7 +156,7 @@ def test_elsewhere_a_training_file_is_no_checkpoint(files: Path):
 
 
 def test_an_unlabelled_part_of_the_world_is_built_again_over_its_captions(tmp_path: Path):
-    from data_prep.world.build import WorldSettings, build_world
+    from ovsbench.data_prep.world.build import WorldSettings, build_world
 
     settings = WorldSettings("unlabelled", videos=1, frames=1)
     digest = build_world(tmp_path, settings).digest

@@ -11,11 +11,11 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from benchmark.errors import MethodError  # noqa: E402
-from gkc_video.backbones import describe, is_backbone, open_backbone  # noqa: E402
-from gkc_video.model import GKC, ModelConfig  # noqa: E402
-from gkc_video.positions import resized_positions  # noqa: E402
-from gkc_video.trunk import STRIDES, SimplePyramid, Trunk, vit_map  # noqa: E402
+from ovsbench.benchmark.errors import MethodError  # noqa: E402
+from ovsbench.gkc_video.model.backbones import describe, is_backbone, open_backbone  # noqa: E402
+from ovsbench.gkc_video.model.network import GKC, ModelConfig  # noqa: E402
+from ovsbench.gkc_video.model.positions import resized_positions  # noqa: E402
+from ovsbench.gkc_video.model.trunk import STRIDES, SimplePyramid, Trunk, vit_map  # noqa: E402
 
 SMALL = {"queries": 4, "width": 32, "encoder_layers": 1, "decoder_layers": 1, "feed_forward": 32, "heads": 4}
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmark.errors import DataError, MethodError, did_you_mean
-from benchmark.types import Category, PanopticFrame, Segment, Video, Vocabulary, check_frame
+from ovsbench.benchmark.errors import DataError, MethodError, did_you_mean
+from ovsbench.benchmark.types import Category, PanopticFrame, Segment, Video, Vocabulary, check_frame
 
 
 def test_groups_name_every_part_that_holds_a_class(vocabulary):

@@ -5,11 +5,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from gkc_video import clip  # noqa: E402
-from gkc_video.losses import Weights  # noqa: E402
-from gkc_video.model import GKC, ModelConfig, Prediction  # noqa: E402
-from gkc_video.unclaimed import Region, claim, left_over  # noqa: E402
-from gkc_video.unlabelled import unlabelled  # noqa: E402
+from ovsbench.gkc_video.model.network import GKC, ModelConfig, Prediction  # noqa: E402
+from ovsbench.gkc_video.text import clip  # noqa: E402
+from ovsbench.gkc_video.training.losses import Weights  # noqa: E402
+from ovsbench.gkc_video.training.pseudo_masks import Region, claim, left_over  # noqa: E402
+from ovsbench.gkc_video.training.unlabelled import unlabelled  # noqa: E402
 
 SHAPE = (12, 20)
 

@@ -13,10 +13,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from benchmark.errors import DataError, UserError
-from benchmark.types import Video
-from benchmark.video.look import Turn, look
-from benchmark.video.video_io import natural_key, open_video, read_image, write_video
+from ovsbench.benchmark.errors import DataError, UserError
+from ovsbench.benchmark.types import Video
+from ovsbench.benchmark.video.look import Turn, look
+from ovsbench.benchmark.video.video_io import natural_key, open_video, read_image, write_video
 
 av = pytest.importorskip("av")
 N = 30

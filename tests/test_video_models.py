@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from benchmark import methods
-from benchmark.errors import MethodError
-from benchmark.types import Category, Rules, Video, Vocabulary, check_frame
+from ovsbench.benchmark import methods
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.types import Category, Rules, Video, Vocabulary, check_frame
 
 torch = pytest.importorskip("torch")
-from baselines import box_sam2  # noqa: E402
-from baselines.video_objects import Followed, clip_tokens, frame_of_objects, open_model  # noqa: E402
-from gkc_video.torchvision_shim import prepare  # noqa: E402
+from ovsbench.baselines import box_sam2  # noqa: E402
+from ovsbench.baselines.video_objects import Followed, clip_tokens, frame_of_objects, open_model  # noqa: E402
+from ovsbench.gkc_video.torchvision_shim import prepare  # noqa: E402
 
 prepare()
 import transformers  # noqa: E402

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from benchmark import manifest
-from benchmark.errors import DataError
-from benchmark.labels.manifest_check import check
-from benchmark.types import Rules
-from benchmark.video.video_io import open_video
-from data_prep.world.build import WorldSettings, build_world, draw_video
-from data_prep.world.captions import SIDE, build_captions, captions_of, draw_pictures
-from data_prep.world.shapes import FILLS, REACH, SHAPES
-from data_prep.world.textures import TEXTURES
-from data_prep.world.words import FILL_WORDS, SHAPE_WORDS, STUFF_WORDS, load_world
+from ovsbench.benchmark import manifest
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.labels.manifest_check import check
+from ovsbench.benchmark.types import Rules
+from ovsbench.benchmark.video.video_io import open_video
+from ovsbench.data_prep.world.build import WorldSettings, build_world, draw_video
+from ovsbench.data_prep.world.shapes import FILLS, REACH, SHAPES
+from ovsbench.data_prep.world.textures import TEXTURES
+from ovsbench.data_prep.world.words import FILL_WORDS, SHAPE_WORDS, STUFF_WORDS, load_world
+from ovsbench.data_prep.world.world_captions import SIDE, build_captions, captions_of, draw_pictures
 
 WORLD = load_world()
 SMALL = WorldSettings("val", videos=2, frames=3)

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmark import engine, manifest, rle
-from benchmark.cli import app
-from benchmark.errors import DataError
-from benchmark.formats import ytvis
-from benchmark.formats.ytvis import export_ytvis, import_ytvis
-from benchmark.record import RunRecord
-from data_prep.vipseg import build_vipseg
-from data_prep.ytvis import build_own_classes
+from ovsbench.benchmark import engine, manifest
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.formats import ytvis_layout
+from ovsbench.benchmark.formats.ytvis_layout import export_ytvis, import_ytvis
+from ovsbench.benchmark.record import RunRecord
+from ovsbench.benchmark.storage import rle
+from ovsbench.cli import app
+from ovsbench.data_prep.vipseg import build_vipseg
+from ovsbench.data_prep.ytvis import build_own_classes
 
 BOX = [2, 2, 2]  # of 3x2 pixels: two outside, two inside, two outside
 TEXT = rle.compress(BOX)
@@ -254,7 +255,7 @@ def test_a_benchmark_may_have_empty_masks(tmp_path):
     ],
 )
 def test_the_command_line_refuses_bad_results_in_one_sentence(benchmark, tmp_path, monkeypatch, content, words):
-    monkeypatch.setattr(ytvis, "LARGEST_JSON", 4096)
+    monkeypatch.setattr(ytvis_layout, "LARGEST_JSON", 4096)
     (tmp_path / "results.json").write_text(content)
     before = sorted(path.name for path in tmp_path.iterdir())
     run = ["import", benchmark.folder, tmp_path / "results.json", "--format", "ytvis", "-o", tmp_path / "run"]

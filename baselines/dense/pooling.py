@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from baselines.dense.towers import Family, family, resized_positions, resnet_features
-from benchmark.errors import MethodError
+from ovsbench.baselines.dense.towers import Family, family, resized_positions, resnet_features
+from ovsbench.benchmark.errors import MethodError
 
 
 def shares(numbers: npt.NDArray[np.int32], count: int, grid: tuple[int, int]) -> torch.Tensor:

@@ -10,14 +10,14 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from baselines.dense.attention import SIGMA, Kind
-from baselines.dense.refine import refine
-from baselines.dense.towers import dense_features, family, stride
-from baselines.region_clip import Namer, class_logits
-from benchmark.errors import MethodError
-from benchmark.types import Image, Vocabulary
-from gkc_video.clip import Clip
-from gkc_video.text import NameTable, Prompted
+from ovsbench.baselines.dense.attention import SIGMA, Kind
+from ovsbench.baselines.dense.refine import refine
+from ovsbench.baselines.dense.towers import dense_features, family, stride
+from ovsbench.baselines.region_clip import Namer, class_logits
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.types import Image, Vocabulary
+from ovsbench.gkc_video.text.clip import Clip
+from ovsbench.gkc_video.text.text_space import NameTable, Prompted
 
 USUAL: Mapping[str, Kind] = {"vit": "naclip", "resnet": "maskclip", "timm": "raw"}
 BATCH = 32

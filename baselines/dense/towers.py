@@ -12,9 +12,9 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 
-from baselines.dense.attention import KEEPS_THE_BLOCK, Kind, attend
-from benchmark.errors import MethodError
-from gkc_video.positions import resized_positions
+from ovsbench.baselines.dense.attention import KEEPS_THE_BLOCK, Kind, attend
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.gkc_video.model.positions import resized_positions
 
 Family = Literal["vit", "resnet", "timm"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from benchmark.errors import DataError
+from ovsbench.benchmark.errors import DataError
 
 SHOWN = 20
 

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.errors import DataError
-from benchmark.formats.faults import Faults
-from benchmark.formats.masks import read_png, stems
-from benchmark.panoptic import rgb_to_ids
-from benchmark.types import VOID, PanopticFrame, Segment
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.formats.faults import Faults
+from ovsbench.benchmark.formats.mask_images import read_png, stems
+from ovsbench.benchmark.panoptic import rgb_to_ids
+from ovsbench.benchmark.types import VOID, PanopticFrame, Segment
 
 
 @dataclass(frozen=True, slots=True)

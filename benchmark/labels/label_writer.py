@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from benchmark.errors import DataError
-from benchmark.manifest import VideoEntry
-from benchmark.store import VideoWriter
-from benchmark.track_store import TrackWriter
-from benchmark.types import InstanceTrack, PanopticFrame, Task, Vocabulary
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.manifest import VideoEntry
+from ovsbench.benchmark.storage.store import VideoWriter
+from ovsbench.benchmark.storage.track_store import TrackWriter
+from ovsbench.benchmark.types import InstanceTrack, PanopticFrame, Task, Vocabulary
 
 
 class LabelWriter:

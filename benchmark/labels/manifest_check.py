@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from benchmark.errors import DataError
-from benchmark.files import read_json
-from benchmark.manifest import MANIFEST, Benchmark, VideoEntry
-from benchmark.progress import SILENT, Progress
-from benchmark.store import FrameFolder
-from benchmark.track_store import TrackFolder
-from benchmark.video.image_hash import image_hash
-from benchmark.video.video_io import natural_key
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.manifest import MANIFEST, Benchmark, VideoEntry
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.storage.files import read_json
+from ovsbench.benchmark.storage.store import FrameFolder
+from ovsbench.benchmark.storage.track_store import TrackFolder
+from ovsbench.benchmark.video.image_hash import image_hash
+from ovsbench.benchmark.video.video_io import natural_key
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class VideoCheck:
         problems: what is wrong, a sentence each.
         remarks: what is odd and may be meant so.
         categories: ids of the categories that its labels use.
-        hashes: of its frames, see `benchmark.video.image_hash`; None for a frame that was not opened or is flat.
+        hashes: of its frames, see `ovsbench.benchmark.video.image_hash`; None for a frame that was not opened or
+            is flat.
     """
 
     video: str

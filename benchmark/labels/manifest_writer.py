@@ -9,10 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from benchmark import files
-from benchmark.errors import DataError
-from benchmark.labels.label_writer import LabelWriter
-from benchmark.manifest import (
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.labels.label_writer import LabelWriter
+from ovsbench.benchmark.manifest import (
     MANIFEST,
     Benchmark,
     Role,
@@ -24,7 +23,8 @@ from benchmark.manifest import (
     safe_name,
     to_json,
 )
-from benchmark.types import Rules, Vocabulary
+from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.types import Rules, Vocabulary
 
 VIDEOS = "videos.txt"
 """A list of the videos, where they were chosen when the benchmark was built; nothing reads it."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from benchmark.metrics.ap import Ap
-from benchmark.metrics.base import NUMBERS, Accumulator, Counts, FrameMetric, Metric, VideoCounts, harmonic
-from benchmark.metrics.clear import Clear
-from benchmark.metrics.confusion import Confusion
-from benchmark.metrics.davis import Davis
-from benchmark.metrics.hota import Hota
-from benchmark.metrics.miou import Miou
-from benchmark.metrics.stq import Stq
-from benchmark.metrics.vc import Vc
-from benchmark.metrics.vpq import Vpq
-from benchmark.types import Rules
+from ovsbench.benchmark.metrics.ap import Ap
+from ovsbench.benchmark.metrics.base import NUMBERS, Accumulator, Counts, FrameMetric, Metric, VideoCounts, harmonic
+from ovsbench.benchmark.metrics.clear import Clear
+from ovsbench.benchmark.metrics.confusion import Confusion
+from ovsbench.benchmark.metrics.davis import Davis
+from ovsbench.benchmark.metrics.hota import Hota
+from ovsbench.benchmark.metrics.miou import Miou
+from ovsbench.benchmark.metrics.stq import Stq
+from ovsbench.benchmark.metrics.vc import Vc
+from ovsbench.benchmark.metrics.vpq import Vpq
+from ovsbench.benchmark.types import Rules
 
 METRICS: tuple[Metric, ...] = (Vpq(), Miou(), Stq(), Hota(), Clear(), Vc(), Confusion(), Ap())
-"""Every metric of the suite, in the order in which files list them; how tables rank is `leaderboard.table`'s matter."""
+"""Every metric of the suite, in the order in which files list them."""
 
 
 OPTIONAL: tuple[Metric, ...] = (Davis(),)

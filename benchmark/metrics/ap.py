@@ -31,11 +31,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.metrics.ap_curves import drawn_class, merged, values_of_class
-from benchmark.metrics.ap_matching import Found, candidates, matched
-from benchmark.metrics.base import Floats, Part, ratio
-from benchmark.rle import DecodedTracks
-from benchmark.types import Rules, Task
+from ovsbench.benchmark.metrics.ap_curves import drawn_class, merged, values_of_class
+from ovsbench.benchmark.metrics.ap_matching import Found, candidates, matched
+from ovsbench.benchmark.metrics.base import Floats, Part, ratio
+from ovsbench.benchmark.storage.rle import DecodedTracks
+from ovsbench.benchmark.types import Rules, Task
 
 LVVIS = "_lvvis"
 _NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")

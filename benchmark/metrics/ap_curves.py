@@ -1,4 +1,4 @@
-"""From what was found of a class in all videos to its precision and recall; see `benchmark.metrics.ap`."""
+"""From what was found of a class in all videos to its precision and recall; see `ovsbench.benchmark.metrics.ap`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.metrics.ap_matching import AREAS, KEPT, THRESHOLDS, Bools, Found
-from benchmark.metrics.base import Floats, ratio
+from ovsbench.benchmark.metrics.ap_matching import AREAS, KEPT, THRESHOLDS, Bools, Found
+from ovsbench.benchmark.metrics.base import Floats, ratio
 
 RECALLS = np.linspace(0.0, 1.0, 101)
 _CELLS = len(AREAS) * len(THRESHOLDS)

@@ -1,4 +1,4 @@
-"""Which predicted tracks of a video find a label, at each threshold and area; see `benchmark.metrics.ap`."""
+"""Which predicted tracks of a video find a label, at each threshold and area; see `ovsbench.benchmark.metrics.ap`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmark import rle
-from benchmark.metrics.base import Floats
-from benchmark.rle import DecodedTracks
+from ovsbench.benchmark.metrics.base import Floats
+from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage.rle import DecodedTracks
 
 Bools = npt.NDArray[np.bool_]
 THRESHOLDS = np.linspace(0.5, 0.95, 10)

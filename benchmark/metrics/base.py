@@ -8,10 +8,10 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.errors import DataError
-from benchmark.panoptic import DenseFrame, FrameOverlap
-from benchmark.rle import DecodedTracks
-from benchmark.types import Rules, Segment, Task, Vocabulary
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
+from ovsbench.benchmark.storage.rle import DecodedTracks
+from ovsbench.benchmark.types import Rules, Segment, Task, Vocabulary
 
 Floats = npt.NDArray[np.float64]
 Part = frozenset[int] | None

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from benchmark.metrics.base import Floats, Part, scores_of
+from ovsbench.benchmark.metrics.base import Floats, Part, scores_of
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.metrics.base import Floats, positions, ratio
-from benchmark.metrics.class_sums import ClassSums
-from benchmark.panoptic import DenseFrame, FrameOverlap
-from benchmark.types import Rules, Segment, Task, Vocabulary
+from ovsbench.benchmark.metrics.base import Floats, positions, ratio
+from ovsbench.benchmark.metrics.class_sums import ClassSums
+from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
+from ovsbench.benchmark.types import Rules, Segment, Task, Vocabulary
 
 
 @dataclass(frozen=True)

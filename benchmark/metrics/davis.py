@@ -35,11 +35,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.metrics.base import Floats, positions, ratio
-from benchmark.metrics.class_sums import ClassSums
-from benchmark.metrics.outlines import near_outlines
-from benchmark.panoptic import DenseFrame, FrameOverlap
-from benchmark.types import VOID, Rules, Segment, Task, Vocabulary
+from ovsbench.benchmark.metrics.base import Floats, positions, ratio
+from ovsbench.benchmark.metrics.class_sums import ClassSums
+from ovsbench.benchmark.metrics.outlines import near_outlines
+from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
+from ovsbench.benchmark.types import VOID, Rules, Segment, Task, Vocabulary
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.metrics.base import Floats, Part, positions, ratio, scores_of
-from benchmark.panoptic import DenseFrame, FrameOverlap
-from benchmark.types import Rules, Task, Vocabulary
+from ovsbench.benchmark.metrics.base import Floats, Part, positions, ratio, scores_of
+from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
+from ovsbench.benchmark.types import Rules, Task, Vocabulary
 
 ALPHAS = np.arange(0.05, 0.99, 0.05)
 _EPSILON = np.finfo(np.float64).eps

@@ -28,9 +28,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.metrics.base import Floats, Part, mean_where, positions, ratio, scores_of
-from benchmark.panoptic import DenseFrame, FrameOverlap
-from benchmark.types import Rules, Segment, Task, Vocabulary
+from ovsbench.benchmark.metrics.base import Floats, Part, mean_where, positions, ratio, scores_of
+from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
+from ovsbench.benchmark.types import Rules, Segment, Task, Vocabulary
 
 
 class Quality(NamedTuple):

@@ -28,9 +28,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.metrics.base import Floats, Part, mean_where, positions, ratio, scores_of
-from benchmark.panoptic import DenseFrame, FrameOverlap, look_up
-from benchmark.types import Rules, Task, Vocabulary
+from ovsbench.benchmark.metrics.base import Floats, Part, mean_where, positions, ratio, scores_of
+from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap, look_up
+from ovsbench.benchmark.types import Rules, Task, Vocabulary
 
 WHOLE = -1
 """Stands where a category id would, for all pixels together."""

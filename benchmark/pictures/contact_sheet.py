@@ -9,9 +9,9 @@ import numpy as np
 import PIL.Image
 from PIL import ImageDraw
 
-from benchmark.errors import DataError
-from benchmark.pictures.fonts import font_of, shorten
-from benchmark.types import Image
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.pictures.fonts import font_of, shorten
+from ovsbench.benchmark.types import Image
 
 
 def contact_sheet(images: Sequence[Image], columns: int, *, captions: Sequence[str] = (), cell_width: int = 0) -> Image:

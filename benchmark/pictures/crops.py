@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 
-from benchmark.types import Image
+from ovsbench.benchmark.types import Image
 
 GREY = (128, 128, 128)
 

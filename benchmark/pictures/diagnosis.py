@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.manifest import Benchmark
-from benchmark.metrics import VideoCounts
-from benchmark.metrics.confusion import UNNAMED, ConfusionCounts
-from benchmark.pictures import plots
-from benchmark.pictures.label_plots import novel_points, novelty_chart
-from benchmark.running.scores import Scores, by_video, scores_of, total
-from benchmark.types import Vocabulary
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.metrics import VideoCounts
+from ovsbench.benchmark.metrics.confusion import UNNAMED, ConfusionCounts
+from ovsbench.benchmark.pictures import plots
+from ovsbench.benchmark.pictures.label_plots import novel_points, novelty_chart
+from ovsbench.benchmark.running.scores import Scores, by_video, scores_of, total
+from ovsbench.benchmark.types import Vocabulary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""Figures of what labels hold, and of scores against novelty; drawn like those of `benchmark.pictures.plots`."""
+"""Figures of what labels hold, and of scores against novelty; drawn like those of plots.py."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.labels.statistics import CategoryCount, LabelStatistics
-from benchmark.pictures.plots import BASE, INK, NOVEL, empty, save, short
-from benchmark.types import Vocabulary
+from ovsbench.benchmark.labels.label_counts import CategoryCount, LabelStatistics
+from ovsbench.benchmark.pictures.plots import BASE, INK, NOVEL, empty, save, short
+from ovsbench.benchmark.types import Vocabulary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,9 +8,9 @@ import numpy as np
 import PIL.Image
 from PIL import ImageDraw
 
-from benchmark.pictures.fonts import font_of, shorten
-from benchmark.pictures.overlay import Label, track_colour
-from benchmark.types import Image
+from ovsbench.benchmark.pictures.fonts import font_of, shorten
+from ovsbench.benchmark.pictures.overlay import Label, track_colour
+from ovsbench.benchmark.types import Image
 
 NARROWEST, LOWEST = 150, 120
 """Pixels of the panel, so that a line of text has room beside a tiny frame."""

@@ -13,10 +13,10 @@ import PIL.Image
 from PIL import ImageDraw, ImageFont
 from scipy import ndimage
 
-from benchmark.errors import DataError
-from benchmark.panoptic import dense
-from benchmark.pictures.fonts import can_be_drawn, font_of
-from benchmark.types import Image, PanopticFrame, Segment, Vocabulary
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.panoptic import dense
+from ovsbench.benchmark.pictures.fonts import can_be_drawn, font_of
+from ovsbench.benchmark.types import Image, PanopticFrame, Segment, Vocabulary
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom are not part of it."""

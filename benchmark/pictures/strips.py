@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from benchmark.files import writing
-from benchmark.manifest import Benchmark, open_masks
-from benchmark.pictures.overlay import overlay
-from benchmark.types import Image, PanopticFrame, Segment, Vocabulary
+from ovsbench.benchmark.manifest import Benchmark, open_masks
+from ovsbench.benchmark.pictures.overlay import overlay
+from ovsbench.benchmark.storage.files import writing
+from ovsbench.benchmark.types import Image, PanopticFrame, Segment, Vocabulary
 
 ROWS = ("image", "labels", "prediction")
 GAP = 6

@@ -8,12 +8,13 @@ import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmark import files, stats
-from benchmark.errors import UserError, did_you_mean
-from benchmark.manifest import Benchmark
-from benchmark.metrics import NUMBERS, VideoCounts, harmonic, metrics_for
-from benchmark.running.scores import HARMONIC
-from benchmark.types import Rules
+from ovsbench.benchmark import stats
+from ovsbench.benchmark.errors import UserError, did_you_mean
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.metrics import NUMBERS, VideoCounts, harmonic, metrics_for
+from ovsbench.benchmark.running.scores import HARMONIC
+from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.types import Rules
 
 Run = Mapping[str, VideoCounts]
 """The counts of each video of a run, as `counting.read_counts` gives them."""

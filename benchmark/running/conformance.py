@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark import machine, record
-from benchmark.errors import DataError, MethodError, UserError
-from benchmark.manifest import Benchmark
-from benchmark.running.predicting import frames_of
-from benchmark.types import Image, LabelReader, Method, Offer, PanopticFrame, Video, check_frame
+from ovsbench.benchmark import machine, record
+from ovsbench.benchmark.errors import DataError, MethodError, UserError
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.running.predicting import frames_of
+from ovsbench.benchmark.types import Image, LabelReader, Method, Offer, PanopticFrame, Video, check_frame
 
 ODD_SIZE = (67, 111)
 """(height, width) of the second video: no multiple of anything that a network likes."""
@@ -174,7 +174,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.types import PanopticFrame, Rules, Segment, Video, Vocabulary
+from ovsbench.benchmark.types import PanopticFrame, Rules, Segment, Video, Vocabulary
 
 
 TASKS = ("semantic", "panoptic")  # what `ovsbench list methods` says, once the file is in a package

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark import files
-from benchmark.errors import DataError, UserError
-from benchmark.manifest import Benchmark, open_masks
-from benchmark.metrics import Counts, VideoCounts, frame_metrics_for, metrics_for
-from benchmark.metrics.base import TrackMetric
-from benchmark.panoptic import overlap_dense
-from benchmark.store import FrameFolder
-from benchmark.track_extents import matchable
-from benchmark.track_store import TrackFolder
-from benchmark.types import Rules
+from ovsbench.benchmark.errors import DataError, UserError
+from ovsbench.benchmark.manifest import Benchmark, open_masks
+from ovsbench.benchmark.metrics import Counts, VideoCounts, frame_metrics_for, metrics_for
+from ovsbench.benchmark.metrics.base import TrackMetric
+from ovsbench.benchmark.panoptic import overlap_dense
+from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.storage.store import FrameFolder
+from ovsbench.benchmark.storage.track_extents import matchable
+from ovsbench.benchmark.storage.track_store import TrackFolder
+from ovsbench.benchmark.types import Rules
 
 COUNTS = "counts.jsonl"
 PARTIAL_COUNTS = ".counts.partial.jsonl"

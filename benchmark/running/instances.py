@@ -7,9 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from benchmark import rle
-from benchmark.track_store import TrackWriter
-from benchmark.types import InstanceTrack, PanopticFrame, Vocabulary
+from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage.track_store import TrackWriter
+from ovsbench.benchmark.types import InstanceTrack, PanopticFrame, Vocabulary
 
 
 class FrameTracks:

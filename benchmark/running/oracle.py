@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from benchmark.types import Method, PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.benchmark.types import Method, PanopticFrame, Rules, Video, Vocabulary
 
 
 class OracleMethod:

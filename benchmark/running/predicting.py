@@ -9,21 +9,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from benchmark import files, machine, record
-from benchmark.errors import DataError, MethodError, StoppedError, UserError
-from benchmark.foreign_code import misdeed
-from benchmark.manifest import Benchmark, VideoEntry
-from benchmark.progress import SILENT, Progress
-from benchmark.record import RunRecord, Settings, Timing
-from benchmark.running.counting import PREDICTIONS, predictions
-from benchmark.running.instances import FrameTracks
-from benchmark.running.oracle import OracleMethod
-from benchmark.running.overlap import Behind, ReadAhead, adding, own
-from benchmark.running.run_folder import close_run, locked, open_run, refuse_other_folders
-from benchmark.running.scores import SCORES
-from benchmark.store import FrameFolder, VideoWriter
-from benchmark.track_store import TrackFolder, TrackWriter
-from benchmark.types import Image, LabelReader, Method, PanopticFrame, Rules, Video, Vocabulary, check_frame
+from ovsbench.benchmark import machine, record
+from ovsbench.benchmark.errors import DataError, MethodError, StoppedError, UserError
+from ovsbench.benchmark.foreign_code import misdeed
+from ovsbench.benchmark.manifest import Benchmark, VideoEntry
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.record import RunRecord, Settings, Timing
+from ovsbench.benchmark.running.counting import PREDICTIONS, predictions
+from ovsbench.benchmark.running.instances import FrameTracks
+from ovsbench.benchmark.running.oracle import OracleMethod
+from ovsbench.benchmark.running.pipeline import Behind, ReadAhead, adding, own
+from ovsbench.benchmark.running.run_folder import close_run, locked, open_run, refuse_other_folders
+from ovsbench.benchmark.running.scores import SCORES
+from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.storage.store import FrameFolder, VideoWriter
+from ovsbench.benchmark.storage.track_store import TrackFolder, TrackWriter
+from ovsbench.benchmark.types import Image, LabelReader, Method, PanopticFrame, Rules, Video, Vocabulary, check_frame
 
 
 def predict(

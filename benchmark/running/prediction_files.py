@@ -9,12 +9,12 @@ from typing import Any, Self
 import numpy as np
 import PIL.Image
 
-from benchmark.files import SCHEMA, json_line, writing
-from benchmark.panoptic import dense
-from benchmark.pictures.contact_sheet import contact_sheet
-from benchmark.pictures.strips import spread
-from benchmark.rle import encode_ids
-from benchmark.types import Image, PanopticFrame, Video, Vocabulary
+from ovsbench.benchmark.panoptic import dense
+from ovsbench.benchmark.pictures.contact_sheet import contact_sheet
+from ovsbench.benchmark.pictures.strips import spread
+from ovsbench.benchmark.storage.files import SCHEMA, json_line, writing
+from ovsbench.benchmark.storage.rle import encode_ids
+from ovsbench.benchmark.types import Image, PanopticFrame, Video, Vocabulary
 
 
 class ObjectLines:

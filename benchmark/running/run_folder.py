@@ -8,12 +8,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmark import files, record
-from benchmark.errors import UserError
-from benchmark.manifest import Benchmark
-from benchmark.record import RunRecord, Timing
-from benchmark.running.counting import COUNTS, PARTIAL_COUNTS, PREDICTIONS
-from benchmark.running.scores import SCORES
+from ovsbench.benchmark import record
+from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.record import RunRecord, Timing
+from ovsbench.benchmark.running.counting import COUNTS, PARTIAL_COUNTS, PREDICTIONS
+from ovsbench.benchmark.running.scores import SCORES
+from ovsbench.benchmark.storage import files
 
 _RECORD_LOCK = ".lock-record"
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark import files
-from benchmark.errors import DataError
-from benchmark.manifest import Benchmark
-from benchmark.metrics import NUMBERS, Counts, VideoCounts, harmonic, metrics_for
-from benchmark.types import Rules
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.metrics import NUMBERS, Counts, VideoCounts, harmonic, metrics_for
+from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.types import Rules
 
 SCORES = "scores.json"
 HARMONIC = "harmonic"

@@ -8,15 +8,15 @@ from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from benchmark import files
-from benchmark.errors import DataError, StoppedError, UserError, did_you_mean
-from benchmark.manifest import Benchmark
-from benchmark.metrics import OPTIONAL
-from benchmark.processes import process_pool
-from benchmark.progress import SILENT, Progress
-from benchmark.record import RunRecord
-from benchmark.running.counting import COUNTS, PARTIAL_COUNTS, PREDICTIONS, CountedVideo, count_video
-from benchmark.running.scores import Scores, scores_of
+from ovsbench.benchmark.errors import DataError, StoppedError, UserError, did_you_mean
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.metrics import OPTIONAL
+from ovsbench.benchmark.processes import process_pool
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.record import RunRecord
+from ovsbench.benchmark.running.counting import COUNTS, PARTIAL_COUNTS, PREDICTIONS, CountedVideo, count_video
+from ovsbench.benchmark.running.scores import Scores, scores_of
+from ovsbench.benchmark.storage import files
 
 
 def score(

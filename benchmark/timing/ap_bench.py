@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmark import rle
-from benchmark.machine import peak_memory_gb
-from benchmark.metrics.ap import ApCounts
-from benchmark.metrics.ap_matching import candidates, matched
-from benchmark.progress import SILENT, Progress
-from benchmark.timing.stages import StageClock, stage
-from benchmark.track_extents import matchable
-from benchmark.track_store import TrackFolder, TrackWriter
-from benchmark.types import Category, InstanceTrack, Vocabulary
+from ovsbench.benchmark.machine import peak_memory_gb
+from ovsbench.benchmark.metrics.ap import ApCounts
+from ovsbench.benchmark.metrics.ap_matching import candidates, matched
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage.track_extents import matchable
+from ovsbench.benchmark.storage.track_store import TrackFolder, TrackWriter
+from ovsbench.benchmark.timing.stages import StageClock, stage
+from ovsbench.benchmark.types import Category, InstanceTrack, Vocabulary
 
 CLASSES, LABELS, PREDICTIONS, FRAMES = 1196, 4, 50, 27
 SIZE = (480, 854)

@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark import engine, manifest
-from benchmark.formats.faults import Faults
-from benchmark.formats.runs import import_run
-from benchmark.labels.manifest_writer import BenchmarkWriter
-from benchmark.manifest import VideoEntry
-from benchmark.timing.score_bench import VOCABULARY, scene
-from benchmark.types import PanopticFrame, Rules
+from ovsbench.benchmark import engine, manifest
+from ovsbench.benchmark.formats.conversion import import_run
+from ovsbench.benchmark.formats.faults import Faults
+from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
+from ovsbench.benchmark.manifest import VideoEntry
+from ovsbench.benchmark.timing.score_bench import VOCABULARY, scene
+from ovsbench.benchmark.types import PanopticFrame, Rules
 
 VIDEOS, REPEATED = 4, 2
 """Videos for each process, and how often a video shows the made-up frames."""

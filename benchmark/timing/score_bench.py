@@ -18,14 +18,14 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from benchmark.files import writing
-from benchmark.formats.masks import decode_rgb
-from benchmark.machine import peak_memory_gb
-from benchmark.metrics import frame_metrics_for
-from benchmark.panoptic import DenseFrame, dense_of_rgb, ids_to_rgb, overlap_dense
-from benchmark.progress import SILENT, Progress
-from benchmark.store import FrameFolder, VideoWriter
-from benchmark.types import Category, Image, PanopticFrame, Rules, Segment, Vocabulary
+from ovsbench.benchmark.formats.mask_images import decode_rgb
+from ovsbench.benchmark.machine import peak_memory_gb
+from ovsbench.benchmark.metrics import frame_metrics_for
+from ovsbench.benchmark.panoptic import DenseFrame, dense_of_rgb, ids_to_rgb, overlap_dense
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.storage.files import writing
+from ovsbench.benchmark.storage.store import FrameFolder, VideoWriter
+from ovsbench.benchmark.types import Category, Image, PanopticFrame, Rules, Segment, Vocabulary
 
 SEGMENTS, CLASSES = 16, 124
 NAMED = ("vpq", "stq", "miou", "vc")

@@ -23,13 +23,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmark.errors import MethodError
-from benchmark.machine import peak_device_memory_gb, peak_memory_gb
-from benchmark.progress import SILENT, Progress
-from benchmark.running.overlap import Behind, ReadAhead, adding, own
-from benchmark.store import VideoWriter
-from benchmark.timing.stages import StageClock, stage
-from benchmark.types import Image, Method, Rules, Video, Vocabulary
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.machine import peak_device_memory_gb, peak_memory_gb
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.running.pipeline import Behind, ReadAhead, adding, own
+from ovsbench.benchmark.storage.store import VideoWriter
+from ovsbench.benchmark.timing.stages import StageClock, stage
+from ovsbench.benchmark.types import Image, Method, Rules, Video, Vocabulary
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from benchmark.errors import UserError
-from benchmark.types import Video
+from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.types import Video
 
 
 def cut(video: Video, *, start: str = "", end: str = "", every: int = 1) -> Video:

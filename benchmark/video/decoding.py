@@ -1,6 +1,6 @@
 """Frames of video files, each number always the same picture: through decord where it is exact, else through PyAV.
 
-`benchmark.video.look` decides.
+`ovsbench.benchmark.video.look` decides.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmark.errors import DataError, UserError
-from benchmark.types import Image
-from benchmark.video.look import DECORD_CONTAINERS, Look, import_av, open_file
+from ovsbench.benchmark.errors import DataError, UserError
+from ovsbench.benchmark.types import Image
+from ovsbench.benchmark.video.look import DECORD_CONTAINERS, Look, import_av, open_file
 
 Decoder = Literal["auto", "decord", "av"]
 DECODERS: tuple[Decoder, ...] = ("auto", "decord", "av")

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from benchmark.types import Image
+from ovsbench.benchmark.types import Image
 
 BITS = 128
 NEAR = 8

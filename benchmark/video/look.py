@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.errors import DataError, UserError
-from benchmark.types import Image
-from benchmark.video.picture_headers import picture_header
+from ovsbench.benchmark.errors import DataError, UserError
+from ovsbench.benchmark.types import Image
+from ovsbench.benchmark.video.picture_headers import picture_header
 
 _DECORD_CODECS = {"h264", "hevc", "vp9", "mpeg4"}
 _DECORD_FORMATS = {"yuv420p", "yuvj420p"}

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from benchmark.errors import DataError, UserError, did_you_mean
-from benchmark.types import Image, Video
-from benchmark.video.decoding import DECODERS, AvReader, Decoder, DecordReader
-from benchmark.video.look import import_av, look
+from ovsbench.benchmark.errors import DataError, UserError, did_you_mean
+from ovsbench.benchmark.types import Image, Video
+from ovsbench.benchmark.video.decoding import DECODERS, AvReader, Decoder, DecordReader
+from ovsbench.benchmark.video.look import import_av, look
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
@@ -45,8 +45,8 @@ def open_video(path: str | Path, decoder: Decoder = "auto") -> Video:
     """Opens a folder of images, an image or a video file as a video whose frames are read when asked for.
 
     Frames may be asked for in any order; in order is fastest. Images are sorted by name, numbers by value.
-    `benchmark.video.look` says what `auto` does; a rotation stored in a video file is applied, an EXIF orientation
-    of images is not. Which decoder reads a file depends on the file alone, and both give the same pixels.
+    `ovsbench.benchmark.video.look` says what `auto` does; a rotation stored in a video file is applied, an EXIF
+    orientation of images is not. Which decoder reads a file depends on the file alone, and both give the same pixels.
 
     Args:
         path: the folder or file; its name without suffix is the id of the video.

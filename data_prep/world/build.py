@@ -11,18 +11,18 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image as Pillow
 
-from benchmark.errors import DataError, did_you_mean
-from benchmark.files import write_json, writing
-from benchmark.labels.manifest_writer import BenchmarkWriter
-from benchmark.manifest import Benchmark, Role, Source, load
-from benchmark.panoptic import void_categories
-from benchmark.processes import process_pool
-from benchmark.progress import SILENT, Progress
-from benchmark.types import Image, PanopticFrame, Rules
-from benchmark.video.video_io import write_video
-from data_prep.world.captions import frame_caption
-from data_prep.world.scene import MOST_THINGS, Scene, draw_scene
-from data_prep.world.words import Thing, World, load_world
+from ovsbench.benchmark.errors import DataError, did_you_mean
+from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
+from ovsbench.benchmark.manifest import Benchmark, Role, Source, load
+from ovsbench.benchmark.panoptic import void_categories
+from ovsbench.benchmark.processes import process_pool
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.storage.files import write_json, writing
+from ovsbench.benchmark.types import Image, PanopticFrame, Rules
+from ovsbench.benchmark.video.video_io import write_video
+from ovsbench.data_prep.world.scene import MOST_THINGS, Scene, draw_scene
+from ovsbench.data_prep.world.words import Thing, World, load_world
+from ovsbench.data_prep.world.world_captions import frame_caption
 
 Part = Literal["val", "dev", "train", "unlabelled"]
 Variant = Literal["ignore", "delete"]

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from benchmark.types import Image, PanopticFrame, Segment
-from data_prep.world.shapes import REACH, SHAPES, paint
-from data_prep.world.textures import TEXTURES, Array, Noise
-from data_prep.world.words import Stuff, Thing, World
+from ovsbench.benchmark.types import Image, PanopticFrame, Segment
+from ovsbench.data_prep.world.shapes import REACH, SHAPES, paint
+from ovsbench.data_prep.world.textures import TEXTURES, Array, Noise
+from ovsbench.data_prep.world.words import Stuff, Thing, World
 
 REFERENCE_HEIGHT = 96
 """Lengths below are in pixels of a frame this high; larger frames show the same scene with more detail."""

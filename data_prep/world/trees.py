@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from benchmark import rle
-from benchmark.manifest import Benchmark
-from benchmark.panoptic import ids_to_rgb, semantic
-from benchmark.types import InstanceTrack, PanopticFrame, Vocabulary
-from data_prep.official import official_classes
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.panoptic import ids_to_rgb, semantic
+from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.types import InstanceTrack, PanopticFrame, Vocabulary
+from ovsbench.data_prep.official import official_classes
 
 
 def world_to(dataset: str, vocabulary: Vocabulary) -> dict[int, int]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmark.types import Category, Vocabulary
-from data_prep.split import load_split
+from ovsbench.benchmark.types import Category, Vocabulary
+from ovsbench.data_prep.split import load_split
 
 FILL_WORDS: Mapping[str, tuple[str, ...]] = {
     "red": ("crimson", "scarlet"),

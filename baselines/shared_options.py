@@ -1,0 +1,39 @@
+"""Options that several methods share; each field is an `--option` of every method whose build takes its group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ovsbench.gkc_video.tracking.tracker import DEFAULT
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How a CLIP is opened and asked.
+
+    Attributes:
+        clip_model: open_clip architecture, such as "ViT-B-32-quickgelu"; the weights are then an open_clip tag or file.
+        prompt: templates with {} for the name, parted by |; their vectors are averaged.
+        synonyms: whether a class may also be recognised by its synonyms.
+    """
+
+    clip_model: str | None = None
+    prompt: str = "{}"
+    synonyms: bool = False
+
+
+@dataclass(frozen=True)
+class Linking:
+    """How the regions of a frame-wise method are linked over time; see `ovsbench.gkc_video.tracking.tracker`.
+
+    Attributes:
+        associate: name of the association.
+        vote: whether class scores are averaged along a track.
+        patience: frames for which an unseen object is remembered; by default as the association has it.
+        delay: frames that an answer waits for later votes; 0 answers at once, which is online.
+    """
+
+    associate: str = DEFAULT
+    vote: bool = True
+    patience: int | None = None
+    delay: int = 0

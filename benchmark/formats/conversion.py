@@ -1,0 +1,174 @@
+"""Predictions that came as files become a run like any other, whole or not at all; and folders are written likewise."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ovsbench.benchmark import record
+from ovsbench.benchmark.errors import DataError, MethodError
+from ovsbench.benchmark.formats.faults import Faults, LeftOutError
+from ovsbench.benchmark.manifest import Benchmark, VideoEntry
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.record import RunRecord, Settings
+from ovsbench.benchmark.running.counting import PREDICTIONS
+from ovsbench.benchmark.storage.files import writing
+from ovsbench.benchmark.storage.store import VideoWriter
+from ovsbench.benchmark.storage.track_store import TrackWriter
+from ovsbench.benchmark.types import InstanceTrack, PanopticFrame, Vocabulary, check_frame
+
+_MEND = "Mend the files and import again"
+ReadFrame = Callable[[VideoEntry, int], PanopticFrame]
+"""Video and frame number to the predicted frame; raises a DataError if it cannot be read."""
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A hidden folder beside `folder` that gets its name when the block ends well, and goes away otherwise.
+
+    Raises:
+        DataError: `folder` holds something already, or the disk is full.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder}: expected a new folder, found something there. Choose another output folder with -o")
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        with writing(folder):
+            shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+            partial.mkdir(parents=True)
+        yield partial
+        with writing(folder):
+            if folder.exists():
+                folder.rmdir()
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def import_run(
+    benchmark: Benchmark,
+    run: Path,
+    read: ReadFrame,
+    faults: Faults,
+    *,
+    name: str,
+    what: str,
+    digest: str,
+    notes: Mapping[str, str],
+    progress: Progress = SILENT,
+) -> RunRecord:
+    """Makes a run folder of predictions in another layout.
+
+    Args:
+        benchmark: what was predicted.
+        run: the new run folder.
+        read: gives the frames.
+        faults: those found before any mask was opened; videos that are missing altogether were noted there.
+        name: of the method, for tables.
+        what: the files, for messages and the record.
+        digest: sha256 over the files' list of segments or names, for the record.
+        notes: more facts for the record.
+        progress: told of frames and videos.
+
+    Raises:
+        DataError: anything is wrong; all of it is told at once and no run is made.
+    """
+    vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
+
+    def write(folder: Path, entry: VideoEntry) -> None:
+        _import_video(folder, entry, vocabulary, read, faults, progress)
+
+    return _import(benchmark, run, write, faults, name, what, {**notes, "imported_files_sha256": digest}, progress)
+
+
+def import_tracks(
+    benchmark: Benchmark,
+    run: Path,
+    tracks: Mapping[str, Sequence[InstanceTrack]],
+    faults: Faults,
+    *,
+    name: str,
+    what: str,
+    digest: str,
+    notes: Mapping[str, str],
+    progress: Progress = SILENT,
+) -> RunRecord:
+    """`import_run` for an instance benchmark.
+
+    Args:
+        tracks: of each video, by its id.
+        benchmark, run, faults, name, what, digest, notes, progress: as for `import_run`.
+
+    Raises:
+        DataError: as `import_run`.
+    """
+    vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
+    faults.stop(what, _MEND)
+
+    def write(folder: Path, entry: VideoEntry) -> None:
+        with TrackWriter(folder / entry.id, entry.id, entry.size, len(entry.frames), vocabulary) as writer:
+            for track in tracks[entry.id]:
+                writer.add(track)
+        progress.frame(len(entry.frames))
+
+    return _import(benchmark, run, write, faults, name, what, {**notes, "imported_files_sha256": digest}, progress)
+
+
+def _import(
+    benchmark: Benchmark,
+    run: Path,
+    write: Callable[[Path, VideoEntry], None],
+    faults: Faults,
+    name: str,
+    what: str,
+    notes: Mapping[str, str],
+    progress: Progress,
+) -> RunRecord:
+    """Makes the run folder; `write` puts the predictions of a video into a folder."""
+    with new_folder(run) as partial:
+        frames = sum(len(entry.frames) for entry in benchmark.entries)
+        progress.start(len(benchmark.entries), frames, f"importing {what}")
+        try:
+            for entry in benchmark.entries:
+                with faults.collecting():
+                    write(partial / PREDICTIONS, entry)
+                progress.video()
+        finally:
+            progress.stop()
+        faults.stop(what, _MEND)
+        settings = Settings(name)
+        facts = record.describe(object(), settings, benchmark)
+        facts = dataclasses.replace(
+            facts,
+            package="",
+            package_version="",
+            target=f"imported from {what}",
+            device="",
+            device_name="",
+            notes=notes,
+        )
+        facts.write(partial)
+    return facts
+
+
+def _import_video(
+    folder: Path, entry: VideoEntry, vocabulary: Vocabulary, read: ReadFrame, faults: Faults, progress: Progress
+) -> None:
+    """Writes a video's predictions; of a video with a fault every frame is looked at and nothing is kept."""
+    before = faults.count
+    with VideoWriter(folder / entry.id, entry.id, entry.size) as writer:
+        for index in range(len(entry.frames)):
+            with faults.collecting():
+                frame = read(entry, index)
+                try:
+                    check_frame(frame, entry.size, vocabulary, f"video {entry.id}, frame {index}")
+                except MethodError as error:
+                    raise DataError(str(error)) from error
+                if faults.count == before:
+                    writer.add(frame)
+            progress.frame()
+        if faults.count > before:
+            raise LeftOutError

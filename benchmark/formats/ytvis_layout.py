@@ -1,0 +1,246 @@
+"""The layout of YouTube-VIS and LV-VIS: object tracks as run lengths, all in one JSON file.
+
+    labels       JSON        {"videos": [{"id", "width", "height", "length", "file_names"}],
+                              "categories": [{"id", "name", "partition"}],
+                              "annotations": [{"video_id", "category_id", "iscrowd", "segmentations", "areas"}]}
+    predictions  results.json [{"video_id", "category_id", "score", "segmentations"}]
+
+`segmentations` has for each frame null or {"size": [height, width], "counts": run lengths, as list or as text}, see
+`ovsbench.benchmark.storage.rle`. `partition`, `iscrowd` and `areas` may be missing; partitions 0 and 1 are base, 2 and
+3 novel, as in LV-VIS. A video of the benchmark is called by the number of its id, and videos are sorted by it, as the
+official script does before it breaks ties.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.formats.conversion import import_tracks, new_folder
+from ovsbench.benchmark.formats.faults import Faults
+from ovsbench.benchmark.manifest import Benchmark, VideoEntry
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.record import RunRecord
+from ovsbench.benchmark.running.counting import predicted_tracks
+from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage.files import writing
+from ovsbench.benchmark.types import InstanceTrack, Vocabulary
+
+RESULTS = "results.json"
+LARGEST = sys.float_info.max
+"""A number above it is infinite, or an integer that is no float."""
+LARGEST_JSON = 2 << 30
+"""Bytes of a file that is read: four times the results of all 900 videos of a part of LV-VIS, 50 tracks in each."""
+
+
+def import_ytvis(
+    benchmark: Benchmark, predictions: str | Path, run: str | Path, *, name: str, progress: Progress = SILENT
+) -> RunRecord:
+    """Makes a run of predictions in the layout of YouTube-VIS; a video without a prediction has no track.
+
+    Args:
+        benchmark: what was predicted; its videos are called by the numbers that the predictions use.
+        predictions: the JSON file, or a folder with `results.json`.
+        run: the run folder to make.
+        name: of the method, for tables.
+        progress: told of frames and videos.
+
+    Raises:
+        DataError: anything is wrong with the file, all of it told at once.
+    """
+    path = Path(predictions)
+    path = path / RESULTS if path.is_dir() else path
+    if benchmark.rules.task != "instance":
+        raise DataError(
+            f"{path}: expected a benchmark of task instance for results of YouTube-VIS, {benchmark.name} is "
+            f"{benchmark.rules.task}. Import on the benchmark that was predicted"
+        )
+    rows = read_raw(path)
+    if not isinstance(rows, list):
+        raise DataError(f"{path}: expected a list of predictions, got {type(rows).__name__}. Give results.json")
+    if not rows:
+        raise DataError(f"{path}: expected predictions, got an empty list. Write at least one track")
+    faults = Faults()
+    vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
+    entries = {entry.id: entry for entry in benchmark.entries}
+    videos = {str(row.get("video_id")) for row in rows if isinstance(row, dict)}
+    if not any(isinstance(row, dict) and "video_id" in row for row in rows):
+        raise DataError(f"{path}: expected predictions with video_id, got {repr(rows[0])[:40]}. Give results.json")
+    if not videos & entries.keys():
+        raise DataError(
+            f"{path}: none of its videos is in {benchmark.name} ({', '.join(sorted(videos)[:3])} are not, which has "
+            f"{', '.join(list(entries)[:3])}). It may be of another data set or part; import it there"
+        )
+    tracks: dict[str, list[InstanceTrack]] = {video: [] for video in entries}
+    seen: dict[tuple[str, int, float, tuple[str | None, ...]], int] = {}
+    for number, row in enumerate(rows, 1):
+        video = str(row.get("video_id")) if isinstance(row, dict) else ""
+        with faults.collecting():
+            where = f"{path}, prediction {number}"
+            if video not in entries:
+                raise DataError(f"{where}: expected the id of a video of {benchmark.name} as video_id, got {video!r}")
+            track = read_track(
+                row, len(tracks[video]) + 1, entries[video], vocabulary, f"{where} (video {video})", is_label=False
+            )
+            first = seen.setdefault((video, track.category, track.score, track.masks), number)
+            if first != number:
+                raise DataError(f"{where} (video {video}): it repeats prediction {first} to the last pixel")
+            tracks[video].append(track)
+    return import_tracks(
+        benchmark,
+        Path(run),
+        tracks,
+        faults,
+        name=name,
+        what=f"{path} (YouTube-VIS layout)",
+        digest=sha256(path.read_bytes()).hexdigest(),
+        notes={"layout": "ytvis"},
+        progress=progress,
+    )
+
+
+def export_ytvis(benchmark: Benchmark, run: str | Path, out: str | Path, *, progress: Progress = SILENT) -> None:
+    """Writes a run's predictions as `results.json`, as the official script reads them.
+
+    Raises:
+        DataError: predictions are missing or damaged, a video is not called by a number, or the disk is full.
+    """
+    named = [entry.id for entry in benchmark.entries if not entry.id.isdecimal()]
+    if named or benchmark.rules.task != "instance":
+        reason = f"video {named[0]}" if named else f"the task {benchmark.rules.task}"
+        raise DataError(
+            f"the layout of YouTube-VIS holds tracks of videos with numbers as ids; {benchmark.name} has {reason}. "
+            "Export in another layout"
+        )
+    with new_folder(Path(out)) as partial:
+        progress.start(len(benchmark.entries), sum(len(e.frames) for e in benchmark.entries), "exporting")
+        try:
+            with writing(Path(out)), (partial / RESULTS).open("w", encoding="utf-8") as file:
+                before = "["
+                for entry in benchmark.entries:
+                    for track in predicted_tracks(benchmark, Path(run), entry.id).tracks:
+                        file.write(before + json.dumps(_row(track, entry)))
+                        before = ",\n"
+                    progress.frame(len(entry.frames))
+                    progress.video()
+                file.write("]\n" if before != "[" else "[]\n")
+        finally:
+            progress.stop()
+
+
+def _row(track: InstanceTrack, entry: VideoEntry) -> dict[str, Any]:
+    masks = [None if text is None else {"size": list(entry.size), "counts": text} for text in track.masks]
+    return {
+        "video_id": int(entry.id),
+        "category_id": track.category,
+        "score": track.score,
+        "segmentations": masks,
+    }
+
+
+def read_raw(path: Path) -> Any:
+    """The content of a JSON file of other people.
+
+    Raises:
+        DataError: it is missing, larger than `LARGEST_JSON`, cut off or no JSON.
+    """
+    try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise DataError(
+                f"{path}: expected JSON of at most {LARGEST_JSON >> 20} MB, as it is read into memory, got "
+                f"{path.stat().st_size >> 20} MB. Keep the 100 best tracks of each video, or write masks as text"
+            )
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}. Check the path") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: expected JSON, got an error: {error}. The file may have been cut off") from error
+
+
+def read_entry(row: Any, where: str) -> VideoEntry:
+    """An element of `videos`, called by the number of its id.
+
+    Raises:
+        DataError: the first thing that is wrong with it.
+    """
+    try:
+        video, files = row["id"], tuple(map(str, row["file_names"]))
+        size, length = (int(row["height"]), int(row["width"])), int(row.get("length", len(files)))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{where}: expected id, width, height and file_names, got an error at {error!r}") from error
+    if type(video) is not int or video < 0 or min(size) < 1:
+        raise DataError(f"{where}: expected an id of at least 0 and a size, got {video!r} and {size}")
+    if length != len(files) or not files:
+        raise DataError(f"{where} (id {video}): expected a file_name for each of {length} frames, got {len(files)}")
+    outside = next((name for name in files if name.startswith("/") or ".." in PurePosixPath(name).parts), None)
+    if outside is not None:
+        raise DataError(f"{where} (id {video}): expected file_names inside the folder of images, got {outside!r}")
+    return VideoEntry(str(video), size, files, None, "")
+
+
+def read_track(
+    row: Any, number: int, entry: VideoEntry, vocabulary: Vocabulary, where: str, *, is_label: bool
+) -> InstanceTrack:
+    """The track of an annotation or of a prediction.
+
+    Raises:
+        DataError: the first thing that is wrong with it.
+    """
+    needed = ("category_id", "segmentations") if is_label else ("category_id", "segmentations", "score")
+    lacks = [key for key in needed if key not in row]
+    if lacks:
+        raise DataError(f"{where}: expected {', '.join(needed)}; {', '.join(lacks)} is missing")
+    category, segmentations, score = row["category_id"], row["segmentations"], row.get("score", 1.0)
+    if type(category) is not int or category not in vocabulary:
+        raise DataError(f"{where}: expected the id of a category of the benchmark as category_id, got {category!r}")
+    if is_label:
+        score = 1.0
+    elif type(score) not in (int, float) or not 0 <= score <= LARGEST:
+        raise DataError(f"{where}: expected a score of at least 0, got {score!r}")
+    if not isinstance(segmentations, list) or len(segmentations) != len(entry.frames):
+        found = len(segmentations) if isinstance(segmentations, list) else repr(segmentations)[:40]
+        raise DataError(f"{where}: expected segmentations of {len(entry.frames)} frames, got {found}")
+    masks = tuple(_mask(mask, entry.size, f"{where}, frame {frame}") for frame, mask in enumerate(segmentations))
+    try:
+        rle.read_tracks([masks], entry.size, len(masks))  # all frames at once, which is much faster
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+    if is_label and row.get("iscrowd", 0) not in (0, 1, None):
+        raise DataError(f"{where}: expected iscrowd to be 0 or 1, got {row['iscrowd']!r}")
+    area = _mean_area(row.get("areas"), len(masks), where) if is_label else None
+    return InstanceTrack(number, category, masks, float(score), is_label and bool(row.get("iscrowd")), area)
+
+
+def _mask(value: Any, size: tuple[int, int], where: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or "counts" not in value:
+        raise DataError(f"{where}: expected null or run lengths with size and counts, got {repr(value)[:40]}")
+    if value.get("size") != list(size):
+        raise DataError(f"{where}: expected a mask of size [height, width] = {list(size)}, got {value.get('size')}")
+    counts = value["counts"]
+    if isinstance(counts, str):
+        return counts
+    if not isinstance(counts, list) or not all(type(count) is int for count in counts):
+        raise DataError(f"{where}: expected counts as a text or a list of numbers, got {repr(counts)[:40]}")
+    try:
+        return rle.compress(counts)
+    except (DataError, OverflowError) as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+def _mean_area(areas: Any, frames: int, where: str) -> float | None:
+    """The mean of the stated areas of frames that show a track, None where none is stated; 0 of none."""
+    if areas is None:
+        return None
+    if not isinstance(areas, list) or len(areas) != frames:
+        raise DataError(f"{where}: expected areas of {frames} frames, got {repr(areas)[:40]}")
+    shown = [area for area in areas if area]
+    if not all(type(area) in (int, float) and 0 < area <= LARGEST for area in shown):
+        raise DataError(f"{where}: expected areas as numbers of pixels or null, got {repr(areas)[:40]}")
+    return sum(shown) / len(shown) if shown else 0.0

@@ -1,0 +1,198 @@
+"""JSON files that are whole or absent, JSON lines that survive a crash, and locks on folders."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ovsbench.benchmark.errors import BusyError, DataError
+
+SCHEMA = 1
+"""The number that every JSON file of this version carries as `schema`."""
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes a JSON file with sorted keys, beside its place and then renamed: it is whole or not there.
+
+    Raises:
+        DataError: the file cannot be written, such as on a full disk.
+    """
+    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes, *, rivals: bool = False) -> None:
+    """Writes a file beside its place and renames it then: it is whole or not there.
+
+    Args:
+        path: the file.
+        content: all of it.
+        rivals: whether other processes may write this file at the same time; the last one's stays.
+
+    Raises:
+        DataError: the file cannot be written, such as on a full disk.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial" if rivals else f".{path.name}.partial")
+    with writing(path):
+        try:
+            beside.write_bytes(content)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """Reads a JSON object that has a `schema` number.
+
+    Args:
+        path: the file.
+        what: what the file is, for the message, such as "a benchmark's manifest".
+
+    Raises:
+        DataError: the file is missing, is not such an object, or is of a later schema.
+    """
+    try:
+        value = parse_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{path}: expected {what}, found no such file. Check the path") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected {what} in JSON, got an error: {error}. Write the file again") from error
+    if not isinstance(value, dict) or not isinstance(value.get("schema"), int):
+        raise DataError(f"{path}: expected {what} with a number `schema`, got something else. Write the file again")
+    if value["schema"] > SCHEMA:
+        raise DataError(
+            f"{path}: expected {what} of schema {SCHEMA} or before, got schema {value['schema']}. Update ovsbench"
+        )
+    return value
+
+
+def parse_json(text: bytes | str) -> Any:
+    """The value of a JSON text; what JSON does not know, such as NaN, and nesting without an end are refused.
+
+    Raises:
+        ValueError: it is not JSON in UTF-8.
+
+    >>> parse_json(b'[1, 2.5]')
+    [1, 2.5]
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8")
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("its brackets are nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def json_digest(value: object) -> str:
+    """sha256 of a value's canonical JSON, 64 hexadecimal digits."""
+    return hashlib.sha256(_compact(value).encode()).hexdigest()
+
+
+def json_line(value: Mapping[str, Any]) -> str:
+    """A JSON object on one line, with sorted keys and the line's end."""
+    return _compact(value) + "\n"
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def append_line(path: Path, value: Mapping[str, Any]) -> None:
+    """Adds one JSON line to a file; a last line that a crash cut off is dropped first."""
+    with writing(path):
+        drop_cut_line(path)
+        with path.open("ab") as file:
+            file.write(json_line(value).encode())
+
+
+def drop_cut_line(path: Path) -> None:
+    """Removes a last line without an end, which a crash left; a missing file stays missing."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        if end == 0:
+            return
+        file.seek(end - 1)
+        if file.read(1) != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON lines file, none if it is missing; a last line that a crash cut off is left out.
+
+    Raises:
+        DataError: a whole line is not JSON, or the file cannot be read.
+    """
+    if not path.exists():
+        return
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}. Remove it and run again") from error
+    with file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield parse_json(line)
+            except ValueError as error:
+                raise DataError(
+                    f"{path}, line {number}: expected JSON, got an error: {error}. Remove the file and run again"
+                ) from error
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns an error of the operating system during a write into one sentence that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be written: {error.strerror or error}. "
+            "Make room or choose another output folder, then run the same command again"
+        ) from error
+
+
+@contextlib.contextmanager
+def folder_lock(folder: Path, name: str = ".lock", *, shared: bool = False, wait: bool = False) -> Iterator[None]:
+    """Keeps other processes out of a folder while the block runs; the lock ends with the process, however it ends.
+
+    Args:
+        folder: made if missing.
+        name: file in the folder that carries the lock.
+        shared: whether others that ask for a shared lock may work here at the same time.
+        wait: whether to wait for the lock and not to give up at once.
+
+    Raises:
+        BusyError: another process holds the lock.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            holder = os.pread(handle, 32, 0).decode(errors="replace").strip()
+            raise BusyError(
+                f"another process (pid {holder or 'unknown'}) is writing {folder}; "
+                "wait for it or choose another output folder with -o"
+            ) from None
+        with contextlib.suppress(OSError):  # the number is a courtesy; a full disk must not stop a reader
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,105 @@
+"""What is written of a track beside its masks, so that tracks which can match nothing need not be decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.types import InstanceTrack
+
+
+class Extent(NamedTuple):
+    """Where and how large a track is, as far as it is known.
+
+    Attributes:
+        pixels: in all frames.
+        shown: frames in which it has any.
+        box: top, left, bottom, right of all of them, the last two exclusive; zeros if there is no pixel, None if it
+            was not looked for, as in a file of before boxes were written.
+    """
+
+    pixels: int
+    shown: int
+    box: tuple[int, int, int, int] | None
+
+    @staticmethod
+    def of(tube: rle.Tube, areas: Sequence[int], size: tuple[int, int] | None) -> Extent:
+        """Of decoded masks.
+
+        Args:
+            tube: of the track.
+            areas: of each frame.
+            size: (height, width) of the frames; None to leave the box out.
+        """
+        box = None if size is None else (0, 0, 0, 0)
+        if size is not None and tube.size:
+            height, width = size
+            starts, lasts = tube[0::2], tube[1::2] - 1
+            columns = starts // height, lasts // height
+            within = (columns[0] == columns[1]).all() or height == 1  # a run over two columns may be of full height
+            # One over the border of two frames has columns of both, the last of one and the first of the next.
+            left, right = (columns[0] % width).min(), (columns[1] % width).max() + 1
+            if (starts // (height * width) != lasts // (height * width)).any():
+                left, right = np.int64(0), np.int64(width)
+            top, bottom = ((starts % height).min(), (lasts % height).max() + 1) if within else (0, height)
+            box = (int(top), int(left), int(bottom), int(right))
+        return Extent(sum(areas), sum(area > 0 for area in areas), box)
+
+    @staticmethod
+    def from_json(row: dict[str, Any]) -> Extent | None:
+        """The extent in a line of a file, None in one of before it was written.
+
+        Raises:
+            ValueError, TypeError: it is none.
+        """
+        if "pixels" not in row:
+            return None
+        box = row.get("box")
+        if box is not None:
+            top, left, bottom, right = map(int, box)
+            box = (top, left, bottom, right)
+        return Extent(int(row["pixels"]), int(row["shown"]), box)
+
+    def is_possible(self, size: tuple[int, int], frames: int) -> bool:
+        """Whether frames of a size have room for it."""
+        top, left, bottom, right = self.box or (0, 0, *size)
+        room = (bottom - top) * (right - left)
+        return (
+            0 <= top <= bottom <= size[0]
+            and 0 <= left <= right <= size[1]
+            and 0 <= self.shown <= self.pixels <= self.shown * room
+            and self.shown <= frames
+        )
+
+    def agrees(self, found: Extent) -> bool:
+        """Whether it is that of the masks, as far as both are known."""
+        return self[:2] == found[:2] and (self.box is None or found.box is None or self.box == found.box)
+
+    def may_match(self, other: Extent) -> bool:
+        """Whether the IoU with another may be 0.5 or more."""
+        most = min(self.pixels, other.pixels)
+        if self.box is not None and other.box is not None:
+            height = min(self.box[2], other.box[2]) - max(self.box[0], other.box[0])
+            width = min(self.box[3], other.box[3]) - max(self.box[1], other.box[1])
+            most = min(most, max(height, 0) * max(width, 0) * min(self.shown, other.shown))
+        return 2 * most >= self.pixels + other.pixels - most
+
+
+Described = tuple[tuple[InstanceTrack, ...], tuple[Extent | None, ...]]
+"""The tracks of a video, and the extent that is written for each."""
+
+
+def matchable(first: Described, second: Described) -> set[int]:
+    """Ids of the tracks of `first` that may have an IoU of 0.5 or more with one of the same category of `second`."""
+    others: dict[int, list[Extent | None]] = {}
+    for track, extent in zip(*second, strict=True):
+        others.setdefault(track.category, []).append(extent)
+    return {
+        track.id
+        for track, own in zip(*first, strict=True)
+        for other in others.get(track.category, ())
+        if own is None or other is None or own.may_match(other)
+    }

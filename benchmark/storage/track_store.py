@@ -1,0 +1,258 @@
+"""Object tracks of a video on disk, labels and predictions of instance benchmarks: written whole or not at all.
+
+The folder of a video holds
+
+    tracks.jsonl    one line a track: {"id", "category", "score", "is_crowd", "area", "pixels", "shown", "box",
+                    "masks": [text or null, ...]}; a text is a mask's compressed run lengths, see rle.py; for the three
+                    before see track_extents.py; lines keep the order of the source, which decides between equal scores
+    video.json      id, number of frames and of tracks, size and digest; written last
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Collection
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage.files import json_line, read_json
+from ovsbench.benchmark.storage.folder_writer import FolderWriter
+from ovsbench.benchmark.storage.track_extents import Described, Extent
+from ovsbench.benchmark.types import Ids, InstanceTrack, PanopticFrame, Segment, Vocabulary
+
+TRACKS = "tracks.jsonl"
+
+
+class TrackWriter(FolderWriter):
+    """Writes the tracks of one video; the folder appears when the `with` block ends well, on an error nothing stays.
+
+    >>> with TrackWriter(Path("labels/street"), "street", (480, 854), 2, vocabulary) as video:  # doctest: +SKIP
+    ...     video.add(InstanceTrack(id=1, category=7, masks=(rle.encode(mask), None)))
+
+    Args:
+        folder: where the video will be; a folder that is there is replaced.
+        video_id: name of the video.
+        size: (height, width) of every frame.
+        frames: of the video.
+        vocabulary: the classes that tracks may have.
+    """
+
+    def __init__(self, folder: Path, video_id: str, size: tuple[int, int], frames: int, vocabulary: Vocabulary) -> None:
+        super().__init__(folder, TRACKS)
+        self.video_id = video_id
+        self.size = size
+        self.frames = frames
+        self.vocabulary = vocabulary
+        self._ids: set[int] = set()
+
+    def add(self, track: InstanceTrack) -> None:
+        """Appends a track; one without any mask is allowed.
+
+        Raises:
+            DataError: an id twice, an unknown category, masks of another size or number than the video's frames, a
+                score that is none, or a failing disk.
+        """
+        where = f"video {self.video_id}, track {track.id}"
+        if track.id in self._ids:
+            raise DataError(f"{where}: this id came before. Give each track of a video its own id")
+        if track.category not in self.vocabulary:
+            raise DataError(
+                f"{where}: it has category {track.category}, which the vocabulary lacks. Leave it out or add it"
+            )
+        extent = _extent(track, self.size, self.frames, where)
+        self._append(json_line({**dataclasses.asdict(track), **extent._asdict()}).encode())
+        self._ids.add(track.id)
+
+    def _facts(self) -> dict[str, Any]:
+        counted = {"frames": self.frames, "tracks": len(self._ids)}
+        return {"video": self.video_id, **counted, "size": list(self.size)}
+
+
+def _extent(track: InstanceTrack, size: tuple[int, int], frames: int, where: str) -> Extent:
+    """The extent of a track; a `DataError` says what is wrong with the track, if anything is.
+
+    Args:
+        track: labelled or predicted.
+        size: (height, width) of the frames.
+        frames: of the video.
+        where: for the message.
+    """
+    if not 0 < track.id < 1 << 32:
+        raise DataError(f"{where}: expected ids from 1 to {(1 << 32) - 1}, got {track.id}. Number tracks from 1")
+    if not (math.isfinite(track.score) and track.score >= 0):
+        raise DataError(f"{where}: expected a score of at least 0, got {track.score}. Give a finite number")
+    if len(track.masks) != frames:
+        raise DataError(
+            f"{where}: expected {frames} masks, one for each frame, got {len(track.masks)}. Write null for no mask"
+        )
+    try:
+        masks = rle.read_tracks([track.masks], size, frames)
+    except DataError as error:
+        raise DataError(f"{where}, {error}. Write masks at the size of the video") from error
+    return Extent.of(masks.tubes[0], masks.areas[0].tolist(), size)
+
+
+class TrackFolder:
+    """The tracks of one video on disk, as a `TrackWriter` left them.
+
+    Raises:
+        DataError: the folder holds no whole video, or later: a line is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        facts = read_json(folder / "video.json", "the description of a video's tracks")
+        try:
+            self.video_id = str(facts["video"])
+            self.size = (int(facts["size"][0]), int(facts["size"][1]))
+            self.digest = str(facts["sha256"])
+            self._frames, self._tracks = int(facts["frames"]), int(facts["tracks"])
+            if not 0 <= self._frames < 1 << 31:
+                raise ValueError(f"{self._frames} frames")
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{folder / 'video.json'}: expected video, frames, tracks, size and sha256, got an error at {error}. "
+                "Write the video again"
+            ) from error
+
+    def __len__(self) -> int:
+        """The number of frames."""
+        return self._frames
+
+    @cached_property
+    def _lines(self) -> list[bytes]:
+        return self._bytes.splitlines()
+
+    @cached_property
+    def _bytes(self) -> bytes:
+        try:
+            return (self.folder / TRACKS).read_bytes()
+        except OSError as error:
+            raise self._broken(error.strerror or str(error)) from error
+
+    @cached_property
+    def tracks(self) -> tuple[InstanceTrack, ...]:
+        """All tracks, in the order in which they were written; their masks are texts yet."""
+        return tuple(
+            dataclasses.replace(track, masks=self._texts(line))
+            for track, line in zip(self.described[0], self._lines, strict=True)
+        )
+
+    def _texts(self, line: bytes) -> tuple[str | None, ...]:
+        try:
+            masks = json.loads(line)["masks"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise self._broken(f"a line is no track: {error!r}") from error
+        if not isinstance(masks, list) or len(masks) != self._frames:
+            raise self._broken(f"a track has not {self._frames} masks")
+        if not all(text is None or isinstance(text, str) for text in masks):
+            raise self._broken("a mask is neither a text nor null")
+        return tuple(masks)
+
+    @cached_property
+    def described(self) -> Described:
+        """The tracks without their masks, and the extent that is written for each; None in a file of before it was."""
+        try:
+            rows = [json.loads(_without_masks(line)) for line in self._lines]
+            tracks, extents = tuple(map(_track, rows)), tuple(map(Extent.from_json, rows))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise self._broken(f"a line is no track: {error!r}") from error
+        if len(tracks) != self._tracks or len({track.id for track in tracks}) != self._tracks:
+            raise self._broken(f"it has {len(tracks)} tracks, not {self._tracks} different ones")
+        if not all(extent is None or extent.is_possible(self.size, self._frames) for extent in extents):
+            raise self._broken("a track has more pixels than its frames")
+        return tracks, extents
+
+    def decoded(self, ids: Collection[int] | None = None) -> rle.DecodedTracks:
+        """The tracks, without the texts of their masks, and these masks, ready to be measured.
+
+        Args:
+            ids: of the tracks whose masks are wanted, None for all; others get empty masks and the mean area of the
+                extent that is written, which is compared with the masks wherever these are decoded, and its box, which
+                takes longest, where all are.
+        """
+        tracks, written = self.described
+        is_needed = [
+            ids is None or track.id in ids or extent is None for track, extent in zip(tracks, written, strict=True)
+        ]
+        nothing = (None,) * len(self)
+        wanted = [self._texts(line) if needed else nothing for line, needed in zip(self._lines, is_needed, strict=True)]
+        try:
+            masks = rle.read_tracks(wanted, self.size, len(self))
+        except DataError as error:
+            raise self._broken(str(error)) from error
+        areas = rle.mean_areas(masks.areas)
+        for place, (track, extent, needed) in enumerate(zip(tracks, written, is_needed, strict=True)):
+            if extent is None:
+                continue
+            if not needed:
+                areas[place] = extent.pixels / max(extent.shown, 1)
+                continue
+            tube, own = masks.tubes[place], masks.areas[place].tolist()
+            found = (
+                Extent.of(tube, own, self.size)
+                if ids is None
+                else Extent(sum(own), sum(area > 0 for area in own), None)
+            )
+            if not extent.agrees(found):
+                raise self._broken(f"track {track.id} has {found.pixels} pixels in {found.box}, but says {extent}")
+        return rle.DecodedTracks(tracks, masks, areas)
+
+    def frame(self, index: int) -> PanopticFrame:
+        """What a picture of frame `index` shows: where tracks overlap, the one with the highest score."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"frame {index} of {len(self)}")
+        ids: Ids = np.zeros(self.size, dtype=np.uint32)
+        for track in sorted(self.tracks, key=lambda one: one.score):  # the last one painted wins
+            text = track.masks[index]
+            if text is not None:
+                ids[rle.decode(text, self.size)] = track.id
+        seen = set(np.unique(ids).tolist())
+        segments = (Segment(t.id, t.category, min(t.score, 1.0), t.is_crowd) for t in self.tracks if t.id in seen)
+        return PanopticFrame(ids, {segment.id: segment for segment in segments})
+
+    def verify(self) -> None:
+        """Compares the bytes on disk with the digest that was noted when the video was written.
+
+        Raises:
+            DataError: they differ, or a file is missing.
+        """
+        if hashlib.sha256(self._bytes).hexdigest() != self.digest:
+            raise self._broken("it was changed since it was written")
+
+    def _broken(self, reason: str) -> DataError:
+        return DataError(
+            f"{self.folder / TRACKS} (video {self.video_id}): expected the tracks of a video, got an error: {reason}. "
+            "Write it again"
+        )
+
+
+def _without_masks(line: bytes) -> bytes:
+    """A line without the texts of its masks, which are nearly all of it; whole if a `TrackWriter` did not write it.
+
+    >>> _without_masks(b'{"id":1,"masks":["04",null],"score":1.0}')
+    b'{"id":1,"masks":[],"score":1.0}'
+    """
+    head, start, rest = line.partition(b'"masks":[')
+    _, end, tail = rest.rpartition(b"]")
+    return head + start + end + tail if start and end else line
+
+
+def _track(row: dict[str, Any]) -> InstanceTrack:
+    area = row["area"]
+    return InstanceTrack(
+        int(row["id"]),
+        int(row["category"]),
+        (),
+        float(row["score"]),
+        bool(row["is_crowd"]),
+        None if area is None else float(area),
+    )

@@ -1,1 +1,0 @@
-"""A matrix of runs and its one table."""

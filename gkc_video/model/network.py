@@ -1,0 +1,239 @@
+"""GKC: frames in, masks and text-space embeddings out; a class is a name whose vector is near.
+
+The trunk is the image tower of a CLIP, the pixel decoder and the masked-attention decoder are Mask2Former's as
+transformers has them, and the classifier is text: no image encoder of CLIP runs on regions at test time.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.gkc_video.model.region_head import Features, RegionHead
+from ovsbench.gkc_video.model.trunk import Trunk
+from ovsbench.gkc_video.torchvision_shim import prepare
+
+prepare()
+
+from transformers import Mask2FormerConfig  # noqa: E402
+from transformers.models.mask2former.modeling_mask2former import (  # noqa: E402
+    Mask2FormerPixelDecoder,
+    Mask2FormerPreTrainedModel,
+    Mask2FormerTransformerModule,
+)
+
+STRIDE = 32
+"""Frames are padded to a multiple of this; masks come at a quarter of the padded size."""
+_MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # ImageNet's, as GKC's student has them
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of a GKC model.
+
+    Attributes:
+        trunk: open_clip architecture whose image tower is the trunk, or a network of timm or transformers, as
+            `ovsbench.gkc_video.model.backbones` names them.
+        text_width: dimension of the text space.
+        queries: number of queries, at most one mask each.
+        width: channels of decoder and mask features.
+        encoder_layers: deformable-attention layers of the pixel decoder.
+        decoder_layers: masked-attention layers; predictions are made before the first and after each.
+        feed_forward: inner width of all feed-forward parts.
+        heads: attention heads.
+        region_head: whether the last embedding of a query also sees the features under its own mask; False is GKC's
+            plain query projection at every point.
+        distil_head: whether there are projections that copy the teacher, for training with text-guided distillation;
+            a written checkpoint has none.
+        backbone: configuration of a trunk of transformers; a checkpoint then needs no folder.
+    """
+
+    trunk: str = "RN50-quickgelu"
+    text_width: int = 1024
+    queries: int = 100
+    width: int = 256
+    encoder_layers: int = 6
+    decoder_layers: int = 9
+    feed_forward: int = 1024
+    heads: int = 8
+    region_head: bool = True
+    distil_head: bool = False
+    backbone: dict[str, Any] | None = None
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> ModelConfig:
+        """The configuration in a checkpoint's header.
+
+        Raises:
+            MethodError: a field is unknown.
+        """
+        strange = set(values) - {f.name for f in fields(ModelConfig)}
+        if strange:
+            raise MethodError(
+                f"a model setting is unknown: {', '.join(sorted(strange))}. Check the checkpoint or config"
+            )
+        return ModelConfig(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The outcome at one of the decoder's prediction points.
+
+    Attributes:
+        masks: logits (B, Q, H/4, W/4).
+        embeddings: (B, Q, D), not normalised.
+        states: (B, Q, width), the queries that the embeddings come from.
+        copies: (B, Q, D), not normalised, what imitates the teacher; None without a `distil_head`.
+    """
+
+    masks: torch.Tensor
+    embeddings: torch.Tensor
+    states: torch.Tensor
+    copies: torch.Tensor | None = None
+
+    def of(self, frames: slice) -> Prediction:
+        """Those of some frames of the batch."""
+        copies = None if self.copies is None else self.copies[frames]
+        return Prediction(self.masks[frames], self.embeddings[frames], self.states[frames], copies)
+
+
+class Segmenter(Mask2FormerPreTrainedModel):
+    """Pixel decoder and masked-attention decoder over a trunk's pyramid; the class is not their business."""
+
+    def __init__(self, config: Mask2FormerConfig, channels: list[int]) -> None:
+        super().__init__(config)
+        self.pixel_decoder = Mask2FormerPixelDecoder(config, feature_channels=channels)
+        self.transformer = Mask2FormerTransformerModule(in_features=config.feature_size, config=config)
+        self.post_init()  # also fills the level embedding, which is born uninitialised
+
+    def forward(self, pyramid: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor], torch.Tensor]:
+        """States (B, Q, C) and mask logits (B, Q, h, w) at every prediction point, and the mask features."""
+        decoded = self.pixel_decoder(pyramid)
+        out = self.transformer(
+            multi_scale_features=list(decoded.multi_scale_features),
+            mask_features=decoded.mask_features,
+            output_hidden_states=True,
+        )
+        states = [state.transpose(0, 1) for state in out.intermediate_hidden_states]
+        return states, list(out.masks_queries_logits), decoded.mask_features
+
+
+class GKC(nn.Module):
+    """The student: trunk, segmenter, and a projection of its queries into the text space."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, config: ModelConfig, visual: nn.Module) -> None:
+        super().__init__()
+        self.config = config
+        points = config.decoder_layers + 1
+        shape = Mask2FormerConfig(
+            feature_size=config.width,
+            mask_feature_size=config.width,
+            hidden_dim=config.width,
+            encoder_feedforward_dim=config.feed_forward,
+            encoder_layers=config.encoder_layers,
+            decoder_layers=points,
+            num_attention_heads=config.heads,
+            dropout=0.0,
+            dim_feedforward=config.feed_forward,
+            num_queries=config.queries,
+        )
+        trunk = Trunk(visual)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*power of 2.*")  # about a CUDA operator that is not used
+            self.segmenter = Segmenter(shape, trunk.channels)
+        self.trunk = trunk
+        fine, coarse, *_ = trunk.channels
+        self.region = RegionHead(config.width, config.width + fine, coarse) if config.region_head else None
+        inside = [config.width] * config.decoder_layers + [config.width * (2 if config.region_head else 1)]
+        self.project = nn.ModuleList(
+            nn.Sequential(nn.Linear(size, config.width), nn.ReLU(), nn.Linear(config.width, config.text_width))
+            for size in inside
+        )
+        heads = [nn.Linear(config.width, config.text_width) for _ in range(points)] if config.distil_head else []
+        self.distil = nn.ModuleList(heads)
+        self.relation_scale = nn.Parameter(torch.ones(())) if config.distil_head else None
+        self.no_object = nn.Parameter(torch.randn(1, config.text_width) * 512**-0.5)
+        self.log_scale = nn.Parameter(torch.tensor(2.659))  # ln(1 / 0.07)
+        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, pixels: torch.Tensor, *, last_only: bool = False) -> list[Prediction]:
+        """Predictions at every prediction point, the last one the best.
+
+        Args:
+            pixels: uint8 (B, 3, H, W), H and W multiples of 32.
+            last_only: embeddings for the last point only, as inference needs them.
+        """
+        return self.look(pixels, last_only=last_only)[0]
+
+    def look(self, pixels: torch.Tensor, *, last_only: bool = False) -> tuple[list[Prediction], Features]:
+        """`forward`, and the features with which further regions of these frames can be named by `embed`."""
+        pyramid = self.trunk((pixels.float() - self.mean) / self.std)
+        states, masks, mask_features = self.segmenter(pyramid)
+        features = Features(torch.cat([mask_features, pyramid[0]], 1), pyramid[1])
+        last = len(states) - 1
+        joined = [*states[:last], self._joined(states[last], masks[last], features)]
+        wanted = [last] if last_only else range(last + 1)
+        return [
+            Prediction(masks[n], self.project[n](joined[n]), states[n], self._copies(n, joined[n])) for n in wanted
+        ], features
+
+    def embed(self, states: torch.Tensor, masks: torch.Tensor, features: Features) -> torch.Tensor:
+        """Embeddings (B, Q, D) of queries (B, Q, width) with masks as logits (B, Q, h, w), at the last point."""
+        return self.project[-1](self._joined(states, masks, features))
+
+    def _joined(self, states: torch.Tensor, masks: torch.Tensor, features: Features) -> torch.Tensor:
+        return states if self.region is None else torch.cat([states, self.region(masks, features)], -1)
+
+    def _copies(self, point: int, joined: torch.Tensor) -> torch.Tensor | None:
+        """What imitates the teacher, from the query feature before its ReLU, as in GKC's `prior`."""
+        return self.distil[point](self.project[point][0](joined)) if self.distil else None  # type: ignore[index]
+
+    def logits(self, embeddings: torch.Tensor, names: torch.Tensor) -> torch.Tensor:
+        """Scaled cosines (B, Q, K + 1) with unit name vectors (K, D), or (B, K, D); the last column is no-object."""
+        nothing = F.normalize(self.no_object, dim=-1).expand(*names.shape[:-2], 1, -1)
+        anchors = torch.cat([names, nothing], -2)
+        return self.log_scale.exp() * F.normalize(embeddings, dim=-1) @ anchors.transpose(-1, -2)
+
+
+def class_logits(logits: torch.Tensor, owner: torch.Tensor, *, mean: bool = False) -> torch.Tensor:
+    """Name logits to class logits: the best name of each class counts; no-object stays last.
+
+    Args:
+        logits: (..., N + 1) of N names and no-object.
+        owner: (N,) class index of each name, every class from 0 to C - 1 at least once.
+        mean: whether the mean over a class's names counts instead.
+
+    Returns:
+        (..., C + 1).
+    """
+    classes = int(owner.max()) + 1
+    index = torch.cat([owner, owner.new_tensor([classes])]).expand_as(logits)
+    out = logits.new_full((*logits.shape[:-1], classes + 1), -torch.inf)
+    return out.scatter_reduce(-1, index, logits, "mean" if mean else "amax", include_self=False)
+
+
+def pad(pixels: torch.Tensor) -> torch.Tensor:
+    """Frames (B, 3, H, W) with their last rows and columns repeated up to multiples of 32."""
+    height, width = pixels.shape[-2:]
+    amount = (0, -width % STRIDE, 0, -height % STRIDE)
+    return F.pad(pixels.float(), amount, mode="replicate") if any(amount) else pixels
+
+
+def channels_last(model: GKC) -> GKC:
+    """The model with its trunk in the memory order in which convolutions run fastest; the numbers stay."""
+    model.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model

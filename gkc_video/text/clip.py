@@ -1,0 +1,199 @@
+"""CLIP through open_clip: names to unit vectors, cut-outs to unit vectors, and the image tower that becomes a trunk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.pictures.crops import GREY, cut_out
+from ovsbench.benchmark.types import Image
+from ovsbench.gkc_video import checkpoint
+from ovsbench.gkc_video.torchvision_shim import prepare
+
+CONFIGS = Path(__file__).parents[1] / "open_clip_configs"
+_TOKENS = "token_embedding.weight"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A frozen CLIP in evaluation mode.
+
+    Attributes:
+        model: an open_clip model.
+        tokenize: texts to token ids.
+        name: open_clip's name of the architecture.
+        pretrained: tag or file of the weights.
+        side: height and width of the image tower's input.
+        mean, std: statistics of the image tower's input, RGB in [0, 1].
+    """
+
+    model: Any
+    tokenize: Any
+    name: str
+    pretrained: str
+    side: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def width(self) -> int:
+        """Dimension of the space that texts and images share."""
+        return int(
+            self.model.ln_final.weight.shape[0]
+            if self.model.text_projection is None
+            else self.model.text_projection.shape[1]
+        )
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
+        """Unit vectors, float32 (N, D)."""
+        vectors = [
+            self.model.encode_text(self.tokenize(list(texts[i : i + 256])).to(self.device))
+            for i in range(0, len(texts), 256)
+        ]
+        return F.normalize(torch.cat(vectors).float(), dim=-1)
+
+    @torch.no_grad()
+    def encode_images(self, images: Sequence[Image], batch: int = 64) -> torch.Tensor:
+        """Unit vectors, float32 (N, D), of uint8 (side, side, 3) images."""
+        if not images:
+            return torch.zeros(0, self.width, device=self.device)
+        vectors = []
+        for i in range(0, len(images), batch):
+            pixels = torch.from_numpy(np.stack(images[i : i + batch])).to(self.device)
+            vectors.append(self.model.encode_image(self.normalise(pixels.permute(0, 3, 1, 2))))
+        return F.normalize(torch.cat(vectors).float(), dim=-1)
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 (N, 3, h, w) to the float input of the image tower."""
+        mean = torch.tensor(self.mean, device=pixels.device).view(1, 3, 1, 1)
+        std = torch.tensor(self.std, device=pixels.device).view(1, 3, 1, 1)
+        return (pixels.float() / 255 - mean) / std
+
+    def mask_crop(self, image: Image, mask: np.ndarray) -> Image:
+        """The region alone on grey, at the image tower's size."""
+        return cut_out(image, mask, self.side, GREY)
+
+
+def create(name: str, *, pretrained: str | None = None, device: str = "cpu") -> tuple[Any, Any]:
+    """An open_clip model and tokenizer, with random weights unless a tag or a file is given.
+
+    Raises:
+        MethodError: open_clip knows no such architecture or weights.
+    """
+    prepare()
+    import open_clip
+
+    open_clip.add_model_config(CONFIGS)
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # open_clip warns of random weights, always meant here; its errors we tell
+    try:
+        quick = _wants_quick_gelu(name, pretrained)
+        model = open_clip.create_model(name, pretrained=pretrained, device=device, force_quick_gelu=quick)
+        tokenizer = open_clip.get_tokenizer(name)
+    except (RuntimeError, ValueError, OSError, UnpicklingError) as error:
+        told = " ".join(str(error).split())  # torch lists every missing and surplus key, a line each
+        told = told if len(told) <= 400 else f"{told[:400]}..."
+        raise MethodError(
+            f"open_clip could not make {name!r} with weights {pretrained!r}: {told.rstrip('. ')}. "
+            "Give a model name it lists and the path of a weights file, or a tag it knows whose weights are in the "
+            "cache; HF_HUB_OFFLINE=0 lets it fetch them"
+        ) from error
+    finally:
+        logger.setLevel(level)
+    model.set_grad_checkpointing(False)
+    return model, tokenizer
+
+
+def _wants_quick_gelu(name: str, pretrained: str | None) -> bool:
+    """Whether the weights of a tag were trained with QuickGELU, which their architecture's name may not say.
+
+    Raises:
+        MethodError: the architecture has QuickGELU and the weights were trained without: every answer would be off.
+    """
+    import open_clip
+
+    about = open_clip.get_pretrained_cfg(name, pretrained) if pretrained else {}
+    wants, has = (bool((one or {}).get("quick_gelu")) for one in (about, open_clip.get_model_config(name)))
+    if about and has and not wants:
+        raise MethodError(
+            f"the weights {pretrained!r} were trained without QuickGELU, which {name!r} has. "
+            f"Use {name.removesuffix('-quickgelu')!r}"
+        )
+    return wants
+
+
+def load(weights: str | Path, *, model: str | None = None, device: str = "cpu") -> Clip:
+    """CLIP from a checkpoint of `ovsbench train`, or, with `model`, from open_clip's own tags and files.
+
+    Args:
+        weights: a checkpoint file or shipped name; with `model`, an open_clip tag (read from a hub's cache; the
+            command line fetches nothing unless HF_HUB_OFFLINE=0 is set) or weights file, or "random", for timing.
+        model: open_clip architecture, such as "RN50-quickgelu".
+        device: torch device.
+
+    Raises:
+        MethodError: see `checkpoint.read` and `create`.
+    """
+    if model is not None:
+        tag = None if str(weights) == "random" else str(weights)
+        net, tokenizer = create(model, pretrained=tag, device=device)
+        return freeze(net, tokenizer, model, str(weights))
+    path = checkpoint.resolve(weights)
+    header, tensors = checkpoint.read(path, "clip")
+    net, tokenizer = create(str(header.config["model"]), device=device)
+    checkpoint.fill(net, unpack_tokens(tensors), path)
+    return freeze(net.to(device), tokenizer, str(header.config["model"]), str(weights))
+
+
+def freeze(model: Any, tokenizer: Any, name: str, pretrained: str) -> Clip:
+    """A `Clip` around an open_clip model, which is put into evaluation mode and asks for no gradient any more."""
+    model.eval().requires_grad_(False)
+    side = model.visual.image_size
+    mean = getattr(model.visual, "image_mean", None) or (0.48145466, 0.4578275, 0.40821073)
+    std = getattr(model.visual, "image_std", None) or (0.26862954, 0.26130258, 0.27577711)
+    height = side[0] if isinstance(side, (tuple, list)) else side
+    return Clip(model, tokenizer, name, pretrained, int(height), tuple(mean), tuple(std))
+
+
+def first_token_rows(count: int, width: int) -> torch.Tensor:
+    """The token embedding before training, (count, width), always the same.
+
+    Rows of tokens that no caption used keep these values, so a checkpoint does not have to hold them.
+    """
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(rng.standard_normal((count, width), np.float32) * np.float32(0.02))
+
+
+def pack_tokens(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """State of a CLIP model with the token embedding reduced to the rows that training changed."""
+    packed = dict(tensors)
+    table = packed.pop(_TOKENS).cpu()
+    changed = (table != first_token_rows(*table.shape)).any(1).nonzero()[:, 0]
+    packed["token_rows"], packed["token_ids"] = table[changed], changed
+    packed["token_count"] = torch.tensor(len(table))
+    return packed
+
+
+def unpack_tokens(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The inverse of `pack_tokens`."""
+    unpacked = dict(tensors)
+    rows, ids = unpacked.pop("token_rows"), unpacked.pop("token_ids")
+    table = first_token_rows(int(unpacked.pop("token_count")), rows.shape[1])
+    table[ids] = rows
+    unpacked[_TOKENS] = table
+    return unpacked

@@ -1,0 +1,1 @@
+"""Regions of single frames linked over time."""

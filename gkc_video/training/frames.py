@@ -1,0 +1,186 @@
+"""Training frames: read from a benchmark folder, cut to the training size, labels brought to mask size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image as Pillow
+from PIL import ImageEnhance
+
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.panoptic import dense, void_categories
+from ovsbench.benchmark.types import Image, PanopticFrame, Video, Vocabulary
+from ovsbench.gkc_video.training.losses import Target
+
+MASK_STRIDE = 4
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How a frame becomes a training picture.
+
+    Attributes:
+        size: (height, width), multiples of 32.
+        scale: smallest and largest factor from frame to picture, before a random cut of `size`; (1, 1) leaves it.
+        flip_vertical: whether up and down mean nothing in these pictures.
+        brightness, contrast, saturation: largest change of each, as a share below 1.
+        hue: largest turn of the circle of colours, as a share of half a turn; 0 where colours have names.
+    """
+
+    size: tuple[int, int]
+    scale: tuple[float, float] = (1.0, 1.0)
+    flip_vertical: bool = False
+    brightness: float = 0.15
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+
+    def __post_init__(self) -> None:
+        if any(length < 1 or length % 32 for length in self.size):
+            raise DataError(f"[augmentation] size: expected two multiples of 32, got {list(self.size)}. Correct it")
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise DataError(
+                f"[augmentation] scale: expected a smallest and a largest factor above 0, got {list(self.scale)}. "
+                "Correct it"
+            )
+        for name in ("brightness", "contrast", "saturation", "hue"):
+            if not 0 <= getattr(self, name) < 1:
+                raise DataError(
+                    f"[augmentation] {name}: expected a share from 0 to below 1, got {getattr(self, name)}. Correct it"
+                )
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A frame as a training step sees it.
+
+    Attributes:
+        image: uint8 (H, W, 3), augmented.
+        target: its labels; None for an unlabelled frame.
+        video, frame: which frame it is, by their places in the benchmark.
+        flips: whether left and right, up and down were swapped.
+    """
+
+    image: Image
+    target: Target | None
+    video: int
+    frame: int
+    flips: tuple[bool, bool]
+
+
+class FrameSource:
+    """Random frames of a folder; the same generator gives the same frames.
+
+    Args:
+        benchmark: the folder.
+        augmentation: what is done to its frames.
+        held_out: ids of base classes that nothing is told about: their segments are void, and no class.
+    """
+
+    def __init__(
+        self, benchmark: Benchmark, augmentation: Augmentation, held_out: frozenset[int] = frozenset()
+    ) -> None:
+        self.benchmark = benchmark
+        self.augmentation = augmentation
+        self.held_out = held_out
+        self.labelled = benchmark.role != "unlabelled"
+        self._videos: tuple[Video, ...] = benchmark.videos
+        self._index = [(v, i) for v, video in enumerate(self._videos) for i in range(len(video))]
+        base = benchmark.vocabulary.offered("base")
+        self.vocabulary = Vocabulary(tuple(c for c in base if c.id not in held_out))
+        self._class_of = {category.id: number for number, category in enumerate(self.vocabulary)}
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        """A random frame, augmented."""
+        number, index = self._index[int(rng.integers(len(self._index)))]
+        video = self._videos[number]
+        image = video.image(index)
+        numbers: npt.NDArray[np.int32] | None = None
+        classes: list[int] = []
+        if self.labelled:
+            frame = dense(self._truth(number, index))
+            crowds = [number for number, s in enumerate(frame.segments, 1) if s.is_crowd]  # nobody's mask: void
+            numbers = np.where(np.isin(frame.numbers, crowds), 0, frame.numbers).astype(np.int32)
+            classes = [self._class_of[s.category] for s in frame.segments]
+        image, numbers, flips = self._augment(image, numbers, rng)
+        return Drawn(image, None if numbers is None else _target(numbers, classes), number, index, flips)
+
+    def original(self, drawn: Drawn) -> tuple[Image, PanopticFrame]:
+        """Picture and labels of a labelled frame as they are in the folder, without what is held out."""
+        return self._videos[drawn.video].image(drawn.frame), self._truth(drawn.video, drawn.frame)
+
+    def where(self, drawn: Drawn) -> str:
+        """Names the frame, for messages."""
+        return f"{self._videos[drawn.video].id}/{self._videos[drawn.video].frames[drawn.frame]}"
+
+    def augmented(self, image: Image, rng: np.random.Generator) -> Image:
+        """A picture from elsewhere as a training picture of this source."""
+        return self._augment(image, None, rng)[0]
+
+    def _truth(self, video: int, frame: int) -> PanopticFrame:
+        return void_categories(self.benchmark.truth(self._videos[video].id, frame), self.held_out)
+
+    def _augment(
+        self, image: Image, numbers: npt.NDArray[np.int32] | None, rng: np.random.Generator
+    ) -> tuple[Image, npt.NDArray[np.int32] | None, tuple[bool, bool]]:
+        how = self.augmentation
+        if how.scale != (1.0, 1.0):
+            factor = float(rng.uniform(*how.scale))
+            to = (round(image.shape[1] * factor), round(image.shape[0] * factor))
+            image = np.asarray(Pillow.fromarray(image).resize(to, Pillow.Resampling.BILINEAR, reducing_gap=2.0))
+            if numbers is not None:
+                numbers = np.asarray(Pillow.fromarray(numbers).resize(to, Pillow.Resampling.NEAREST))
+        image, numbers = _cut(image, numbers, how.size, rng)
+        mirrored = bool(rng.random() < 0.5)
+        if mirrored:
+            image, numbers = image[:, ::-1], None if numbers is None else numbers[:, ::-1]
+        upturned = bool(how.flip_vertical and rng.random() < 0.5)
+        if upturned:
+            image, numbers = image[::-1], None if numbers is None else numbers[::-1]
+        bright = 1 + float(rng.uniform(-how.brightness, how.brightness))
+        image = np.clip(image * np.float32(bright), 0, 255).astype(np.uint8)
+        return _recoloured(image, how, rng), numbers, (mirrored, upturned)
+
+
+def _recoloured(image: Image, how: Augmentation, rng: np.random.Generator) -> Image:
+    """With other contrast, saturation and hue; what the settings leave alone costs no draw."""
+    for kind, most in ((ImageEnhance.Contrast, how.contrast), (ImageEnhance.Color, how.saturation)):
+        if most:
+            image = np.asarray(kind(Pillow.fromarray(image)).enhance(1 + float(rng.uniform(-most, most))))
+    if how.hue:
+        turn = round(float(rng.uniform(-how.hue, how.hue)) * 128)  # the circle has 256 steps
+        hue, saturation, value = Pillow.fromarray(image).convert("HSV").split()
+        hue = hue.point([(step + turn) % 256 for step in range(256)])
+        image = np.asarray(Pillow.merge("HSV", (hue, saturation, value)).convert("RGB"))
+    return image
+
+
+def _cut(
+    image: Image, numbers: npt.NDArray[np.int32] | None, size: tuple[int, int], rng: np.random.Generator
+) -> tuple[Image, npt.NDArray[np.int32] | None]:
+    """A random window of the size; what lies outside the frame is grey and void."""
+    lack = [max(0, want - have) for want, have in zip(size, image.shape[:2], strict=True)]
+    if any(lack):
+        image = np.pad(image, ((0, lack[0]), (0, lack[1]), (0, 0)), constant_values=128)
+        numbers = None if numbers is None else np.pad(numbers, ((0, lack[0]), (0, lack[1])))
+    top, left = (int(rng.integers(have - want + 1)) for want, have in zip(size, image.shape[:2], strict=True))
+    window = np.s_[top : top + size[0], left : left + size[1]]
+    return image[window], None if numbers is None else numbers[window]
+
+
+def _target(numbers: npt.NDArray[np.int32], classes: list[int]) -> Target:
+    """Shares of each mask cell; segments that the cut left without a pixel disappear."""
+    height, width = (n // MASK_STRIDE for n in numbers.shape)
+    cells = torch.from_numpy(numbers.copy()).view(height, MASK_STRIDE, width, MASK_STRIDE)
+    cells = cells.permute(0, 2, 1, 3).reshape(height, width, -1)  # (h, w, 16)
+    kept = [n for n in range(1, len(classes) + 1) if (numbers == n).any()]
+    masks = torch.stack([(cells == n).float().mean(-1) for n in kept]) if kept else torch.zeros(0, height, width)
+    target = torch.tensor([classes[n - 1] for n in kept], dtype=torch.int64)
+    return Target(masks, target, (cells > 0).float().mean(-1), tuple(n - 1 for n in kept))

@@ -1,0 +1,123 @@
+"""The settings of a training of GKC: the table [training] of its TOML file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ovsbench.benchmark.errors import DataError
+from ovsbench.gkc_video.training.diversify import Diversification
+from ovsbench.gkc_video.training.train_clip import schedule as cosine
+
+
+@dataclass(frozen=True)
+class GKCTraining:
+    """Settings of a training run.
+
+    Attributes:
+        steps, batch: optimiser steps and labelled frames in each.
+        accumulate: parts in which a step's frames are gone through one after the other, to save memory.
+        precision: of the model's forward pass; "bfloat16" is for GPUs.
+        unlabelled: unlabelled frames in each step, 0 for none.
+        captions: captioned pictures in each step, 0 for none, see `ovsbench.gkc_video.training.grounding`.
+        novel_words: whether words that name novel classes are used where captions have them.
+        distil_from: share of the steps after which distillation on them begins; before, no mask is worth a crop.
+        diversify: kind of text diversification, see `ovsbench.gkc_video.training.diversify`.
+        tgkd: form of text-guided distillation on labelled regions.
+        region_dropout: chance of a labelled region to teach no name in a step; GKC's configuration has 0.5 or 0.
+        region_limit: at most so many regions of a frame take part in text-guided distillation.
+        learning_rate: peak of the schedule, AdamW.
+        schedule: "cosine" warms up over 5 % of the steps and falls to 0; "steps" warms up over ten steps and falls to a
+            tenth after 80 % and again after 90 % of the steps, as GKC's configuration does.
+        trunk_rate: factor on it for the trunk.
+        frozen_norms: whether batch normalisation keeps the means and variances of the weights that the training begins
+            with, as detectors do; several processes then wait for each other once a step only.
+        clip_norm: largest norm of the gradient.
+        hold_out: names of base classes that are void in this training, or how many the seed draws, see
+            `ovsbench.gkc_video.training.hold_out`.
+        seed: of initial weights, order, augmentation and of the classes to hold out.
+        save_every: steps between states from which a killed run goes on, and between pictures of the losses.
+        readers: processes that read frames ahead of the training, for GPUs; 0 for a thread.
+        tensorboard: whether the losses also go to TensorBoard, into the folder `<name>.tensorboard`.
+    """
+
+    steps: int = 4000
+    batch: int = 8
+    accumulate: int = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
+    unlabelled: int = 0
+    captions: int = 0
+    novel_words: bool = True
+    distil_from: float = 0.3
+    diversify: Diversification = "off"
+    tgkd: Literal["off", "merged", "separate"] = "off"
+    region_dropout: float = 0.0
+    region_limit: int = 200
+    learning_rate: float = 1e-3
+    schedule: Literal["cosine", "steps"] = "cosine"
+    trunk_rate: float = 0.3
+    weight_decay: float = 0.02
+    frozen_norms: bool = False
+    clip_norm: float = 1.0
+    hold_out: int | tuple[str, ...] = ()
+    seed: int = 0
+    save_every: int = 250
+    readers: int = 0
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "accumulate", "save_every", "region_limit"):
+            if getattr(self, name) < 1:
+                raise DataError(f"[training] {name}: expected at least 1, got {getattr(self, name)}. Write more")
+        if isinstance(self.hold_out, int) and self.hold_out < 0:
+            raise DataError(f"[training] hold_out: expected at least 0 classes, got {self.hold_out}. Write more")
+        if self.readers < 0:
+            raise DataError(f"[training] readers: expected at least 0, got {self.readers}. Write more")
+        if self.unlabelled < 0 or not 0 <= self.region_dropout < 1 or not 0 <= self.distil_from <= 1:
+            raise DataError(
+                "[training]: expected unlabelled from 0, region_dropout from 0 to below 1 and distil_from from 0 to 1, "
+                f"got {self.unlabelled}, {self.region_dropout}, {self.distil_from}. Correct them"
+            )
+        if self.captions and self.captions < 2 * self.accumulate:
+            raise DataError(
+                f"[training] captions: expected 0, or at least 2 for each of accumulate = {self.accumulate} parts, to "
+                f"tell them apart, got {self.captions}. Change one"
+            )
+        if self.batch % self.accumulate:
+            raise DataError(
+                f"[training] accumulate: expected a divisor of batch = {self.batch}, got {self.accumulate}. Change one"
+            )
+
+    def rate(self, step: int) -> float:
+        """Share of the peak learning rate at a step, counted from 0.
+
+        >>> GKCTraining(steps=100, schedule="steps").rate(0), GKCTraining(steps=100, schedule="steps").rate(80)
+        (0.1, 0.1)
+        """
+        if self.schedule == "cosine":
+            return cosine(step, self.steps)
+        return min(1.0, (step + 1) / 10) * (
+            1.0 if step < 0.8 * self.steps else 0.1 if step < 0.9 * self.steps else 0.01
+        )
+
+    def check_ranks(self, size: int) -> None:
+        """Refuses a number of processes that the frames of a step cannot be dealt out to.
+
+        Raises:
+            DataError: it is no divisor, or some would have fewer than two captions.
+        """
+        if self.batch % (self.accumulate * size):
+            raise DataError(
+                f"[training] batch: expected a multiple of {size} processes times accumulate = {self.accumulate}, got "
+                f"{self.batch}. Change one of the three"
+            )
+        if self.captions and self.captions < 2 * self.accumulate * size:
+            raise DataError(
+                f"[training] captions: expected at least 2 for each of {size} processes times accumulate = "
+                f"{self.accumulate}, got {self.captions}. Change one of the three"
+            )
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a CLIP image encoder takes part."""
+        return bool(self.unlabelled) or self.tgkd != "off" or self.diversify == "thresRand"

@@ -1,0 +1,96 @@
+"""Where a training begins: weights of an earlier GKC, or the masks of a Mask2Former of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.gkc_video import checkpoint
+from ovsbench.gkc_video.model.network import GKC
+
+from transformers import AutoConfig  # isort: skip  (after ovsbench.gkc_video.model.network, which prepares torchvision)
+
+Part = Literal["all", "masks"]
+_MASK2FORMER = {"model.pixel_level_module.decoder.": "segmenter.pixel_decoder.", "model.transformer_module.":
+                "segmenter.transformer."}  # fmt: skip
+
+
+def start_from(path: Path, model: GKC, part: Part = "all") -> int:
+    """Takes over what fits by name and shape; the rest of the model keeps its first values.
+
+    Args:
+        path: a checkpoint of `ovsbench train`, or a folder of `Mask2FormerForUniversalSegmentation.save_pretrained`,
+            such as a panoptic one of COCO: its masks keep their weights, its classes and backbone are left.
+        model: is filled.
+        part: of a checkpoint of `ovsbench train`: "masks" is what draws masks, trunk and decoders; all that names
+            them begins anew.
+
+    Returns:
+        How many tensors were taken over.
+
+    Raises:
+        MethodError: the file or folder is something else, or nothing fits.
+    """
+    found = _mask2former(path) if path.is_dir() else _gkc(path)
+    if part == "masks":
+        found = {name: t for name, t in found.items() if name.startswith(("trunk.", "segmenter."))}
+    own = model.state_dict()
+    fitting = {name: t for name, t in found.items() if name in own and own[name].shape == t.shape}
+    if not fitting:
+        raise MethodError(
+            f"{path}: expected weights that fit the model, but none of {len(found)} tensors has a place of its shape. "
+            "Set queries, width, layers and heads in [model] to those of the weights"
+        )
+    model.load_state_dict(fitting, strict=False)
+    return len(fitting)
+
+
+def weights_file(path: Path) -> Path:
+    """The file that holds the weights of what `start_from` takes."""
+    return path / "model.safetensors" if path.is_dir() else path
+
+
+def saw_novel(path: Path) -> str:
+    """What the training of a start is known to have met of novel things, in the words of a checkpoint's header."""
+    if path.is_dir():
+        return "not known: it starts from a Mask2Former"
+    return str(checkpoint.read(path, "gkc")[0].story.get("saw_novel", "not known: its start does not say"))
+
+
+def _gkc(path: Path) -> dict[str, torch.Tensor]:
+    _, tensors = checkpoint.read(path, "gkc")
+    return {name.removeprefix("student."): t for name, t in tensors.items() if name.startswith("student.")}
+
+
+def _mask2former(folder: Path) -> dict[str, torch.Tensor]:
+    try:
+        kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
+    except (OSError, ValueError) as error:
+        raise MethodError(
+            f"{folder}: expected a folder of transformers, got an error: {str(error).splitlines()[0]}. Give another"
+        ) from error
+    if kind != "mask2former":
+        raise MethodError(f"{folder}: expected a Mask2Former, got a model of type {kind!r}. Give another folder")
+    weights = weights_file(folder)
+    try:
+        with safe_open(weights, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise MethodError(
+            f"{weights}: expected safetensors weights, got {error}. Save the model with save_pretrained"
+        ) from error
+    return _renamed(tensors)
+
+
+def _renamed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {
+        ours + name.removeprefix(theirs): tensor
+        for name, tensor in tensors.items()
+        for theirs, ours in _MASK2FORMER.items()
+        if name.startswith(theirs)
+    }

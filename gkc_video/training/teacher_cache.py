@@ -1,0 +1,109 @@
+"""What the teacher says about the labelled regions of a training set; it is always the same, so it is paid for once.
+
+For each region: the vector of the region alone on grey (what distillation copies) and that of its box (what tells which
+synonym fits), for the frame as it is and for each way in which training flips it. Cuts and changes of size and
+brightness are left out: the teacher sees the whole region.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.panoptic import dense
+from ovsbench.benchmark.pictures.crops import cut_out
+from ovsbench.benchmark.storage import files
+from ovsbench.gkc_video.text.clip import Clip
+from ovsbench.gkc_video.training.frames import Drawn, FrameSource
+
+
+@dataclass(frozen=True)
+class Taught:
+    """The teacher's vectors of the regions of one drawn frame, unit length, (N, D) each.
+
+    Attributes:
+        regions: of the region alone on grey.
+        boxes: of its box with all that is in it.
+    """
+
+    regions: torch.Tensor
+    boxes: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """Asks the teacher, or the cache.
+
+    Attributes:
+        clip: the teacher.
+        source: the labelled frames.
+        teacher_digest: of its weights, which name the cache.
+        cache: folder for `<digest>/<video>-<frame>.safetensors`, float16; None asks the teacher each time.
+    """
+
+    clip: Clip
+    source: FrameSource
+    teacher_digest: str = ""
+    cache: Path | None = None
+    _folder: list[Path] = field(default_factory=list, repr=False)
+
+    def regions(self, drawn: Drawn) -> Taught:
+        """The vectors of the regions that are left in a drawn frame, in the order of its target."""
+        assert drawn.target is not None
+        path = self._path(drawn)
+        if path is None or not path.exists():
+            vectors = self._ask(drawn)
+            if path is not None:
+                with files.writing(path):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                files.write_bytes(path, save({"vectors": vectors.half().cpu()}), rivals=True)
+        else:
+            with _reading(path) as file:
+                vectors = file.get_tensor("vectors").float()
+        flips = 2 * drawn.flips[1] + drawn.flips[0] if self.source.augmentation.flip_vertical else int(drawn.flips[0])
+        chosen = vectors[flips, :, list(drawn.target.kept)].to(self.clip.device)
+        return Taught(chosen[0], chosen[1])
+
+    def _path(self, drawn: Drawn) -> Path | None:
+        if self.cache is None:
+            return None
+        if not self._folder:  # reading the data set's digest takes a while
+            key = [self.source.benchmark.digest, self.teacher_digest, self.clip.name, self.clip.side, 1]
+            key += sorted(self.source.held_out)  # without them a frame has fewer regions
+            self._folder.append(self.cache / files.json_digest([*key, self.source.augmentation.flip_vertical])[:16])
+        return self._folder[0] / f"{drawn.video}-{drawn.frame}.safetensors"
+
+    def _ask(self, drawn: Drawn) -> torch.Tensor:
+        """(flips, 2, segments, D): flips none, left-right, then with up-down the same two; region and box."""
+        image, frame = self.source.original(drawn)
+        found = dense(frame)
+        masks = [found.numbers == number for number in range(1, len(found.segments) + 1)]
+        ways: list[tuple[slice, slice]] = [np.s_[:, :], np.s_[:, ::-1]]
+        if self.source.augmentation.flip_vertical:
+            ways += [np.s_[::-1, :], np.s_[::-1, ::-1]]
+        crops = []
+        for way in ways:
+            turned = image[way]
+            crops += [self.clip.mask_crop(turned, mask[way]) for mask in masks]
+            crops += [cut_out(turned, mask[way], self.clip.side, None) for mask in masks]
+        return self.clip.encode_images(crops).unflatten(0, (len(ways), 2, len(masks)))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[safe_open]:
+    """A file of the cache; one that a power cut damaged is named."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise DataError(
+            f"{path}: expected cached vectors of a teacher, got {error}. Remove the file; it is made anew"
+        ) from error

@@ -1,0 +1,74 @@
+"""The state of a training between steps: its optimiser, and the file from which a killed training goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ovsbench.benchmark.errors import DataError
+from ovsbench.gkc_video.model.network import GKC
+from ovsbench.gkc_video.training.gkc_settings import GKCTraining
+
+
+def optimiser_of(model: GKC, settings: GKCTraining) -> torch.optim.AdamW:
+    """AdamW with the trunk at its own rate, and no decay of embeddings, norms and biases."""
+    groups = []
+    for in_trunk in (False, True):
+        for decays in (False, True):
+            members = [
+                p for n, p in model.named_parameters()
+                if n.startswith("trunk.") == in_trunk and (p.ndim >= 2 and "embed" not in n) == decays
+            ]  # fmt: skip
+            peak = settings.learning_rate * (settings.trunk_rate if in_trunk else 1.0)
+            decay = settings.weight_decay if decays else 0.0
+            groups.append({"params": members, "peak": peak, "lr": peak, "weight_decay": decay})
+    return torch.optim.AdamW(groups)
+
+
+def save_state(
+    path: Path, identity: str, model: GKC, optimiser: torch.optim.Optimizer, step: int, spent: float
+) -> None:
+    """Writes the state after `step` steps and `spent` seconds; the file is whole or the one before.
+
+    Raises:
+        DataError: it cannot be written, such as on a full disk.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.partial")
+    state = {"identity": identity, "model": model.state_dict(), "optimiser": optimiser.state_dict()}
+    try:
+        torch.save({**state, "step": step, "spent": spent}, beside)
+        beside.replace(path)
+    except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
+        beside.unlink(missing_ok=True)
+        raise DataError(f"{path}: the state of the training cannot be written: {error}. Make room") from error
+
+
+def resume(path: Path, identity: str, model: GKC, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
+    """Takes over a state that was saved with the same settings; (0, 0) if there is none.
+
+    Returns:
+        steps done and seconds spent.
+
+    Raises:
+        DataError: the state is of another training, or damaged.
+    """
+    if not path.is_file():
+        return 0, 0.0
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        same = state["identity"] == identity
+    except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{path}: expected the state of a stopped training, got {str(error).splitlines()[0] or 'nothing'}. "
+            "Remove it to start afresh"
+        ) from error
+    if not same:
+        raise DataError(
+            f"{path}: a stopped training with other settings or data lies there. Remove it to start afresh, or choose "
+            "another output"
+        )
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    return int(state["step"]), float(state["spent"])

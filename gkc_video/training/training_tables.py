@@ -1,0 +1,185 @@
+"""What the tables of a training file say, looked at before anything is built or loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from ovsbench.benchmark.errors import MethodError, did_you_mean
+from ovsbench.benchmark.manifest import MANIFEST, load
+from ovsbench.benchmark.types import Vocabulary
+from ovsbench.gkc_video.checkpoint import resolve
+from ovsbench.gkc_video.text.synonyms import OWN, Table, Thesaurus
+from ovsbench.gkc_video.text.text_space import Bank, NameTable, TextSpace, name_table
+from ovsbench.gkc_video.text.wordnet import WordNet
+from ovsbench.gkc_video.training import train_clip
+from ovsbench.gkc_video.training.evaluation import EvaluationSettings
+from ovsbench.gkc_video.training.frames import Augmentation, FrameSource
+from ovsbench.gkc_video.training.gkc_settings import GKCTraining
+from ovsbench.gkc_video.training.hold_out import held_out, refuse_start
+from ovsbench.gkc_video.training.initialization import Part
+from ovsbench.gkc_video.training.losses import Weights
+from ovsbench.gkc_video.training.settings import fits, settings_of
+
+_TABLES = {
+    "clip": {"kind", "out", "data", "training"},
+    "gkc": {
+        "kind",
+        "out",
+        "side",
+        "calibration",
+        "start",
+        "start_part",
+        "data",
+        "clip",
+        "text",
+        "synonyms",
+        "model",
+        "augmentation",
+        "training",
+        "losses",
+        "evaluation",
+    },
+}
+
+
+def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
+    """Looks at what the tables say before anything is built or loaded, and names the checkpoint to write.
+
+    Raises:
+        MethodError: an unknown kind, table or setting, one that is missing, or a checkpoint that is.
+        DataError: a setting that cannot be, a text bank that cannot be read.
+    """
+    kind = tables.get("kind")
+    if kind not in _TABLES:
+        raise MethodError(f"expected kind = clip or gkc in the training file, got {kind!r}. Add it at the top")
+    strange = sorted(set(tables) - _TABLES[kind])
+    if strange:
+        raise MethodError(
+            f"the training file has an unknown part {strange[0]!r}; {did_you_mean(strange[0], _TABLES[kind])}"
+        )
+    if out is None and "out" not in tables:
+        raise MethodError("expected the checkpoint to write, got none. Give -o, or out = in the training file")
+    if kind == "clip":
+        settings_of(train_clip.ClipTraining, tables, "training")
+        folder_of(tables, "captions")
+    else:
+        settings_of(Augmentation, tables, "augmentation")
+        training = settings_of(GKCTraining, tables, "training")
+        settings_of(Weights, tables, "losses")
+        settings_of(SynonymSources, tables, "synonyms")
+        if not {"checkpoint", "model"} & tables.get("clip", {}).keys():
+            raise MethodError(
+                "expected checkpoint or model in [clip], where trunk, text and teacher come from. Add one"
+            )
+        for name, used in (("labelled", 1), ("unlabelled", training.unlabelled), ("captions", training.captions)):
+            if used:
+                folder_of(tables, name)
+        if training.captions:
+            captions_file(tables)
+        evaluation_of(tables)
+        calibration_of(tables)
+        if is_ours(tables["clip"]):
+            resolve(tables["clip"]["checkpoint"])
+        if "bank" in tables.get("text", {}):
+            Bank.read(Path(tables["text"]["bank"]), tables["text"].get("alias"))
+        start, folder = start_of(tables), folder_of(tables, "labelled")
+        if training.hold_out and (folder / MANIFEST).exists():  # else looked at when it is built
+            vocabulary = load(folder).vocabulary
+            hidden = held_out(training.hold_out, vocabulary, training.seed)
+            if start is not None:
+                refuse_start(start, [vocabulary.by_id[key].name for key in hidden])
+    return out or Path(tables["out"])
+
+
+def calibration_of(tables: Mapping[str, Any]) -> float:
+    """What the method takes from the logits of seen classes, see `ovsbench.gkc_video.method.build`; 0 by default."""
+    value = tables.get("calibration", 0.0)
+    if not fits(value, float):
+        raise MethodError(f"calibration: expected a number, got {value!r}. Correct it")
+    return float(value)
+
+
+def evaluation_of(tables: Mapping[str, Any]) -> EvaluationSettings | None:
+    """The table [evaluation] without what names and builds its benchmark; None where there is none."""
+    if "evaluation" not in tables:
+        return None
+    table = tables["evaluation"]
+    if "folder" not in table:
+        raise MethodError("expected [evaluation] with the folder of a benchmark, found none. Add it")
+    known = {field.name for field in dataclasses.fields(EvaluationSettings)}
+    builds = {"folder"} | (set(table) - known if "build" in table else set())
+    own = {key: value for key, value in table.items() if key not in builds}
+    return settings_of(EvaluationSettings, {"evaluation": own}, "evaluation")
+
+
+@dataclasses.dataclass(frozen=True)
+class SynonymSources:
+    """Where text diversification takes its words from, beside the vocabulary: the `[synonyms]` table.
+
+    Attributes:
+        own: whether the table of this project is asked.
+        table: a further table, a file in the form of `words/own.json`; "" for none.
+        wordnet: folder of WordNet's database files; "" for none.
+        senses: meanings of a name that WordNet is asked for.
+    """
+
+    own: bool = True
+    table: str = ""
+    wordnet: str = ""
+    senses: int = 1
+
+
+def thesaurus_of(sources: SynonymSources) -> Thesaurus:
+    """The tables and WordNet that the sources name."""
+    tables = [
+        *([Table.read(OWN)] if sources.own else []),
+        *([Table.read(Path(sources.table))] if sources.table else []),
+    ]
+    return Thesaurus(tuple(tables), WordNet(Path(sources.wordnet)) if sources.wordnet else None, sources.senses)
+
+
+def words_of(sources: SynonymSources, labelled: FrameSource, space: TextSpace) -> NameTable:
+    """Names and synonyms of the classes taught that have a vector, without those that name a novel or held-out one."""
+    hidden = [category for category in labelled.benchmark.vocabulary if category.id not in labelled.vocabulary]
+    found = thesaurus_of(sources).diversify(labelled.vocabulary, hidden)
+    known = [dataclasses.replace(c, synonyms=tuple(word for word in c.synonyms if space.knows(word))) for c in found]
+    return name_table(space, Vocabulary(tuple(known)), synonyms=True)
+
+
+def is_ours(source: Mapping[str, Any]) -> bool:
+    """Whether the CLIP of [clip] is a checkpoint of this project, and no model of open_clip."""
+    return "checkpoint" in source and "model" not in source
+
+
+def start_of(tables: Mapping[str, Any]) -> Path | None:
+    """The checkpoint, or the folder of a Mask2Former, that a training starts from; None where it starts from none."""
+    if "start" not in tables:
+        return None
+    part = tables.get("start_part", "all")
+    if part not in get_args(Part):
+        raise MethodError(f"start_part: expected {' or '.join(get_args(Part))}, got {part!r}. Correct it")
+    if str(tables["start"]).endswith(".toml"):
+        raise MethodError(
+            f"start: expected a checkpoint here, got the training file {tables['start']}. Train it first, and name its "
+            "checkpoint; only `ovsbench train` does so by itself"
+        )
+    return Path(tables["start"]) if Path(tables["start"]).is_dir() else resolve(tables["start"])
+
+
+def folder_of(tables: Mapping[str, Any], name: str) -> Path:
+    """The folder of the table [data.NAME]."""
+    table = tables.get("data", {}).get(name, {})
+    if "folder" not in table:
+        raise MethodError(f"expected [data.{name}] with a folder in the training file, found none. Add it")
+    return Path(table["folder"])
+
+
+def captions_file(tables: Mapping[str, Any]) -> Path:
+    """The captions, by default captions.json in the folder of the pictures, as the embedded world's unlabelled part."""
+    name = tables["data"]["captions"].get("file", str(folder_of(tables, "captions") / "captions.json"))
+    if not isinstance(name, str):
+        raise MethodError(f"[data.captions] file: expected a path, got {name!r}. Correct it")
+    return Path(name)

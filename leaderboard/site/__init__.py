@@ -1,0 +1,1 @@
+"""The static site: rows from runs and entries, tables, pages, charts, and the same numbers as text."""

@@ -1,0 +1,100 @@
+"""The tables as text: JSON and CSV hold fractions, Markdown holds percent; the one place that multiplies by 100."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ovsbench.benchmark.storage import files
+from ovsbench.leaderboard.site.table import Column, Line, Table
+
+
+def percent(value: float | None) -> str:
+    """A fraction as percent with one digit.
+
+    >>> percent(0.6125), percent(None)
+    ('61.3', '–')
+    """
+    return "–" if value is None else f"{100 * value + 1e-9:.1f}"
+
+
+def number(column: Column, value: float | None) -> str:
+    """A value in the unit of its column, as text."""
+    if value is None or column.unit == "score":
+        return percent(value)
+    return f"{value:.2f}" if value < 10 else f"{value:,.0f}"
+
+
+def as_json(all_tables: Iterable[Table]) -> str:
+    """The tables as JSON; scores are fractions."""
+    content = {
+        "schema": files.SCHEMA,
+        "tables": [
+            {
+                "benchmark": table.benchmark,
+                "version": table.lines[0].row.version,
+                "digest": table.lines[0].row.digest,
+                "offered": table.lines[0].row.offered,
+                "ranked_by": table.ranked_by.key,
+                "columns": {column.key: column.rule for column in table.columns},
+                "rows": [_plain(table, line) for line in table.lines],
+            }
+            for table in all_tables
+        ],
+    }
+    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_csv(all_tables: Sequence[Table]) -> str:
+    """The tables as one CSV file, one line a run; scores are fractions."""
+    plain = [{"benchmark": t.benchmark, "version": t.lines[0].row.version, "offered": t.lines[0].row.offered,
+              **_plain(t, line)} for t in all_tables for line in t.lines]  # fmt: skip
+    columns = list(dict.fromkeys(key for row in plain for key in row))
+    file = io.StringIO()
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, "flags": "; ".join(row["flags"])} for row in plain)
+    return file.getvalue()
+
+
+def as_markdown(all_tables: Iterable[Table]) -> str:
+    """The tables for a text page; scores in percent."""
+    parts = []
+    for table in all_tables:
+        heads = [column.short for column in table.columns]
+        lines = [["method", *heads, "remarks"], ["---", *["---:"] * len(heads), "---"]]
+        for line in table.lines:
+            numbers = [number(column, value) for column, value in zip(table.columns, line.values, strict=True)]
+            remarks = ", ".join(flag.name for flag in line.row.flags)
+            lines.append([_markdown_cell(line.row.title), *numbers, _markdown_cell(remarks)])
+        text = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+        parts.append(f"## {_markdown_cell(table.benchmark)}\n\n{', '.join(table.facts)}\n\n{text}\n")
+    return "\n".join(parts)
+
+
+_CALLS = {"#": "#\u200b", "@": "@\u200b", "://": ":\u200b//", "www.": "www\u200b."}
+"""What a forge turns into a call of a person, an issue or a link; a space without width between stops it."""
+
+
+def _markdown_cell(text: str) -> str:
+    """Text that Markdown shows as it is: no tags, links, pictures, code or names to call."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")
+    for mark, cut in _CALLS.items():
+        text = text.replace(mark, cut)
+    return "".join(f"\\{c}" if c in "\\`*[]|!" else c for c in text)
+
+
+def _plain(table: Table, line: Line) -> dict[str, Any]:
+    row = line.row
+    return {
+        "run": row.slug,
+        "method": row.method,
+        "title": row.title,
+        "rank": line.rank,
+        **{column.key: value for column, value in zip(table.columns, line.values, strict=True)},
+        "device": row.device,
+        "flags": [flag.name for flag in row.flags],
+    }

@@ -1,0 +1,288 @@
+"""What the templates show: tables with their cells as text, pages of entries, the data that comparisons load."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from markupsafe import Markup
+
+from ovsbench.benchmark import stats
+from ovsbench.benchmark.metrics import NUMBERS
+from ovsbench.benchmark.running.scores import CategoryScores
+from ovsbench.leaderboard.bundle.check import LEVELS
+from ovsbench.leaderboard.row import Row
+from ovsbench.leaderboard.site import charts
+from ovsbench.leaderboard.site.export import number, percent
+from ovsbench.leaderboard.site.table import GROUP_WORDS, METRIC_RULES, TIME_RULES, Column, Table
+from ovsbench.leaderboard.summary import pack_draws
+
+LEVEL_WORDS: dict[str, str] = {
+    "local": "a run folder; nobody else checked it",
+    "reported": "numbers of a paper, without files",
+    **{str(level): words for level, words in LEVELS.items()},
+}
+MOST_VIDEOS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A row of frames; the file is relative to the site."""
+
+    name: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Pictures of the same frames of one video."""
+
+    video: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PageLine:
+    """A line of a table and the page that it leads to, "" for none."""
+
+    row: Row
+    rank: int | None
+    values: tuple[float | None, ...]
+    interval: stats.Interval | None
+    page: str
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """A table as a page shows it.
+
+    Attributes:
+        table: what it shows.
+        page: of its benchmark.
+        lines: with their pages.
+        best: the best value of each column among ranked rows, None for none.
+        strips: the same frames of several entries.
+    """
+
+    table: Table
+    page: str
+    lines: tuple[PageLine, ...]
+    best: tuple[float | None, ...]
+    strips: tuple[Strip, ...] = ()
+
+    def __getattr__(self, name: str) -> Any:  # what is the table's own: slug, benchmark, columns, facts, ranked_by
+        return getattr(self.table, name)
+
+    @property
+    def all_places(self) -> range:
+        return range(len(self.table.columns))
+
+    @property
+    def main_places(self) -> list[int]:
+        """The columns of a short table: the ones that rank, VPQ, and cost."""
+        first = self.table.columns[0].over
+        return [i for i, c in enumerate(self.table.columns) if c.over in (first, "VPQ", "Cost")]
+
+    def overs(self, places: Sequence[int]) -> list[tuple[str, int]]:
+        """Heads above groups of columns, and how many columns each."""
+        columns = [self.table.columns[place] for place in places]
+        return [(over, len(list(group))) for over, group in groupby(columns, key=lambda column: column.over)]
+
+    def text(self, line: PageLine, place: int) -> str:
+        """A cell."""
+        return number(self.table.columns[place], line.values[place])
+
+    def attributes(self, line: PageLine, place: int) -> Markup:
+        """The class of a cell: s starts a group, w has a bar, n is novel, best is best."""
+        column, value = self.table.columns[place], line.values[place]
+        is_best = line.rank is not None and bool(value) and value == self.best[place]
+        marks = {"s": column.starts, "w": column.unit == "score", "n": column.is_novel, "best": is_best}
+        names = " ".join(name for name, holds in marks.items() if holds)
+        return Markup(f' class="{names}"') if names else Markup("")
+
+    def interval(self, line: PageLine) -> str:
+        """The 95 % interval of the score that ranks."""
+        found = line.interval
+        return "" if found is None else f"{percent(found.low)}–{percent(found.high)}"
+
+    @property
+    def protocol(self) -> str:
+        """What tells this table from others of the same benchmark."""
+        first = self.table.lines[0].row
+        return f"{self.table.facts[3]}, version {first.version}" if first.digest else self.table.facts[0]
+
+    @property
+    def remark(self) -> str:
+        """The line under the table."""
+        if not self.table.lines[0].row.digest:
+            return "Scores in percent, as the papers have them. They cannot be checked, and are not ranked."
+        small = (
+            "small numbers are 95 % intervals over videos, and rows that a paired bootstrap cannot tell from the best "
+            "of their group share a rank"
+            if self.table.has_groups
+            else "no intervals, because not every run has its counts and its benchmark at hand"
+        )
+        devices = sorted({line.row.device for line in self.lines if line.row.device and line.row.fps})
+        timed = f" Speed was measured on {', '.join(devices[:4])}{' and others' if len(devices) > 4 else ''}."
+        short = self.table.ranked_by.short
+        return f"Scores in percent, ranked by {short}; {small}; bold is best.{timed if devices else ''}"
+
+
+def page_table(table: Table, page: str, pages: dict[str, str], strips: tuple[Strip, ...] = ()) -> PageTable:
+    """A table with the pages of its rows; `pages` goes from folder to page."""
+    lines = tuple(
+        PageLine(line.row, line.rank, line.values, line.interval, pages.get(str(line.row.folder), ""))
+        for line in table.lines
+    )
+    return PageTable(table, page, lines, _best(table), strips)
+
+
+def _best(table: Table) -> tuple[float | None, ...]:
+    best: list[float | None] = []
+    for i, column in enumerate(table.columns):
+        values = [v for line in table.lines if line.rank and (v := line.values[i]) is not None]
+        best.append((min if column.lower_is_better else max)(values) if len(values) > 1 else None)
+    return tuple(best)
+
+
+def same_frames(table: Table, strips: dict[str, tuple[Strip, ...]]) -> tuple[Strip, ...]:
+    """For up to two videos that every run with pictures shows: the image, the labels, then every run, at most eight."""
+    drawn = [(line.row, {strip.video: strip for strip in strips.get(str(line.row.folder), ())}) for line in table.lines]
+    drawn = [(row, by_video) for row, by_video in drawn if by_video][:8]
+    if not drawn:
+        return ()
+    videos = [video for video in drawn[0][1] if all(video in by_video for _, by_video in drawn)][:2]
+    return tuple(
+        Strip(video, (*drawn[0][1][video].pictures[:-1], *(by_video[video].pictures[-1] for _, by_video in drawn)))
+        for video in videos
+    )
+
+
+def entry_page(table: PageTable, line: PageLine, strips: tuple[Strip, ...]) -> dict[str, Any]:
+    """What the page of an entry needs."""
+    row = line.row
+    metrics = [name for name in METRIC_RULES if name in row.scores]
+    summary = row.summary
+    videos = sorted(summary.videos.items(), key=lambda item: (_first(item[1]), item[0])) if summary else []
+    known = [(name, [percent(value) for value in values]) for name, values in videos if values[0] is not None]
+    return {
+        "row": row,
+        "page": line.page,
+        "table": table,
+        "level": LEVEL_WORDS.get(row.level, ""),
+        "tiles": [_tile(row, column, value) for column, value in zip(table.columns, line.values, strict=True)
+                  if "@" not in column.key],
+        "figures": _figures(row),
+        "strips": strips,
+        "category_columns": [(name if name != "mIoU" else "IoU", METRIC_RULES[name]) for name in metrics],
+        "categories": [_category(c, metrics) for c in row.categories if _is_met(c, metrics)],
+        "absent": sum(not _is_met(c, metrics) for c in row.categories),
+        "video_columns": [_column_words(name) for name in summary.columns] if summary else [],
+        "worst": known[:MOST_VIDEOS] if len(known) > 1 else [],
+        "best": known[::-1][:MOST_VIDEOS],
+        "mistakes": summary.mistakes[:20] if summary else [],
+        "value_groups": [GROUP_WORDS.get(group, group) for group in row.groups],
+        "values": [(name, [_value(name, by.get(group)) for group in row.groups]) for name, by in row.scores.items()],
+    }  # fmt: skip
+
+
+def _first(values: Sequence[float | None]) -> float:
+    return values[0] if values and values[0] is not None else 2.0
+
+
+def _value(name: str, value: float | None) -> str:
+    return percent(value) if value is None or name not in NUMBERS else f"{value:g}"
+
+
+def _column_words(name: str) -> str:
+    metric, _, part = name.partition(".")
+    return f"{metric} {GROUP_WORDS.get(part, part)}"
+
+
+def _tile(row: Row, column: Column, value: float | None) -> dict[str, str]:
+    found = row.summary.interval(column.key) if row.summary else None
+    has_interval = found is not None and found.low is not None
+    return {
+        "rule": column.rule,
+        "name": column.short,
+        "text": number(column, value),
+        "interval": f"{percent(found.low)}–{percent(found.high)}" if found and has_interval else "",
+    }
+
+
+def _is_met(category: CategoryScores, metrics: Sequence[str]) -> bool:
+    """Whether a category occurs: of a thousand names most may not."""
+    return any(category.scores.get(name) is not None for name in metrics)
+
+
+def _category(category: CategoryScores, metrics: Sequence[str]) -> dict[str, Any]:
+    return {
+        "name": category.name,
+        "part": category.group or ("novel" if category.is_novel else "base"),
+        "kind": "thing" if category.is_thing else "stuff",
+        "is_novel": category.is_novel,
+        "texts": [percent(category.scores.get(name)) for name in metrics],
+    }
+
+
+def _figures(row: Row) -> list[tuple[str, str, Markup]]:
+    """VPQ by window, and novel scores over the distance of their words, where there is something to draw."""
+    figures = []
+    curve = [(w, value) for w in row.windows if (value := row.value(f"VPQ@{w}.all")) is not None]
+    if len(curve) > 1:
+        points = [charts.Point(window, value, f"{window} frames") for window, value in curve]
+        svg = charts.line(points, "window (frames)", "VPQ", "VPQ by window")
+        figures.append(("VPQ by window", "The steeper the fall, the more identities are lost.", svg))
+    metric = next((name for name in METRIC_RULES if name in row.scores), "mIoU")
+    near = [
+        charts.Point(1 - similarity, value, c.name, "novel", f", nearest {base}")
+        for c in row.categories
+        if c.name in row.nearest and (value := c.scores.get(metric)) is not None
+        for base, similarity in (row.nearest[c.name],)
+    ]
+    if len(near) > 1:
+        title = "Novel scores by distance of the word"
+        across = "distance to the nearest base name (1 - cosine)"
+        svg = charts.scatter(near, across, "IoU" if metric == "mIoU" else metric, title)
+        figures.append((title, "To the right are words unlike any that was trained with masks.", svg))
+    return figures
+
+
+def entry_data(table: PageTable, line: PageLine) -> dict[str, Any]:
+    """What the comparison page loads of an entry."""
+    row, summary = line.row, line.row.summary
+    assert summary is not None
+    metrics = [name for name in METRIC_RULES if name in row.scores]
+    scores = []
+    metrics_first = [f"{metric}.{part}" for metric in (*METRIC_RULES, *TIME_RULES) for part in GROUP_WORDS]
+    for key in sorted(summary.draws, key=metrics_first.index):
+        found = stats.interval(summary.draws[key])
+        words = _column_words(key) if key.partition(".")[0] in METRIC_RULES else key.partition(".")[0]
+        scores.append([key, words, row.value(key), found.low, found.high])
+    return {
+        "page": line.page,
+        "name": row.title,
+        "table": table.slug,
+        "scores": scores,
+        "draws": {key: pack_draws(draws) for key, draws in summary.draws.items()},
+        "category_columns": ["IoU" if name == "mIoU" else name for name in metrics],
+        "categories": [
+            [c.name, c.group or ("novel" if c.is_novel else "base"), *(_short(c.scores.get(m)) for m in metrics)]
+            for c in row.categories
+        ],
+        "video_columns": [_column_words(name) for name in summary.columns],
+        "videos": [[name, *map(_short, values)] for name, values in summary.videos.items()],
+    }
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(value, 5)
+
+
+def script_json(value: object) -> Markup:
+    """JSON that can stand inside a script element or file: no text in it can end either."""
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

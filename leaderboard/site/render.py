@@ -1,0 +1,195 @@
+"""The static site: pages that open from disk and fetch nothing, and the same numbers as CSV, JSON and Markdown."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.storage import files
+from ovsbench.leaderboard.bundle.pack import PICTURES, STRIPS
+from ovsbench.leaderboard.row import Row
+from ovsbench.leaderboard.site.export import as_csv, as_json, as_markdown, percent
+from ovsbench.leaderboard.site.pages import (
+    LEVEL_WORDS,
+    PageTable,
+    Picture,
+    Strip,
+    entry_data,
+    entry_page,
+    page_table,
+    same_frames,
+    script_json,
+)
+from ovsbench.leaderboard.site.table import METRIC_RULES, tables, unique_slug
+
+READING = (
+    (
+        "Base and novel",
+        "Categories are split. Masks of base categories were in the training data, masks of novel ones were not; all "
+        "names compete in one run. Novel groups are reported apart, because a mean hides which one moved.",
+    ),
+    (
+        "mIoU",
+        f"{METRIC_RULES['mIoU']}; mIoU is the mean over the categories that occur in the labels. Unlabelled pixels do "
+        "not count; a labelled pixel that was left unnamed is a miss.",
+    ),
+    (
+        "VPQ",
+        f"{METRIC_RULES['VPQ']}. A tube is one object over k successive frames; windows move by one frame. A labelled "
+        "and a predicted tube match when they have the same category and IoU > 0.5. The longer the window, the more "
+        "identity counts.",
+    ),
+    ("H", "Harmonic mean 2bn / (b + n) of the base value b and the novel value n: high only when both are."),
+    (
+        "fps, GB",
+        "Frames a second of the method alone, without scoring and writing, on the device named in the run; peak memory "
+        "of the process, or of the GPU where one was used. Compare rows of one device only.",
+    ),
+    (
+        "Rank",
+        "By the column named under the table. From the best row down, rows whose difference to the first of their "
+        "group has a 95 % interval around zero (paired bootstrap over videos) share a rank. Rows that read labels, "
+        "that were trained on novel masks, that cover a part of the benchmark, or that a paper reports have none.",
+    ),
+    ("Verified", "; ".join(f"{level}: {words}" for level, words in LEVEL_WORDS.items())),
+    ("reads labels", "The row was given true masks: an upper bound, not a contestant."),
+    (
+        "saw novel",
+        "Something behind the row, such as its image-text teacher, has seen the novel words, or pictures of novel "
+        "things without masks. Most open-vocabulary methods have; the page of the entry says what. It is declared; a "
+        "warning stands where the run's own notes or the audit of its training set contradict it.",
+    ),
+    ("partial", "Only some of the benchmark's videos were run."),
+)
+
+FILES = ("index.html", "compare.html", "leaderboard.json", "leaderboard.csv", "leaderboard.md")
+FOLDERS = ("benchmarks", "entries")
+MOST_ON_INDEX = 10
+"""Lines of each table on the first page."""
+
+
+def write_site(rows: Sequence[Row], out: Path) -> Path:
+    """Writes the site and returns its index page.
+
+    Args:
+        rows: scored runs, see `run_folder.read_row`, and entries, see `entries.read_rows`.
+        out: folder of the site; files of the same names are replaced.
+
+    Raises:
+        DataError: a file cannot be written, or the folder holds something else than a site.
+    """
+    rows = list({row.folder if row.level != "reported" else id(row): row for row in rows}.values())
+    _refuse_other_folders(out)
+    taken: set[str] = set()
+    pages = {
+        str(row.folder): unique_slug(row.entry.replace("/", "_") or row.slug, taken)
+        for row in sorted(rows, key=lambda row: (row.slug, row.folder))
+        if row.level != "reported"
+    }
+    environment = _environment()
+    with files.writing(out):
+        for name in FOLDERS:
+            shutil.rmtree(out / name, ignore_errors=True)
+            (out / name).mkdir(parents=True)
+        strips = {folder: _copy_strips(folder, page, out, rows) for folder, page in pages.items()}
+        sections = _sections(rows, pages, strips)
+        for section in sections:
+            _write_entries(environment, section, strips, out)
+        for page in dict.fromkeys(section.page for section in sections):
+            of_page = [section for section in sections if section.page == page]
+            html = environment.get_template("benchmark.html").render(name=of_page[0].table.benchmark, tables=of_page)
+            (out / "benchmarks" / f"{page}.html").write_text(html, encoding="utf-8")
+        index = out / "index.html"
+        html = environment.get_template("index.html").render(tables=sections, reading=READING, most=MOST_ON_INDEX)
+        index.write_text(html, encoding="utf-8")
+        choices = [
+            {"page": line.page, "name": line.row.title, "table": f"{section.table.benchmark}, {section.protocol}"}
+            for section in sections
+            for line in section.lines
+            if line.row.summary
+        ]
+        html = environment.get_template("compare.html").render(choices=script_json(choices))
+        (out / "compare.html").write_text(html, encoding="utf-8")
+        all_tables = [section.table for section in sections]
+        (out / "leaderboard.json").write_text(as_json(all_tables), encoding="utf-8")
+        (out / "leaderboard.csv").write_text(as_csv(all_tables), encoding="utf-8")
+        (out / "leaderboard.md").write_text(as_markdown(all_tables), encoding="utf-8")
+    return index
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals["percent"] = percent
+    return environment
+
+
+def _refuse_other_folders(out: Path) -> None:
+    """Before anything is removed: a folder of these names may be a person's own."""
+    found = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
+    strange = sorted(found - {*FILES, *FOLDERS})
+    if not strange and found:
+        inside = [path for name in FOLDERS for path in (out / name).glob("*")]
+        strange = sorted(
+            str(path)
+            for path in inside
+            if path.suffix not in (".html", ".js") and not path.with_suffix(".html").exists()
+        )
+    if strange:
+        raise DataError(
+            f"{out}: expected a new folder or an earlier site, found {', '.join(strange[:3])}. "
+            "Choose another folder with -o"
+        )
+
+
+def _sections(rows: Sequence[Row], pages: dict[str, str], strips: dict[str, tuple[Strip, ...]]) -> list[PageTable]:
+    """The tables with their pages; tables of one benchmark share one."""
+    by_name: dict[str, str] = {}
+    taken: set[str] = set()
+    sections = []
+    for table in tables(rows):
+        if table.benchmark not in by_name:
+            by_name[table.benchmark] = unique_slug(table.benchmark, taken)
+        sections.append(page_table(table, by_name[table.benchmark], pages, same_frames(table, strips)))
+    return sections
+
+
+def _write_entries(
+    environment: jinja2.Environment, section: PageTable, strips: dict[str, tuple[Strip, ...]], out: Path
+) -> None:
+    template = environment.get_template("entry.html")
+    for line in section.lines:
+        if not line.page:
+            continue
+        content: dict[str, Any] = entry_page(section, line, strips[str(line.row.folder)])
+        (out / "entries" / f"{line.page}.html").write_text(template.render(content), encoding="utf-8")
+        if line.row.summary:
+            script = f"ovsbench({script_json(entry_data(section, line))});\n"
+            (out / "entries" / f"{line.page}.js").write_text(script, encoding="utf-8")
+
+
+def _copy_strips(folder: str, page: str, out: Path, rows: Sequence[Row]) -> tuple[Strip, ...]:
+    """Copies the pictures of a run beside its page: strips/<video>/{image,labels,prediction}.jpg in the folder."""
+    title = next(row.title for row in rows if str(row.folder) == folder)
+    strips = []
+    taken: set[str] = set()
+    for video in sorted(path.parent for path in (Path(folder) / STRIPS).glob(f"*/{PICTURES[-1]}")):
+        target = out / "entries" / page / unique_slug(video.name, taken)
+        target.mkdir(parents=True)
+        pictures = []
+        for picture, name in zip(PICTURES, ("image", "labels", title), strict=True):
+            shutil.copyfile(video / picture, target / picture)
+            pictures.append(Picture(name, f"entries/{page}/{target.name}/{picture}"))
+        strips.append(Strip(video.name, tuple(pictures)))
+    return tuple(strips)

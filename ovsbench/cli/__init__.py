@@ -1,0 +1,142 @@
+"""The porch: the `ovsbench` command. It alone sees every room, and opens each inside the verb that needs it."""
+
+from __future__ import annotations
+
+from ovsbench.cli import interrupt
+
+interrupt.install()  # before the imports that take their time
+
+import os  # noqa: E402
+from typing import Annotated, Any  # noqa: E402
+
+import typer  # noqa: E402
+from typer.core import TyperGroup  # noqa: E402
+
+import ovsbench  # noqa: E402
+from ovsbench.benchmark.errors import UserError  # noqa: E402
+from ovsbench.cli import (  # noqa: E402
+    ablate,
+    association,
+    bench,
+    board,
+    calibrate,
+    compare,
+    data,
+    demo,
+    doctor,
+    import_export,
+    list_verb,
+    own_method,
+    predict,
+    run,
+    speed,
+    submit,
+    suite,
+    synonyms,
+    train,
+)
+from ovsbench.cli.console import complain, say  # noqa: E402
+
+OPTIONAL = frozenset({"torch", "torchvision", "open_clip", "transformers", "safetensors", "av", "decord"})
+"""Modules that only some installations have."""
+
+
+class Porch(TyperGroup):
+    """Turns what a person can act on into one sentence and an exit code; bugs keep their traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            complain(f"error: {error}" if error.exit_code == 1 else str(error))
+            raise typer.Exit(error.exit_code) from error
+        except ModuleNotFoundError as error:
+            if error.name not in OPTIONAL:
+                raise
+            complain(f'error: this needs {error.name}, which is not installed. pip install "ovsbench[gkc,video]"')
+            raise typer.Exit(1) from error
+        except MemoryError as error:
+            complain(f"error: the memory of this machine is not enough: {error}. Use smaller frames or fewer processes")
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt as interrupt:
+            complain(str(interrupt) or "interrupted: everything finished so far is kept; run the same command to go on")
+            raise typer.Exit(130) from interrupt
+
+
+HELP = """Benchmark video open-vocabulary segmentation: build data, run methods, score them, publish a leaderboard.
+
+\b
+[bold]From nothing to a leaderboard page[/bold]
+  ovsbench demo
+
+\b
+[bold]Step by step[/bold]
+  ovsbench data build world -o data/world
+  ovsbench run data/world -m gkc -c gkc-world -o runs/gkc
+  ovsbench show runs/gkc --by category
+  ovsbench board build runs/gkc -o site
+
+\b
+[bold]Your own video, your own words[/bold]
+  ovsbench predict street.mp4 --names "person, road, car|automobile" \\
+      -m gkc -c gkc-world -o out.mp4
+"""
+
+app = typer.Typer(
+    name="ovsbench",
+    cls=Porch,
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"ovsbench {ovsbench.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Version; more with ovsbench doctor."),
+    ] = False,
+) -> None:
+    """Runs before every verb."""
+
+
+app.command(rich_help_panel="Start here")(demo.demo)
+app.command(rich_help_panel="Start here")(doctor.doctor)
+app.add_typer(data.app, name="data", rich_help_panel="Data and models")
+app.command("list", rich_help_panel="Data and models")(list_verb.list_)
+app.command(rich_help_panel="Data and models")(train.train)
+app.command(rich_help_panel="Data and models")(synonyms.synonyms)
+app.command(rich_help_panel="Run and score")(run.run)
+app.command(rich_help_panel="Run and score")(run.score)
+app.command(rich_help_panel="Run and score")(run.show)
+app.command(rich_help_panel="Run and score")(predict.predict)
+app.command(rich_help_panel="Run and score")(compare.compare)
+app.command(rich_help_panel="Run and score")(speed.speed)
+app.command(rich_help_panel="Compare parts of GKC")(association.association)
+app.command(rich_help_panel="Compare parts of GKC")(ablate.ablate)
+app.command(rich_help_panel="Compare parts of GKC")(calibrate.calibrate)
+app.command(rich_help_panel="Run and score")(suite.suite)
+app.command("new-method", rich_help_panel="Your own method")(own_method.new_method)
+app.command("check-method", rich_help_panel="Your own method")(own_method.check_method)
+app.command("import", rich_help_panel="Run and score")(import_export.import_)
+app.command(rich_help_panel="Run and score")(import_export.export)
+app.add_typer(bench.app, name="bench", rich_help_panel="Run and score")
+app.command(rich_help_panel="Publish")(submit.submit)
+app.command(rich_help_panel="Publish")(submit.check)
+app.add_typer(board.app, name="board", rich_help_panel="Publish")
+
+
+def main() -> None:
+    """The console script."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # weights come from paths and caches; nothing is fetched unasked
+    app(prog_name="ovsbench")

@@ -1,0 +1,193 @@
+"""`ovsbench board`: entries checked and filed, and the leaderboard site made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ovsbench.benchmark.errors import UserError
+from ovsbench.cli.console import complain, finish, plural, print_json, say
+from ovsbench.cli.options import Json
+from ovsbench.cli.progress_bar import progress
+from ovsbench.cli.submit import Labels, Train, checked_bundle
+
+if TYPE_CHECKING:
+    from ovsbench.benchmark.running.scores import Scores
+    from ovsbench.benchmark.types import Offer
+    from ovsbench.leaderboard.row import Row
+
+app = typer.Typer(help="File checked bundles, check them again, render the leaderboard site.", no_args_is_help=True)
+
+OURS = Path("leaderboard/entries")
+"""Where a checkout keeps the project's own entries; elsewhere the default is entries/."""
+
+Entries = Annotated[
+    Path | None,
+    typer.Option("--entries", metavar="DIR", help="Folder of the entries; leaderboard/entries or entries by default."),
+]
+Site = Annotated[Path, typer.Option("-o", "--out", help="Folder of the site.")]
+
+
+def _entries(given: Path | None) -> Path:
+    return given or (OURS if OURS.is_dir() else Path("entries"))
+
+
+@app.command()
+def add(
+    path: Annotated[Path, typer.Argument(metavar="ZIP", help="A bundle of ovsbench submit.")],
+    entries: Entries = None,
+    data: Labels = None,
+    train: Train = None,
+    rerun: Annotated[
+        Path | None, typer.Option("--rerun", metavar="RUN", help="Your own run of the same method, to prove it.")
+    ] = None,
+    new_benchmark: Annotated[
+        bool, typer.Option("--new-benchmark", help="Begin a table that is not there yet.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check a bundle and file it as an entry; entries are never changed, a correction names what it supersedes.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench board add gkc.zip
+      ovsbench board add gkc.zip --data data/world --new-benchmark
+      ovsbench board add gkc.zip --rerun runs/again
+    """
+    from ovsbench.leaderboard import entries as store
+    from ovsbench.leaderboard.bundle import pack
+    from ovsbench.leaderboard.bundle.check import check_rerun
+
+    checked = checked_bundle(path, data, train, quiet=as_json)
+    if rerun is not None:
+        checked = check_rerun(checked, rerun, _main_score)
+    folder = _entries(entries)
+    entry = store.add(checked, folder, bundle_sha256=pack.digest(path), new_benchmark=new_benchmark)
+    if as_json:
+        print_json({"entry": entry, "level": checked.level, "folder": str(folder / entry)})
+        return
+    say(f"Filed as {entry}, verified level {checked.level}")
+    finish(folder / entry, ["ovsbench", "board", "build", "--entries", folder, "-o", "site"])
+
+
+def _main_score(scores: Scores, offered: Offer) -> tuple[str, float | None]:
+    from ovsbench.leaderboard.site.table import main_score
+
+    return main_score(scores.values, offered)
+
+
+@app.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[ENTRY]...", help="Entries; all by default.")] = None,
+    entries: Entries = None,
+    as_json: Json = False,
+) -> None:
+    """Check all entries of a board again: every score still follows from its counts.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench board verify
+      ovsbench board verify world-val/gkc/gkc --entries leaderboard/entries
+    """
+    from ovsbench.leaderboard.verified import entry_ids
+    from ovsbench.leaderboard.verify import verify as verify_entries
+
+    folder = _entries(entries)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: expected the entries of a board, found no folder. Name it with --entries")
+    count = len(names or entry_ids(folder))
+    problems = verify_entries(folder, names, progress(quiet=as_json))
+    if as_json:
+        print_json({"entries": str(folder), "checked": count, "problems": problems})
+    for problem in [] if as_json else problems:
+        complain(problem)
+    if problems:
+        complain(f"{folder}: {plural(len(problems), 'problem')} found")
+        raise typer.Exit(1)
+    if not as_json:
+        say(f"{plural(count, 'entry') if count == 1 else f'{count} entries'} sound")
+        finish(folder, ["ovsbench", "board", "build", "--entries", folder, "-o", "site"])
+
+
+@app.command()
+def build(
+    runs: Annotated[list[Path] | None, typer.Argument(metavar="[RUN]...", help="Scored run folders to show.")] = None,
+    out: Site = Path("site"),
+    entries: Entries = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Also print the tables, for a text page.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Render a static site: pages that open from disk, and the same numbers as CSV, JSON, Markdown.
+
+    Without an argument: of the entries, if there are any, else of the runs in runs/.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench board build
+      ovsbench board build runs/gkc runs/constant -o site
+      ovsbench board build --entries leaderboard/entries -o site --markdown
+    """
+    from ovsbench.benchmark.storage.files import read_json
+    from ovsbench.leaderboard.site.render import write_site
+
+    rows = _rows(runs, entries)
+    index = write_site(rows, out)
+    if as_json:
+        print_json({"site": str(index), **read_json(out / "leaderboard.json", "the tables of a site")})
+        return
+    if markdown:
+        say((out / "leaderboard.md").read_text(encoding="utf-8"))
+        return
+    finish(index, ["ovsbench", "board", "serve", "-o", out])
+
+
+def _rows(runs: list[Path] | None, entries: Path | None) -> list[Row]:
+    from ovsbench.leaderboard import entries as store
+    from ovsbench.leaderboard.run_row import read_row
+
+    folder = _entries(entries)
+    if entries is not None and not folder.is_dir():
+        raise UserError(
+            f"{folder}: expected the entries of a board, found no folder. Fill one with: ovsbench board add"
+        )
+    rows: list[Row] = []
+    if folder.is_dir() and (entries is not None or not runs):
+        rows = store.read_rows(folder)
+    folders = runs if runs or rows else sorted(path.parent for path in Path("runs").glob("*/scores.json"))
+    rows += [read_row(run, with_summary=True) for run in folders or []]
+    if not rows:
+        raise UserError(
+            "expected entries or scored runs, found none. Name run folders, or file a bundle with ovsbench board add"
+        )
+    return rows
+
+
+@app.command()
+def serve(
+    out: Site = Path("site"),
+    port: Annotated[int, typer.Option(help="0 for any that is free.")] = 8000,
+    open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = True,
+) -> None:
+    """Show a built site in the browser, from this machine to this machine only; Ctrl-C ends it.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench board serve
+      ovsbench board serve -o site --port 0 --no-open
+    """
+    import webbrowser
+
+    from ovsbench.leaderboard.site.serve import serving
+
+    with serving(out, port) as server:
+        address = f"http://127.0.0.1:{server.server_port}/"
+        say(f"Result: {address}")
+        say("Stop it with Ctrl-C")
+        if open_it:
+            webbrowser.open(address)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            complain("stopped")

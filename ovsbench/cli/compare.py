@@ -1,0 +1,186 @@
+"""`ovsbench compare`: are two runs really different, and where?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ovsbench.benchmark.errors import UserError
+from ovsbench.cli.console import finish, fraction, print_json, print_table, say
+from ovsbench.cli.options import Json
+from ovsbench.cli.tables import Cell, Grid, write_csv
+
+if TYPE_CHECKING:
+    from ovsbench.benchmark.manifest import Benchmark
+    from ovsbench.benchmark.running.comparison import Comparison, Delta, Pair, ScoreName
+    from ovsbench.benchmark.stats import Interval
+
+SHOWN = 8
+"""Categories and videos of a pair that are printed; --json and --csv have all."""
+
+
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="A B [C ...]", help="Scored run folders.")],
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="SCORE", help="Ranks, such as mIoU.novel; mIoU.harmonic by default.")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Of the bootstrap over videos.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    as_json: Json = False,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Also write the tables to a file.")] = None,
+) -> None:
+    """Compare runs on one benchmark: scores, differences with 95 % intervals, and what moved most.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench compare runs/gkc runs/two-stage
+      ovsbench compare runs/* --by VPQ.all --draws 10000 --json
+    """
+    from ovsbench.benchmark.running.comparison import ScoreName
+    from ovsbench.benchmark.running.comparison import compare as work
+    from ovsbench.benchmark.running.counting import read_counts
+
+    benchmark = _one_benchmark(folders)
+    names = [str(folder) for folder in folders]
+    if len(set(names)) != len(names):
+        raise UserError("expected different runs, got one twice. Name each once")
+    main = None
+    if by is not None:
+        value, dot, group = by.rpartition(".")
+        main = ScoreName(value, group) if dot else ScoreName(by, "all")
+    runs = {name: read_counts(benchmark, folder) for name, folder in zip(names, folders, strict=True)}
+    found = work(benchmark, runs, main=main, draws=draws, seed=seed)
+    grids = [_scores(found), *(grid for pair in found.pairs for grid in _pair(pair, found.main))]
+    if csv is not None:
+        write_csv(grids, csv)
+    if as_json:
+        print_json(_to_json(benchmark, found, draws, seed))
+        return
+    _print(found)
+    finish(csv or benchmark.folder, ["ovsbench", "show", *names, "--by", "category"])
+
+
+def _one_benchmark(folders: list[Path]) -> Benchmark:
+    """The benchmark of all runs.
+
+    Raises:
+        UserError: they were made on different ones, or were offered different names.
+    """
+    from ovsbench.benchmark.record import RunRecord
+    from ovsbench.benchmark.running.comparison import differing_parts
+    from ovsbench.cli.run import benchmark_of
+
+    if len(folders) < 2:
+        raise UserError(f"expected at least two runs to compare, got {len(folders)}. Name another")
+    first = benchmark_of(folders[0])
+    offered = RunRecord.read(folders[0]).offered
+    for folder in folders[1:]:
+        other = benchmark_of(folder)
+        if other.digest != first.digest:
+            raise UserError(
+                f"{folders[0]} and {folder} were made on different benchmarks, which differ in "
+                f"{', '.join(differing_parts(first, other))}. Run both on one"
+            )
+        facts = RunRecord.read(folder)
+        if facts.benchmark_digest != RunRecord.read(folders[0]).benchmark_digest:
+            raise UserError(f"{folder}: the benchmark was built anew since the run was made. Run again")
+        if facts.offered != offered:
+            raise UserError(
+                f"{folders[0]} was offered {offered} names, {folder} {facts.offered}: two questions. Compare like runs"
+            )
+    return first
+
+
+def _print(found: Comparison) -> None:
+    names = list(found.scores)
+    rows = [
+        [str(score), *(_with_interval(found.scores[name][score]) for name in names)] for score in found.scores[names[0]]
+    ]
+    print_table("Scores with 95 % intervals", ("score", *names), rows)
+    for pair in found.pairs:
+        say(f"{pair.second} minus {pair.first}")
+        rows = [
+            [str(score), _signed(d.interval.value), f"{_signed(d.interval.low)} to {_signed(d.interval.high)}",
+             "-" if d.p is None else f"{d.p:.4f}", "yes" if d.is_clear else "no"]
+            for score, d in pair.differences.items()
+        ]  # fmt: skip
+        print_table("", ("score", "difference", "95 % interval", "p", "clear"), rows)
+        for what, deltas in (("Categories", pair.categories), ("Videos", pair.videos)):
+            moved = [delta for delta in deltas if delta.change][:SHOWN]
+            if moved:
+                print_table(
+                    f"{what} that moved most, {found.main}", (what.lower(), "from", "to", "change"), _moves(moved)
+                )
+    say(f"Ranks by {found.main}; runs of one rank cannot be told apart from its best:")
+    for rank, group in enumerate(found.ranks, 1):
+        say(f"  {rank}. {', '.join(group)}")
+
+
+def _moves(deltas: list[Delta]) -> list[list[str]]:
+    return [[d.name, fraction(d.first), fraction(d.second), _signed(d.change)] for d in deltas]
+
+
+def _with_interval(found: Interval) -> str:
+    return fraction(found.value) + ("" if found.low is None else f" [{fraction(found.low)}, {fraction(found.high)}]")
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.4f}"
+
+
+def _scores(found: Comparison) -> Grid:
+    rows: list[tuple[Cell, ...]] = [
+        (name, str(score), value.value, value.low, value.high)
+        for name, scores in found.scores.items()
+        for score, value in scores.items()
+    ]
+    return Grid("scores", ("run", "score", "value", "low", "high"), tuple(rows), words=2)
+
+
+def _pair(pair: Pair, main: ScoreName) -> list[Grid]:
+    differences: list[tuple[Cell, ...]] = [
+        (pair.first, pair.second, str(score), d.interval.value, d.interval.low, d.interval.high, d.p)
+        for score, d in pair.differences.items()
+    ]
+    heads = ("first", "second", "score", "difference", "low", "high", "p")
+    grids = [Grid("differences", heads, tuple(differences), words=3)]
+    for what, deltas in (("category", pair.categories), ("video", pair.videos)):
+        rows: list[tuple[Cell, ...]] = [(pair.first, pair.second, d.name, d.first, d.second, d.change) for d in deltas]
+        columns = ("first", "second", what, f"{main} of first", f"{main} of second", "change")
+        grids.append(Grid(what, columns, tuple(rows), words=3))
+    return grids
+
+
+def _to_json(benchmark: Benchmark, found: Comparison, draws: int, seed: int) -> dict[str, Any]:
+    import dataclasses
+
+    def moves(deltas: tuple[Delta, ...]) -> list[dict[str, Any]]:
+        return [{**dataclasses.asdict(delta), "change": delta.change} for delta in deltas]
+
+    return {
+        "benchmark": benchmark.name,
+        "digest": benchmark.digest,
+        "draws": draws,
+        "seed": seed,
+        "main": str(found.main),
+        "scores": {
+            name: {str(score): dataclasses.asdict(value) for score, value in scores.items()}
+            for name, scores in found.scores.items()
+        },
+        "pairs": [
+            {
+                "first": pair.first,
+                "second": pair.second,
+                "differences": {
+                    str(score): {**dataclasses.asdict(d.interval), "p": d.p, "is_clear": d.is_clear}
+                    for score, d in pair.differences.items()
+                },
+                "categories": moves(pair.categories),
+                "videos": moves(pair.videos),
+            }
+            for pair in found.pairs
+        ],
+        "ranks": [list(group) for group in found.ranks],
+    }

@@ -1,0 +1,109 @@
+"""`ovsbench data`: build, check and show benchmark folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ovsbench.benchmark.errors import UserError
+from ovsbench.cli import data_check, data_detectron2, data_split
+from ovsbench.cli.console import finish, print_json, say
+from ovsbench.cli.data_check import extent, facts_of
+from ovsbench.cli.options import BuildJobs, Json, Out
+from ovsbench.cli.progress_bar import progress
+from ovsbench.cli.readers import add_readers
+
+if TYPE_CHECKING:
+    from ovsbench.benchmark.manifest import Benchmark
+
+app = typer.Typer(help="Build, check and show benchmark folders.", no_args_is_help=True)
+build = typer.Typer(help="Turn raw data, or the embedded world, into a benchmark folder.", no_args_is_help=True)
+app.add_typer(build, name="build")
+app.command()(data_check.check)
+app.command()(data_check.show)
+app.command()(data_split.split)
+app.command()(data_split.novelty)
+app.command()(data_detectron2.detectron2)
+
+
+@build.command("world")
+def build_world(
+    out: Out,
+    part: Annotated[
+        str, typer.Option(help="val, dev, train (novel masks withheld) or unlabelled, with captions.")
+    ] = "val",
+    videos: Annotated[int, typer.Option(min=1, help="Number of videos.")] = 32,
+    frames: Annotated[int, typer.Option(min=1, help="Frames in each video.")] = 24,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Width and height in pixels.")] = "160x96",
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other scenes.")] = 0,
+    variant: Annotated[
+        str, typer.Option(help="Of train: novel objects ignore (void) or delete (not drawn).")
+    ] = "ignore",
+    stride: Annotated[int, typer.Option(min=1, help="Time between frames, in frames of the world.")] = 1,
+    mp4: Annotated[bool, typer.Option("--mp4", help="Also write each video as an mp4 file.")] = False,
+    jobs: BuildJobs = 1,
+    as_json: Json = False,
+) -> None:
+    """Draw the embedded world: named things on named stuff, with labels and tracks; nothing is downloaded.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench data build world -o data/world
+      ovsbench data build world --part train --videos 400 --stride 6 -o data/train
+      ovsbench data build world --size 1920x1080 --videos 1 -o data/large
+    """
+    from ovsbench.data_prep.world.build import WorldSettings
+    from ovsbench.data_prep.world.build import build_world as draw
+
+    settings = WorldSettings(part, videos, frames, parse_size(size), seed, variant, stride)  # type: ignore[arg-type]
+    _built(draw(out, settings, mp4=mp4, jobs=jobs, progress=progress(quiet=as_json)), out, as_json)
+
+
+@build.command("captions")
+def build_captions(
+    out: Out,
+    pictures: Annotated[int, typer.Option(min=1, help="Number of captioned pictures.")] = 20000,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other pictures.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Draw captioned pictures of the embedded world, without masks: what its image-text teacher learns from.
+
+    \b
+    [bold]Example[/bold]
+      ovsbench data build captions --pictures 20000 -o data/captions
+    """
+    from ovsbench.data_prep.world.world_captions import build_captions as draw
+
+    draw(out, pictures=pictures, seed=seed)
+    if as_json:
+        print_json({"folder": str(out), "pictures": pictures, "seed": seed})
+    else:
+        finish(out, ["ovsbench", "train", "configs/world-clip.toml"])
+
+
+def _built(benchmark: Benchmark, out: Path, as_json: bool) -> None:
+    if as_json:
+        print_json({"folder": str(out), **facts_of(benchmark)})
+        return
+    digest = benchmark.digest[:12]
+    say(f"{benchmark.name}: {extent(benchmark)}, digest {digest}")
+    show_it: list[Path | str] = ["ovsbench", "data", "show", out, "-o", "sheet.png"]
+    run_on_it: list[Path | str] = ["ovsbench", "run", out, "-m", "gkc", "-c", "gkc-world", "-o", "runs/gkc"]
+    finish(out, *([show_it, run_on_it] if benchmark.role == "benchmark" else [show_it]))
+
+
+add_readers(build, _built)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of "WIDTHxHEIGHT".
+
+    >>> parse_size("160x96")
+    (96, 160)
+    """
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise UserError(f"expected a size as WIDTHxHEIGHT, such as 160x96, got {text!r}. Write it that way")
+    return int(height), int(width)

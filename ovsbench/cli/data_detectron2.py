@@ -1,0 +1,39 @@
+"""`ovsbench data detectron2`: a training set in the form that detectron2 registers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ovsbench.cli.console import finish, plural, say
+from ovsbench.cli.progress_bar import progress
+
+
+def detectron2(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A labelled folder, as data build makes it.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write; a stopped one goes on.")],
+    jobs: Annotated[int, typer.Option("-j", "--jobs", min=0, help="Processes; 0 for one a core.")] = 1,
+) -> None:
+    """Write masks and records for detectron2 and its children: panoptic, semantic and instance forms of one folder.
+
+    A training set, built with --variant ignore or delete, has its base classes only. detectron2 is not needed here; in
+    your training code, ovsbench.data_prep.detectron2_catalog.register("DIR") adds the forms to its catalogs.
+
+    \b
+    [bold]Example[/bold]
+      ovsbench data detectron2 data/camvid-train -o exported/camvid-train
+    """
+    from ovsbench.benchmark import manifest
+    from ovsbench.data_prep.detectron2_export import export
+
+    cores = jobs or len(os.sched_getaffinity(0))
+    made = export(manifest.load(data), out, jobs=cores, progress=progress())
+    names = ", ".join(f"{made.name}_{form}" for form in made.forms)
+    say(f"{names}: {plural(len(made.videos), 'video')}, {len(made.classes)} classes, {len(made.things)} of them things")
+    finish(
+        out,
+        ["python", "-c", f"from ovsbench.data_prep.detectron2_catalog import register; print(register({str(out)!r}))"],
+    )

@@ -1,0 +1,122 @@
+"""`ovsbench list`: what is installed, and from where."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ovsbench.benchmark.errors import UserError, did_you_mean
+from ovsbench.cli.console import print_json, print_table
+from ovsbench.cli.options import Json
+
+if TYPE_CHECKING:
+    from ovsbench.data_prep.split import Split
+
+Listing = tuple[Sequence[str], list[Sequence[str]]]
+
+
+def list_(
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="methods, metrics, datasets, splits or checkpoints.")],
+    as_json: Json = False,
+) -> None:
+    """List what is installed: methods (also of other packages), metrics, data sets, splits or checkpoints.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench list methods
+      ovsbench list splits --json
+    """
+    if what not in LISTINGS:
+        raise UserError(f"cannot list {what!r}; {did_you_mean(what, LISTINGS)}")
+    columns, rows = LISTINGS[what]()
+    if as_json and what == "splits":
+        print_json(_split_records())
+    elif as_json:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        print_table(what, columns, rows, words=len(columns))
+
+
+def _methods() -> Listing:
+    from ovsbench.benchmark.methods import available, facts
+
+    rows: list[Sequence[str]] = []
+    for method in available():
+        told = facts(method)
+        rows.append((method.name, ", ".join(told.tasks), told.needs, method.package, method.version, method.target))
+    return ("name", "tasks", "needs", "package", "version", "target"), rows
+
+
+def _metrics() -> Listing:
+    from ovsbench.benchmark.metrics import METRICS, OPTIONAL
+
+    return ("name", "title", "counted"), [
+        *((metric.name, metric.title, "always") for metric in METRICS),
+        *((metric.name, metric.title, f"score --with {metric.name}") for metric in OPTIONAL),
+    ]
+
+
+def _datasets() -> Listing:
+    from ovsbench.cli.readers import READERS
+    from ovsbench.data_prep.split import list_splits
+
+    world = ("world", "panoptic", "the embedded world: drawn in seconds, nothing to download", "world -o data/world")
+    known = [world, *((r.name, r.task, r.about.rstrip("."), f"{r.name} {r.example}") for r in READERS)]
+    return ("name", "task", "what", "splits", "build with"), [
+        (name, task, what, ", ".join(list_splits(name)), f"ovsbench data build {command}")
+        for name, task, what, command in known
+    ]
+
+
+def _splits() -> Listing:
+    from ovsbench.data_prep.split import list_splits, load_split
+
+    splits = [load_split(name) for name in list_splits()]
+    return ("name", "dataset", "base", "novel", "task", "vocabulary", "source"), [
+        (s.name, s.dataset, str(len(s.vocabulary.base)), str(len(s.vocabulary.novel)), s.protocol.task,
+         s.protocol.vocabulary.partition(":")[0], s.source.place)
+        for s in splits
+    ]  # fmt: skip
+
+
+def _split_records() -> list[dict[str, Any]]:
+    """Everything that the files of the splits say; for `--json`."""
+    from ovsbench.data_prep.split import list_splits, load_split
+
+    def words(split: Split, is_novel: bool) -> list[dict[str, Any]]:
+        return [dataclasses.asdict(c) for c in split.vocabulary if c.is_novel == is_novel]
+
+    return [
+        {
+            "name": split.name,
+            "dataset": split.dataset,
+            "base": words(split, False),
+            "novel": words(split, True),
+            "source": dataclasses.asdict(split.source),
+            "protocol": dataclasses.asdict(split.protocol),
+            "licence": split.licence,
+            "corrected": list(split.corrected),
+            "note": split.note,
+        }
+        for split in map(load_split, list_splits())
+    ]
+
+
+def _checkpoints() -> Listing:
+    from ovsbench.gkc_video.checkpoint import digest, shipped
+
+    return ("name", "MB", "sha256", "file"), [
+        (name, f"{path.stat().st_size / 1e6:.1f}", digest(path)[:12], str(path)) for name, path in shipped().items()
+    ]
+
+
+LISTINGS: dict[str, Callable[[], Listing]] = {
+    "methods": _methods,
+    "metrics": _metrics,
+    "datasets": _datasets,
+    "splits": _splits,
+    "checkpoints": _checkpoints,
+}

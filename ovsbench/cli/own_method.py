@@ -1,0 +1,77 @@
+"""`ovsbench new-method` and `check-method`: from nothing to a method of one's own."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ovsbench.benchmark.errors import MethodError, UserError
+from ovsbench.cli.console import finish, plural, print_json, say
+from ovsbench.cli.options import Checkpoint, Device, Json, Options, method_options
+
+
+def new_method(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The Python file to write, such as my_method.py.")],
+) -> None:
+    """Write a commented template of a method; it runs as it is, change what it does.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench new-method my_method.py
+      ovsbench check-method my_method.py:build
+      ovsbench run data/world -m my_method.py:build -o runs/mine
+    """
+    from ovsbench.benchmark.running.conformance import TEMPLATE
+    from ovsbench.benchmark.storage.files import write_bytes
+
+    if file.suffix != ".py":
+        raise UserError(f"expected a file that ends in .py, got {file}. Name it so")
+    if file.exists():
+        raise UserError(f"{file}: expected a new file, found one there. Choose another name or remove it")
+    if not file.parent.is_dir():
+        raise UserError(f"{file}: expected its folder to be there, found none. Make {file.parent} first")
+    write_bytes(file, TEMPLATE.format(file=file, stem=file.stem).encode())
+    finish(file, ["ovsbench", "check-method", f"{file}:build"])
+
+
+def check_method(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="file.py:build, or a name of list methods.")],
+    checkpoint: Checkpoint = None,
+    device: Device = "auto",
+    option: Options = None,
+    as_json: Json = False,
+) -> None:
+    """Check that a method keeps the rules, on a world of three frames: shapes, types, ids, names, repeatability.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench check-method my_method.py:build --option threshold=100
+      ovsbench check-method gkc -c gkc-world --json
+    """
+    from ovsbench.benchmark import methods
+    from ovsbench.benchmark.running.conformance import check
+    from ovsbench.data_prep.world.build import WorldSettings, build_world
+
+    with tempfile.TemporaryDirectory(prefix="ovsbench-") as folder:
+        world = build_world(Path(folder) / "world", WorldSettings(part="dev", videos=1, frames=3))
+        options = method_options(option, None)
+
+        findings = check(lambda: methods.create(method, checkpoint=checkpoint, device=device, options=options), world)
+    broken = [finding for finding in findings if finding.fault]
+    if as_json:
+        print_json([{"rule": f.rule, "is_kept": not f.fault, "fault": f.fault} for f in findings])
+    else:
+        for finding in findings:
+            say(f"{'FAULT' if finding.fault else 'ok   '}  {finding.rule}")
+            if finding.fault:
+                say(f"       {finding.fault}")
+    if broken:
+        raise MethodError(
+            f"{method} breaks {plural(len(broken), 'rule')} of {len(findings)}. Mend it, then check again"
+        )
+    if not as_json:
+        weights = [] if checkpoint is None else ["-c", checkpoint]
+        finish(f"{method} keeps all {len(findings)} rules", ["ovsbench", "run", "DATA", "-m", method, *weights])

@@ -1,0 +1,87 @@
+"""Progress that a person sees: bars on a terminal, a plain line now and then elsewhere, always on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.cli.console import complain, plural
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+SECONDS_BETWEEN_LINES = 15.0
+
+
+def progress(*, quiet: bool = False) -> Progress:
+    """The progress that suits where stderr goes.
+
+    Args:
+        quiet: show nothing, as for `--json`.
+    """
+    if quiet:
+        return SILENT
+    return Bars() if sys.stderr.isatty() else Lines()
+
+
+class Bars:
+    """A bar of frames, with videos, frames a second and the time that is left."""
+
+    def start(self, videos: int, frames: int, title: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._videos, self._done, self._frames, self._begin = videos, 0, 0, time.monotonic()
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=16),
+            TextColumn("video {task.fields[done]}/{task.fields[videos]}"),
+            TextColumn("{task.fields[fps]:.1f} fps"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=Console(stderr=True),
+        )
+        self._task: TaskID = self._bars.add_task(title, total=frames, done=0, videos=videos, fps=0.0)
+        self._bars.start()
+
+    def frame(self, count: int = 1) -> None:
+        self._frames += count
+        fps = self._frames / max(time.monotonic() - self._begin, 1e-6)
+        self._bars.update(self._task, advance=count, fps=fps)
+
+    def video(self) -> None:
+        self._done += 1
+        self._bars.update(self._task, done=self._done)
+
+    def stop(self) -> None:
+        self._bars.stop()
+
+
+class Lines:
+    """A line when work begins, one each quarter of a minute, and one at the end: for log files."""
+
+    def start(self, videos: int, frames: int, title: str) -> None:
+        self._title, self._videos, self._total = title, videos, frames
+        self._done = self._frames = 0
+        self._begin = self._last = time.monotonic()
+        complain(f"{title}: {plural(videos, 'video')}, {plural(frames, 'frame')}")
+
+    def frame(self, count: int = 1) -> None:
+        self._frames += count
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self._line()
+
+    def video(self) -> None:
+        self._done += 1
+
+    def stop(self) -> None:
+        self._line()
+
+    def _line(self) -> None:
+        self._last = time.monotonic()
+        seconds = self._last - self._begin
+        fps = self._frames / max(seconds, 1e-6)
+        line = f"{self._title}: video {self._done}/{self._videos}, frame {self._frames}/{self._total}, {fps:.1f} fps"
+        left = (self._total - self._frames) / fps if fps else 0.0
+        complain(line + (f", {left:.0f} s left" if left >= 1 else f", {seconds:.1f} s"))

@@ -1,0 +1,240 @@
+"""The table of an ablation: each variant over its seeds, and its paired difference to the first variant."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ovsbench.benchmark import stats
+from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.metrics import metrics_for
+from ovsbench.benchmark.metrics.base import Floats
+from ovsbench.benchmark.running.comparison import ScoreName
+from ovsbench.benchmark.running.counting import read_counts
+from ovsbench.benchmark.running.scores import HARMONIC
+from ovsbench.benchmark.storage import files
+from ovsbench.plans.suite_table import percent
+
+_PLAIN_GROUPS = ("all", "base", "novel", "things", "stuff")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the training of a variant took, the mean over its seeds.
+
+    Attributes:
+        steps: optimiser steps.
+        labelled, unlabelled: frames that they saw.
+        seconds: of training, without evaluation.
+    """
+
+    steps: int
+    labelled: int
+    unlabelled: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A score of a variant.
+
+    Attributes:
+        seeds: its value for each seed; None where undefined.
+        mean: over the seeds; None if one is undefined.
+        spread: standard deviation over seeds; None for one seed.
+        change: mean difference to the first variant, seed by seed, with its 95 % interval over videos.
+        change_spread: standard deviation of that difference over seeds.
+        better: in how many seeds it is above the first variant.
+    """
+
+    seeds: tuple[float | None, ...]
+    mean: float | None
+    spread: float | None
+    change: stats.Interval
+    change_spread: float | None
+    better: int
+
+
+@dataclass(frozen=True)
+class AblationLine:
+    """A variant.
+
+    Attributes:
+        name: of the variant.
+        cost: of its training.
+        cells: by score.
+    """
+
+    name: str
+    cost: Cost
+    cells: Mapping[ScoreName, Cell]
+
+
+@dataclass(frozen=True)
+class AblationTable:
+    """All variants on one benchmark.
+
+    Attributes:
+        benchmark, videos, seeds: what was measured on and with; all names were offered.
+        lines: in the order of the file.
+    """
+
+    benchmark: str
+    videos: int
+    seeds: tuple[int, ...]
+    lines: tuple[AblationLine, ...]
+
+
+def ablation_table(
+    benchmark: Benchmark, runs: Mapping[str, Sequence[Path]], costs: Mapping[str, Cost], seeds: Sequence[int]
+) -> AblationTable:
+    """Compares variants.
+
+    Args:
+        benchmark: that all runs were made on.
+        runs: variant to its scored run folders, one for each seed in the same order.
+        costs: of each variant.
+        seeds: that order.
+
+    Raises:
+        UserError: the runs are of different videos.
+    """
+    rules, groups = benchmark.rules, benchmark.vocabulary.groups
+    metric_of = {value: metric.name for metric in metrics_for(rules) for value in metric.value_names(rules)}
+    wanted = [score for score in _wanted(groups) if score.value in metric_of]
+    counts = {name: [read_counts(benchmark, run) for run in folders] for name, folders in runs.items()}
+    videos = {tuple(one) for several in counts.values() for one in several}
+    if len(videos) != 1:
+        raise UserError(f"the runs on {benchmark.name} were scored on different videos. Remove the odd ones")
+    times = stats.draw_videos(len(next(iter(videos))))
+    keys = [(metric_of[score.value], score.value, score.group) for score in wanted]
+    drawn = {
+        name: [stats.draws_of(list(one.values()), keys, groups, times) for one in several]
+        for name, several in counts.items()
+    }
+    first = next(iter(drawn.values()))
+    lines = tuple(
+        AblationLine(
+            name,
+            costs[name],
+            {
+                score: _cell([seed[place] for seed in of], [seed[place] for seed in first])
+                for place, score in enumerate(wanted)
+            },
+        )
+        for name, of in drawn.items()
+    )
+    return AblationTable(benchmark.name, len(next(iter(videos))), tuple(seeds), lines)
+
+
+def _wanted(groups: Mapping[str, frozenset[int]]) -> list[ScoreName]:
+    parts = [part for part in ("base", "novel") if part in groups] or ["all"]
+    both = [HARMONIC] if len(parts) == 2 else []
+    named = [group for group in groups if group not in _PLAIN_GROUPS and groups[group] <= groups.get("novel", set())]
+    first = [ScoreName("mIoU", part) for part in (*parts, *both, *named)]
+    return [*first, *(ScoreName("VPQ", part) for part in dict.fromkeys(["all", *parts]))]
+
+
+def _cell(own: Sequence[Floats], first: Sequence[Floats]) -> Cell:
+    seeds = [float(draws[0]) for draws in own]
+    moved = [float(a[0] - b[0]) for a, b in zip(own, first, strict=True)]
+    defined = all(np.isfinite(seeds))
+    return Cell(
+        tuple(value if np.isfinite(value) else None for value in seeds),
+        statistics.fmean(seeds) if defined else None,
+        _spread(seeds),
+        stats.difference(np.mean(first, axis=0), np.mean(own, axis=0)).interval,
+        _spread(moved),
+        sum(value > 0 for value in moved),
+    )
+
+
+def _spread(values: Sequence[float]) -> float | None:
+    return statistics.stdev(values) if len(values) > 1 and all(np.isfinite(values)) else None
+
+
+def write_ablation(tables: Sequence[AblationTable], out: Path) -> tuple[Path, Path, Path]:
+    """Writes `ablation.md` (percent), `ablation.csv` and `ablation.json` (fractions) into a folder."""
+    flat = [_record(table, line) for table in tables for line in table.lines]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for record in flat for key in record)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    files.write_bytes(out / "ablation.md", "\n".join(map(markdown, tables)).encode())
+    files.write_bytes(out / "ablation.csv", text.getvalue().encode())
+    files.write_json(out / "ablation.json", {"schema": files.SCHEMA, "tables": [_to_json(table) for table in tables]})
+    return out / "ablation.md", out / "ablation.csv", out / "ablation.json"
+
+
+def _record(table: AblationTable, line: AblationLine) -> dict[str, Any]:
+    record: dict[str, Any] = {"benchmark": table.benchmark, "variant": line.name, **dataclasses.asdict(line.cost)}
+    for score, cell in line.cells.items():
+        record |= {str(score): cell.mean, f"{score} sd": cell.spread, f"{score} change": cell.change.value}
+        record |= {f"{score} change low": cell.change.low, f"{score} change high": cell.change.high}
+        record |= {f"{score} change sd": cell.change_spread, f"{score} better": cell.better}
+    return record
+
+
+def _to_json(table: AblationTable) -> dict[str, Any]:
+    return {
+        "benchmark": table.benchmark,
+        "videos": table.videos,
+        "seeds": list(table.seeds),
+        "lines": [
+            {
+                "name": line.name,
+                "cost": dataclasses.asdict(line.cost),
+                "cells": {str(score): dataclasses.asdict(cell) for score, cell in line.cells.items()},
+            }
+            for line in table.lines
+        ],
+    }
+
+
+def markdown(table: AblationTable) -> str:
+    """Two tables in percent: mean ± spread over seeds with costs, then differences to the first variant."""
+    scores = list(table.lines[0].cells)
+    title = f"**{table.benchmark}**, {table.videos} videos, all names offered, {len(table.seeds)} seeds; %"
+    heads = ["variant", *map(str, scores)]
+    plain = [[line.name, *(_with_spread(line.cells[s].mean, line.cells[s].spread) for s in scores)]
+             for line in table.lines]  # fmt: skip
+    costs = [[str(line.cost.steps), str(line.cost.labelled), str(line.cost.unlabelled), f"{line.cost.seconds:.0f}"]
+             for line in table.lines]  # fmt: skip
+    parts = [
+        f"{title}, mean ± standard deviation over seeds",
+        _table([*heads, "steps", "labelled", "unlabelled", "s"], [a + b for a, b in zip(plain, costs, strict=True)]),
+    ]
+    if len(table.lines) > 1:
+        moved = [[line.name, *(_change(line.cells[s], len(table.seeds)) for s in scores)] for line in table.lines[1:]]
+        parts += [
+            f"Difference to {table.lines[0].name}, paired by seed: mean ± standard deviation over seeds "
+            "[95 % interval over videos] (seeds in which it is better)",
+            _table(heads, moved),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in [heads, ["---"] * len(heads), *rows])
+
+
+def _with_spread(value: float | None, spread: float | None) -> str:
+    return percent(value) if spread is None or value is None else f"{percent(value)} ± {percent(spread)}"
+
+
+def _change(cell: Cell, seeds: int) -> str:
+    found = cell.change
+    if found.value is None:
+        return "–"
+    spread = "" if cell.change_spread is None else f" ± {percent(cell.change_spread)}"
+    between = "" if found.low is None else f" [{percent(found.low)}, {percent(found.high)}]"
+    return f"{100 * found.value:+.1f}{spread}{between} ({cell.better}/{seeds})"

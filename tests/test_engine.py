@@ -50,7 +50,8 @@ def build(*, checkpoint, device, strength: int = 1):
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from ovsbench.benchmark import engine, files, manifest, methods
+from ovsbench.benchmark import engine, manifest, methods
+from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.metrics.vpq import VpqAccumulator
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.running.scores import Scores

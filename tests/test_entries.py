@@ -130,11 +130,12 @@ def test_counts_against_other_labels_are_refused(make_bundle, board):
 def test_two_writers_lose_nothing_and_a_kill_leaves_the_board_valid(make_bundle, board, tmp_path):
     paths = [make_bundle(f"n{seed}", seed=seed) for seed in range(3)]
     code = (
-        "import sys\nfrom pathlib import Path\nfrom ovsbench.leaderboard.bundle import pack, entries\n"
+        "import sys\nfrom pathlib import Path\nfrom ovsbench.leaderboard import entries\n"
+        "from ovsbench.leaderboard.bundle import pack\n"
         "from ovsbench.leaderboard.bundle.check import check\n"
         "for name in sys.argv[2:]:\n"
         "    path = Path(name)\n"
-        "    entries.add(check(path), Path(sys.argv[1]), bundle_sha256=bundle.digest(path), new_benchmark=True)\n"
+        "    entries.add(check(path), Path(sys.argv[1]), bundle_sha256=pack.digest(path), new_benchmark=True)\n"
     )
 
     def start(*chosen: Path, code: str = code) -> subprocess.Popen[bytes]:

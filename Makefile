@@ -18,6 +18,9 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; $(PYTHON) is older. Set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -d ovsbench/benchmark/ || \
+	  { echo "expected ovsbench/benchmark to be a symbolic link to ../benchmark, got a text file: this checkout came as a zip" \
+	    "download or without links. Use git clone, or install it whole with: pip install ." >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch torchvision
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[gkc,video,dev]"

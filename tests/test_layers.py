@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from source_tree import ROOMS, ROOT, source_files
+from source_tree import BEGIN, END, ROOMS, ROOT, source_files, source_map
 
 BELOW = {
     "benchmark": set[str](),
@@ -171,3 +171,9 @@ def test_a_strangers_packages_of_the_same_names_do_no_harm(tmp_path):
 def test_nothing_is_called_utils():
     names = {part for name in FILES for part in name.split(".")}
     assert not names & {"utils", "util", "helpers", "helper", "common", "misc"}
+
+
+def test_the_map_in_contributing_names_every_file():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    written = text.partition(BEGIN)[2].partition(END)[0].strip()
+    assert written == source_map(), "python tests/source_tree.py writes it anew"

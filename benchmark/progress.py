@@ -1,12 +1,29 @@
-"""What long work tells the one who waits; the command line draws it, the core only reports."""
+"""What long work reports; the command line shows it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
+
+Report = Callable[[str], None]
+"""Takes a line about work that lasts: what begins, what is done, what failed."""
+
+
+def unreported(line: str) -> None:
+    """A report that nobody reads."""
+
+
+def plural(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> plural(1, "video"), plural(3, "video")
+    ('1 video', '3 videos')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 class Progress(Protocol):
-    """Told of videos and frames as they are done; `stop` is always called after `start`."""
+    """Receives videos and frames as they are done; `stop` is always called after `start`."""
 
     def start(self, videos: int, frames: int, title: str) -> None:
         """Work on this many videos and frames begins."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,8 @@ import numpy as np
 from ovsbench.benchmark import machine, record
 from ovsbench.benchmark.errors import DataError, MethodError, UserError
 from ovsbench.benchmark.manifest import Benchmark
-from ovsbench.benchmark.running.predicting import frames_of
-from ovsbench.benchmark.types import Image, LabelReader, Method, Offer, PanopticFrame, Video, check_frame
+from ovsbench.benchmark.running.frame_loop import answers_of, checked
+from ovsbench.benchmark.types import Image, LabelReader, Method, Offer, PanopticFrame, Video
 
 ODD_SIZE = (67, 111)
 """(height, width) of the second video: no multiple of anything that a network likes."""
@@ -88,27 +88,10 @@ class _Trial:
 
     def run(self, video: Video, offered: Offer) -> list[PanopticFrame]:
         """All frames, each checked and copied, with the seed that a run would have."""
-        return list(self._frames(video, offered))
-
-    def _frames(self, video: Video, offered: Offer) -> Iterator[PanopticFrame]:
         vocabulary = self.benchmark.vocabulary.offered(offered)
         rules = dataclasses.replace(self.benchmark.rules, offered=offered)
         machine.set_seed(0, video.id)
-        made = 0
-        for frame in frames_of(self.method, video, vocabulary, rules):
-            if made == len(video):
-                raise MethodError(
-                    f"video {video.id}: expected {len(video)} frames, the method returned more. "
-                    "Yield one for each frame of the video"
-                )
-            check_frame(frame, video.size, vocabulary, f"video {video.id}, frame {made}")
-            yield PanopticFrame(frame.ids.copy(), dict(frame.segments))
-            made += 1
-        if made < len(video):
-            raise MethodError(
-                f"video {video.id}: expected {len(video)} frames, the method returned {made}. "
-                "Yield one for each frame of the video"
-            )
+        return list(checked(answers_of(self.method, video, vocabulary, rules), video, vocabulary))
 
     def compare(self, video: Video) -> None:
         """Runs a video twice."""

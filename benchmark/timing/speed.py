@@ -87,7 +87,7 @@ def measure(
     repeats: int = 5,
     warmup: int = 2,
     rules: Rules | None = None,
-    overlap: bool = True,
+    pipeline: bool = True,
     progress: Progress = SILENT,
 ) -> tuple[Speed, ...]:
     """Times methods against each other on one video.
@@ -99,10 +99,10 @@ def measure(
         repeats: rounds.
         warmup: frames that each method sees before the first round.
         rules: the task; panoptic by default.
-        overlap: False reads, computes and writes in turn, so that each stage shows its own time.
-        progress: told of frames.
+        pipeline: False reads, computes and writes in turn, so that each stage shows its own time.
+        progress: gets frames.
     """
-    runner = _Runner(video, vocabulary, rules or Rules(), overlap, progress)
+    runner = _Runner(video, vocabulary, rules or Rules(), pipeline, progress)
     runs_a_round = 2 if runner.has_device else 1
     frames = len(contestants) * (min(warmup, len(video)) + repeats * runs_a_round * len(video))
     progress.start(len(contestants), frames, "timing")
@@ -162,7 +162,7 @@ class _Runner:
     video: Video
     vocabulary: Vocabulary
     rules: Rules
-    overlap: bool
+    pipeline: bool
     progress: Progress
 
     @property
@@ -194,7 +194,7 @@ class _Runner:
         names = self.video.frames[:count]
         made = segments = 0
         with TemporaryDirectory(prefix="ovsbench-speed-") as folder, ReadAhead(self.video.read, count) as images:
-            read = _decoding(images if self.overlap else self.video.read)
+            read = _decoding(images if self.pipeline else self.video.read)
             video = dataclasses.replace(self.video, frames=names, read=read)
             self.wait()
             start, cpu_start = time.perf_counter(), time.process_time()
@@ -206,7 +206,7 @@ class _Runner:
             ):
                 for frame in contestant.method.predict(video, self.vocabulary, self.rules):
                     with stage("write"):
-                        behind.put(own(frame)) if self.overlap else writer.add(frame)
+                        behind.put(own(frame)) if self.pipeline else writer.add(frame)
                     made, segments = made + 1, segments + len(frame.segments)
                     self.progress.frame()
                 with stage("write"):

@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from ovsbench.cli.console import print_json, print_table, say
-from ovsbench.cli.data import parse_size
-from ovsbench.cli.options import Json
+from ovsbench.cli.options import Json, parse_size
 from ovsbench.cli.progress_bar import progress
 
 NAMED = "VPQ of 5 windows, PQ, STQ, mIoU, VC"

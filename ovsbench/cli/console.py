@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.progress import Report
+from ovsbench.benchmark.progress import plural as plural
 
 WIDTH_WITHOUT_TERMINAL = 200
 
@@ -20,6 +24,11 @@ def complain(text: str) -> None:
 def say(text: str = "") -> None:
     """One line on stdout."""
     print(text, flush=True)
+
+
+def reporting(as_json: bool) -> Report:
+    """Where lines about work go: to stdout, or to stderr where that is for JSON alone."""
+    return complain if as_json else say
 
 
 def print_json(value: Any) -> None:
@@ -68,10 +77,15 @@ def fraction(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def plural(count: int, noun: str) -> str:
-    """A number with its noun.
+def refuse_faults(faults: Mapping[str, str], count: int, noun: str, outcome: str) -> None:
+    """The end of a verb some of whose tasks failed.
 
-    >>> plural(1, "video"), plural(3, "video")
-    ('1 video', '3 videos')
+    Raises:
+        UserError: there is a fault.
     """
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    if faults:
+        lines = "\n".join(f"  {name}: {fault}" for name, fault in faults.items())
+        raise UserError(
+            f"{plural(len(faults), noun)} of {count} failed{outcome}:\n{lines}\n"
+            "Correct them and give the same command again; what is finished is kept"
+        )

@@ -60,7 +60,7 @@ def _metrics() -> Listing:
 
 
 def _datasets() -> Listing:
-    from ovsbench.cli.readers import READERS
+    from ovsbench.plans.datasets import READERS
     from ovsbench.data_prep.split import list_splits
 
     world = ("world", "panoptic", "the embedded world: drawn in seconds, nothing to download", "world -o data/world")

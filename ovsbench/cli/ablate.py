@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ovsbench.benchmark.errors import UserError
-from ovsbench.cli.console import finish, refuse_faults, reporting, say
+from ovsbench.cli.console import finish_tables, refuse_faults, reporting
 from ovsbench.cli.options import Device, Json, Overrides, parse_options
 from ovsbench.cli.progress_bar import progress
 
@@ -40,7 +40,6 @@ def ablate(
     """
     from ovsbench.plans.ablation import read_ablation
     from ovsbench.plans.ablation_run import run_ablation, with_variants
-    from ovsbench.plans.ablation_table import markdown
     from ovsbench.plans.config_files import read_config, with_overrides
 
     begin = time.monotonic()
@@ -52,13 +51,7 @@ def ablate(
         raise UserError(f"{config}: expected base, the file of a training, got {tables.get('base')!r}. Add it")
     plan = with_variants(read_ablation(tables, read_config(Path(tables["base"])), config), only)
     done = run_ablation(plan, [device] * parallel, report=reporting(as_json), progress=progress())
-    if done.tables and as_json:
-        say(done.files[2].read_text(encoding="utf-8").rstrip())
-    elif done.tables:
-        for table in done.tables:
-            say(markdown(table))
-        say(f"The ablation took {time.monotonic() - begin:.0f} s")
-        finish(", ".join(map(str, done.files)), ["ovsbench", "show", *done.runs[:2]])
+    finish_tables(done, "The ablation", time.monotonic() - begin, as_json)
     refuse_faults(done.faults, len(plan.trainings), "training", ", and the variants stand in no table")
 
 

@@ -7,11 +7,14 @@ import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.progress import Report
 from ovsbench.benchmark.progress import plural as plural
+
+if TYPE_CHECKING:
+    from ovsbench.plans.suite_run import Outcome
 
 WIDTH_WITHOUT_TERMINAL = 200
 
@@ -61,7 +64,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     console.print(table)
 
 
-def finish(where: Path | str, *commands: Sequence[Path | str]) -> None:
+def finish(where: Path | str, *commands: Sequence[object]) -> None:
     """The last lines of every verb: where the result lies and what to type next."""
     say(f"Result: {where}")
     for number, command in enumerate(commands):
@@ -75,6 +78,16 @@ def fraction(value: float | None) -> str:
     ('0.6123', '-')
     """
     return "-" if value is None else f"{value:.4f}"
+
+
+def finish_tables(done: Outcome, title: str, seconds: float, as_json: bool) -> None:
+    """The tables of a suite or an ablation, and where they are."""
+    if as_json:
+        say(done.files[2].read_text(encoding="utf-8").rstrip() if done.tables else '{"tables": []}')
+    elif done.tables:
+        say("\n".join(done.tables))
+        say(f"{title} took {seconds:.0f} s")
+        finish(", ".join(map(str, done.files)), ["ovsbench", "show", *done.runs[:2]])
 
 
 def refuse_faults(faults: Mapping[str, str], count: int, noun: str, outcome: str) -> None:

@@ -31,17 +31,15 @@ def demo(
       ovsbench demo
       ovsbench demo -o /tmp/demo --videos 8
     """
-    from ovsbench.plans.demo import run_demo, write_page
+    from ovsbench.plans.demo import run_demo
 
     begin = time.monotonic()
-    made = run_demo(out, videos, fresh=fresh, report=say, progress=progress())
-    say("3/3  Scores, as fractions; bundles of them, checked and filed as entries; and the page")
-    print_overview(list(made.runs))
-    index = write_page(made, out / "site")
+    data, runs, page = run_demo(out, videos, fresh=fresh, report=say, progress=progress())
+    print_overview(runs)
     say(f"Everything took {time.monotonic() - begin:.0f} s. Open this page:")
     on_own_names = ["--names", DEMO_NAMES, "-c", "gkc-world", "-o", out / "own.mp4"]
     finish(
-        index.resolve().as_uri(),
-        ["ovsbench", "show", made.runs[0], "--by", "category"],
-        ["ovsbench", "predict", made.data / "images" / "0000", *on_own_names],
+        page.resolve().as_uri(),
+        ["ovsbench", "show", runs[0], "--by", "category"],
+        ["ovsbench", "predict", data / "images" / "0000", *on_own_names],
     )

@@ -60,8 +60,8 @@ def _metrics() -> Listing:
 
 
 def _datasets() -> Listing:
-    from ovsbench.plans.datasets import READERS
     from ovsbench.data_prep.split import list_splits
+    from ovsbench.plans.datasets import READERS
 
     world = ("world", "panoptic", "the embedded world: drawn in seconds, nothing to download", "world -o data/world")
     known = [world, *((r.name, r.task, r.about.rstrip("."), f"{r.name} {r.example}") for r in READERS)]

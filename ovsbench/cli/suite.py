@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ovsbench.cli.console import finish, print_json, refuse_faults, reporting, say
+from ovsbench.cli.console import finish_tables, refuse_faults, reporting
 from ovsbench.cli.options import Json, Limit
 from ovsbench.cli.progress_bar import progress
 
@@ -39,7 +39,6 @@ def suite(
     from ovsbench.plans.config_files import read_config
     from ovsbench.plans.suite import read_suite
     from ovsbench.plans.suite_run import run_suite, with_choices
-    from ovsbench.plans.suite_table import markdown
 
     begin = time.monotonic()
     tables = read_config(config) | ({} if out is None else {"out": str(out)})
@@ -51,11 +50,5 @@ def suite(
         progress=progress(),
         job_progress=progress(quiet=len(plan.devices) > 1),
     )
-    if as_json:
-        say(done.files[2].read_text(encoding="utf-8").rstrip()) if done.tables else print_json({"tables": []})
-    elif done.tables:
-        for table in done.tables:
-            say(markdown(table))
-        say(f"The suite took {time.monotonic() - begin:.0f} s")
-        finish(", ".join(map(str, done.files)), ["ovsbench", "show", *done.runs[:2]])
+    finish_tables(done, "The suite", time.monotonic() - begin, as_json)
     refuse_faults(done.faults, len(plan.jobs), "run", " and stand in no table")

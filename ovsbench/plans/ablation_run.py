@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ovsbench.benchmark.errors import UserError, did_you_mean
@@ -13,31 +12,14 @@ from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.progress import SILENT, Progress, Report, plural
 from ovsbench.benchmark.storage import files
 from ovsbench.plans.ablation import Ablation, Training
-from ovsbench.plans.ablation_table import AblationTable, Cost, ablation_table, write_ablation
+from ovsbench.plans.ablation_table import AblationTable, Cost, ablation_table, markdown, write_ablation
 from ovsbench.plans.building import build_benchmarks, build_data
 from ovsbench.plans.recipe import refuse_other_recipe, write_recipe
-from ovsbench.plans.suite_run import run_job
+from ovsbench.plans.suite_run import Outcome, run_job
 from ovsbench.plans.tasks import Task, run_tasks
 from ovsbench.plans.training import without_start
 
 SECONDS_BETWEEN_LINES = 30.0
-
-
-@dataclass(frozen=True)
-class AblationResult:
-    """What an ablation made.
-
-    Attributes:
-        tables: of each benchmark, of the variants all of whose trainings are done.
-        files: the tables; table.json is `files[2]`.
-        runs: folders of the runs that are done.
-        faults: checkpoint to what went wrong.
-    """
-
-    tables: tuple[AblationTable, ...]
-    files: tuple[Path, ...]
-    runs: tuple[Path, ...]
-    faults: Mapping[str, str]
 
 
 def with_variants(plan: Ablation, only: Sequence[str] | None) -> Ablation:
@@ -52,7 +34,7 @@ def with_variants(plan: Ablation, only: Sequence[str] | None) -> Ablation:
     return _restricted(plan, [name for name in plan.variants if not only or name in only])
 
 
-def run_ablation(plan: Ablation, devices: Sequence[str], *, report: Report, progress: Progress) -> AblationResult:
+def run_ablation(plan: Ablation, devices: Sequence[str], *, report: Report, progress: Progress) -> Outcome:
     """Looks at every training before anything is built, then trains, runs, compares and writes the tables.
 
     Args:
@@ -92,7 +74,7 @@ def run_ablation(plan: Ablation, devices: Sequence[str], *, report: Report, prog
     done = _without(plan, faults)
     tables = tuple(_table(done, name, benchmark) for name, benchmark in benchmarks.items() if done.variants)
     written = write_ablation(tables, plan.suite.out) if tables else ()
-    return AblationResult(tables, written, tuple(job.run for job in done.suite.jobs), faults)
+    return Outcome(tuple(map(markdown, tables)), written, tuple(job.run for job in done.suite.jobs), faults)
 
 
 def train_and_run(

@@ -15,22 +15,22 @@ from ovsbench.benchmark.progress import Progress, Report, plural
 from ovsbench.plans.building import build_benchmarks
 from ovsbench.plans.runs import run_and_score
 from ovsbench.plans.suite import Job, Suite
-from ovsbench.plans.suite_table import SuiteTable, suite_table, write_tables
+from ovsbench.plans.suite_table import SuiteTable, markdown, suite_table, write_tables
 from ovsbench.plans.tasks import Task, run_tasks
 
 
 @dataclass(frozen=True)
-class SuiteResult:
-    """What a suite made.
+class Outcome:
+    """What a suite or an ablation made.
 
     Attributes:
-        tables: of each benchmark and offered vocabulary, of the rows all of whose runs are done.
-        files: the tables, the plots and the page of the site; table.json is `files[2]`.
+        tables: as Markdown, one for each benchmark and offered vocabulary, of what is done.
+        files: the tables, table.json third, and what else was written.
         runs: folders of the runs that are done.
-        faults: run folder to what went wrong.
+        faults: name of a task to what went wrong.
     """
 
-    tables: tuple[SuiteTable, ...]
+    tables: tuple[str, ...]
     files: tuple[Path, ...]
     runs: tuple[Path, ...]
     faults: Mapping[str, str]
@@ -54,7 +54,7 @@ def with_choices(plan: Suite, devices: str | None, limit: int | None, only: Sequ
     )
 
 
-def run_suite(plan: Suite, out: Path, *, report: Report, progress: Progress, job_progress: Progress) -> SuiteResult:
+def run_suite(plan: Suite, out: Path, *, report: Report, progress: Progress, job_progress: Progress) -> Outcome:
     """Runs and scores every job, as many at a time as there are devices; writes tables, plots and a site.
 
     Args:
@@ -72,11 +72,9 @@ def run_suite(plan: Suite, out: Path, *, report: Report, progress: Progress, job
     benchmarks = build_benchmarks(needed, report, progress)
     workers = plural(len(plan.devices), "worker")
     report(f"{plan.name}: {plural(len(plan.jobs), 'run')} on {', '.join(benchmarks)}, {workers}")
+    folders = {name: benchmark.folder for name, benchmark in benchmarks.items()}
     tasks = [
-        Task(
-            str(job.run),
-            functools.partial(run_job, job, benchmarks[job.benchmark].folder, plan.limit, job_progress),
-        )
+        Task(str(job.run), functools.partial(run_job, job, folders[job.benchmark], plan.limit, job_progress))
         for job in plan.jobs
     ]
     faults = run_tasks(tasks, plan.devices, report)
@@ -86,7 +84,7 @@ def run_suite(plan: Suite, out: Path, *, report: Report, progress: Progress, job
     if tables:
         out.mkdir(parents=True, exist_ok=True)
         written = (*write_tables(list(tables.values()), out), *_plots(tables, out), _site(runs, out))
-    return SuiteResult(tuple(tables.values()), written, runs, faults)
+    return Outcome(tuple(map(markdown, tables.values())), written, runs, faults)
 
 
 def run_job(job: Job, data: Path, limit: int | None, progress: Progress, device: str) -> None:

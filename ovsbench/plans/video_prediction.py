@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.running.frame_loop import predict_video
 from ovsbench.benchmark.running.prediction_files import ObjectLines, Sheet
-from ovsbench.benchmark.storage.files import writing, write_json
+from ovsbench.benchmark.storage.files import write_json, writing
 from ovsbench.benchmark.storage.store import VideoWriter
 from ovsbench.benchmark.types import Image, Method, PanopticFrame, Rules, Video, Vocabulary
 from ovsbench.benchmark.video.cut import cut
@@ -103,7 +103,7 @@ def predict_file(
             out.parent.mkdir(parents=True, exist_ok=True)
         with ObjectLines(folder.with_name(f"{folder.name}.{OBJECTS}"), clip, vocabulary, rle=rle) as lines:
             with VideoWriter(folder, clip.id, clip.size) as masks:
-                outputs = _Outputs(out, clip, vocabulary, images, masks, lines)
+                outputs = _Outputs(out, clip, vocabulary, images, masks, lines, Sheet(clip))
                 predict_video(method, replace(clip, read=images), vocabulary, Rules(), outputs, progress=progress)
             lines.move(folder / OBJECTS)
         progress.video()
@@ -145,38 +145,34 @@ class _RecentImages:
             return self._read(index)
 
 
+@dataclass
 class _Outputs:
     """The sink of a user's video: every output in one pass over the frames."""
 
-    def __init__(
-        self,
-        out: Path,
-        clip: Video,
-        vocabulary: Vocabulary,
-        images: Callable[[int], Image],
-        masks: VideoWriter,
-        lines: ObjectLines,
-    ) -> None:
-        self._out, self._clip, self._vocabulary, self._images = out, clip, vocabulary, images
-        self._masks, self._lines = masks, lines
-        self.sheet = Sheet(clip)
-        self.frames_with: Counter[int] = Counter()  # by category
-        self.tracks: set[tuple[int, int]] = set()  # category, track
+    out: Path
+    clip: Video
+    vocabulary: Vocabulary
+    images: Callable[[int], Image]
+    masks: VideoWriter
+    lines: ObjectLines
+    sheet: Sheet
+    frames_with: Counter[int] = field(default_factory=Counter)  # by category
+    tracks: set[tuple[int, int]] = field(default_factory=set)  # category, track
 
     def __call__(self, frames: Iterator[PanopticFrame]) -> None:
-        write_video(self._out, self._painted(frames), self._clip.fps)
+        write_video(self.out, self._painted(frames), self.clip.fps)
 
     def _painted(self, frames: Iterator[PanopticFrame]) -> Iterator[Image]:
-        painter = OverlayPainter(self._vocabulary, numbered=True)
+        painter = OverlayPainter(self.vocabulary, numbered=True)
         for index, frame in enumerate(frames):
-            self._masks.add(frame)
-            self._lines.add(frame)
+            self.masks.add(frame)
+            self.lines.add(frame)
             seen = {(segment.category, segment.id) for segment in frame.segments.values()}
             self.frames_with.update({category for category, _ in seen})
             self.tracks |= seen
-            picture = _paint(painter, self._images(index), frame)
+            picture = _paint(painter, self.images(index), frame)
             self.sheet.add(index, picture)
-            title = f"{index / self._clip.fps:.1f} s" if self._clip.fps else self._clip.frames[index]
+            title = f"{index / self.clip.fps:.1f} s" if self.clip.fps else self.clip.frames[index]
             yield with_legend(picture, painter.labels(frame), title)
 
 

@@ -1,1 +1,1 @@
-"""What verbs set in motion: runs, suites, ablations, trainings, the demo, a user's video, and data built where missing."""
+"""What verbs set in motion: runs, suites, ablations, trainings, the demo, a user's video, and data that is missing."""

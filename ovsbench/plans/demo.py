@@ -14,7 +14,6 @@ from ovsbench.benchmark.record import Settings
 from ovsbench.plans.runs import run_and_score
 from ovsbench.plans.tasks import Task, run_tasks
 
-
 METHODS = {
     "gkc": ("gkc-world", "regions and names in one pass: text embeddings in, masks out"),
     "two-stage": ("gkc-world", "the same regions, each cut out and named by CLIP"),

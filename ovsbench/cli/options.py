@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +40,7 @@ def method_options(pairs: list[str] | None, text_bank: Path | None) -> dict[str,
     return parse_options([*(pairs or []), *bank])
 
 
-def one_of(text: str | None, what: str, known: Sequence[str]) -> None:
+def one_of(text: str | None, what: str, known: Collection[str]) -> None:
     """Refuses a value that is none of the known ones; None is no value.
 
     Raises:

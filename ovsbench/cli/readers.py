@@ -65,30 +65,20 @@ def _help(reader: Reader) -> str:
 def _command(reader: Reader, built: Callable[[Benchmark, Path, bool], None]) -> Callable[..., None]:
     def command(out: Path, raw: Path, jobs: int, strict: bool, as_json: bool, **options: Any) -> None:
         given = {key: value for key, value in options.items() if value is not None}
-        watch = progress(quiet=as_json)
-        benchmark = build_dataset(
-            reader.name, raw, out, given, report=complain, jobs=jobs, strict=strict, progress=watch
-        )
-        built(benchmark, out, as_json)
+        rest: dict[str, Any] = {"jobs": jobs, "strict": strict, "progress": progress(quiet=as_json)}
+        built(build_dataset(reader.name, raw, out, given, report=complain, **rest), out, as_json)
 
-    parameters = {
-        "out": (Out, inspect.Parameter.empty),
-        "raw": (Annotated[Path, typer.Option("--raw", help="The data set, as its owners ship it.")], None),
-        **{name: (OPTIONS[name], None) for name in reader.options},
-        "strict": (Annotated[bool, typer.Option("--strict", help="Make a known defect of the data an error.")], False),
-        "jobs": (BuildJobs, 1),
-        "as_json": (Json, False),
-    }
+    required = inspect.Parameter.empty
+    parameters = [
+        ("out", Out, required),
+        ("raw", Annotated[Path, typer.Option("--raw", help="The data set, as its owners ship it.")], required),
+        *((name, OPTIONS[name], None) for name in reader.options),
+        ("strict", Annotated[bool, typer.Option("--strict", help="Make a known defect of the data an error.")], False),
+        ("jobs", BuildJobs, 1),
+        ("as_json", Json, False),
+    ]
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                annotation=annotation,
-                default=inspect.Parameter.empty if name in ("out", "raw") else default,
-            )
-            for name, (annotation, default) in parameters.items()
-        ]
+        [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, annotation=a, default=d) for n, a, d in parameters]
     )
-    command.__annotations__ = {name: annotation for name, (annotation, _) in parameters.items()}
+    command.__annotations__ = {name: annotation for name, annotation, _ in parameters}
     return command

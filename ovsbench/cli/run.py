@@ -59,10 +59,10 @@ def run(
       ovsbench run data/world --oracle -o runs/oracle
       ovsbench run data/world -m gkc -c gkc-world -o runs/gkc --shard 1/2
     """
-    from ovsbench.benchmark import manifest
+    from ovsbench.benchmark import engine, manifest
     from ovsbench.benchmark.processes import core_count
     from ovsbench.benchmark.record import Settings
-    from ovsbench.plans.runs import predict_run, score_run
+    from ovsbench.plans.runs import method_of, score_run
 
     if oracle == (method is not None):
         raise UserError(
@@ -72,9 +72,10 @@ def run(
     name, part, watch = method or "oracle", parse_shard(shard), progress(quiet=as_json)
     settings = Settings(name, checkpoint, method_options(option, text_bank), offer, device, seed)  # type: ignore[arg-type]
     folder, benchmark = out or Path("runs") / Path(name.partition(".py:")[0]).name, manifest.load(data)
-    record = predict_run(
-        benchmark, folder, settings, is_oracle=oracle, shard=part, limit=limit, fresh=fresh, progress=watch
-    )
+    with method_of(settings, is_oracle=oracle) as made:
+        record = engine.predict(
+            made, benchmark, folder, settings=settings, shard=part, limit=limit, fresh=fresh, progress=watch
+        )
     _warn_of_other_code(folder, record)
     if part[1] == 1:
         score_run(benchmark, folder, jobs=core_count(jobs), progress=watch)

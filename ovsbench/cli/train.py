@@ -38,7 +38,7 @@ def train(
 
     overrides = parse_options(settings, "a setting")
     parts = parts_of(config, out, functools.partial(read_part, overrides, text_bank))
-    kind = parts[-1].tables.get("kind")
+    kind = str(parts[-1].tables.get("kind"))
     checkpoint = train_parts(parts, device, report=reporting(as_json), progress=progress())
     if checkpoint is None:
         return

@@ -4,41 +4,48 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from ovsbench.benchmark import engine, manifest, methods
+from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.pictures.strips import draw_strips
 from ovsbench.benchmark.progress import SILENT, Progress
-from ovsbench.benchmark.record import RunRecord, Settings
+from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.types import LabelReader, Method
 
 
-def predict_run(
-    benchmark: Benchmark,
-    run: Path,
-    settings: Settings,
-    *,
-    is_oracle: bool = False,
-    shard: tuple[int, int] = (1, 1),
-    limit: int | None = None,
-    fresh: bool = False,
-    progress: Progress = SILENT,
-) -> RunRecord:
-    """Makes the method that the settings name, or the oracle, and its predictions; see `engine.predict`.
+def create(settings: Settings) -> Method | LabelReader:
+    """The method that the settings name.
 
-    What a method prints goes to stderr: it is no result.
+    Raises:
+        MethodError: see `methods.create`.
     """
+    return methods.create(
+        settings.method, checkpoint=settings.checkpoint, device=settings.device, options=settings.options
+    )
+
+
+def create_without_labels(settings: Settings) -> Method:
+    """The method, where there are no labels to give it.
+
+    Raises:
+        MethodError: it needs some.
+    """
+    method = create(settings)
+    if hasattr(method, "with_labels"):
+        raise MethodError(
+            f"method {settings.method} needs labels, and here are none. Choose another: ovsbench list methods"
+        )
+    return method
+
+
+@contextlib.contextmanager
+def method_of(settings: Settings, *, is_oracle: bool = False) -> Iterator[Method | LabelReader]:
+    """The method for the block, or the oracle; what it prints goes to stderr: it is no result."""
     with contextlib.redirect_stdout(sys.stderr):
-        method = (
-            engine.OracleMethod()
-            if is_oracle
-            else methods.create(
-                settings.method, checkpoint=settings.checkpoint, device=settings.device, options=settings.options
-            )
-        )
-        return engine.predict(
-            method, benchmark, run, settings=settings, shard=shard, limit=limit, fresh=fresh, progress=progress
-        )
+        yield engine.OracleMethod() if is_oracle else create(settings)
 
 
 def score_run(benchmark: Benchmark, run: Path, *, jobs: int = 1, progress: Progress = SILENT) -> None:
@@ -52,5 +59,6 @@ def run_and_score(
 ) -> None:
     """A whole run; videos that are finished are kept, so a second time it costs little."""
     benchmark = manifest.load(data)
-    predict_run(benchmark, run, settings, limit=limit, fresh=fresh, progress=progress)
+    with method_of(settings) as method:
+        engine.predict(method, benchmark, run, settings=settings, limit=limit, fresh=fresh, progress=progress)
     score_run(benchmark, run, progress=progress)

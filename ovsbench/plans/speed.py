@@ -19,6 +19,7 @@ from ovsbench.benchmark.progress import Progress
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.timing.speed import Contestant, Speed, count_flops, measure
 from ovsbench.benchmark.types import Video, Vocabulary
+from ovsbench.plans.runs import create_without_labels
 
 REFERENCE = "two-stage"
 
@@ -103,12 +104,7 @@ def _create(name: str, settings: Settings, common: Mapping[str, str]) -> Contest
     takes_any = any(one.kind is one.VAR_KEYWORD for one in inspect.signature(build).parameters.values())
     known = option_names(build)
     options = {key: value for key, value in common.items() if takes_any or key in known} | dict(settings.options)
-    method = methods.create(settings.method, checkpoint=settings.checkpoint, device=settings.device, options=options)
-    if not hasattr(method, "predict"):
-        raise UserError(
-            f"method {settings.method} reads labels, so its time says nothing. Choose another: ovsbench list methods"
-        )
-    return Contestant(name, method)
+    return Contestant(name, create_without_labels(dataclasses.replace(settings, options=options)))
 
 
 def _drawn(folder: Path, size: tuple[int, int], frames: int) -> manifest.Benchmark:

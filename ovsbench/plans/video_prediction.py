@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ovsbench.benchmark import methods
-from ovsbench.benchmark.errors import MethodError, StoppedError, UserError
+from ovsbench.benchmark.errors import StoppedError, UserError
 from ovsbench.benchmark.method_options import option_names
 from ovsbench.benchmark.pictures.legend import with_legend
 from ovsbench.benchmark.pictures.overlay import OverlayPainter
@@ -22,9 +22,10 @@ from ovsbench.benchmark.running.frame_loop import predict_video
 from ovsbench.benchmark.running.prediction_files import ObjectLines, Sheet
 from ovsbench.benchmark.storage.files import write_json, writing
 from ovsbench.benchmark.storage.store import VideoWriter
-from ovsbench.benchmark.types import Image, Method, PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
 from ovsbench.benchmark.video.cut import cut
 from ovsbench.benchmark.video.video_io import open_video, write_video
+from ovsbench.plans.runs import create_without_labels
 
 RECENT = 24
 """Frames kept in memory, so that painting does not decode again what the method has just read."""
@@ -95,7 +96,9 @@ def predict_file(
     refuse_to_replace(video, out)
     # PyAV notices damage within a file, which a video of unknown origin may have; decord hides it.
     clip = cut(open_video(video, "av"), start=start, end=end, every=every)
-    method = _create(settings, vocabulary)
+    if any(c.synonyms for c in vocabulary) and "synonyms" in option_names(methods.find(settings.method)):
+        settings = replace(settings, options={"synonyms": "true"} | dict(settings.options))
+    method = create_without_labels(settings)
     folder, begin, images = out.with_suffix(""), time.monotonic(), _RecentImages(clip.read)
     progress.start(1, len(clip), f"{settings.method} on {video.name}")
     try:
@@ -118,19 +121,6 @@ def predict_file(
     found = {c.name: outputs.frames_with[c.id] for c in vocabulary}
     tracks = {c.name: len({track for category, track in outputs.tracks if category == c.id}) for c in vocabulary}
     return VideoResult(out, folder, folder / SHEET, len(clip), seconds, found, tracks)
-
-
-def _create(settings: Settings, vocabulary: Vocabulary) -> Method:
-    """The method; one that can use synonyms is asked to, if there are some."""
-    options = dict(settings.options)
-    if any(category.synonyms for category in vocabulary) and "synonyms" in option_names(methods.find(settings.method)):
-        options = {"synonyms": "true"} | options
-    method = methods.create(settings.method, checkpoint=settings.checkpoint, device=settings.device, options=options)
-    if not hasattr(method, "predict"):
-        raise MethodError(
-            f"method {settings.method} needs labels, and a video has none. Choose another: ovsbench list methods"
-        )
-    return method
 
 
 class _RecentImages:

@@ -23,10 +23,7 @@ Sink = Callable[[Iterator[PanopticFrame]], object]
 
 
 class Stopwatch:
-    """Times of a method, frame by frame; kept over the videos of a run, whose first answer is warm-up.
-
-    Frames that the method looked at before it gave its first answer are warm-up too.
-    """
+    """Times of a method over the videos of a run; warm-up are its first answer and all frames it had read before it."""
 
     def __init__(self) -> None:
         self._warmup_left: int | None = None
@@ -113,16 +110,15 @@ def checked(answers: Iterable[PanopticFrame], video: Video, vocabulary: Vocabula
     count = 0
     for answer in answers:
         if count == len(video):
-            raise _wrong_count(video, "more")
+            break
         check_frame(answer, video.size, vocabulary, f"video {video.id}, frame {count} ({video.frames[count]})")
         yield own(answer)
         count += 1
-    if count < len(video):
-        raise _wrong_count(video, str(count))
-
-
-def _wrong_count(video: Video, came: str) -> MethodError:
-    return MethodError(
+    else:
+        if count == len(video):
+            return
+    came = "more" if count == len(video) else count
+    raise MethodError(
         f"video {video.id}: expected {len(video)} frames, the method returned {came}. "
         "Yield one for each frame of the video"
     )

@@ -19,8 +19,8 @@ from ovsbench.benchmark.running.pipeline import adding
 from ovsbench.benchmark.running.run_folder import close_run, locked, open_run, refuse_other_folders
 from ovsbench.benchmark.running.scores import SCORES
 from ovsbench.benchmark.storage import files
-from ovsbench.benchmark.storage.store import FrameFolder, VideoWriter
-from ovsbench.benchmark.storage.track_store import TrackFolder, TrackWriter
+from ovsbench.benchmark.storage.store import VideoWriter
+from ovsbench.benchmark.storage.track_store import TrackWriter
 from ovsbench.benchmark.types import LabelReader, Method, PanopticFrame, Rules, Vocabulary
 
 
@@ -46,7 +46,7 @@ def predict(
             machines, take the rest into the same folder at the same time.
         limit: only the first so many videos; the scores of such a run are marked as partial.
         fresh: remove an earlier run first.
-        progress: told of frames and videos.
+        progress: gets frames and videos.
 
     Raises:
         UserError: the folder holds a run with other settings, or no run; a shard or a limit that cannot be.
@@ -63,12 +63,17 @@ def predict(
         raise UserError("a shard cannot start afresh: the others write here too. Remove the folder before all of them")
     refuse_other_folders(run)
     uses_labels = hasattr(method, "with_labels")
+    labels_of = functools.lru_cache(maxsize=1)(benchmark.labels)  # so that an index is read once and not per frame
+
+    def labels(video_id: str, index: int) -> PanopticFrame:
+        return labels_of(video_id).frame(index)
+
     with locked(run, shard):
         facts = record.describe(method, settings, benchmark, uses_labels=uses_labels)
         facts = dataclasses.replace(facts, limit=limit, shards=count)
         facts = open_run(run, facts, fresh=fresh)
         loop = _PredictLoop(
-            method=method.with_labels(_LastTruth(benchmark)) if hasattr(method, "with_labels") else method,
+            method=method.with_labels(labels) if hasattr(method, "with_labels") else method,
             benchmark=benchmark,
             run=run,
             vocabulary=benchmark.vocabulary.offered(facts.offered),
@@ -91,20 +96,9 @@ def predict(
             ) from None
         finally:
             progress.stop()
-            told = {**facts.notes, **record.notes_of(method)}  # a method may tell at the end what its parts cost
-            facts = close_run(run, benchmark, dataclasses.replace(facts, notes=told))
+            notes = {**facts.notes, **record.notes_of(method)}  # a method may say at the end what its parts cost
+            facts = close_run(run, benchmark, dataclasses.replace(facts, notes=notes))
     return facts
-
-
-class _LastTruth:
-    """Labels by video and frame; keeps the video at hand open, so that its index is read once and not per frame."""
-
-    def __init__(self, benchmark: Benchmark) -> None:
-        self._open = functools.lru_cache(maxsize=1)(benchmark.labels)
-
-    def __call__(self, video_id: str, index: int) -> PanopticFrame:
-        frames: FrameFolder | TrackFolder = self._open(video_id)
-        return frames.frame(index)
 
 
 @dataclasses.dataclass

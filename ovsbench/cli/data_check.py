@@ -129,20 +129,11 @@ def show(
 
 
 def _row(count: CategoryCount, names: dict[int, str]) -> tuple[str, ...]:
-    near, length = count.category.nearest, count.track_length
-    return (
-        str(count.category.id),
-        count.category.name,
-        "thing" if count.category.is_thing else "stuff",
-        count.part,
-        "" if near is None else f"{names[near.base]} {near.similarity:.3f}",
-        str(count.videos),
-        str(count.tracks),
-        str(count.frames),
-        str(count.segments),
-        "-" if length is None else f"{length:.1f}",
-        f"{count.share:.4f}",
-    )
+    category, near, length = count.category, count.category.nearest, count.track_length
+    words = (str(category.id), category.name, "thing" if category.is_thing else "stuff", count.part)
+    nearest = "" if near is None else f"{names[near.base]} {near.similarity:.3f}"
+    counts = map(str, (count.videos, count.tracks, count.frames, count.segments))
+    return *words, nearest, *counts, "-" if length is None else f"{length:.1f}", f"{count.share:.4f}"
 
 
 def extent(benchmark: Benchmark) -> str:

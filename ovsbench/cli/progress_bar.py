@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.cli.console import complain, plural
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
 
 SECONDS_BETWEEN_LINES = 15.0
 
@@ -33,7 +29,7 @@ class Bars:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._videos, self._done, self._frames, self._begin = videos, 0, 0, time.monotonic()
+        self._begin = time.monotonic()
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=16),
@@ -42,17 +38,15 @@ class Bars:
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=Console(stderr=True),
         )
-        self._task: TaskID = self._bars.add_task(title, total=frames, done=0, videos=videos, fps=0.0)
+        self._id = self._bars.add_task(title, total=frames, done=0, videos=videos, fps=0.0)
         self._bars.start()
 
     def frame(self, count: int = 1) -> None:
-        self._frames += count
-        fps = self._frames / max(time.monotonic() - self._begin, 1e-6)
-        self._bars.update(self._task, advance=count, fps=fps)
+        frames = self._bars.tasks[0].completed + count
+        self._bars.update(self._id, advance=count, fps=frames / max(time.monotonic() - self._begin, 1e-6))
 
     def video(self) -> None:
-        self._done += 1
-        self._bars.update(self._task, done=self._done)
+        self._bars.update(self._id, done=self._bars.tasks[0].fields["done"] + 1)
 
     def stop(self) -> None:
         self._bars.stop()
@@ -70,15 +64,13 @@ class Lines:
     def frame(self, count: int = 1) -> None:
         self._frames += count
         if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
-            self._line()
+            self.stop()
 
     def video(self) -> None:
         self._done += 1
 
     def stop(self) -> None:
-        self._line()
-
-    def _line(self) -> None:
+        """The line of now."""
         self._last = time.monotonic()
         seconds = self._last - self._begin
         fps = self._frames / max(seconds, 1e-6)

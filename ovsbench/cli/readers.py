@@ -17,31 +17,26 @@ from ovsbench.plans.datasets import READERS, Reader, build_dataset
 if TYPE_CHECKING:
     from ovsbench.benchmark.manifest import Benchmark
 
-OPTIONS: dict[str, Any] = {
-    "subset": Annotated[str | None, typer.Option(help="Which part: train, val, and what else there is a list of.")],
-    "split": Annotated[
-        str | None, typer.Option(help="Base/novel split: a name of list splits, a file, or none for no novel class.")
-    ],
-    "variant": Annotated[
-        str | None,
-        typer.Option(help="For training: ignore (novel pixels are void) or delete (videos that show them left out)."),
-    ],
-    "layout": Annotated[str | None, typer.Option(help="Which release the folder holds; found by itself.")],
-    "height": Annotated[
-        int | None, typer.Option(min=0, help="Lines that labels are brought to, 720 by default; 0 keeps theirs.")
-    ],
-    "images": Annotated[Path | None, typer.Option(help="Folder of VIDEO/FRAME.jpg, if it is not in RAW.")],
-    "source": Annotated[str | None, typer.Option("--from", help="Cut the subset out of these labels, such as train.")],
-    "fraction": Annotated[
-        float | None, typer.Option(help="Of --from: part of the videos that is val; 0.1 by default.")
-    ],
-    "seed": Annotated[int | None, typer.Option(min=0, help="Of --from: another seed draws other videos.")],
-    "videos": Annotated[Path | None, typer.Option(help="Of --from: a list of the videos that are val.")],
-    "label_form": Annotated[
-        str | None, typer.Option("--label-form", help="released (classes 1 to 124) or shifted (0 to 123).")
-    ],
+_FACTS: dict[str, tuple[type, tuple[str, ...], int | None, str]] = {
+    "subset": (str, (), None, "Which part: train, val, and what else there is a list of."),
+    "split": (str, (), None, "Base/novel split: a name of list splits, a file, or none for no novel class."),
+    "variant": (str, (), None, "For training: ignore (novel pixels void) or delete (leave out videos that show them)."),
+    "layout": (str, (), None, "Which release the folder holds; found by itself."),
+    "height": (int, (), 0, "Lines that labels are brought to, 720 by default; 0 keeps theirs."),
+    "images": (Path, (), None, "Folder of VIDEO/FRAME.jpg, if it is not in RAW."),
+    "source": (str, ("--from",), None, "Cut the subset out of these labels, such as train."),
+    "fraction": (float, (), None, "Of --from: part of the videos that is val; 0.1 by default."),
+    "seed": (int, (), 0, "Of --from: another seed draws other videos."),
+    "videos": (Path, (), None, "Of --from: a list of the videos that are val."),
+    "label_form": (str, ("--label-form",), None, "released (classes 1 to 124) or shifted (0 to 123)."),
 }
-"""The options that readers share, by the name of their argument; None leaves it to the reader."""
+"""Of each option that readers share, by the name of its argument: kind, flag, least value, and help."""
+
+OPTIONS: dict[str, Any] = {
+    name: Annotated[kind | None, typer.Option(*flags, min=least, help=text)]
+    for name, (kind, flags, least, text) in _FACTS.items()
+}
+"""As Typer takes them; None leaves it to the reader."""
 
 
 def add_readers(app: typer.Typer, built: Callable[[Benchmark, Path, bool], None]) -> None:

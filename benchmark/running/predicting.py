@@ -55,12 +55,7 @@ def predict(
         StoppedError: Ctrl-C; finished videos stay.
     """
     number, count = shard
-    if not 1 <= number <= count:
-        raise UserError(f"expected a shard i/n with 1 <= i <= n, got {number}/{count}. Number shards from 1")
-    if limit is not None and limit < 1:
-        raise UserError(f"expected a limit of at least 1 video, got {limit}. Leave it out for all videos")
-    if fresh and count > 1:
-        raise UserError("a shard cannot start afresh: the others write here too. Remove the folder before all of them")
+    _refuse_impossible(shard, limit, fresh)
     refuse_other_folders(run)
     uses_labels = hasattr(method, "with_labels")
     labels_of = functools.lru_cache(maxsize=1)(benchmark.labels)  # so that an index is read once and not per frame
@@ -99,6 +94,16 @@ def predict(
             notes = {**facts.notes, **record.notes_of(method)}  # a method may say at the end what its parts cost
             facts = close_run(run, benchmark, dataclasses.replace(facts, notes=notes))
     return facts
+
+
+def _refuse_impossible(shard: tuple[int, int], limit: int | None, fresh: bool) -> None:
+    number, count = shard
+    if not 1 <= number <= count:
+        raise UserError(f"expected a shard i/n with 1 <= i <= n, got {number}/{count}. Number shards from 1")
+    if limit is not None and limit < 1:
+        raise UserError(f"expected a limit of at least 1 video, got {limit}. Leave it out for all videos")
+    if fresh and count > 1:
+        raise UserError("a shard cannot start afresh: the others write here too. Remove the folder before all of them")
 
 
 @dataclasses.dataclass

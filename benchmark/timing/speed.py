@@ -93,7 +93,7 @@ def measure(
     """Times methods against each other on one video.
 
     Args:
-        contestants: at least one; they are told apart by their place, so names may repeat.
+        contestants: at least one; names may repeat.
         video: the frames.
         vocabulary: the names offered.
         repeats: rounds.

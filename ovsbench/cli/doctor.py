@@ -14,7 +14,7 @@ import ovsbench
 from ovsbench.cli.console import print_json, print_table
 from ovsbench.cli.options import Json
 
-ROOMS = ("benchmark", "baselines", "data_prep", "gkc_video", "leaderboard")
+PACKAGES = ("benchmark", "baselines", "data_prep", "gkc_video", "leaderboard")
 DECODERS = ("decord", "av", "imagecodecs")
 EXTRAS = {"gkc": ("torch", "torchvision", "open_clip", "transformers", "safetensors"), "video": ("decord", "av"),
           "detectron2": ("detectron2",), "fast": ("imagecodecs",)}  # fmt: skip
@@ -68,8 +68,8 @@ def _imported(name: str) -> str:
 
 
 def _folders() -> dict[str, str]:
-    folders = {room: Path(ovsbench.__file__).parent / room for room in ROOMS}
-    return {room: f"{at} -> {at.readlink()}" if at.is_symlink() else str(at) for room, at in folders.items()}
+    folders = [Path(ovsbench.__file__).parent / name for name in PACKAGES]
+    return {at.name: f"{at} -> {at.readlink()}" if at.is_symlink() else str(at) for at in folders}
 
 
 def _machine() -> dict[str, str]:

@@ -40,9 +40,9 @@ def _methods() -> Listing:
 
     rows: list[Sequence[str]] = []
     for method in available():
-        told = facts(method)
-        rows.append((method.name, ", ".join(told.tasks), told.needs, method.package, method.version, method.target))
-    return ("name", "tasks", "needs", "package", "version", "target"), rows
+        known = facts(method)
+        rows.append((method.name, ", ".join(known.tasks), known.needs, method.package, method.version, method.target))
+    return ("name", "tasks", "needs", "package", "version", "entry_point"), rows
 
 
 def _metrics() -> Listing:

@@ -60,7 +60,7 @@ def parse_options(pairs: list[str] | None, what: str = "an option") -> dict[str,
     for pair in pairs or []:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise UserError(f"expected {what} as key=value, got {pair!r}. Write it that way")
+            raise UserError(f"expected {what} as key=value, got {pair!r}")
         if key in options:
             raise UserError(f"{what} {key!r} came twice. Keep one")
         options[key] = value
@@ -75,7 +75,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
-        raise UserError(f"expected a size as WIDTHxHEIGHT, such as 160x96, got {text!r}. Write it that way")
+        raise UserError(f"expected a size as WIDTHxHEIGHT, such as 160x96, got {text!r}")
     return int(height), int(width)
 
 
@@ -87,5 +87,5 @@ def parse_shard(text: str) -> tuple[int, int]:
     """
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal()):
-        raise UserError(f"expected a shard as I/N, such as 2/8, got {text!r}. Write it that way")
+        raise UserError(f"expected a shard as I/N, such as 2/8, got {text!r}")
     return int(number), int(count)

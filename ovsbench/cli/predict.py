@@ -37,7 +37,7 @@ def predict(
 ) -> None:
     """Segment any video with any words; write an overlay video, and the predictions in a folder beside it.
 
-    A name may have synonyms, parted by |. The folder holds a PNG of numbers for each frame, objects.jsonl (tracks,
+    A name may have synonyms, separated by |. The folder holds a PNG of numbers for each frame, objects.jsonl (tracks,
     names, scores, boxes; masks with --rle) and sheet.png, a few frames at a glance.
 
     \b

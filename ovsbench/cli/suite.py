@@ -17,7 +17,7 @@ def suite(
     config: Annotated[Path, typer.Argument(metavar="SUITE", help="A TOML file; configs/suite-world.toml is one.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Instead of the folder in the file.")] = None,
     devices: Annotated[
-        str | None, typer.Option("--devices", help="Parted by commas, one worker each: cuda:0,cuda:1; cpu,cpu.")
+        str | None, typer.Option("--devices", help="Separated by commas, one worker each: cuda:0,cuda:1; cpu,cpu.")
     ] = None,
     only: Annotated[
         list[str] | None,

@@ -25,13 +25,8 @@ def build_data(tables: Mapping[str, Any], report: Report = unreported, progress:
         if name not in unused:
             build_missing(f"data.{name}", table, report, progress)
     if "build" in tables.get("evaluation", {}):
-        own = ("every", "videos", "keep", "by")
-        build_missing(
-            "evaluation",
-            {key: value for key, value in tables["evaluation"].items() if key not in own},
-            report,
-            progress,
-        )
+        evaluation = {k: v for k, v in tables["evaluation"].items() if k not in ("every", "videos", "keep", "by")}
+        build_missing("evaluation", evaluation, report, progress)
 
 
 def build_missing(

@@ -26,14 +26,7 @@ REFERENCE = "two-stage"
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was measured, and under which conditions.
-
-    Attributes:
-        speeds: of each method.
-        flops: stage to operations of a frame, of each method; empty where they were not counted.
-        reference: the method that ratios are to.
-        facts: the conditions, without which times mean nothing.
-    """
+    """What was measured of each method; operations by stage where they were counted; and under which conditions."""
 
     speeds: tuple[Speed, ...]
     flops: tuple[Mapping[str, int], ...]
@@ -42,15 +35,11 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` prints it."""
-        rows = [
-            {
-                **dataclasses.asdict(one),
-                "fps": dict(zip(("low", "median", "high"), one.fps, strict=True)),
-                f"times {self.reference.name}": one.times_as_fast_as(self.reference)[1],
-                "flops": operations,
-            }
-            for one, operations in zip(self.speeds, self.flops, strict=True)
-        ]
+        rows = []
+        for one, operations in zip(self.speeds, self.flops, strict=True):
+            fps = dict(zip(("low", "median", "high"), one.fps, strict=True))
+            ratio = {f"times {self.reference.name}": one.times_as_fast_as(self.reference)[1]}
+            rows.append({**dataclasses.asdict(one), "fps": fps, **ratio, "flops": operations})
         return {"schema": 1, "facts": self.facts, "methods": rows}
 
 

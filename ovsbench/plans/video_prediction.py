@@ -37,13 +37,9 @@ NAMES, OBJECTS, SHEET = "names.json", "objects.jsonl", "sheet.png"
 
 @dataclass(frozen=True)
 class VideoResult:
-    """What was written and seen.
+    """Where the overlay video, the masks and the sheet are, and what was seen.
 
     Attributes:
-        video: the overlay.
-        predictions: folder of the masks.
-        sheet: a few painted frames.
-        frames: of the video.
         seconds: painting and writing included.
         found: name to the number of frames that show it.
         tracks: name to the number of its tracks.
@@ -77,11 +73,10 @@ def predict_file(
     """Runs a method on a video and writes the overlay video, and the predictions in a folder beside it.
 
     Args:
-        video: a file, an image, or a folder of images.
-        vocabulary: the names to look for.
+        video: a file, an image, or a folder of images; start, end and every choose frames, see `cut`.
+        vocabulary: the names to look for; synonyms are used where the method can.
         out: the overlay video; its folder has the same name without suffix.
-        settings: the method, its checkpoint, options and device; synonyms are used where the method can.
-        start, end, every: see `cut`.
+        settings: the method, its checkpoint, options and device.
         rle: write masks into the lines of objects too.
         progress: gets a step for each frame.
 
@@ -92,7 +87,7 @@ def predict_file(
         StoppedError: Ctrl-C.
     """
     if out.suffix.lower() != ".mp4":
-        raise UserError(f"expected an output file that ends in .mp4, got {out}. Name it so")
+        raise UserError(f"expected an output file that ends in .mp4, got {out}")
     refuse_to_replace(video, out)
     # PyAV notices damage within a file, which a video of unknown origin may have; decord hides it.
     clip = cut(open_video(video, "av"), start=start, end=end, every=every)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Generic, Literal, Protocol, Self, TypeVar
+from typing import Generic, Literal, Self, TypeVar
 
 from ovsbench.benchmark.types import Image, PanopticFrame
 
@@ -69,20 +69,12 @@ def own(frame: PanopticFrame) -> PanopticFrame:
     return PanopticFrame(frame.ids.copy(), dict(frame.segments))
 
 
-class Frames(Protocol):
-    """Anything that takes frames, such as `store.VideoWriter`."""
-
-    def add(self, frame: PanopticFrame) -> None:
-        """Takes the next frame."""
-        ...
-
-
-def adding(writer: Frames) -> Callable[[Iterator[PanopticFrame]], None]:
-    """The consumer that adds every frame to a writer."""
+def adding(add: Callable[[PanopticFrame], object]) -> Callable[[Iterator[PanopticFrame]], None]:
+    """The consumer that gives every frame to a writer's `add`."""
 
     def consume(frames: Iterator[PanopticFrame]) -> None:
         for frame in frames:
-            writer.add(frame)
+            add(frame)
 
     return consume
 

@@ -149,7 +149,7 @@ class _PredictLoop:
                 video,
                 self.vocabulary,
                 self.rules,
-                adding(writer),
+                adding(writer.add),
                 stopwatch=self.stopwatch,
                 progress=self.progress,
             )

@@ -202,7 +202,7 @@ class _Runner:
             with (
                 clock.listening() if clock else contextlib.nullcontext(),
                 VideoWriter(Path(folder) / "video", "video", video.size) as writer,
-                Behind(adding(writer)) as behind,
+                Behind(adding(writer.add)) as behind,
             ):
                 for frame in contestant.method.predict(video, self.vocabulary, self.rules):
                     with stage("write"):

@@ -54,7 +54,7 @@ def _vocabulary(parts: list[str], stuff: str, expected: str) -> Vocabulary:
     words = [[_plain(word) for word in part.split("|")] for part in parts]
     material = {_plain(name).casefold() for name in stuff.split(",") if name.strip()}
     if not words or any(not word for group in words for word in group):
-        raise UserError(f"{expected}, got an empty one" if words else f"{expected}, found none")
+        raise UserError(f"{expected} with an empty one" if words else f"{expected}, found none")
     if len(words) > MOST:
         raise UserError(f"{expected}, at most {MOST} of them, got {len(words)}. Leave some out")
     for word in (word for group in words for word in group):

@@ -87,11 +87,9 @@ def build_dataset(
     Args:
         name: of the reader.
         raw: the data set, as its owners ship it.
-        out: folder to build.
+        out: folder to build, by `jobs` processes.
         options: of the reader; "none" for split or variant is None.
-        report: gets a line for each defect.
-        jobs: processes.
-        strict: whether a known defect is an error.
+        report: gets a line for each defect; with `strict` a defect is an error.
         progress: gets videos and frames.
     """
     from ovsbench.data_prep.defects import Defects

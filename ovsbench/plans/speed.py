@@ -62,9 +62,8 @@ def compare_speed(
         contestants: what the table calls a method, and what it is made with.
         common: options for those methods that have them.
         against: name of the reference; two-stage where it takes part, else the first one.
-        data: a benchmark whose first video is used; None draws one.
-        size: (height, width) of the drawn frames.
-        frames: of each run.
+        data: a benchmark whose first video is used; None draws one of `size`, (height, width).
+        frames: of each run, at most.
         repeats: rounds.
         in_turn: read, compute and write one after the other.
         flops: count operations too.

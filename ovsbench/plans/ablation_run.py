@@ -15,7 +15,8 @@ from ovsbench.plans.ablation import Ablation, Training
 from ovsbench.plans.ablation_table import AblationTable, Cost, ablation_table, markdown, write_ablation
 from ovsbench.plans.building import build_benchmarks, build_data
 from ovsbench.plans.recipe import refuse_other_recipe, write_recipe
-from ovsbench.plans.suite_run import Outcome, run_job
+from ovsbench.plans.runs import run_and_score
+from ovsbench.plans.suite_run import Outcome
 from ovsbench.plans.tasks import Task, run_tasks
 from ovsbench.plans.training import without_start
 
@@ -47,8 +48,12 @@ def run_ablation(plan: Ablation, devices: Sequence[str], *, report: Report, prog
         UserError: settings that cannot be, checkpoints of other settings, or the training that all begin from failed.
         StoppedError: Ctrl-C.
     """
+    from ovsbench.gkc_video.training.training_tables import check
+
     trainings = [*([plan.start] if plan.start is not None else []), *plan.trainings]
-    _check(trainings, has_start=plan.start is not None)
+    for training in trainings:
+        check(training.tables if plan.start is None else without_start(training.tables))
+        refuse_other_recipe(training.checkpoint, training.recipe)
     for training in trainings:
         build_data(training.tables, report, progress)
     benchmarks = build_benchmarks(plan.suite.benchmarks, report, progress)
@@ -99,16 +104,7 @@ def train_and_run(
             train(training.tables, training.checkpoint, device=device, log=log)
     for job in training.jobs:
         log(f"running it on {job.benchmark}")
-        run_job(job, folders[job.benchmark], limit, SILENT, device)
-
-
-def _check(trainings: Sequence[Training], *, has_start: bool) -> None:
-    """Looks at the settings, and at what lies in the folder from an earlier time."""
-    from ovsbench.gkc_video.training.training_tables import check
-
-    for training in trainings:
-        check(without_start(training.tables) if has_start else training.tables)
-        refuse_other_recipe(training.checkpoint, training.recipe)
+        run_and_score(folders[job.benchmark], job.run, job.settings, limit, False, SILENT, device)
 
 
 def _log(training: Training) -> Path:
@@ -150,7 +146,11 @@ def _table(plan: Ablation, name: str, benchmark: Benchmark) -> AblationTable:
             if job.benchmark == name:
                 runs[job.row].append(job.run)
                 costs[job.row].append(cost)
-    return ablation_table(benchmark, runs, {variant: _mean(of) for variant, of in costs.items()}, plan.seeds)
+    mean = {
+        variant: dataclasses.replace(of[0], seconds=sum(cost.seconds for cost in of) / len(of))
+        for variant, of in costs.items()
+    }
+    return ablation_table(benchmark, runs, mean, plan.seeds)
 
 
 def _cost(path: Path) -> Cost:
@@ -161,7 +161,3 @@ def _cost(path: Path) -> Cost:
     settings, steps = story["training"], story["steps"]
     late = steps - int(settings["distil_from"] * steps)
     return Cost(steps, steps * settings["batch"], late * settings["unlabelled"], story["seconds"])
-
-
-def _mean(costs: Sequence[Cost]) -> Cost:
-    return dataclasses.replace(costs[0], seconds=sum(cost.seconds for cost in costs) / len(costs))

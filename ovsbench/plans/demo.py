@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 from pathlib import Path
@@ -50,7 +49,7 @@ def run_demo(
     tasks = [
         Task(
             str(run),
-            functools.partial(_run, Settings(method, checkpoint), data, run, fresh, progress),
+            functools.partial(run_and_score, data, run, Settings(method, checkpoint), None, fresh, progress),
             title=f"2/3  Method {number} of {len(METHODS)}, {method}: {about}",
         )
         for number, (run, (method, (checkpoint, about))) in enumerate(zip(runs, METHODS.items(), strict=True), 1)
@@ -61,7 +60,3 @@ def run_demo(
     own_runs.file_runs(manifest.load(data), runs, board)
     shipped = entries.read_rows(own_runs.ENTRIES) if own_runs.ENTRIES.is_dir() else []
     return data, runs, write_site(entries.read_rows(board) + shipped, out / "site")
-
-
-def _run(settings: Settings, data: Path, run: Path, fresh: bool, progress: Progress, device: str) -> None:
-    run_and_score(data, run, dataclasses.replace(settings, device=device), fresh=fresh, progress=progress)

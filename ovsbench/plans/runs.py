@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,10 +56,10 @@ def score_run(benchmark: Benchmark, run: Path, *, jobs: int = 1, progress: Progr
 
 
 def run_and_score(
-    data: Path, run: Path, settings: Settings, *, limit: int | None = None, fresh: bool = False, progress: Progress
+    data: Path, run: Path, settings: Settings, limit: int | None, fresh: bool, progress: Progress, device: str
 ) -> None:
-    """A whole run; videos that are finished are kept, so a second time it costs little."""
-    benchmark = manifest.load(data)
+    """A whole run on a device, as a task of `run_tasks`; videos that are finished are kept unless it starts fresh."""
+    benchmark, settings = manifest.load(data), dataclasses.replace(settings, device=device)
     with method_of(settings) as method:
         engine.predict(method, benchmark, run, settings=settings, limit=limit, fresh=fresh, progress=progress)
     score_run(benchmark, run, progress=progress)

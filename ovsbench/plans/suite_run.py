@@ -14,7 +14,7 @@ from ovsbench.benchmark.pictures import plots
 from ovsbench.benchmark.progress import Progress, Report, plural
 from ovsbench.plans.building import build_benchmarks
 from ovsbench.plans.runs import run_and_score
-from ovsbench.plans.suite import Job, Suite
+from ovsbench.plans.suite import Suite
 from ovsbench.plans.suite_table import SuiteTable, markdown, suite_table, write_tables
 from ovsbench.plans.tasks import Task, run_tasks
 
@@ -72,11 +72,11 @@ def run_suite(plan: Suite, out: Path, *, report: Report, progress: Progress, job
     benchmarks = build_benchmarks(needed, report, progress)
     workers = plural(len(plan.devices), "worker")
     report(f"{plan.name}: {plural(len(plan.jobs), 'run')} on {', '.join(benchmarks)}, {workers}")
-    folders = {name: benchmark.folder for name, benchmark in benchmarks.items()}
-    tasks = [
-        Task(str(job.run), functools.partial(run_job, job, folders[job.benchmark], plan.limit, job_progress))
-        for job in plan.jobs
-    ]
+    tasks = []
+    for job in plan.jobs:
+        data = benchmarks[job.benchmark].folder
+        work = functools.partial(run_and_score, data, job.run, job.settings, plan.limit, False, job_progress)
+        tasks.append(Task(str(job.run), work))
     faults = run_tasks(tasks, plan.devices, report)
     tables = _tables(plan, benchmarks, faults)
     runs = tuple(job.run for job in plan.jobs if str(job.run) not in faults)
@@ -85,11 +85,6 @@ def run_suite(plan: Suite, out: Path, *, report: Report, progress: Progress, job
         out.mkdir(parents=True, exist_ok=True)
         written = (*write_tables(list(tables.values()), out), *_plots(tables, out), _site(runs, out))
     return Outcome(tuple(map(markdown, tables.values())), written, runs, faults)
-
-
-def run_job(job: Job, data: Path, limit: int | None, progress: Progress, device: str) -> None:
-    """One job from method to scores."""
-    run_and_score(data, job.run, dataclasses.replace(job.settings, device=device), limit=limit, progress=progress)
 
 
 def _tables(plan: Suite, benchmarks: Mapping[str, Benchmark], faults: Mapping[str, str]) -> dict[str, SuiteTable]:

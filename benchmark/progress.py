@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 Report = Callable[[str], None]
 """Takes a line about work that lasts: what begins, what is done, what failed."""
@@ -22,40 +21,20 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-class Progress(Protocol):
-    """Receives videos and frames as they are done; `stop` is always called after `start`."""
+class Progress:
+    """Receives videos and frames as they are done, and shows nothing; `stop` is always called after `start`."""
 
     def start(self, videos: int, frames: int, title: str) -> None:
         """Work on this many videos and frames begins."""
-        ...
 
     def frame(self, count: int = 1) -> None:
         """Frames are done."""
-        ...
 
     def video(self) -> None:
         """A video is done."""
-        ...
 
     def stop(self) -> None:
         """The work is over, well or not."""
-        ...
 
 
-class Silent:
-    """Progress that nobody watches."""
-
-    def start(self, videos: int, frames: int, title: str) -> None:
-        pass
-
-    def frame(self, count: int = 1) -> None:
-        pass
-
-    def video(self) -> None:
-        pass
-
-    def stop(self) -> None:
-        pass
-
-
-SILENT: Progress = Silent()
+SILENT = Progress()

@@ -22,15 +22,16 @@ def progress(*, quiet: bool = False) -> Progress:
     return Bars() if sys.stderr.isatty() else Lines()
 
 
-class Bars:
+class Bars(Progress):
     """A bar of frames, with videos, frames a second and the time that is left."""
 
     def start(self, videos: int, frames: int, title: str) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
 
         self._begin = time.monotonic()
-        self._bars = Progress(
+        self._bars = RichProgress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=16),
             TextColumn("video {task.fields[done]}/{task.fields[videos]}"),
@@ -52,7 +53,7 @@ class Bars:
         self._bars.stop()
 
 
-class Lines:
+class Lines(Progress):
     """A line when work begins, one each quarter of a minute, and one at the end: for log files."""
 
     def start(self, videos: int, frames: int, title: str) -> None:

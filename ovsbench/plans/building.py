@@ -13,6 +13,7 @@ from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.progress import SILENT, Progress, Report, unreported
 from ovsbench.benchmark.storage import files
 from ovsbench.plans.datasets import READERS, build_dataset
+from ovsbench.plans.recipe import changed_settings
 
 RECIPE = ".recipe.json"
 
@@ -48,13 +49,11 @@ def build_missing(
         )
     folder = Path(table["folder"])
     built = folder / RECIPE
+    if changed := changed_settings(built, recipe):
+        raise UserError(
+            f"[{name}]: {folder} was built with another {', '.join(changed)}. Remove it or name another folder"
+        )
     if built.exists():
-        earlier = files.read_json(built, "the description of a built folder")["recipe"]
-        if earlier != recipe:
-            changed = sorted(key for key in earlier.keys() | recipe.keys() if earlier.get(key) != recipe.get(key))
-            raise UserError(
-                f"[{name}]: {folder} was built with another {', '.join(changed)}. Remove it or name another folder"
-            )
         return
     report(f"Building {folder}, as [{name}] says")
     arguments = {key: value for key, value in recipe.items() if key != "build"}

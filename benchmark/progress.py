@@ -1,44 +1,40 @@
-"""What long work tells the one who waits; the command line draws it, the core only reports."""
+"""What long work reports; the command line shows it."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+
+Report = Callable[[str], None]
+"""Takes a line about work that lasts: what begins, what is done, what failed."""
 
 
-class Progress(Protocol):
-    """Told of videos and frames as they are done; `stop` is always called after `start`."""
+def unreported(line: str) -> None:
+    """A report that nobody reads."""
+
+
+def plural(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> plural(1, "video"), plural(3, "video")
+    ('1 video', '3 videos')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+class Progress:
+    """Receives videos and frames as they are done, and shows nothing; `stop` is always called after `start`."""
 
     def start(self, videos: int, frames: int, title: str) -> None:
         """Work on this many videos and frames begins."""
-        ...
 
     def frame(self, count: int = 1) -> None:
         """Frames are done."""
-        ...
 
     def video(self) -> None:
         """A video is done."""
-        ...
 
     def stop(self) -> None:
         """The work is over, well or not."""
-        ...
 
 
-class Silent:
-    """Progress that nobody watches."""
-
-    def start(self, videos: int, frames: int, title: str) -> None:
-        pass
-
-    def frame(self, count: int = 1) -> None:
-        pass
-
-    def video(self) -> None:
-        pass
-
-    def stop(self) -> None:
-        pass
-
-
-SILENT: Progress = Silent()
+SILENT = Progress()

@@ -156,7 +156,8 @@ def test_an_ablation_trains_runs_compares_and_goes_on(tmp_path: Path, monkeypatc
     torch.set_num_threads(1)
     from typer.testing import CliRunner
 
-    from ovsbench.cli import ablate, app
+    from ovsbench.cli import app
+    from ovsbench.plans import ablation_run
 
     def here(tasks, devices, tell, *, every):
         for task in tasks:
@@ -166,7 +167,7 @@ def test_an_ablation_trains_runs_compares_and_goes_on(tmp_path: Path, monkeypatc
             assert task.state().startswith(last)
         return {}
 
-    monkeypatch.setattr(ablate, "run_tasks", here)
+    monkeypatch.setattr(ablation_run, "run_tasks", here)
     monkeypatch.chdir(tmp_path)
     recipe(tmp_path)
     command = ["ablate", "ablation.toml", "--device", "cpu", "--json"]
@@ -181,7 +182,9 @@ def test_an_ablation_trains_runs_compares_and_goes_on(tmp_path: Path, monkeypatc
         "tgkd-seed1.safetensors",
     ]  # fmt: skip
     made = Path("out/checkpoints/plain-seed0.safetensors").stat().st_mtime_ns
-    monkeypatch.setattr(ablate, "run_tasks", lambda tasks, *rest, every: {task.name: "broken" for task in tasks[1:2]})
+    monkeypatch.setattr(
+        ablation_run, "run_tasks", lambda tasks, *rest, every: {task.name: "broken" for task in tasks[1:2]}
+    )
     second = CliRunner().invoke(app, command[:-1])
     assert second.exit_code == 1
     assert "1 training of 4 failed" in second.stderr

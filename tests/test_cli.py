@@ -22,7 +22,8 @@ from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.storage import store
 from ovsbench.cli import app
 from ovsbench.cli.names import parse_names
-from ovsbench.cli.train import build_missing, with_overrides
+from ovsbench.plans.building import build_missing
+from ovsbench.plans.config_files import with_overrides
 
 VERBS = (
     "demo",

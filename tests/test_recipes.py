@@ -12,7 +12,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from ovsbench.benchmark.manifest import Benchmark, load  # noqa: E402
-from ovsbench.cli.train import build_data, with_overrides  # noqa: E402
 from ovsbench.data_prep.world import trees  # noqa: E402
 from ovsbench.data_prep.world.build import WorldSettings, build_world  # noqa: E402
 from ovsbench.gkc_video import checkpoint  # noqa: E402
@@ -20,6 +19,8 @@ from ovsbench.gkc_video.training.frames import Augmentation, FrameSource  # noqa
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining  # noqa: E402
 from ovsbench.gkc_video.training.train import train  # noqa: E402
 from ovsbench.gkc_video.training.training_tables import check  # noqa: E402
+from ovsbench.plans.building import build_data  # noqa: E402
+from ovsbench.plans.config_files import with_overrides  # noqa: E402
 
 torch.set_num_threads(1)
 CONFIGS = Path(__file__).parents[1] / "configs"

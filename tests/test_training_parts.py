@@ -14,7 +14,7 @@ from ovsbench.benchmark.errors import MethodError  # noqa: E402
 from ovsbench.cli import app  # noqa: E402
 from ovsbench.gkc_video import checkpoint  # noqa: E402
 from ovsbench.gkc_video.training import train as training  # noqa: E402
-from ovsbench.plans.training_parts import parts_of  # noqa: E402
+from ovsbench.plans.training import parts_of, read_part  # noqa: E402
 
 FIRST = """kind = "gkc"
 out = "first.safetensors"
@@ -115,11 +115,9 @@ def test_norms_can_stay_as_the_first_part_left_them(files: Path):
 
 
 def test_parts_come_in_order_and_settings_of_the_last_stay_there(files: Path):
-    from ovsbench.cli.train import _read
-
     Path("third.toml").write_text(SECOND.replace('"first.toml"', '"second.toml"').replace("first.s", "third.s"))
     overrides = {"training.steps": "7", "out": "x.safetensors", "start_part": "masks"}
-    first, second, third = parts_of(Path("third.toml"), None, lambda file, last: _read(overrides, None, file, last))
+    first, second, third = parts_of(Path("third.toml"), None, lambda file, last: read_part(overrides, None, file, last))
     assert [str(part.checkpoint) for part in (first, second, third)] == [
         "x.start.start.safetensors",
         "x.start.safetensors",

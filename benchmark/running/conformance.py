@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,8 @@ import numpy as np
 from ovsbench.benchmark import machine, record
 from ovsbench.benchmark.errors import DataError, MethodError, UserError
 from ovsbench.benchmark.manifest import Benchmark
-from ovsbench.benchmark.running.predicting import frames_of
-from ovsbench.benchmark.types import Image, LabelReader, Method, Offer, PanopticFrame, Video, check_frame
+from ovsbench.benchmark.running.frame_loop import answers_of, checked
+from ovsbench.benchmark.types import Image, LabelReader, Method, Offer, PanopticFrame, Video
 
 ODD_SIZE = (67, 111)
 """(height, width) of the second video: no multiple of anything that a network likes."""
@@ -88,27 +88,10 @@ class _Trial:
 
     def run(self, video: Video, offered: Offer) -> list[PanopticFrame]:
         """All frames, each checked and copied, with the seed that a run would have."""
-        return list(self._frames(video, offered))
-
-    def _frames(self, video: Video, offered: Offer) -> Iterator[PanopticFrame]:
         vocabulary = self.benchmark.vocabulary.offered(offered)
         rules = dataclasses.replace(self.benchmark.rules, offered=offered)
         machine.set_seed(0, video.id)
-        made = 0
-        for frame in frames_of(self.method, video, vocabulary, rules):
-            if made == len(video):
-                raise MethodError(
-                    f"video {video.id}: expected {len(video)} frames, the method returned more. "
-                    "Yield one for each frame of the video"
-                )
-            check_frame(frame, video.size, vocabulary, f"video {video.id}, frame {made}")
-            yield PanopticFrame(frame.ids.copy(), dict(frame.segments))
-            made += 1
-        if made < len(video):
-            raise MethodError(
-                f"video {video.id}: expected {len(video)} frames, the method returned {made}. "
-                "Yield one for each frame of the video"
-            )
+        return list(checked(answers_of(self.method, video, vocabulary, rules), video, vocabulary))
 
     def compare(self, video: Video) -> None:
         """Runs a video twice."""
@@ -161,53 +144,3 @@ def _cut(video: Video, size: tuple[int, int]) -> Video:
 
 def _mirror(image: Image) -> Image:
     return np.ascontiguousarray(image[:, ::-1])
-
-
-TEMPLATE = '''"""A method of ovsbench; change what `segment` does.
-
-    ovsbench check-method {file}:build
-    ovsbench run data/world -m {file}:build -o runs/{stem}
-"""
-
-from collections.abc import Iterator
-from pathlib import Path
-
-import numpy as np
-
-from ovsbench.benchmark.types import PanopticFrame, Rules, Segment, Video, Vocabulary
-
-
-TASKS = ("semantic", "panoptic")  # what `ovsbench list methods` says, once the file is in a package
-NEEDS = "nothing"
-
-
-class MyMethod:
-    """Halves each frame into bright and dark; put your model here."""
-
-    name = "{stem}"  # how tables call it
-    notes = {{"trained_on": "nothing", "saw_novel": "no"}}  # facts for run.json and the leaderboard
-
-    def __init__(self, threshold: int) -> None:
-        self.threshold = threshold
-
-    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
-        # A category has .id (what you answer with), .name, .synonyms, .is_thing; a video has len, .size and .fps.
-        names = list(vocabulary)
-        # video.images() reads one frame at a time; video.image(i) reads any. Keep nothing between videos.
-        for image in video.images():  # uint8 (H, W, 3), RGB
-            bright = image.mean(axis=2) > self.threshold
-            # The id of a pixel is the track: same id in two frames means same object. 0 is background (void).
-            ids = np.where(bright, 1, 2).astype(np.uint32)  # uint32 (H, W), the size of the frame
-            chosen = {{1: names[0], 2: names[-1]}}
-            # List each id that has a pixel, and no other; scores lie between 0 and 1.
-            segments = {{
-                int(i): Segment(id=int(i), category=chosen[int(i)].id, score=0.5) for i in np.unique(ids) if i != 0
-            }}
-            yield PanopticFrame(ids, segments)  # exactly one a frame, in order
-
-
-def build(*, checkpoint: Path | None, device: str, threshold: int = 128) -> MyMethod:
-    """checkpoint is -c, device is --device; every other argument is an --option, converted by its annotation."""
-    return MyMethod(threshold)
-'''
-"""What `ovsbench new-method` writes; `file` and `stem` are filled in."""

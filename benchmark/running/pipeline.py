@@ -11,13 +11,15 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Literal, Self, TypeVar
 
 from ovsbench.benchmark.types import Image, PanopticFrame
 
 AHEAD = 4
 """Images that wait to be asked for, and frames that wait to be written, at most."""
 _Item = TypeVar("_Item")
+_End = Literal["complete", "failed"]
+"""What follows the last item."""
 
 
 class ReadAhead:
@@ -67,20 +69,12 @@ def own(frame: PanopticFrame) -> PanopticFrame:
     return PanopticFrame(frame.ids.copy(), dict(frame.segments))
 
 
-class Frames(Protocol):
-    """Anything that takes frames, such as `store.VideoWriter`."""
-
-    def add(self, frame: PanopticFrame) -> None:
-        """Takes the next frame."""
-        ...
-
-
-def adding(writer: Frames) -> Callable[[Iterator[PanopticFrame]], None]:
-    """The consumer that adds every frame to a writer."""
+def adding(add: Callable[[PanopticFrame], object]) -> Callable[[Iterator[PanopticFrame]], None]:
+    """The consumer that gives every frame to a writer's `add`."""
 
     def consume(frames: Iterator[PanopticFrame]) -> None:
         for frame in frames:
-            writer.add(frame)
+            add(frame)
 
     return consume
 
@@ -107,60 +101,52 @@ class Behind(Generic[_Item]):
 
     def __init__(self, consume: Callable[[Iterator[_Item]], object], room: int = AHEAD) -> None:
         self._consume = consume
-        self._items: queue.Queue[tuple[_Item] | None] = queue.Queue(room)
-        self._failed = False  # the producer
-        self._ended = False  # the items
-        self._error: BaseException | None = None  # the consumer's
-        self._thread = threading.Thread(target=self._work, name="frames", daemon=True)
+        self._items: queue.Queue[tuple[_Item] | _End] = queue.Queue(room)
+        self._has_ended = False
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="frames")
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._work = self._pool.submit(self._run)
+        self._pool.submit(self._drain)  # after it, in the same thread
         return self
 
     def put(self, item: _Item) -> None:
         """Hands over an item that nobody changes any more; raises what the consumer raised so far."""
-        self._raise()
+        if self._work.done():
+            self._work.result()
         self._items.put((item,))
+
+    def finish(self) -> None:
+        """Waits until the consumer has taken everything; raises what it raised. Nothing is handed over afterwards."""
+        self._items.put("complete")
+        self._work.result()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._failed = kind is not None
-        if kind is None:
-            self.finish()
-        else:
-            self._stop()
+        with self._pool:
+            if kind is None:
+                self.finish()
+            else:
+                self._items.put("failed")
 
-    def finish(self) -> None:
-        """Waits until the consumer has taken everything; raises what it raised. Nothing is handed over afterwards."""
-        self._stop()
-        self._raise()
-
-    def _stop(self) -> None:
-        if self._thread.is_alive():
-            self._items.put(None)
-            self._thread.join()
-
-    def _raise(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-    def _work(self) -> None:
+    def _run(self) -> None:
         stream = self._stream()
         try:
             self._consume(stream)
         except _AbandonedError:
             pass
-        except BaseException as error:  # kept for the other thread, whatever it is
-            self._error = error
         finally:
             stream.close()
-            while not self._ended:  # nobody waits for room in a queue that nobody empties
-                self._ended = self._items.get() is None
+
+    def _drain(self) -> None:
+        """Keeps the producer of a consumer that failed from waiting for room in a queue that nobody empties."""
+        while not self._has_ended:
+            self._has_ended = isinstance(self._items.get(), str)
 
     def _stream(self) -> Generator[_Item]:
-        while (item := self._items.get()) is not None:
+        while not isinstance(item := self._items.get(), str):
             yield item[0]
-        self._ended = True
-        if self._failed:
+        self._has_ended = True
+        if item == "failed":
             raise _AbandonedError

@@ -7,11 +7,13 @@ not the clock, so that other work on the machine disturbs as little as it can; m
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import io
 import statistics
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +23,16 @@ import PIL.Image
 from ovsbench.benchmark.formats.mask_images import decode_rgb
 from ovsbench.benchmark.machine import peak_memory_gb
 from ovsbench.benchmark.metrics import frame_metrics_for
+from ovsbench.benchmark.metrics.base import Accumulator
 from ovsbench.benchmark.panoptic import DenseFrame, dense_of_rgb, ids_to_rgb, overlap_dense
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.storage.files import writing
 from ovsbench.benchmark.storage.store import FrameFolder, VideoWriter
+from ovsbench.benchmark.timing.stages import OTHER, StageClock, stage
 from ovsbench.benchmark.types import Category, Image, PanopticFrame, Rules, Segment, Vocabulary
 
 SEGMENTS, CLASSES = 16, 124
+SIDES = ("labels", "predictions")
 NAMED = ("vpq", "stq", "miou", "vc")
 """The metrics that together are held against the bare decoding: VPQ of five windows, PQ, STQ, mIoU and VC."""
 _SHIFT = 4
@@ -80,28 +85,26 @@ class Report:
         }
 
 
-@dataclass
-class _Clock:
-    """Adds up CPU seconds by stage; a stage begins where the last one ended."""
+Rows = list[Mapping[str, float]]
+"""CPU seconds by stage, a row for each frame."""
 
-    rows: dict[str, list[float]] = field(default_factory=dict)
-    since: float = 0.0
 
-    def start(self) -> None:
-        self.since = time.process_time()
+@contextlib.contextmanager
+def _timed(rows: Rows) -> Iterator[None]:
+    """Adds a row of the stages within the block."""
+    clock = StageClock(now=time.process_time)
+    with clock.listening():
+        yield
+    rows.append({name: seconds for name, seconds in clock.seconds.items() if name != OTHER})
 
-    def stage(self, name: str) -> None:
-        now = time.process_time()
-        self.rows.setdefault(name, []).append(now - self.since)
-        self.since = time.process_time()
 
-    def medians(self) -> dict[str, float]:
-        return {name: 1000 * statistics.median(values) for name, values in self.rows.items()}
+def _medians(rows: Rows) -> dict[str, float]:
+    return {name: 1000 * statistics.median(row[name] for row in rows) for name in rows[0]}
 
-    def total(self, left_out: Collection[str] = ()) -> float:
-        """The median over frames of the sum of the stages."""
-        rows = [values for name, values in self.rows.items() if name not in left_out]
-        return 1000 * statistics.median(map(sum, zip(*rows, strict=True)))
+
+def _total(rows: Rows, left_out: Collection[str] = ()) -> float:
+    """The median over frames of the sum of the stages."""
+    return 1000 * statistics.median(sum(row[name] for name in row if name not in left_out) for row in rows)
 
 
 def scene(frames: int, size: tuple[int, int], seed: int = 0) -> Iterator[tuple[PanopticFrame, PanopticFrame]]:
@@ -158,49 +161,12 @@ def measure(
     Raises:
         DataError: the disk is full.
     """
-    segments: list[tuple[Mapping[int, Segment], Mapping[int, Segment]]] = []
-    clock = _Clock()
+    rows: dict[str, Rows] = collections.defaultdict(list)
     progress.start(1, frames * (1 + repeats), "measuring the scorer")
     try:
-        with (
-            writing(folder),
-            VideoWriter(folder / "labels", "labels", size) as labels,
-            VideoWriter(folder / "predictions", "predictions", size) as predictions,
-        ):
-            for index, (true, predicted) in enumerate(scene(frames, size)):
-                for name, frame in (("true", true), ("predicted", predicted)):
-                    PIL.Image.fromarray(ids_to_rgb(frame.ids)).save(_png(folder, name, index))
-                segments.append((true.segments, predicted.segments))
-                labels.add(true)
-                clock.start()
-                predictions.add(predicted)
-                clock.stage("write")
-                progress.frame()
-        both = FrameFolder(folder / "labels"), FrameFolder(folder / "predictions")
-        png, store, bare, read = _Clock(), _Clock(), _Clock(), _Clock()
+        segments = _write_files(folder, frames, size, rows, progress)
         for _ in range(repeats):
-            from_png, from_store = _scorer(png), _scorer(store)
-            for index in range(frames):
-                bare.start()
-                for name in ("true", "predicted"):
-                    _decode(_png(folder, name, index))
-                bare.stage("decode")
-                png.start()
-                images = [decode_rgb(_png(folder, name, index).read_bytes()) for name in ("true", "predicted")]
-                png.stage("decode")
-                numbered = [dense_of_rgb(rgb, which) for rgb, which in zip(images, segments[index], strict=True)]
-                png.stage("numbering")
-                from_png(numbered[0], numbered[1])
-                read.start()
-                true_frame = both[0].dense(index)
-                read.stage("read")
-                predicted_frame = both[1].dense(index)
-                read.stage("read")
-                store.start()
-                true_frame, predicted_frame = both[0].dense(index), both[1].dense(index)
-                store.stage("read")
-                from_store(true_frame, predicted_frame)
-                progress.frame()
+            _score(folder, segments, rows, progress)
         progress.video()
     finally:
         progress.stop()
@@ -209,19 +175,65 @@ def measure(
         frames=frames,
         size=size,
         repeats=repeats,
-        decode=bare.total(),
-        from_png=png.medians(),
-        from_store=store.medians(),
-        from_png_named=png.total(others),
-        from_store_named=store.total(others),
-        from_png_total=png.total(),
-        from_store_total=store.total(),
-        write=clock.total(),
-        read=read.total(),
-        png_bytes=_png(folder, "predicted", 0).stat().st_size,
+        decode=_total(rows["bare"]),
+        from_png=_medians(rows["png"]),
+        from_store=_medians(rows["store"]),
+        from_png_named=_total(rows["png"], others),
+        from_store_named=_total(rows["store"], others),
+        from_png_total=_total(rows["png"]),
+        from_store_total=_total(rows["store"]),
+        write=_total(rows["write"]),
+        read=_total(rows["read"]),
+        png_bytes=_png(folder, "predictions", 0).stat().st_size,
         store_bytes=(folder / "predictions" / "00000.png").stat().st_size,
         peak_memory_gb=peak_memory_gb(),
     )
+
+
+def _write_files(
+    folder: Path, frames: int, size: tuple[int, int], rows: dict[str, Rows], progress: Progress
+) -> list[list[Mapping[int, Segment]]]:
+    """Both sides of the video as RGB PNGs and in the suite's own files; gives the segments of each frame."""
+    segments = []
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(writing(folder))
+        writers = [stack.enter_context(VideoWriter(folder / side, side, size)) for side in SIDES]
+        for index, pair in enumerate(scene(frames, size)):
+            for side, frame in zip(SIDES, pair, strict=True):
+                PIL.Image.fromarray(ids_to_rgb(frame.ids)).save(_png(folder, side, index))
+            segments.append([frame.segments for frame in pair])
+            writers[0].add(pair[0])
+            with _timed(rows["write"]), stage("write"):
+                writers[1].add(pair[1])
+            progress.frame()
+    return segments
+
+
+def _score(
+    folder: Path, segments: Sequence[Sequence[Mapping[int, Segment]]], rows: dict[str, Rows], progress: Progress
+) -> None:
+    """Every frame of the video once: bare decoding, scoring from PNGs, reading, scoring from own files."""
+    both = [FrameFolder(folder / side) for side in SIDES]
+    from_png, from_store = _accumulators(), _accumulators()
+    for index, described in enumerate(segments):
+        paths = [_png(folder, side, index) for side in SIDES]
+        with _timed(rows["bare"]), stage("decode"):
+            for path in paths:
+                _decode(path)
+        with _timed(rows["png"]):
+            with stage("decode"):
+                images = [decode_rgb(path.read_bytes()) for path in paths]
+            with stage("numbering"):
+                frames = [dense_of_rgb(rgb, which) for rgb, which in zip(images, described, strict=True)]
+            _add(from_png, *frames)
+        for stored in both:
+            with _timed(rows["read"]), stage("read"):
+                stored.dense(index)
+        with _timed(rows["store"]):
+            with stage("read"):
+                frames = [stored.dense(index) for stored in both]
+            _add(from_store, *frames)
+        progress.frame()
 
 
 def _png(folder: Path, name: str, index: int) -> Path:
@@ -233,16 +245,14 @@ def _decode(path: Path) -> Image:
         return np.asarray(image)
 
 
-def _scorer(clock: _Clock) -> Callable[[DenseFrame, DenseFrame], None]:
-    """Feeds frames of one video to every metric and notes what each takes."""
-    rules = Rules()
-    accumulators = {metric.name: metric.start(VOCABULARY, rules) for metric in frame_metrics_for(rules)}
+def _accumulators() -> dict[str, Accumulator]:
+    """Every metric at the beginning of a video, by name."""
+    return {metric.name: metric.start(VOCABULARY, Rules()) for metric in frame_metrics_for(Rules())}
 
-    def add(truth: DenseFrame, prediction: DenseFrame) -> None:
+
+def _add(accumulators: Mapping[str, Accumulator], truth: DenseFrame, prediction: DenseFrame) -> None:
+    with stage("joint histogram"):
         overlap = overlap_dense(truth, prediction)
-        clock.stage("joint histogram")
-        for name, accumulator in accumulators.items():
+    for name, accumulator in accumulators.items():
+        with stage(name):
             accumulator.add(truth, prediction, overlap)
-            clock.stage(name)
-
-    return add

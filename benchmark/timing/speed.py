@@ -87,38 +87,38 @@ def measure(
     repeats: int = 5,
     warmup: int = 2,
     rules: Rules | None = None,
-    overlap: bool = True,
+    pipeline: bool = True,
     progress: Progress = SILENT,
 ) -> tuple[Speed, ...]:
     """Times methods against each other on one video.
 
     Args:
-        contestants: at least one; they are told apart by their place, so names may repeat.
+        contestants: at least one; names may repeat.
         video: the frames.
         vocabulary: the names offered.
         repeats: rounds.
         warmup: frames that each method sees before the first round.
         rules: the task; panoptic by default.
-        overlap: False reads, computes and writes in turn, so that each stage shows its own time.
-        progress: told of frames.
+        pipeline: False reads, computes and writes in turn, so that each stage shows its own time.
+        progress: gets frames.
     """
-    runner = _Runner(video, vocabulary, rules or Rules(), overlap, progress)
+    runner = _Runner(video, vocabulary, rules or Rules(), pipeline, progress)
     runs_a_round = 2 if runner.has_device else 1
     frames = len(contestants) * (min(warmup, len(video)) + repeats * runs_a_round * len(video))
     progress.start(len(contestants), frames, "timing")
-    found: list[list[_Run]] = [[] for _ in contestants]
+    runs: list[list[_Run]] = [[] for _ in contestants]
     try:
         for contestant in contestants:
             runner.run(contestant, StageClock(wait=runner.wait), limit=warmup)
-        for number in range(repeats):
-            for place in range(len(contestants)):
-                which = (place + number) % len(contestants)
-                found[which].append(runner.measured(contestants[which]))
+        for repeat in range(repeats):
+            for turn in range(len(contestants)):
+                which = (turn + repeat) % len(contestants)
+                runs[which].append(runner.measured(contestants[which]))
         for _ in contestants:
             progress.video()
     finally:
         progress.stop()
-    return tuple(_speed(one, runs, len(video)) for one, runs in zip(contestants, found, strict=True))
+    return tuple(_speed(one, own_runs, len(video)) for one, own_runs in zip(contestants, runs, strict=True))
 
 
 def count_flops(contestant: Contestant, video: Video, vocabulary: Vocabulary) -> dict[str, int]:
@@ -162,7 +162,7 @@ class _Runner:
     video: Video
     vocabulary: Vocabulary
     rules: Rules
-    overlap: bool
+    pipeline: bool
     progress: Progress
 
     @property
@@ -177,9 +177,11 @@ class _Runner:
 
     def measured(self, contestant: Contestant) -> _Run:
         """One round of one method."""
-        _forget_peaks(self.has_device)
-        clock = StageClock(wait=self.wait)
-        run = self.run(contestant, clock)
+        with contextlib.suppress(OSError):  # peaks of memory begin anew, where the system can
+            Path("/proc/self/clear_refs").write_text("5")
+        if self.has_device:
+            sys.modules["torch"].cuda.reset_peak_memory_stats()
+        run = self.run(contestant, StageClock(wait=self.wait))
         if self.has_device:  # waiting after each stage takes away what overlaps, so the whole is timed without
             return dataclasses.replace(self.run(contestant, None), stages=run.stages)
         return run
@@ -191,22 +193,20 @@ class _Runner:
             MethodError: the method does not return a frame for each frame.
         """
         count = len(self.video) if limit is None else min(limit, len(self.video))
-        names = self.video.frames[:count]
         made = segments = 0
         with TemporaryDirectory(prefix="ovsbench-speed-") as folder, ReadAhead(self.video.read, count) as images:
-            read = _decoding(images if self.overlap else self.video.read)
-            video = dataclasses.replace(self.video, frames=names, read=read)
+            read = _decoding(images if self.pipeline else self.video.read)
+            video = dataclasses.replace(self.video, frames=self.video.frames[:count], read=read)
             self.wait()
             start, cpu_start = time.perf_counter(), time.process_time()
-            listening = clock.listening() if clock else contextlib.nullcontext()
             with (
-                listening,
+                clock.listening() if clock else contextlib.nullcontext(),
                 VideoWriter(Path(folder) / "video", "video", video.size) as writer,
-                Behind(adding(writer)) as behind,
+                Behind(adding(writer.add)) as behind,
             ):
                 for frame in contestant.method.predict(video, self.vocabulary, self.rules):
                     with stage("write"):
-                        behind.put(own(frame)) if self.overlap else writer.add(frame)
+                        behind.put(own(frame)) if self.pipeline else writer.add(frame)
                     made, segments = made + 1, segments + len(frame.segments)
                     self.progress.frame()
                 with stage("write"):
@@ -244,16 +244,8 @@ def _speed(contestant: Contestant, runs: Sequence[_Run], frames: int) -> Speed:
     )
 
 
-def _forget_peaks(has_device: bool) -> None:
-    """Starts the peaks of memory anew, where the system can."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-    if has_device:
-        sys.modules["torch"].cuda.reset_peak_memory_stats()
-
-
 def _peak_memory_gb() -> float:
-    """Since `_forget_peaks` on Linux, elsewhere since the process began."""
+    """Since the round began on Linux, elsewhere since the process began."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

@@ -1,4 +1,4 @@
-"""The porch: the `ovsbench` command. It alone sees every room, and opens each inside the verb that needs it."""
+"""The `ovsbench` command. It alone sees every package, and imports each inside the verb that needs it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ OPTIONAL = frozenset({"torch", "torchvision", "open_clip", "transformers", "safe
 """Modules that only some installations have."""
 
 
-class Porch(TyperGroup):
+class CommandLine(TyperGroup):
     """Turns what a person can act on into one sentence and an exit code; bugs keep their traceback."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -84,7 +84,7 @@ HELP = """Benchmark video open-vocabulary segmentation: build data, run methods,
 
 app = typer.Typer(
     name="ovsbench",
-    cls=Porch,
+    cls=CommandLine,
     help=HELP,
     no_args_is_help=True,
     add_completion=False,
@@ -110,30 +110,30 @@ def start(
     """Runs before every verb."""
 
 
-app.command(rich_help_panel="Start here")(demo.demo)
-app.command(rich_help_panel="Start here")(doctor.doctor)
-app.add_typer(data.app, name="data", rich_help_panel="Data and models")
-app.command("list", rich_help_panel="Data and models")(list_verb.list_)
-app.command(rich_help_panel="Data and models")(train.train)
-app.command(rich_help_panel="Data and models")(synonyms.synonyms)
-app.command(rich_help_panel="Run and score")(run.run)
-app.command(rich_help_panel="Run and score")(run.score)
-app.command(rich_help_panel="Run and score")(run.show)
-app.command(rich_help_panel="Run and score")(predict.predict)
-app.command(rich_help_panel="Run and score")(compare.compare)
-app.command(rich_help_panel="Run and score")(speed.speed)
-app.command(rich_help_panel="Compare parts of GKC")(association.association)
-app.command(rich_help_panel="Compare parts of GKC")(ablate.ablate)
-app.command(rich_help_panel="Compare parts of GKC")(calibrate.calibrate)
-app.command(rich_help_panel="Run and score")(suite.suite)
-app.command("new-method", rich_help_panel="Your own method")(own_method.new_method)
-app.command("check-method", rich_help_panel="Your own method")(own_method.check_method)
-app.command("import", rich_help_panel="Run and score")(import_export.import_)
-app.command(rich_help_panel="Run and score")(import_export.export)
-app.add_typer(bench.app, name="bench", rich_help_panel="Run and score")
-app.command(rich_help_panel="Publish")(submit.submit)
-app.command(rich_help_panel="Publish")(submit.check)
-app.add_typer(board.app, name="board", rich_help_panel="Publish")
+VERBS: dict[str, dict[str, Any]] = {
+    "Start here": {"demo": demo.demo, "doctor": doctor.doctor},
+    "Data and models": {
+        "data": data.app, "list": list_verb.list_, "train": train.train, "synonyms": synonyms.synonyms,
+    },
+    "Run and score": {
+        "run": run.run, "score": run.score, "show": run.show, "predict": predict.predict, "compare": compare.compare,
+        "speed": speed.speed, "suite": suite.suite, "import": import_export.import_, "export": import_export.export,
+        "bench": bench.app,
+    },
+    "Compare parts of GKC": {
+        "association": association.association, "ablate": ablate.ablate, "calibrate": calibrate.calibrate,
+    },
+    "Your own method": {"new-method": own_method.new_method, "check-method": own_method.check_method},
+    "Publish": {"submit": submit.submit, "check": submit.check, "board": board.app},
+}  # fmt: skip
+"""Every verb by the panel of the help that shows it."""
+
+for panel, verbs in VERBS.items():
+    for name, verb in verbs.items():
+        if isinstance(verb, typer.Typer):
+            app.add_typer(verb, name=name, rich_help_panel=panel)
+        else:
+            app.command(name, rich_help_panel=panel)(verb)
 
 
 def main() -> None:

@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from ovsbench.cli.console import print_json, print_table, say
-from ovsbench.cli.data import parse_size
-from ovsbench.cli.options import Json
+from ovsbench.cli.options import Json, parse_size
 from ovsbench.cli.progress_bar import progress
 
 NAMED = "VPQ of 5 windows, PQ, STQ, mIoU, VC"
@@ -77,7 +76,7 @@ def score(
 @app.command()
 def ap(
     videos: Annotated[int, typer.Option(min=1, help="Videos, made up with 50 predicted tracks each.")] = 100,
-    repeats: Annotated[int, typer.Option(min=1, help="How often they are scored; the best is told.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="How often they are scored; the best is shown.")] = 3,
     as_json: Json = False,
 ) -> None:
     """Time AP by stage on tracks like those of LV-VIS: 1,196 classes, 27 frames of 854x480; CPU time, one core.

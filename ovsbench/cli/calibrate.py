@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ import typer
 
 from ovsbench.benchmark.errors import UserError
 from ovsbench.cli.console import finish, fraction, plural, print_json, print_table, say
-from ovsbench.cli.options import Checkpoint, Device, Json, Options, method_options
+from ovsbench.cli.options import Checkpoint, Device, Json, Limit, Options, method_options
 from ovsbench.cli.progress_bar import progress
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from ovsbench.gkc_video.calibrate import Row
     from ovsbench.gkc_video.method import GKCMethod
 
-RESULT = "calibration.json"
+RESULT, OPTION = "calibration.json", "calibration"
+"""The file of the result, and the option of GKC that is chosen."""
 VALUES = "0,0.25,0.5,0.75,1,1.5,2,3,4"
 
 
@@ -27,7 +29,7 @@ def calibrate(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A benchmark or training folder with labels.")],
     checkpoint: Checkpoint = None,
     values: Annotated[str, typer.Option("--values", help="To try, separated by commas.")] = VALUES,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many videos.")] = None,
+    limit: Limit = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder of the counts; runs/calibrate-CHECKPOINT by default.")
     ] = None,
@@ -51,37 +53,34 @@ def calibrate(
     from ovsbench.benchmark.storage import files
     from ovsbench.gkc_video import calibrate as work
 
-    tried = parse_values(values)
-    options = method_options(option, None)
-    if "calibration" in options:
-        raise UserError("expected options beside calibration, which is what is chosen. Give its values with --values")
+    tried, options = parse_values(values), method_options(option, None)
+    if OPTION in options:
+        raise UserError(f"expected options beside {OPTION}, which is what is chosen. Give its values with --values")
     benchmark = manifest.load(data)
-    method: Any = methods.create("gkc", checkpoint=checkpoint, device=device, options={**options, "calibration": "0"})
+    method: Any = methods.create("gkc", checkpoint=checkpoint, device=device, options={**options, OPTION: "0"})
     folder = out or Path("runs") / f"calibrate-{Path(checkpoint or 'gkc').stem}"
     rows = work.calibrate(method, benchmark, tried, folder, limit=limit, progress=progress(quiet=as_json))
-    chosen = work.best(rows)
-    line = f"calibration = {chosen.value:.10g}"
-    videos = len(benchmark.entries[:limit])
-    content = {
-        "schema": files.SCHEMA,
+    content = _content(method, benchmark, rows, work.best(rows).value, len(benchmark.entries[:limit]))
+    files.write_json(folder / RESULT, content)
+    if as_json:
+        print_json(content)
+        return
+    _print(method, rows, content)
+    finish(folder / RESULT, ["ovsbench", "train", "CONFIG", "--set", content["line"].replace(" ", "")])
+
+
+def _content(method: GKCMethod, benchmark: Benchmark, rows: Sequence[Row], best: float, videos: int) -> dict[str, Any]:
+    """What the file of the result holds."""
+    return {
+        "schema": 1,
         "checkpoint_sha256": method.checkpoint_sha256,
         "benchmark": {"name": benchmark.name, "digest": benchmark.digest, "videos": videos},
         "seen": sorted(method.seen),
         "held_out": sorted(method.held_out),
         "values": [dataclasses.asdict(row) for row in rows],
-        "best": chosen.value,
-        "line": line,
+        "best": best,
+        "line": f"{OPTION} = {best:.10g}",
     }
-    files.write_json(folder / RESULT, content)
-    if as_json:
-        print_json(content)
-        return
-    _print(method, benchmark, rows, videos)
-    if chosen is rows[-1] and len(rows) > 1:
-        say(f"The best value is the largest that was tried; try larger ones too: --values {chosen.value:.10g},...")
-    say(f"Best: harmonic mean {fraction(chosen.harmonic)}, with this line at the top of a training file:")
-    say(f"\n    {line}\n")
-    finish(folder / RESULT, ["ovsbench", "train", "CONFIG", "--set", line.replace(" ", "")])
 
 
 def parse_values(text: str) -> list[float]:
@@ -107,12 +106,18 @@ def parse_values(text: str) -> list[float]:
     return found
 
 
-def _print(method: GKCMethod, benchmark: Benchmark, rows: list[Row], videos: int) -> None:
+def _print(method: GKCMethod, rows: Sequence[Row], content: Mapping[str, Any]) -> None:
     held = sorted(method.held_out)
     shown = ", ".join(held[:6]) + (", ..." if len(held) > 6 else "")
+    name, videos, best = content["benchmark"]["name"], content["benchmark"]["videos"], content["best"]
     print_table(
-        f"{benchmark.name}, {plural(videos, 'video')}: mIoU by calibration; held out: {shown}",
-        ["calibration", "seen", "held out", "harmonic"],
+        f"{name}, {plural(videos, 'video')}: mIoU by {OPTION}; held out: {shown}",
+        [OPTION, "seen", "held out", "harmonic"],
         [[f"{row.value:.10g}", *map(fraction, (row.seen, row.held_out, row.harmonic))] for row in rows],
         words=0,
     )
+    if best == rows[-1].value and len(rows) > 1:
+        say(f"The best value is the largest that was tried; try larger ones too: --values {best:.10g},...")
+    harmonic = next(row.harmonic for row in rows if row.value == best)
+    say(f"Best: harmonic mean {fraction(harmonic)}, with this line at the top of a training file:")
+    say(f"\n    {content['line']}\n")

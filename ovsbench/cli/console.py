@@ -5,9 +5,16 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.progress import Report
+from ovsbench.benchmark.progress import plural as plural
+
+if TYPE_CHECKING:
+    from ovsbench.plans.suite_run import Outcome
 
 WIDTH_WITHOUT_TERMINAL = 200
 
@@ -20,6 +27,11 @@ def complain(text: str) -> None:
 def say(text: str = "") -> None:
     """One line on stdout."""
     print(text, flush=True)
+
+
+def reporting(as_json: bool) -> Report:
+    """Where lines about work go: to stdout, or to stderr where that is for JSON alone."""
+    return complain if as_json else say
 
 
 def print_json(value: Any) -> None:
@@ -52,7 +64,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     console.print(table)
 
 
-def finish(where: Path | str, *commands: Sequence[Path | str]) -> None:
+def finish(where: Path | str, *commands: Sequence[object]) -> None:
     """The last lines of every verb: where the result lies and what to type next."""
     say(f"Result: {where}")
     for number, command in enumerate(commands):
@@ -68,10 +80,25 @@ def fraction(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def plural(count: int, noun: str) -> str:
-    """A number with its noun.
+def finish_tables(done: Outcome, title: str, seconds: float, as_json: bool) -> None:
+    """The tables of a suite or an ablation, and where they are."""
+    if as_json:
+        say(done.files[2].read_text(encoding="utf-8").rstrip() if done.tables else '{"tables": []}')
+    elif done.tables:
+        say("\n".join(done.tables))
+        say(f"{title} took {seconds:.0f} s")
+        finish(", ".join(map(str, done.files)), ["ovsbench", "show", *done.runs[:2]])
 
-    >>> plural(1, "video"), plural(3, "video")
-    ('1 video', '3 videos')
+
+def refuse_faults(faults: Mapping[str, str], count: int, noun: str, outcome: str) -> None:
+    """The end of a verb some of whose tasks failed.
+
+    Raises:
+        UserError: there is a fault.
     """
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    if faults:
+        lines = "\n".join(f"  {name}: {fault}" for name, fault in faults.items())
+        raise UserError(
+            f"{plural(len(faults), noun)} of {count} failed{outcome}:\n{lines}\n"
+            "Correct them and give the same command again; what is finished is kept"
+        )

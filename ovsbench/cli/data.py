@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsbench.benchmark.errors import UserError
 from ovsbench.cli import data_check, data_detectron2, data_split
 from ovsbench.cli.console import finish, print_json, say
 from ovsbench.cli.data_check import extent, facts_of
-from ovsbench.cli.options import BuildJobs, Json, Out
+from ovsbench.cli.options import BuildJobs, Json, Out, parse_size
 from ovsbench.cli.progress_bar import progress
 from ovsbench.cli.readers import add_readers
 
@@ -95,15 +94,3 @@ def _built(benchmark: Benchmark, out: Path, as_json: bool) -> None:
 
 
 add_readers(build, _built)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """(height, width) of "WIDTHxHEIGHT".
-
-    >>> parse_size("160x96")
-    (96, 160)
-    """
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise UserError(f"expected a size as WIDTHxHEIGHT, such as 160x96, got {text!r}. Write it that way")
-    return int(height), int(width)

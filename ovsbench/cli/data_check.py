@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,14 +9,13 @@ import typer
 
 from ovsbench.benchmark.errors import UserError
 from ovsbench.cli.console import complain, finish, plural, print_json, print_table, say
-from ovsbench.cli.options import Json
+from ovsbench.cli.options import Data, Jobs, Json
 from ovsbench.cli.progress_bar import progress
 
 if TYPE_CHECKING:
     from ovsbench.benchmark.labels.label_counts import CategoryCount
     from ovsbench.benchmark.manifest import Benchmark
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="A benchmark folder, as data build makes it.")]
 SHOWN = 20  # sentences of one kind, before the rest is counted
 
 
@@ -28,7 +26,7 @@ def check(
         typer.Option("--train", metavar="TRAINSET", help="Look for leaks from this training set; may be repeated."),
     ] = None,
     images: Annotated[bool, typer.Option(help="Open every image too.")] = True,
-    jobs: Annotated[int, typer.Option("-j", "--jobs", min=0, help="Processes; 0 for one a core.")] = 1,
+    jobs: Jobs = 1,
     as_json: Json = False,
 ) -> None:
     """Open every file of a benchmark folder: digests, sizes, ids, order, copies; and find leaks from training sets.
@@ -43,39 +41,30 @@ def check(
       ovsbench data check data/world --no-images --json
     """
     from ovsbench.benchmark import manifest
+    from ovsbench.benchmark.processes import core_count
     from ovsbench.data_prep.folder_check import audit
     from ovsbench.data_prep.leaks import find_leaks
 
-    benchmark = manifest.load(data)
-    training = [manifest.load(folder) for folder in train or []]
+    benchmark, *training = map(manifest.load, [data, *(train or [])])
     for one in training:
         if one.folder.resolve() == benchmark.folder.resolve():
             raise UserError(f"{one.folder}: expected a training set beside the benchmark, got the same folder twice")
-    cores = jobs or len(os.sched_getaffinity(0))
-    bar = progress(quiet=as_json)
-    mine, *others = (audit(one, images=images, jobs=cores, progress=bar) for one in (benchmark, *training))
-    problems = [problem for found in (mine, *others) for problem in found.problems]
-    remarks = [remark for found in (mine, *others) for remark in found.remarks]
-    leaks = [leak for found in others for leak in find_leaks(mine, found)]
+    jobs, bar = core_count(jobs), progress(quiet=as_json)
+    audits = [audit(one, images=images, jobs=jobs, progress=bar) for one in (benchmark, *training)]
+    problems = [problem for found in audits for problem in found.problems]
+    remarks = [remark for found in audits for remark in found.remarks]
+    leaks = [leak for found in audits[1:] for leak in find_leaks(audits[0], found)]
     if as_json:
-        print_json(
-            {
-                "data": str(data),
-                "digest": benchmark.digest,
-                "problems": problems,
-                "leaks": [{"kind": leak.kind, "text": leak.text} for leak in leaks],
-                "remarks": remarks,
-            }
-        )
+        found_leaks = [{"kind": leak.kind, "text": leak.text} for leak in leaks]
+        facts = {"data": str(data), "digest": benchmark.digest}
+        print_json({**facts, "problems": problems, "leaks": found_leaks, "remarks": remarks})
     else:
         _complain_all("problem", problems)
         _complain_all("leak", [leak.text for leak in leaks])
         _complain_all("remark", remarks)
     if problems or leaks:
-        found_ones = " and ".join(
-            plural(len(found), noun) for found, noun in ((problems, "problem"), (leaks, "leak")) if found
-        )
-        complain(f"{data}: {found_ones} found")
+        counts = [plural(len(found), noun) for found, noun in ((problems, "problem"), (leaks, "leak")) if found]
+        complain(f"{data}: {' and '.join(counts)} found")
         raise typer.Exit(1)
     if not as_json:
         say(f"{benchmark.name} is whole: {extent(benchmark)}")
@@ -140,20 +129,11 @@ def show(
 
 
 def _row(count: CategoryCount, names: dict[int, str]) -> tuple[str, ...]:
-    near, length = count.category.nearest, count.track_length
-    return (
-        str(count.category.id),
-        count.category.name,
-        "thing" if count.category.is_thing else "stuff",
-        count.part,
-        "" if near is None else f"{names[near.base]} {near.similarity:.3f}",
-        str(count.videos),
-        str(count.tracks),
-        str(count.frames),
-        str(count.segments),
-        "-" if length is None else f"{length:.1f}",
-        f"{count.share:.4f}",
-    )
+    category, near, length = count.category, count.category.nearest, count.track_length
+    words = (str(category.id), category.name, "thing" if category.is_thing else "stuff", count.part)
+    nearest = "" if near is None else f"{names[near.base]} {near.similarity:.3f}"
+    counts = map(str, (count.videos, count.tracks, count.frames, count.segments))
+    return *words, nearest, *counts, "-" if length is None else f"{length:.1f}", f"{count.share:.4f}"
 
 
 def extent(benchmark: Benchmark) -> str:
@@ -197,8 +177,7 @@ def _draw_sheet(benchmark: Benchmark, out: Path) -> None:
     entries = benchmark.entries[:24]
     for entry in entries:
         count = max(1, 12 // len(entries))
-        places = [len(entry.frames) // 2] if count == 1 else spread(len(entry.frames), count)
-        for index in places:
+        for index in [len(entry.frames) // 2] if count == 1 else spread(len(entry.frames), count):
             image = benchmark.video(entry.id).image(index)
             if benchmark.role != "unlabelled":
                 image = paint_categories(image, benchmark.truth(entry.id, index), benchmark.vocabulary)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ovsbench.cli.console import finish, plural, say
+from ovsbench.cli.options import Jobs
 from ovsbench.cli.progress_bar import progress
 
 
 def detectron2(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A labelled folder, as data build makes it.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write; a stopped one goes on.")],
-    jobs: Annotated[int, typer.Option("-j", "--jobs", min=0, help="Processes; 0 for one a core.")] = 1,
+    jobs: Jobs = 1,
 ) -> None:
     """Write masks and records for detectron2 and its children: panoptic, semantic and instance forms of one folder.
 
@@ -27,10 +27,10 @@ def detectron2(
       ovsbench data detectron2 data/camvid-train -o exported/camvid-train
     """
     from ovsbench.benchmark import manifest
+    from ovsbench.benchmark.processes import core_count
     from ovsbench.data_prep.detectron2_export import export
 
-    cores = jobs or len(os.sched_getaffinity(0))
-    made = export(manifest.load(data), out, jobs=cores, progress=progress())
+    made = export(manifest.load(data), out, jobs=core_count(jobs), progress=progress())
     names = ", ".join(f"{made.name}_{form}" for form in made.forms)
     say(f"{names}: {plural(len(made.videos), 'video')}, {len(made.classes)} classes, {len(made.things)} of them things")
     finish(

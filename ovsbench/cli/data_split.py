@@ -131,17 +131,17 @@ def _report(measured: Measured, as_json: bool) -> None:
         key=lambda row: (row[1].similarity, row[0].id),
     )
     if as_json:
-        print_json(
+        novel = [
             {
-                "space": rows[0][1].space,
-                "novel": [
-                    {"id": c.id, "name": c.name, "base": near.base, "base_name": names[near.base],
-                     "similarity": near.similarity}
-                    for c, near in rows
-                ],
-                "missing": list(measured.missing),
+                "id": c.id,
+                "name": c.name,
+                "base": near.base,
+                "base_name": names[near.base],
+                "similarity": near.similarity,
             }
-        )  # fmt: skip
+            for c, near in rows
+        ]
+        print_json({"space": rows[0][1].space, "novel": novel, "missing": list(measured.missing)})
         return
     print_table(
         f"novel classes, farthest first; cosine in {rows[0][1].space}",

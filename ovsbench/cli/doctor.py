@@ -14,14 +14,11 @@ import ovsbench
 from ovsbench.cli.console import print_json, print_table
 from ovsbench.cli.options import Json
 
-ROOMS = ("benchmark", "baselines", "data_prep", "gkc_video", "leaderboard")
+PACKAGES = ("benchmark", "baselines", "data_prep", "gkc_video", "leaderboard")
 DECODERS = ("decord", "av", "imagecodecs")
 EXTRAS = {"gkc": ("torch", "torchvision", "open_clip", "transformers", "safetensors"), "video": ("decord", "av"),
           "detectron2": ("detectron2",), "fast": ("imagecodecs",)}  # fmt: skip
 """The modules that each extra of the installation brings."""
-
-Fact = tuple[str, str, str]
-"""Subject, name, and what was found."""
 
 
 def doctor(as_json: Json = False) -> None:
@@ -32,34 +29,31 @@ def doctor(as_json: Json = False) -> None:
       ovsbench doctor
       ovsbench doctor --json
     """
-    facts = [*_versions(), *_torch(), *_decoders(), *_rooms(), *_cores(), *_extras()]
+    from ovsbench.benchmark.machine import versions
+
+    subjects = {"version": versions, "torch": _torch, "decoder": _decoders, "folder": _folders, "machine": _machine,
+                "extra": _extras}  # fmt: skip
+    facts = [(subject, name, found) for subject, look in subjects.items() for name, found in look().items()]
     if as_json:
         print_json([{"subject": subject, "name": name, "found": found} for subject, name, found in facts])
     else:
         print_table("", ("subject", "name", "found"), facts, words=3)
 
 
-def _versions() -> list[Fact]:
-    from ovsbench.benchmark.machine import versions
-
-    own = [("version", "ovsbench", ovsbench.__version__), ("version", "python", platform.python_version())]
-    others = {name: version for name, version in versions().items() if name not in ("ovsbench", "python")}
-    return [*own, *(("version", name, version) for name, version in sorted(others.items()))]
-
-
-def _torch() -> list[Fact]:
+def _torch() -> dict[str, str]:
     if util.find_spec("torch") is None:
-        return [("torch", "torch", 'not installed: pip install "ovsbench[gkc]"')]
+        return {"torch": 'not installed: pip install "ovsbench[gkc]"'}
     torch: Any = importlib.import_module("torch")
-    found = [("torch", "CUDA build", torch.version.cuda or "none: a build for processors alone")]
-    for number in range(torch.cuda.device_count()):
-        card = torch.cuda.get_device_properties(number)
-        found.append(("torch", f"GPU {number}", f"{card.name}, {card.total_memory / 2**30:.0f} GiB"))
-    return [*found, ("torch", "threads", str(torch.get_num_threads()))]
+    cards = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+    return {
+        "CUDA build": torch.version.cuda or "none: a build for processors alone",
+        **{f"GPU {number}": f"{card.name}, {card.total_memory / 2**30:.0f} GiB" for number, card in enumerate(cards)},
+        "threads": str(torch.get_num_threads()),
+    }
 
 
-def _decoders() -> list[Fact]:
-    return [("decoder", name, _imported(name)) for name in DECODERS]
+def _decoders() -> dict[str, str]:
+    return {name: _imported(name) for name in DECODERS}
 
 
 def _imported(name: str) -> str:
@@ -73,22 +67,20 @@ def _imported(name: str) -> str:
     return str(getattr(module, "__version__", "installed"))
 
 
-def _rooms() -> list[Fact]:
-    home = Path(ovsbench.__file__).parent
-    links = {room: f" -> {(home / room).readlink()}" if (home / room).is_symlink() else "" for room in ROOMS}
-    return [("folder", room, f"{home / room}{link}") for room, link in links.items()]
+def _folders() -> dict[str, str]:
+    folders = [Path(ovsbench.__file__).parent / name for name in PACKAGES]
+    return {at.name: f"{at} -> {at.readlink()}" if at.is_symlink() else str(at) for at in folders}
 
 
-def _cores() -> list[Fact]:
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return [("machine", "system", f"{platform.system()} {platform.machine()}"), ("machine", "python", sys.executable),
-            ("machine", "cores", f"{allowed} of {os.cpu_count()} may be used")]  # fmt: skip
+def _machine() -> dict[str, str]:
+    from ovsbench.benchmark.processes import core_count
+
+    cores = f"{core_count()} of {os.cpu_count()} may be used"
+    return {"system": f"{platform.system()} {platform.machine()}", "python": sys.executable, "cores": cores}
 
 
-def _extras() -> list[Fact]:
-    found = []
-    for extra, modules in EXTRAS.items():
-        lacking = [name for name in modules if util.find_spec(name) is None]
-        found.append(("extra", extra, f"lacks {', '.join(lacking)}" if lacking else "installed"))
-    entry_points = metadata.entry_points(group="ovsbench.methods")
-    return [*found, ("extra", "methods", ", ".join(sorted({point.name for point in entry_points})))]
+def _extras() -> dict[str, str]:
+    lacking = {extra: [name for name in names if util.find_spec(name) is None] for extra, names in EXTRAS.items()}
+    methods = sorted({point.name for point in metadata.entry_points(group="ovsbench.methods")})
+    states = {extra: f"lacks {', '.join(names)}" if names else "installed" for extra, names in lacking.items()}
+    return {**states, "methods": ", ".join(methods)}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ovsbench.benchmark.errors import UserError, did_you_mean
 from ovsbench.cli.console import finish, print_json
-from ovsbench.cli.options import Json
+from ovsbench.cli.options import Json, MovedData, RunFolder, one_of
 from ovsbench.cli.progress_bar import progress
 
 Format = Annotated[
@@ -31,7 +33,7 @@ def import_(
 ) -> None:
     """Make a run of predictions in an official layout; score, show and compare take it like any other.
 
-    Every fault of the files is told, the first 20 in words.
+    Every fault of the files is counted, the first 20 are shown.
 
     \b
     [bold]Examples[/bold]
@@ -41,20 +43,9 @@ def import_(
     """
     from ovsbench.benchmark import manifest
 
-    _check_format(format_)
-    benchmark, called = manifest.load(data), name or out.name
-    if format_ == "vipseg":
-        from ovsbench.benchmark.formats.vipseg_layout import import_vipseg
-
-        import_vipseg(benchmark, predictions, out, name=called, progress=progress(quiet=as_json))
-    elif format_ == "ytvis":
-        from ovsbench.benchmark.formats.ytvis_layout import import_ytvis
-
-        import_ytvis(benchmark, predictions, out, name=called, progress=progress(quiet=as_json))
-    else:
-        from ovsbench.benchmark.formats.vspw_layout import import_vspw
-
-        import_vspw(benchmark, predictions, out, name=called, label_form=label_form, progress=progress(quiet=as_json))  # type: ignore[arg-type]
+    read = _layout("import", format_, label_form)
+    benchmark = manifest.load(data)
+    read(benchmark, predictions, out, name=name or out.name, progress=progress(quiet=as_json))
     if as_json:
         print_json({"run": str(out), "benchmark": benchmark.name, "videos": len(benchmark.videos)})
         return
@@ -62,11 +53,11 @@ def import_(
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run: RunFolder,
     format_: Format,
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write.")],
     label_form: LabelForm = "shifted",
-    data: Annotated[Path | None, typer.Option("--data", help="The benchmark folder, if it has moved.")] = None,
+    data: MovedData = None,
     as_json: Json = False,
 ) -> None:
     """Write the predictions of a run in an official layout, for the official scripts.
@@ -78,28 +69,23 @@ def export(
     """
     from ovsbench.cli.run import benchmark_of
 
-    _check_format(format_)
-    benchmark = benchmark_of(run, data)
-    if format_ == "vipseg":
-        from ovsbench.benchmark.formats.vipseg_layout import export_vipseg
-
-        export_vipseg(benchmark, run, out, progress=progress(quiet=as_json))
-    elif format_ == "ytvis":
-        from ovsbench.benchmark.formats.ytvis_layout import export_ytvis
-
-        export_ytvis(benchmark, run, out, progress=progress(quiet=as_json))
-    else:
-        from ovsbench.benchmark.formats.vspw_layout import export_vspw
-
-        export_vspw(benchmark, run, out, label_form=label_form, progress=progress(quiet=as_json))  # type: ignore[arg-type]
+    write = _layout("export", format_, label_form)
+    write(benchmark_of(run, data), run, out, progress=progress(quiet=as_json))
     if as_json:
         print_json({"folder": str(out), "format": format_, "run": str(run)})
         return
     finish(out)
 
 
-def _check_format(name: str) -> None:
+def _layout(direction: str, name: str, label_form: str) -> Callable[..., object]:
+    """The function that imports or exports a format.
+
+    Raises:
+        UserError: an unknown format.
+    """
     from ovsbench.benchmark.formats import FORMATS
 
-    if name not in FORMATS:
-        raise UserError(f"unknown format {name!r}; {did_you_mean(name, FORMATS)}")
+    one_of(name, "unknown format", FORMATS)
+    module = importlib.import_module(f"ovsbench.benchmark.formats.{name}_layout")
+    function: Callable[..., object] = getattr(module, f"{direction}_{name}")
+    return functools.partial(function, label_form=label_form) if name == "vspw" else function

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from ovsbench.benchmark.errors import UserError, did_you_mean
 from ovsbench.cli.console import print_json, print_table
-from ovsbench.cli.options import Json
-
-if TYPE_CHECKING:
-    from ovsbench.data_prep.split import Split
+from ovsbench.cli.options import Json, one_of
 
 Listing = tuple[Sequence[str], list[Sequence[str]]]
 
@@ -29,8 +25,7 @@ def list_(
       ovsbench list methods
       ovsbench list splits --json
     """
-    if what not in LISTINGS:
-        raise UserError(f"cannot list {what!r}; {did_you_mean(what, LISTINGS)}")
+    one_of(what, "cannot list", LISTINGS)
     columns, rows = LISTINGS[what]()
     if as_json and what == "splits":
         print_json(_split_records())
@@ -45,9 +40,9 @@ def _methods() -> Listing:
 
     rows: list[Sequence[str]] = []
     for method in available():
-        told = facts(method)
-        rows.append((method.name, ", ".join(told.tasks), told.needs, method.package, method.version, method.target))
-    return ("name", "tasks", "needs", "package", "version", "target"), rows
+        known = facts(method)
+        rows.append((method.name, ", ".join(known.tasks), known.needs, method.package, method.version, method.target))
+    return ("name", "tasks", "needs", "package", "version", "entry_point"), rows
 
 
 def _metrics() -> Listing:
@@ -60,8 +55,8 @@ def _metrics() -> Listing:
 
 
 def _datasets() -> Listing:
-    from ovsbench.cli.readers import READERS
     from ovsbench.data_prep.split import list_splits
+    from ovsbench.plans.datasets import READERS
 
     world = ("world", "panoptic", "the embedded world: drawn in seconds, nothing to download", "world -o data/world")
     known = [world, *((r.name, r.task, r.about.rstrip("."), f"{r.name} {r.example}") for r in READERS)]
@@ -86,23 +81,13 @@ def _split_records() -> list[dict[str, Any]]:
     """Everything that the files of the splits say; for `--json`."""
     from ovsbench.data_prep.split import list_splits, load_split
 
-    def words(split: Split, is_novel: bool) -> list[dict[str, Any]]:
-        return [dataclasses.asdict(c) for c in split.vocabulary if c.is_novel == is_novel]
-
-    return [
-        {
-            "name": split.name,
-            "dataset": split.dataset,
-            "base": words(split, False),
-            "novel": words(split, True),
-            "source": dataclasses.asdict(split.source),
-            "protocol": dataclasses.asdict(split.protocol),
-            "licence": split.licence,
-            "corrected": list(split.corrected),
-            "note": split.note,
-        }
-        for split in map(load_split, list_splits())
-    ]
+    records = []
+    for split in map(load_split, list_splits()):
+        base, novel = ([dataclasses.asdict(c) for c in split.vocabulary if c.is_novel == new] for new in (False, True))
+        about = {key: dataclasses.asdict(getattr(split, key)) for key in ("source", "protocol")}
+        names = {"name": split.name, "dataset": split.dataset, "licence": split.licence, "note": split.note}
+        records.append({**names, **about, "base": base, "novel": novel, "corrected": list(split.corrected)})
+    return records
 
 
 def _checkpoints() -> Listing:

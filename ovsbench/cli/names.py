@@ -21,14 +21,14 @@ def parse_names(text: str, stuff: str = "") -> Vocabulary:
     """A vocabulary from "person, road, dog|puppy"; ids from 1 in the order given.
 
     Args:
-        text: names parted by commas, each with synonyms after |.
-        stuff: those names that are material without single objects, parted by commas.
+        text: names separated by commas, each with synonyms after |.
+        stuff: those names that are material without single objects, separated by commas.
 
     Raises:
         UserError: no name, an empty one, one twice, or stuff that is not among the names.
     """
     return _vocabulary(
-        text.split(","), stuff, f'expected names parted by commas, such as "person, road", got {_short(text)!r}'
+        text.split(","), stuff, f'expected names separated by commas, such as "person, road", got {_short(text)!r}'
     )
 
 
@@ -54,7 +54,7 @@ def _vocabulary(parts: list[str], stuff: str, expected: str) -> Vocabulary:
     words = [[_plain(word) for word in part.split("|")] for part in parts]
     material = {_plain(name).casefold() for name in stuff.split(",") if name.strip()}
     if not words or any(not word for group in words for word in group):
-        raise UserError(f"{expected} with an empty one. Name it" if words else f"{expected}, found none. Write one")
+        raise UserError(f"{expected} with an empty one" if words else f"{expected}, found none")
     if len(words) > MOST:
         raise UserError(f"{expected}, at most {MOST} of them, got {len(words)}. Leave some out")
     for word in (word for group in words for word in group):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.errors import UserError, did_you_mean
 
 Checkpoint = Annotated[
     str | None, typer.Option("-c", "--checkpoint", help="Weights: a file, or a name of list checkpoints.")
@@ -20,6 +21,14 @@ TextBank = Annotated[
     Path | None,
     typer.Option("--text-bank", help="Precomputed name vectors (.npy), described by a .json beside; for gkc."),
 ]
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="A benchmark folder, as data build makes it.")]
+MovedData = Annotated[Path | None, typer.Option("--data", help="The benchmark folder, if it has moved.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many videos.")]
+Jobs = Annotated[int, typer.Option("-j", "--jobs", min=0, help="Processes; 0 for one a core.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as training.steps=100.")
+]
 Out = Annotated[Path, typer.Option("-o", "--out", metavar="DATA", help="Folder to build; a stopped build goes on.")]
 BuildJobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Processes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
@@ -29,6 +38,16 @@ def method_options(pairs: list[str] | None, text_bank: Path | None) -> dict[str,
     """The options of a method, the text bank among them."""
     bank = [] if text_bank is None else [f"text_bank={text_bank}"]
     return parse_options([*(pairs or []), *bank])
+
+
+def one_of(text: str | None, what: str, known: Collection[str]) -> None:
+    """Refuses a value that is none of the known ones; None is no value.
+
+    Raises:
+        UserError: names the nearest.
+    """
+    if text is not None and text not in known:
+        raise UserError(f"{what} {text!r}; {did_you_mean(text, known)}")
 
 
 def parse_options(pairs: list[str] | None, what: str = "an option") -> dict[str, str]:
@@ -41,11 +60,23 @@ def parse_options(pairs: list[str] | None, what: str = "an option") -> dict[str,
     for pair in pairs or []:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise UserError(f"expected {what} as key=value, got {pair!r}. Write it that way")
+            raise UserError(f"expected {what} as key=value, got {pair!r}")
         if key in options:
             raise UserError(f"{what} {key!r} came twice. Keep one")
         options[key] = value
     return options
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of "WIDTHxHEIGHT".
+
+    >>> parse_size("160x96")
+    (96, 160)
+    """
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise UserError(f"expected a size as WIDTHxHEIGHT, such as 160x96, got {text!r}")
+    return int(height), int(width)
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -56,5 +87,5 @@ def parse_shard(text: str) -> tuple[int, int]:
     """
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal()):
-        raise UserError(f"expected a shard as I/N, such as 2/8, got {text!r}. Write it that way")
+        raise UserError(f"expected a shard as I/N, such as 2/8, got {text!r}")
     return int(number), int(count)

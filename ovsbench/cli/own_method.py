@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
@@ -24,16 +25,16 @@ def new_method(
       ovsbench check-method my_method.py:build
       ovsbench run data/world -m my_method.py:build -o runs/mine
     """
-    from ovsbench.benchmark.running.conformance import TEMPLATE
     from ovsbench.benchmark.storage.files import write_bytes
 
     if file.suffix != ".py":
-        raise UserError(f"expected a file that ends in .py, got {file}. Name it so")
+        raise UserError(f"expected a file that ends in .py, got {file}")
     if file.exists():
         raise UserError(f"{file}: expected a new file, found one there. Choose another name or remove it")
     if not file.parent.is_dir():
         raise UserError(f"{file}: expected its folder to be there, found none. Make {file.parent} first")
-    write_bytes(file, TEMPLATE.format(file=file, stem=file.stem).encode())
+    template = resources.files("ovsbench.benchmark.running").joinpath("method_template.txt").read_text("utf-8")
+    write_bytes(file, template.replace("FILE", str(file)).replace("STEM", file.stem).encode())
     finish(file, ["ovsbench", "check-method", f"{file}:build"])
 
 
@@ -51,15 +52,15 @@ def check_method(
       ovsbench check-method my_method.py:build --option threshold=100
       ovsbench check-method gkc -c gkc-world --json
     """
-    from ovsbench.benchmark import methods
+    from ovsbench.benchmark.record import Settings
     from ovsbench.benchmark.running.conformance import check
     from ovsbench.data_prep.world.build import WorldSettings, build_world
+    from ovsbench.plans.runs import create
 
     with tempfile.TemporaryDirectory(prefix="ovsbench-") as folder:
         world = build_world(Path(folder) / "world", WorldSettings(part="dev", videos=1, frames=3))
-        options = method_options(option, None)
-
-        findings = check(lambda: methods.create(method, checkpoint=checkpoint, device=device, options=options), world)
+        settings = Settings(method, checkpoint, method_options(option, None), device=device)
+        findings = check(lambda: create(settings), world)
     broken = [finding for finding in findings if finding.fault]
     if as_json:
         print_json([{"rule": f.rule, "is_kept": not f.fault, "fault": f.fault} for f in findings])
@@ -70,7 +71,7 @@ def check_method(
                 say(f"       {finding.fault}")
     if broken:
         raise MethodError(
-            f"{method} breaks {plural(len(broken), 'rule')} of {len(findings)}. Mend it, then check again"
+            f"{method} breaks {plural(len(broken), 'rule')} of {len(findings)}. Correct it, then check again"
         )
     if not as_json:
         weights = [] if checkpoint is None else ["-c", checkpoint]

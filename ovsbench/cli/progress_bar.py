@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.cli.console import complain, plural
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
 
 SECONDS_BETWEEN_LINES = 15.0
 
@@ -26,15 +22,16 @@ def progress(*, quiet: bool = False) -> Progress:
     return Bars() if sys.stderr.isatty() else Lines()
 
 
-class Bars:
+class Bars(Progress):
     """A bar of frames, with videos, frames a second and the time that is left."""
 
     def start(self, videos: int, frames: int, title: str) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
 
-        self._videos, self._done, self._frames, self._begin = videos, 0, 0, time.monotonic()
-        self._bars = Progress(
+        self._begin = time.monotonic()
+        self._bars = RichProgress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=16),
             TextColumn("video {task.fields[done]}/{task.fields[videos]}"),
@@ -42,23 +39,21 @@ class Bars:
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=Console(stderr=True),
         )
-        self._task: TaskID = self._bars.add_task(title, total=frames, done=0, videos=videos, fps=0.0)
+        self._id = self._bars.add_task(title, total=frames, done=0, videos=videos, fps=0.0)
         self._bars.start()
 
     def frame(self, count: int = 1) -> None:
-        self._frames += count
-        fps = self._frames / max(time.monotonic() - self._begin, 1e-6)
-        self._bars.update(self._task, advance=count, fps=fps)
+        frames = self._bars.tasks[0].completed + count
+        self._bars.update(self._id, advance=count, fps=frames / max(time.monotonic() - self._begin, 1e-6))
 
     def video(self) -> None:
-        self._done += 1
-        self._bars.update(self._task, done=self._done)
+        self._bars.update(self._id, done=self._bars.tasks[0].fields["done"] + 1)
 
     def stop(self) -> None:
         self._bars.stop()
 
 
-class Lines:
+class Lines(Progress):
     """A line when work begins, one each quarter of a minute, and one at the end: for log files."""
 
     def start(self, videos: int, frames: int, title: str) -> None:
@@ -70,15 +65,13 @@ class Lines:
     def frame(self, count: int = 1) -> None:
         self._frames += count
         if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
-            self._line()
+            self.stop()
 
     def video(self) -> None:
         self._done += 1
 
     def stop(self) -> None:
-        self._line()
-
-    def _line(self) -> None:
+        """The line of now."""
         self._last = time.monotonic()
         seconds = self._last - self._begin
         fps = self._frames / max(seconds, 1e-6)

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsbench.benchmark.errors import UserError, did_you_mean
+from ovsbench.benchmark.errors import UserError
 from ovsbench.cli.console import complain, finish, print_json, say
-from ovsbench.cli.options import Checkpoint, Device, Json, Options, TextBank, method_options, parse_shard
+from ovsbench.cli.options import (
+    Checkpoint,
+    Data,
+    Device,
+    Jobs,
+    Json,
+    Limit,
+    MovedData,
+    Options,
+    RunFolder,
+    TextBank,
+    method_options,
+    one_of,
+    parse_shard,
+)
 from ovsbench.cli.progress_bar import progress
 
 if TYPE_CHECKING:
     from ovsbench.benchmark.manifest import Benchmark
-
-Jobs = Annotated[int, typer.Option("-j", "--jobs", min=0, help="Processes that score; 0 for one a core.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+    from ovsbench.benchmark.record import RunRecord
 
 
 def run(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A benchmark folder.")],
+    data: Data,
     method: Annotated[
         str | None, typer.Option("-m", "--method", help="A name of list methods, or file.py:build.")
     ] = None,
@@ -32,7 +41,7 @@ def run(
     device: Device = "auto",
     offer: Annotated[str | None, typer.Option("--offer", help="Names to choose from: all, base or novel.")] = None,
     shard: Annotated[str, typer.Option("--shard", metavar="I/N", help="Only every N-th video, from the I-th.")] = "1/1",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many videos.")] = None,
+    limit: Limit = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove an earlier run in the folder first.")] = False,
     option: Options = None,
     text_bank: TextBank = None,
@@ -50,64 +59,37 @@ def run(
       ovsbench run data/world --oracle -o runs/oracle
       ovsbench run data/world -m gkc -c gkc-world -o runs/gkc --shard 1/2
     """
-    from ovsbench.benchmark import engine, manifest, methods
-    from ovsbench.benchmark.pictures.strips import draw_strips
+    from ovsbench.benchmark import engine, manifest
+    from ovsbench.benchmark.processes import core_count
     from ovsbench.benchmark.record import Settings
-    from ovsbench.benchmark.running.scores import SCORES
-    from ovsbench.benchmark.storage.files import read_json
+    from ovsbench.plans.runs import method_of, score_run
 
     if oracle == (method is not None):
         raise UserError(
             "expected either -m METHOD or --oracle. Give one of them; ovsbench list methods shows the names"
         )
-    if offer not in (None, "all", "base", "novel"):
-        raise UserError(f"cannot offer {offer!r}; {did_you_mean(offer or '', ('all', 'base', 'novel'))}")
-    name = method or "oracle"
-    options, part = method_options(option, text_bank), parse_shard(shard)
-    folder = out or Path("runs") / Path(name.partition(".py:")[0]).name
-    benchmark = manifest.load(data)
-    settings = Settings(name, checkpoint, options, offer, device, seed)  # type: ignore[arg-type]
-    with contextlib.redirect_stdout(sys.stderr):  # what a method prints is no result
-        made = (
-            engine.OracleMethod()
-            if oracle
-            else methods.create(name, checkpoint=checkpoint, device=device, options=options)
+    one_of(offer, "cannot offer", ("all", "base", "novel"))
+    name, part, watch = method or "oracle", parse_shard(shard), progress(quiet=as_json)
+    settings = Settings(name, checkpoint, method_options(option, text_bank), offer, device, seed)  # type: ignore[arg-type]
+    folder, benchmark = out or Path("runs") / Path(name.partition(".py:")[0]).name, manifest.load(data)
+    with method_of(settings, is_oracle=oracle) as made:
+        record = engine.predict(
+            made, benchmark, folder, settings=settings, shard=part, limit=limit, fresh=fresh, progress=watch
         )
-        facts = engine.predict(
-            made,
-            benchmark,
-            folder,
-            settings=settings,
-            shard=part,
-            limit=limit,
-            fresh=fresh,
-            progress=progress(quiet=as_json),
-        )
-    if facts.earlier_commits:
-        others = ", ".join(map(_short, facts.earlier_commits))
-        complain(
-            f"warning: earlier videos of {folder} were made by other code, {others}, and not by {_short(facts.code)}; "
-            "run.json notes it. Use --fresh for a run of one code"
-        )
-    if part[1] > 1 and as_json:
+    _warn_of_other_code(folder, record)
+    if part[1] == 1:
+        score_run(benchmark, folder, jobs=core_count(jobs), progress=watch)
+        _finish_scores(folder, as_json)
+    elif as_json:
         print_json({"run": str(folder), "shard": shard})
-        return
-    if part[1] > 1:
+    else:
         say(f"Shard {part[0]} of {part[1]} is done. When all are:")
         finish(folder, ["ovsbench", "score", folder])
-        return
-    engine.score(benchmark, folder, jobs=cores(jobs), progress=progress(quiet=as_json))
-    draw_strips(benchmark, folder)
-    if as_json:
-        print_json(read_json(folder / SCORES, "the scores of a run"))
-        return
-    print_overview([folder])
-    _say_next(folder)
 
 
 def score(
     folder: RunFolder,
-    data: Annotated[Path | None, typer.Option("--data", help="The benchmark folder, if it has moved.")] = None,
+    data: MovedData = None,
     extra: Annotated[
         list[str] | None,
         typer.Option("--with", metavar="METRIC", help="Also count a metric that takes long: davis (J&F). Repeatable."),
@@ -124,16 +106,11 @@ def score(
       ovsbench score runs/gkc --with davis
     """
     from ovsbench.benchmark import engine
-    from ovsbench.benchmark.running.scores import SCORES
-    from ovsbench.benchmark.storage.files import read_json
+    from ovsbench.benchmark.processes import core_count
 
     benchmark = benchmark_of(folder, data)
-    engine.score(benchmark, folder, extra=extra or (), jobs=cores(jobs), progress=progress(quiet=as_json))
-    if as_json:
-        print_json(read_json(folder / SCORES, "the scores of a run"))
-        return
-    print_overview([folder])
-    _say_next(folder)
+    engine.score(benchmark, folder, extra=extra or (), jobs=core_count(jobs), progress=progress(quiet=as_json))
+    _finish_scores(folder, as_json)
 
 
 def show(
@@ -162,8 +139,7 @@ def show(
     from ovsbench.cli import tables
     from ovsbench.leaderboard.run_row import read_row
 
-    if by not in (None, "category", "video"):
-        raise UserError(f"cannot show by {by!r}; {did_you_mean(by or '', ('category', 'video'))}")
+    one_of(by, "cannot show by", ("category", "video"))
     if by is not None and everything:
         raise UserError("expected --by or --all, got both. Leave one out")
     if sort is not None and by is None:
@@ -180,16 +156,14 @@ def show(
     if plot is not None:
         _draw(folders, plot)
     if as_json:
-        print_json(
-            tables.overview_records(rows) if is_overview else [record for grid in grids for record in grid.records()]
-        )
+        records = tables.overview_records(rows) if is_overview else [row for grid in grids for row in grid.records()]
+        print_json(records)
         return
     for grid in grids:
         grid.print(upright=is_overview)
-    where = plot or csv or (folders[0] if len(folders) == 1 else ", ".join(map(str, folders)))
     named = [str(folder) for folder in folders]
     following = ["show", *named, "--by", "category"] if by is None else ["board", "build", *named]
-    finish(where, ["ovsbench", *following])
+    finish(plot or csv or ", ".join(named), ["ovsbench", *following])
 
 
 def _draw(folders: list[Path], out: Path) -> None:
@@ -229,15 +203,32 @@ def benchmark_of(run: Path, data: Path | None = None) -> Benchmark:
     return manifest.load(folder)
 
 
+def _warn_of_other_code(folder: Path, record: RunRecord) -> None:
+    if not record.earlier_commits:
+        return
+    others = ", ".join(map(_short, record.earlier_commits))
+    complain(
+        f"warning: earlier videos of {folder} were made by other code, {others}, and not by {_short(record.code)}; "
+        "run.json notes it. Use --fresh for a run of one code"
+    )
+
+
 def _short(code: str) -> str:
     """A commit as people write it; one that is unknown by that word."""
     commit, plus, changes = code.partition("+")
     return (commit[:12] + plus + changes) or "unknown"
 
 
-def cores(jobs: int) -> int:
-    """The number of processes that `-j` asks for."""
-    return jobs or len(os.sched_getaffinity(0))
+def _finish_scores(folder: Path, as_json: bool) -> None:
+    from ovsbench.benchmark.running.scores import SCORES
+    from ovsbench.benchmark.storage.files import read_json
+
+    if as_json:
+        print_json(read_json(folder / SCORES, "the scores of a run"))
+        return
+    print_overview([folder])
+    by_category, page = ["ovsbench", "show", folder, "--by", "category"], ["ovsbench", "board", "build", folder]
+    finish(folder / SCORES, by_category, page)
 
 
 def print_overview(folders: list[Path]) -> None:
@@ -247,9 +238,3 @@ def print_overview(folders: list[Path]) -> None:
 
     for grid in overview([read_row(folder) for folder in folders]):
         grid.print(upright=True)
-
-
-def _say_next(folder: Path) -> None:
-    finish(
-        folder / "scores.json", ["ovsbench", "show", folder, "--by", "category"], ["ovsbench", "board", "build", folder]
-    )

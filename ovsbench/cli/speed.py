@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ovsbench.benchmark.errors import UserError, did_you_mean
 from ovsbench.cli.console import plural, print_json, print_table, say
-from ovsbench.cli.data import parse_size
-from ovsbench.cli.options import Checkpoint, Device, Json, parse_options
+from ovsbench.cli.options import Checkpoint, Device, Json, parse_options, parse_size
 from ovsbench.cli.progress_bar import progress
 
 if TYPE_CHECKING:
-    from ovsbench.benchmark.timing.speed import Contestant, Speed
-    from ovsbench.benchmark.types import Video, Vocabulary
-
-REFERENCE = "two-stage"
+    from ovsbench.benchmark.record import Settings
+    from ovsbench.benchmark.timing.speed import Speed
 
 
 def speed(
@@ -58,105 +51,38 @@ def speed(
       ovsbench speed gkc gkc,batch=4 gkc,precision=bfloat16 -c gkc-world --size 320x192
       ovsbench speed gkc two-stage,clip=random,clip_model=ViT-B-16 -c random:RN50-quickgelu --size 854x480
     """
-    from tempfile import TemporaryDirectory
+    from ovsbench.plans.speed import compare_speed
 
-    from ovsbench.benchmark import manifest
-    from ovsbench.benchmark.timing.speed import count_flops, measure
-
-    common = {"precision": precision} | ({"tiles": str(regions)} if regions else {})
-    contestants = [_built(text, checkpoint, device, common) for text in methods]
-    names = [one.name for one in contestants]
-    reference = against or (REFERENCE if REFERENCE in names else names[0])
-    if reference not in names:
-        raise UserError(f"cannot compare with {reference!r}; {did_you_mean(reference, names)}")
-    with TemporaryDirectory(prefix="ovsbench-drawn-") as folder:
-        benchmark = manifest.load(data) if data else _drawn(Path(folder), parse_size(size), frames)
-        video = _first_frames(benchmark.videos[0], frames)
-        found = measure(
-            contestants,
-            video,
-            benchmark.vocabulary,
-            repeats=repeats,
-            overlap=not in_turn,
-            progress=progress(quiet=as_json),
-        )
-        counted = [count_flops(one, video, benchmark.vocabulary) if flops else {} for one in contestants]
-    base = found[names.index(reference)]
-    facts = {**_facts(video, benchmark.vocabulary, found, repeats), "in_turn": in_turn}
+    done = compare_speed(
+        [(text, _settings(text, checkpoint, device)) for text in methods],
+        common={"precision": precision} | ({"tiles": str(regions)} if regions else {}),
+        against=against,
+        data=data,
+        size=parse_size(size),
+        frames=frames,
+        repeats=repeats,
+        in_turn=in_turn,
+        flops=flops,
+        progress=progress(quiet=as_json),
+    )
     if as_json:
-        rows = [
-            {**asdict(one), "fps": dict(zip(("low", "median", "high"), one.fps, strict=True)),
-             f"times {reference}": one.times_as_fast_as(base)[1], "flops": operations}
-            for one, operations in zip(found, counted, strict=True)
-        ]  # fmt: skip
-        print_json({"schema": 1, "facts": facts, "methods": rows})
+        print_json(done.to_json())
         return
-    _print(found, base, facts)
-    if any(counted):
-        _print_flops(names, counted)
+    _print(done.speeds, done.reference, done.facts)
+    if any(done.flops):
+        _print_flops([one.name for one in done.speeds], done.flops)
 
 
-def _built(text: str, checkpoint: str | None, device: str, common: dict[str, str]) -> Contestant:
-    """A method of "gkc,batch=4,checkpoint=FILE"; common options go to methods that have them.
-
-    Raises:
-        UserError: a method that needs labels, or options that it does not have.
-    """
-    from ovsbench.benchmark import methods
-    from ovsbench.benchmark.timing.speed import Contestant
+def _settings(text: str, checkpoint: str | None, device: str) -> Settings:
+    """What "gkc,batch=4,checkpoint=FILE" says; checkpoint and device are those of the command where it says none."""
+    from ovsbench.benchmark.record import Settings
 
     name, *pairs = text.split(",")
-    own = parse_options(pairs)
-    parameters = inspect.signature(methods.find(name)).parameters
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    shared = {key: value for key, value in common.items() if takes_any or key in parameters}
-    options = {**shared, **own}
-    weights, where = options.pop("checkpoint", checkpoint), options.pop("device", device)
-    made: Any = methods.create(name, checkpoint=weights, device=where, options=options)
-    if not hasattr(made, "predict"):
-        raise UserError(f"method {name} reads labels, so its time says nothing. Choose another: ovsbench list methods")
-    return Contestant(text, made)
+    options = {"checkpoint": checkpoint, "device": device, **parse_options(pairs)}
+    return Settings(name, options.pop("checkpoint"), options, device=options.pop("device"))  # type: ignore[arg-type]
 
 
-def _drawn(folder: Path, size: tuple[int, int], frames: int) -> Any:
-    from ovsbench.data_prep.world.build import WorldSettings, build_world
-
-    return build_world(folder / "world", WorldSettings("dev", videos=1, frames=frames, size=size))
-
-
-def _first_frames(video: Video, count: int) -> Video:
-    from dataclasses import replace
-
-    return replace(video, frames=video.frames[:count])
-
-
-def _facts(video: Video, vocabulary: Vocabulary, found: Sequence[Speed], repeats: int) -> dict[str, Any]:
-    """The conditions, without which times mean nothing."""
-    from ovsbench.benchmark.machine import code_state, device_name, versions
-
-    commit, is_dirty = code_state()
-    return {
-        "frames": len(video),
-        "size": f"{video.size[1]}x{video.size[0]}",
-        "names": len(vocabulary),
-        "rounds": repeats,
-        "hardware": sorted({device_name(one.device) for one in found}),
-        "threads": _threads(),
-        "load": round(os.getloadavg()[0], 1),
-        "commit": commit,
-        "is_dirty": is_dirty,
-        "versions": versions(),
-    }
-
-
-def _threads() -> int:
-    import sys
-
-    torch: Any = sys.modules.get("torch")
-    return os.cpu_count() or 1 if torch is None else int(torch.get_num_threads())
-
-
-def _print(found: Sequence[Speed], base: Speed, facts: dict[str, Any]) -> None:
+def _print(found: Sequence[Speed], base: Speed, facts: Mapping[str, Any]) -> None:
     from statistics import median as median_of
 
     from ovsbench.benchmark.timing.stages import STAGES

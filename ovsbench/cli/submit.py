@@ -10,9 +10,9 @@ import typer
 
 from ovsbench.benchmark.errors import UserError
 from ovsbench.cli.console import complain, finish, fraction, plural, print_json, print_table, say
-from ovsbench.cli.options import Json
+from ovsbench.cli.options import Json, RunFolder
 from ovsbench.cli.progress_bar import progress
-from ovsbench.cli.run import RunFolder, benchmark_of
+from ovsbench.cli.run import benchmark_of
 
 if TYPE_CHECKING:
     from ovsbench.leaderboard.bundle.check import Checked

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ovsbench.benchmark.errors import UserError
 from ovsbench.cli.console import print_json, print_table, say
 from ovsbench.cli.options import Json
+
+if TYPE_CHECKING:
+    from ovsbench.gkc_video.text.synonyms import Thesaurus
 
 
 def synonyms(
@@ -51,39 +54,25 @@ def synonyms(
     if audit is not None:
         _audit(audit, thesaurus, as_json)
         return
-    found = {name: thesaurus.synonyms(name) for name in names or []}
+    rows = [(name, s.word, s.source) for name in dict.fromkeys(names or []) for s in thesaurus.synonyms(name)]
     if as_json:
-        print_json([{"name": n, "word": s.word, "source": s.source} for n, row in found.items() for s in row])
+        print_json([dict(zip(("name", "word", "source"), row, strict=True)) for row in rows])
         return
-    print_table(
-        "synonyms",
-        ("name", "synonym", "source"),
-        [(name, s.word, s.source) for name, row in found.items() for s in row],
-        words=3,
-    )
-    for name, row in found.items():
-        if not row:
+    print_table("synonyms", ("name", "synonym", "source"), rows, words=3)
+    for name in dict.fromkeys(names or []):
+        if name not in {row[0] for row in rows}:
             say(f"{name}: no synonym is known; training uses the name itself")
 
 
-def _audit(split_name: str, thesaurus: object, as_json: bool) -> None:
+def _audit(split_name: str, thesaurus: Thesaurus, as_json: bool) -> None:
     from ovsbench.data_prep.split import load_split
-    from ovsbench.gkc_video.text.synonyms import Thesaurus
 
-    assert isinstance(thesaurus, Thesaurus)
     vocabulary = load_split(split_name).vocabulary
-    leaks = thesaurus.leaks(vocabulary)
+    leaks = [(x.base, x.synonym.word, x.synonym.source, x.novel) for x in thesaurus.leaks(vocabulary)]
     if as_json:
-        print_json(
-            [{"base": x.base, "synonym": x.synonym.word, "source": x.synonym.source, "novel": x.novel} for x in leaks]
-        )
+        print_json([dict(zip(("base", "synonym", "source", "novel"), leak, strict=True)) for leak in leaks])
         return
-    print_table(
-        f"leaks of {split_name}",
-        ("base name", "synonym", "source", "names the novel class"),
-        [(x.base, x.synonym.word, x.synonym.source, x.novel) for x in leaks],
-        words=4,
-    )
+    print_table(f"leaks of {split_name}", ("base name", "synonym", "source", "names the novel class"), leaks, words=4)
     say(
         f"{len(leaks)} synonyms of {len(vocabulary.base)} base names name one of {len(vocabulary.novel)} novel classes"
         + ("; training leaves them out" if leaks else "")

@@ -1,1 +1,1 @@
-"""What verbs set in motion: matrices of runs, ablations, the demo, and data and weights that have to be made first."""
+"""What verbs set in motion: runs, suites, ablations, trainings, the demo, a user's video, and data that is missing."""

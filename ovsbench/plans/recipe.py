@@ -26,15 +26,19 @@ def refuse_other_recipe(checkpoint: Path, recipe: Mapping[str, Any]) -> None:
     Raises:
         UserError: the recipe beside it has other settings.
     """
-    if not _file(checkpoint).exists():
-        return
-    earlier = files.read_json(_file(checkpoint), "the settings of a training")["recipe"]
-    if earlier != recipe:
-        changed = sorted(key for key in earlier | dict(recipe) if earlier.get(key) != recipe.get(key))
+    if changed := changed_settings(_file(checkpoint), recipe):
         raise UserError(
             f"{checkpoint}: it was trained, or begun, with other settings in {', '.join(changed)}. "
             f"Remove {checkpoint.with_suffix('')}* and its state, or choose another place with -o"
         )
+
+
+def changed_settings(file: Path, recipe: Mapping[str, Any]) -> list[str]:
+    """The settings in which the recipe of an earlier time differs; none where there is no file."""
+    if not file.exists():
+        return []
+    earlier = files.read_json(file, "the settings of an earlier time")["recipe"]
+    return sorted(key for key in earlier | dict(recipe) if earlier.get(key) != recipe.get(key))
 
 
 def write_recipe(checkpoint: Path, recipe: Mapping[str, Any]) -> None:

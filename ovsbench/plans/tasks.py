@@ -9,6 +9,8 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from ovsbench.benchmark.errors import StoppedError
+from ovsbench.benchmark.processes import process_pool
+from ovsbench.benchmark.progress import Report
 
 
 @dataclass(frozen=True)
@@ -19,22 +21,24 @@ class Task:
         name: for people; what it makes.
         work: called with the device, in another process.
         state: what there is to say of it while it is under way; "" for nothing.
+        title: reported when it begins; "" for nothing.
     """
 
     name: str
     work: Callable[[str], None]
     state: Callable[[], str] = str
+    title: str = ""
 
 
 def run_tasks(
-    tasks: Sequence[Task], devices: Sequence[str], tell: Callable[[str], None], *, every: float | None = None
+    tasks: Sequence[Task], devices: Sequence[str], report: Report, *, every: float | None = None
 ) -> dict[str, str]:
     """Does all tasks; one that fails does not stop the others.
 
     Args:
         tasks: in the order in which they begin.
         devices: one worker each; a device that is named twice has two.
-        tell: takes a line for each task that is done.
+        report: gets a line for each task that is done.
         every: seconds between lines about tasks under way; None for no such lines.
 
     Returns:
@@ -43,26 +47,26 @@ def run_tasks(
     Raises:
         StoppedError: Ctrl-C.
     """
-    from ovsbench.benchmark.processes import process_pool
-
     todo, free = list(tasks), list(devices)
     working: dict[Future[None], tuple[Task, str, contextlib.ExitStack]] = {}
     faults: dict[str, str] = {}
-    said: dict[str, str] = {}
+    reported: dict[str, str] = {}
     done = 0
     try:
         with contextlib.ExitStack() as everything:
             while todo or working:
                 while todo and free:
                     task, device = todo.pop(0), free.pop(0)
+                    if task.title:
+                        report(task.title)
                     stack = everything.enter_context(contextlib.ExitStack())
                     pool = stack.enter_context(process_pool(1))
                     working[pool.submit(task.work, device)] = (task, device, stack)
                 ended = wait(working, timeout=every, return_when=FIRST_COMPLETED).done
                 for task, _, _ in () if ended else working.values():
-                    if (state := task.state()) != said.get(task.name):
-                        said[task.name] = state
-                        tell(f"{task.name}: {state}")
+                    if (state := task.state()) != reported.get(task.name):
+                        reported[task.name] = state
+                        report(f"{task.name}: {state}")
                 for future in ended:
                     task, device, stack = working.pop(future)
                     error = future.exception()
@@ -71,7 +75,7 @@ def run_tasks(
                     done += 1
                     if error is not None:
                         faults[task.name] = fault_of(error)
-                    tell(
+                    report(
                         f"{done}/{len(tasks)} {task.name}: {'done' if error is None else f'failed: {fault_of(error)}'}"
                     )
     except KeyboardInterrupt:

@@ -1,0 +1,191 @@
+"""A user's video with a user's words: masks, an overlay video, a line of objects for each frame, a sheet of frames."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ovsbench.benchmark import methods
+from ovsbench.benchmark.errors import StoppedError, UserError
+from ovsbench.benchmark.method_options import option_names
+from ovsbench.benchmark.pictures.legend import with_legend
+from ovsbench.benchmark.pictures.overlay import OverlayPainter
+from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.running.frame_loop import predict_video
+from ovsbench.benchmark.running.prediction_files import ObjectLines, Sheet
+from ovsbench.benchmark.storage.files import write_json, writing
+from ovsbench.benchmark.storage.store import VideoWriter
+from ovsbench.benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.benchmark.video.cut import cut
+from ovsbench.benchmark.video.video_io import open_video, write_video
+from ovsbench.plans.runs import create_without_labels
+
+RECENT = 24
+"""Frames kept in memory, so that painting does not decode again what the method has just read."""
+READABLE = 320
+"""Frames narrower than this are painted enlarged, so that names can be read."""
+NAMES, OBJECTS, SHEET = "names.json", "objects.jsonl", "sheet.png"
+"""The vocabulary, the segments of each frame, and a few painted frames; beside the masks."""
+
+
+@dataclass(frozen=True)
+class VideoResult:
+    """Where the overlay video, the masks and the sheet are, and what was seen.
+
+    Attributes:
+        seconds: painting and writing included.
+        found: name to the number of frames that show it.
+        tracks: name to the number of its tracks.
+    """
+
+    video: Path
+    predictions: Path
+    sheet: Path
+    frames: int
+    seconds: float
+    found: dict[str, int]
+    tracks: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
+
+
+def predict_file(
+    video: Path,
+    vocabulary: Vocabulary,
+    out: Path,
+    *,
+    settings: Settings,
+    start: str = "",
+    end: str = "",
+    every: int = 1,
+    rle: bool = False,
+    progress: Progress = SILENT,
+) -> VideoResult:
+    """Runs a method on a video and writes the overlay video, and the predictions in a folder beside it.
+
+    Args:
+        video: a file, an image, or a folder of images; start, end and every choose frames, see `cut`.
+        vocabulary: the names to look for; synonyms are used where the method can.
+        out: the overlay video; its folder has the same name without suffix.
+        settings: the method, its checkpoint, options and device.
+        rle: write masks into the lines of objects too.
+        progress: gets a step for each frame.
+
+    Raises:
+        UserError: the output is no .mp4 or would replace something else.
+        DataError: the video is damaged, or the disk is full; nothing is kept.
+        MethodError: the method fails or needs labels.
+        StoppedError: Ctrl-C.
+    """
+    if out.suffix.lower() != ".mp4":
+        raise UserError(f"expected an output file that ends in .mp4, got {out}")
+    refuse_to_replace(video, out)
+    # PyAV notices damage within a file, which a video of unknown origin may have; decord hides it.
+    clip = cut(open_video(video, "av"), start=start, end=end, every=every)
+    if any(c.synonyms for c in vocabulary) and "synonyms" in option_names(methods.find(settings.method)):
+        settings = replace(settings, options={"synonyms": "true"} | dict(settings.options))
+    method = create_without_labels(settings)
+    folder, begin, images = out.with_suffix(""), time.monotonic(), _RecentImages(clip.read)
+    progress.start(1, len(clip), f"{settings.method} on {video.name}")
+    try:
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+        with ObjectLines(folder.with_name(f"{folder.name}.{OBJECTS}"), clip, vocabulary, rle=rle) as lines:
+            with VideoWriter(folder, clip.id, clip.size) as masks:
+                outputs = _Outputs(out, clip, vocabulary, images, masks, lines, Sheet(clip))
+                predict_video(method, replace(clip, read=images), vocabulary, Rules(), outputs, progress=progress)
+            lines.move(folder / OBJECTS)
+        progress.video()
+    except KeyboardInterrupt:
+        raise StoppedError(f"interrupted: {out} was not finished and nothing of it is kept") from None
+    finally:
+        progress.stop()
+    seconds = time.monotonic() - begin
+    outputs.sheet.write(folder / SHEET)
+    names = [{"id": c.id, "name": c.name, "synonyms": list(c.synonyms), "is_thing": c.is_thing} for c in vocabulary]
+    write_json(folder / NAMES, {"schema": 1, "categories": names})
+    found = {c.name: outputs.frames_with[c.id] for c in vocabulary}
+    tracks = {c.name: len({track for category, track in outputs.tracks if category == c.id}) for c in vocabulary}
+    return VideoResult(out, folder, folder / SHEET, len(clip), seconds, found, tracks)
+
+
+class _RecentImages:
+    """Reads images for the method and, a little later in another thread, for the painter; one at a time."""
+
+    def __init__(self, read: Callable[[int], Image]) -> None:
+        self._read = lru_cache(maxsize=RECENT)(read)
+        self._lock = threading.Lock()
+
+    def __call__(self, index: int) -> Image:
+        with self._lock:
+            return self._read(index)
+
+
+@dataclass
+class _Outputs:
+    """The sink of a user's video: every output in one pass over the frames."""
+
+    out: Path
+    clip: Video
+    vocabulary: Vocabulary
+    images: Callable[[int], Image]
+    masks: VideoWriter
+    lines: ObjectLines
+    sheet: Sheet
+    frames_with: Counter[int] = field(default_factory=Counter)  # by category
+    tracks: set[tuple[int, int]] = field(default_factory=set)  # category, track
+
+    def __call__(self, frames: Iterator[PanopticFrame]) -> None:
+        write_video(self.out, self._painted(frames), self.clip.fps)
+
+    def _painted(self, frames: Iterator[PanopticFrame]) -> Iterator[Image]:
+        painter = OverlayPainter(self.vocabulary, numbered=True)
+        for index, frame in enumerate(frames):
+            self.masks.add(frame)
+            self.lines.add(frame)
+            seen = {(segment.category, segment.id) for segment in frame.segments.values()}
+            self.frames_with.update({category for category, _ in seen})
+            self.tracks |= seen
+            picture = _paint(painter, self.images(index), frame)
+            self.sheet.add(index, picture)
+            title = f"{index / self.clip.fps:.1f} s" if self.clip.fps else self.clip.frames[index]
+            yield with_legend(picture, painter.labels(frame), title)
+
+
+def _paint(painter: OverlayPainter, image: Image, frame: PanopticFrame) -> Image:
+    """The overlay, of a small frame enlarged by a whole factor."""
+    factor = -(-READABLE // image.shape[1])
+    if factor > 1:
+        image = image.repeat(factor, 0).repeat(factor, 1)
+        frame = PanopticFrame(frame.ids.repeat(factor, 0).repeat(factor, 1), frame.segments)
+    return painter.paint(image, frame)
+
+
+def refuse_to_replace(video: Path, out: Path) -> None:
+    """Makes sure that neither the input nor a folder of something else lies where the results go.
+
+    Raises:
+        UserError: one does.
+    """
+    folder, read = out.with_suffix("").resolve(), video.resolve()
+    if read in (out.resolve(), folder) or folder in read.parents:
+        raise UserError(
+            f"expected an output beside the input, got {out}: it and its folder {out.with_suffix('')} would replace "
+            f"{video}. Choose another -o"
+        )
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not ((folder / NAMES).is_file() and (folder / "video.json").is_file()):
+        raise UserError(
+            f"{out.with_suffix('')}: expected a new folder or earlier predictions, found something else, which the "
+            "predictions would replace. Choose another -o"
+        )

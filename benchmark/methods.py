@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import hashlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from ovsbench.benchmark.errors import MethodError, UserError, did_you_mean
 from ovsbench.benchmark.foreign_code import misdeed
-from ovsbench.benchmark.method_options import convert_options
+from ovsbench.benchmark.settings import Reader
 from ovsbench.benchmark.types import Method
 
 GROUP = "ovsbench.methods"
@@ -35,13 +37,13 @@ class MethodInfo:
         name: what a person types after `-m`.
         package: the distribution that brings it, "" for a file.
         version: of that distribution; of a file, the sha256 of its bytes.
-        target: `module:function`, or the file.
+        entry_point: `module:function`, or the file.
     """
 
     name: str
     package: str
     version: str
-    target: str
+    entry_point: str
 
 
 def available() -> tuple[MethodInfo, ...]:
@@ -69,7 +71,7 @@ class MethodFacts:
 
 def facts(method: MethodInfo) -> MethodFacts:
     """Reads the constants off the source of the method's module; nothing is imported or run."""
-    module = method.target.partition(":")[0]
+    module = method.entry_point.partition(":")[0]
     top, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(top)
@@ -120,7 +122,7 @@ def find(name: str) -> Build:
         MethodError: there is none, or it cannot be imported.
     """
     found = info(name)
-    module_name, _, function = found.target.rpartition(":")
+    module_name, _, function = found.entry_point.rpartition(":")
     if not found.package and module_name.endswith(".py"):
         module = _module_of_file(Path(module_name))
     else:
@@ -159,6 +161,64 @@ def _module_of_file(path: Path) -> Any:
     return module
 
 
+@dataclass(frozen=True)
+class Options:
+    """The options of a build function, read off its signature.
+
+    Attributes:
+        kinds: name to annotation; without an annotation text.
+        group_of: the parameter of an option that is a field of a parameter's dataclass.
+        groups: such a parameter to its dataclass.
+        needed: options without a default.
+        takes_any: whether it has `**options`, which names none.
+    """
+
+    kinds: Mapping[str, Any]
+    group_of: Mapping[str, str]
+    groups: Mapping[str, Any]
+    needed: tuple[str, ...]
+    takes_any: bool
+
+    @staticmethod
+    def of(build: Callable[..., Any]) -> Options:
+        """Those of a build function: all its keywords but `checkpoint` and `device`."""
+        hints = get_type_hints(build)
+        parameters = inspect.signature(build).parameters.values()
+        named = [p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        groups = {p.name: hints[p.name] for p in named if dataclasses.is_dataclass(hints.get(p.name))}
+        fields = {group: get_type_hints(kind) for group, kind in groups.items()}
+        alone = [p for p in named if p.name not in groups and p.name not in ("checkpoint", "device")]
+        return Options(
+            kinds={p.name: hints.get(p.name, str) for p in alone}
+            | {k: v for kinds in fields.values() for k, v in kinds.items()},
+            group_of={key: group for group, kinds in fields.items() for key in kinds},
+            groups=groups,
+            needed=tuple(p.name for p in alone if p.default is p.empty),
+            takes_any=any(p.kind is p.VAR_KEYWORD for p in parameters),
+        )
+
+    def read(self, method: str, texts: Mapping[str, str]) -> dict[str, Any]:
+        """The keyword arguments that options given as text stand for.
+
+        Raises:
+            MethodError: an unknown option, one that is missing, or text that is not of the annotated kind.
+        """
+        unknown = [key for key in texts if key not in self.kinds and not self.takes_any]
+        if unknown:
+            raise MethodError(f"method {method} has no option {unknown[0]!r}; {did_you_mean(unknown[0], self.kinds)}")
+        if missing := [key for key in self.needed if key not in texts]:
+            raise MethodError(
+                f"method {method} needs the option {missing[0]}, got none. Give --option {missing[0]}=VALUE"
+            )
+        reader = Reader(MethodError, is_text=True)
+        arguments: dict[str, Any] = {}
+        grouped: dict[str, dict[str, Any]] = {}
+        for key, text in texts.items():
+            table = grouped.setdefault(self.group_of[key], {}) if key in self.group_of else arguments
+            table[key] = reader.value(self.kinds.get(key, str), text, f"option {key} of method {method}")
+        return arguments | {group: self.groups[group](**values) for group, values in grouped.items()}
+
+
 def create(
     name: str,
     *,
@@ -181,7 +241,7 @@ def create(
     build = find(name)
     weights = None if checkpoint is None else Path(checkpoint)
     try:
-        arguments = convert_options(name, build, options or {})
+        arguments = Options.of(build).read(name, options or {})
         method = build(checkpoint=weights, device=device, **arguments)
     except (UserError, MemoryError):
         raise  # says itself what to do, or the command line does

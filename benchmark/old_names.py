@@ -17,7 +17,7 @@ OLD_NAMES: Mapping[StoredFile, Mapping[str, str]] = {
     "recipe": {"calibration": "base_logit_penalty"},
 }
 """Kind of file to old key to new key, dots between the levels: `run.json`, the header of a checkpoint, `card.toml` and
-the settings that a checkpoint was trained with (`*.recipe.json`). A name never has a second meaning in later versions."""
+the settings that a checkpoint was trained with (`*.recipe.json`). An old name never gets another meaning."""
 
 
 def renamed(kind: StoredFile, content: Mapping[str, Any]) -> dict[str, Any]:

@@ -194,7 +194,7 @@ def test_a_part_that_is_not_what_it_has_to_be_is_refused(parts, refused, name, c
         ({"seed": "1"}, "expected a whole number, got '1'"),
         ({"device": "a\nb"}, "expected one line of printable text"),
         ({"notes": {"a": 3}}, "expected one line of printable text, got 3"),
-        ({"notes": []}, "expected an object, got a list"),
+        ({"notes": []}, "expected keys with values, got []"),
         ({"offered": "some"}, "expected one of all, base, novel"),
         ({"peak_memory_gb": -1.0}, "at least 0"),
         ({"colour": "red"}, "unknown key 'colour'"),

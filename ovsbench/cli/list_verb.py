@@ -46,8 +46,10 @@ def _methods() -> Listing:
     rows: list[Sequence[str]] = []
     for method in available():
         told = facts(method)
-        rows.append((method.name, ", ".join(told.tasks), told.needs, method.package, method.version, method.target))
-    return ("name", "tasks", "needs", "package", "version", "target"), rows
+        rows.append(
+            (method.name, ", ".join(told.tasks), told.needs, method.package, method.version, method.entry_point)
+        )
+    return ("name", "tasks", "needs", "package", "version", "entry point"), rows
 
 
 def _metrics() -> Listing:

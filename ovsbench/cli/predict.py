@@ -170,10 +170,9 @@ def _built(method: str, checkpoint: str | None, device: str, options: dict[str, 
         MethodError: see `methods.create`; or it needs labels.
     """
     from ovsbench.benchmark import methods
-    from ovsbench.benchmark.method_options import option_names
 
     has_synonyms = any(category.synonyms for category in vocabulary)
-    if has_synonyms and "synonyms" in option_names(methods.find(method)):
+    if has_synonyms and "synonyms" in methods.Options.of(methods.find(method)).kinds:
         options = {"synonyms": "true"} | options
     built = methods.create(method, checkpoint=checkpoint, device=device, options=options)
     if not hasattr(built, "predict"):

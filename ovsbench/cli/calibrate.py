@@ -60,7 +60,7 @@ def calibrate(
     folder = out or Path("runs") / f"calibrate-{Path(checkpoint or 'gkc').stem}"
     rows = work.calibrate(method, benchmark, tried, folder, limit=limit, progress=progress(quiet=as_json))
     chosen = work.best(rows)
-    line = f"calibration = {chosen.value:.10g}"
+    line = f"base_logit_penalty = {chosen.value:.10g}"
     videos = len(benchmark.entries[:limit])
     content = {
         "schema": files.SCHEMA,

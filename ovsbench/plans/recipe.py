@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.old_names import renamed
 from ovsbench.benchmark.storage import files
 
 _NOT_OUTCOME = {"training": ("save_every", "readers", "tensorboard"), "evaluation": ()}
@@ -28,12 +29,12 @@ def refuse_other_recipe(checkpoint: Path, recipe: Mapping[str, Any]) -> None:
     """
     if not _file(checkpoint).exists():
         return
-    earlier = files.read_json(_file(checkpoint), "the settings of a training")["recipe"]
+    earlier = renamed("recipe", files.read_json(_file(checkpoint), "the settings of a training")["recipe"])
     if earlier != recipe:
         changed = sorted(key for key in earlier | dict(recipe) if earlier.get(key) != recipe.get(key))
         raise UserError(
             f"{checkpoint}: it was trained, or begun, with other settings in {', '.join(changed)}. "
-            f"Remove {checkpoint.with_suffix('')}* and its state, or choose another place with -o"
+            f"Remove {checkpoint.with_suffix('')}* and its state, or choose another file with -o"
         )
 
 

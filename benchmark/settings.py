@@ -63,7 +63,7 @@ class Reader:
         """
         if not isinstance(content, Mapping):
             raise self._refusal(where, "keys with values", content)
-        hints, needed = _fields(kind)
+        hints, needed = _fields(kind)  # type: ignore[arg-type]
         self.known_keys(content, hints, where)
         for key in needed:
             if key not in content:

@@ -163,39 +163,32 @@ def _module_of_file(path: Path) -> Any:
 
 @dataclass(frozen=True)
 class Options:
-    """The options of a build function, read off its signature.
+    """The options of a build function: its keywords but `checkpoint` and `device`.
 
     Attributes:
-        kinds: name to annotation; without an annotation text.
-        group_of: the parameter of an option that is a field of a parameter's dataclass.
-        groups: such a parameter to its dataclass.
+        kinds: name to annotation, text without one.
+        groups: parameters annotated with a dataclass; each field of it is an option.
         needed: options without a default.
         takes_any: whether it has `**options`, which names none.
     """
 
     kinds: Mapping[str, Any]
-    group_of: Mapping[str, str]
     groups: Mapping[str, Any]
     needed: tuple[str, ...]
     takes_any: bool
 
     @staticmethod
     def of(build: Callable[..., Any]) -> Options:
-        """Those of a build function: all its keywords but `checkpoint` and `device`."""
-        hints = get_type_hints(build)
-        parameters = inspect.signature(build).parameters.values()
+        """Those that the signature of a build function names."""
+        hints, parameters = get_type_hints(build), inspect.signature(build).parameters.values()
         named = [p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
         groups = {p.name: hints[p.name] for p in named if dataclasses.is_dataclass(hints.get(p.name))}
-        fields = {group: get_type_hints(kind) for group, kind in groups.items()}
         alone = [p for p in named if p.name not in groups and p.name not in ("checkpoint", "device")]
-        return Options(
-            kinds={p.name: hints.get(p.name, str) for p in alone}
-            | {k: v for kinds in fields.values() for k, v in kinds.items()},
-            group_of={key: group for group, kinds in fields.items() for key in kinds},
-            groups=groups,
-            needed=tuple(p.name for p in alone if p.default is p.empty),
-            takes_any=any(p.kind is p.VAR_KEYWORD for p in parameters),
-        )
+        kinds = {p.name: hints.get(p.name, str) for p in alone}
+        for group in groups.values():
+            kinds |= get_type_hints(group)
+        needed = tuple(p.name for p in alone if p.default is p.empty)
+        return Options(kinds, groups, needed, any(p.kind is p.VAR_KEYWORD for p in parameters))
 
     def read(self, method: str, texts: Mapping[str, str]) -> dict[str, Any]:
         """The keyword arguments that options given as text stand for.
@@ -203,20 +196,20 @@ class Options:
         Raises:
             MethodError: an unknown option, one that is missing, or text that is not of the annotated kind.
         """
-        unknown = [key for key in texts if key not in self.kinds and not self.takes_any]
-        if unknown:
-            raise MethodError(f"method {method} has no option {unknown[0]!r}; {did_you_mean(unknown[0], self.kinds)}")
-        if missing := [key for key in self.needed if key not in texts]:
-            raise MethodError(
-                f"method {method} needs the option {missing[0]}, got none. Give --option {missing[0]}=VALUE"
-            )
+        for key in texts:
+            if key not in self.kinds and not self.takes_any:
+                raise MethodError(f"method {method} has no option {key!r}; {did_you_mean(key, self.kinds)}")
+        for key in self.needed:
+            if key not in texts:
+                raise MethodError(f"method {method} needs the option {key}, got none. Give --option {key}=VALUE")
         reader = Reader(MethodError, is_text=True)
-        arguments: dict[str, Any] = {}
-        grouped: dict[str, dict[str, Any]] = {}
-        for key, text in texts.items():
-            table = grouped.setdefault(self.group_of[key], {}) if key in self.group_of else arguments
-            table[key] = reader.value(self.kinds.get(key, str), text, f"option {key} of method {method}")
-        return arguments | {group: self.groups[group](**values) for group, values in grouped.items()}
+        values = {
+            k: reader.value(self.kinds.get(k, str), text, f"option {k} of method {method}") for k, text in texts.items()
+        }
+        for parameter, group in self.groups.items():
+            if given := {f.name: values.pop(f.name) for f in dataclasses.fields(group) if f.name in values}:
+                values[parameter] = group(**given)
+        return values
 
 
 def create(

@@ -8,6 +8,7 @@ checked by the dataclass in `__post_init__`: a ValueError from there gets the fi
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import enum
@@ -15,7 +16,7 @@ import functools
 import math
 import reprlib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -29,6 +30,7 @@ MOST_NUMBER = 2**53
 
 T = TypeVar("T")
 _PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path"}
+_LINE = "one line of printable text"
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -62,9 +64,10 @@ class Reader:
             UserError: of the class `error`: a key is missing or unknown, or a value does not fit.
         """
         if not isinstance(content, Mapping):
-            raise self._refusal(where, "keys with values", content)
+            raise self._refusal(where, kind, content)
         hints, needed = _fields(kind)  # type: ignore[arg-type]
-        self.known_keys(content, hints, where)
+        for key in sorted(set(content) - set(hints)):
+            raise self._error(f"{where}: unknown key {shown(key)}; {did_you_mean(key[:60], hints)}")
         for key in needed:
             if key not in content:
                 raise self._error(f"{_at(where, key)}: expected {self._noun(hints[key])}, got none")
@@ -74,103 +77,77 @@ class Reader:
         except ValueError as error:
             raise self._error(f"{where}: {error}") from error
 
-    def known_keys(self, keys: Iterable[str], known: Iterable[str], where: str) -> None:
-        """Refuses a key that is not among the known ones."""
-        for key in sorted(set(keys) - set(known)):
-            raise self._error(f"{where}: unknown key {shown(key)}; {did_you_mean(key[:60], known)}")
-
     def value(self, hint: Any, value: object, where: str) -> Any:
         """A value of an annotated type; see `table`."""
-        origin, arguments = get_origin(hint), get_args(hint)
+        origin, kinds = get_origin(hint), get_args(hint)
         if origin in (Union, types.UnionType):
             return self._union(hint, value, where)
         if self.is_text and isinstance(value, str):
             value = _meant(hint, value)
-        if hint is Any or (self.is_text and not _is_known(hint)):
+        if hint is Any or (self.is_text and origin is not tuple and _choices(hint) is None and hint not in _PLAIN):
             return value
-        if origin is Literal or _is_enum(hint):
-            return self._choice(hint, value, where)
-        if origin is tuple:
-            is_any_length = arguments[-1] is ...
-            if not isinstance(value, (list, tuple)) or not self._is_short(value):
-                raise self._refusal(where, self._noun(hint), value)
-            kinds = arguments[:1] * len(value) if is_any_length else arguments
-            if len(value) != len(kinds):
-                raise self._refusal(where, self._noun(hint), value)
-            return tuple(
-                self.value(k, v, f"{where}, item {i}") for i, (k, v) in enumerate(zip(kinds, value, strict=True))
-            )
-        if origin is not None and issubclass(origin, Mapping):
-            if not isinstance(value, Mapping) or not self._is_short(value):
-                raise self._refusal(where, self._noun(hint), value)
-            name, kind = arguments
-            return {self.value(name, k, where): self.value(kind, v, _at(where, str(k)[:60])) for k, v in value.items()}
         if dataclasses.is_dataclass(hint):
             return self.table(hint, value, where)  # type: ignore[arg-type]
-        if not self._is_plain(hint, value):
-            raise self._refusal(where, self._noun(hint), value)
-        return Path(value) if hint is Path else value  # type: ignore[arg-type]
+        if (choices := _choices(hint)) is not None:
+            for plain, choice in choices.items():
+                if type(plain) is type(value) and plain == value:
+                    return choice
+        elif origin is tuple and isinstance(value, (list, tuple)) and self._is_short(value):
+            each = kinds[:1] * len(value) if kinds[-1] is ... else kinds
+            if len(each) == len(value):
+                items = enumerate(zip(each, value, strict=True))
+                return tuple(self.value(kind, item, f"{where}, item {i}") for i, (kind, item) in items)
+        elif origin not in (None, tuple) and isinstance(value, Mapping) and self._is_short(value):
+            return {
+                self.value(str, k, where): self.value(kinds[1], v, _at(where, str(k)[:60])) for k, v in value.items()
+            }
+        elif self._is_plain(hint, value):
+            return Path(value) if hint is Path else value  # type: ignore[arg-type]
+        raise self._refusal(where, hint, value)
 
     def _union(self, hint: Any, value: object, where: str) -> Any:
         kinds = [kind for kind in get_args(hint) if kind is not types.NoneType]
         if len(kinds) < len(get_args(hint)) and (value is None or (self.is_text and str(value).lower() == "none")):
             return None
-        for kind in kinds[:-1]:
+        for kind in kinds:
             try:
                 return self.value(kind, value, where)
             except self.error:
-                continue
-        if len(kinds) == 1:
-            return self.value(kinds[0], value, where)
-        try:
-            return self.value(kinds[-1], value, where)
-        except self.error:
-            raise self._refusal(where, self._noun(hint), value) from None
-
-    def _choice(self, hint: Any, value: object, where: str) -> Any:
-        for plain, choice in _choices(hint).items():
-            if type(plain) is type(value) and plain == value:
-                return choice
-        near = difflib.get_close_matches(value[:60] if isinstance(value, str) else "", map(str, _choices(hint)), 1, 0.5)
-        nearest = f"; did you mean {near[0]!r}?" if near else ""
-        raise self._error(f"{where}: expected {self._noun(hint)}, got {shown(value)}{nearest}")
+                if len(kinds) == 1:
+                    raise
+        raise self._refusal(where, hint, value)
 
     def _is_plain(self, hint: Any, value: object) -> bool:
         if hint in (str, Path):
             is_line = isinstance(value, str) and len(value) <= MOST_TEXT and value.isprintable()
             return is_line if self.is_untrusted else isinstance(value, str)
-        if hint is bool or isinstance(value, bool):
-            return hint is bool and isinstance(value, bool)
-        if hint is int or isinstance(value, int):
-            return isinstance(value, int) and (hint is int or abs(value) <= MOST_NUMBER) and self._is_small(value)
-        return (
-            hint is float
-            and isinstance(value, float)
-            and (self.is_text or math.isfinite(value))
-            and self._is_small(value)
-        )
-
-    def _is_small(self, value: float) -> bool:
-        return not self.is_untrusted or abs(value) <= MOST_NUMBER
+        if isinstance(value, bool) or hint is bool:
+            return isinstance(value, bool) and hint is bool
+        if not isinstance(value, int if hint is int else (int, float)) or hint not in (int, float):
+            return False
+        if self.is_untrusted or (hint is float and isinstance(value, int)):
+            return abs(value) <= MOST_NUMBER
+        return self.is_text or isinstance(value, int) or math.isfinite(value)
 
     def _is_short(self, value: Any) -> bool:
         return not self.is_untrusted or len(value) <= MOST_ITEMS
 
     def _noun(self, hint: Any) -> str:
         """What a type is called in a message."""
-        origin, arguments = get_origin(hint), get_args(hint)
+        origin, kinds = get_origin(hint), get_args(hint)
         if origin in (Union, types.UnionType):
-            return " or ".join(self._noun(kind) for kind in arguments if kind is not types.NoneType)
-        if origin is Literal or _is_enum(hint):
-            return f"one of {', '.join(map(str, _choices(hint)))}"
+            return " or ".join(self._noun(kind) for kind in kinds if kind is not types.NoneType)
+        if (choices := _choices(hint)) is not None:
+            return f"one of {', '.join(map(str, choices))}"
         if origin is tuple:
-            return f"[{', '.join('...' if kind is ... else self._noun(kind) for kind in arguments)}]"
-        if hint is str and self.is_untrusted:
-            return "one line of printable text"
-        return _PLAIN.get(hint, "keys with values")
+            return f"[{', '.join('...' if kind is ... else self._noun(kind) for kind in kinds)}]"
+        return _PLAIN.get(hint, "keys with values") if hint is not str or not self.is_untrusted else _LINE
 
-    def _refusal(self, where: str, expected: str, value: object) -> UserError:
-        return self._error(f"{where}: expected {expected}, got {shown(value)}")
+    def _refusal(self, where: str, hint: Any, value: object) -> UserError:
+        names = list(map(str, _choices(hint) or ()))
+        near = difflib.get_close_matches(value[:60], names, 1, 0.5) if isinstance(value, str) else []
+        nearest = f"; did you mean {near[0]!r}?" if near else ""
+        return self._error(f"{where}: expected {self._noun(hint)}, got {shown(value)}{nearest}")
 
     def _error(self, sentence: str) -> UserError:
         end = "" if sentence.endswith("?") else "."
@@ -193,16 +170,11 @@ def _at(where: str, key: str) -> str:
     return f"{where} {key}" if where.endswith("]") else f"{where}: {key}"
 
 
-def _is_known(hint: Any) -> bool:
-    return hint in _PLAIN or get_origin(hint) in (Literal, tuple) or _is_enum(hint)
-
-
-def _is_enum(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, enum.Enum)
-
-
-def _choices(hint: Any) -> dict[Any, Any]:
-    return {one.value: one for one in hint} if _is_enum(hint) else {one: one for one in get_args(hint)}
+def _choices(hint: Any) -> dict[Any, Any] | None:
+    """What a literal or an enum is written as to what it is; None for another type."""
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return {one.value: one for one in hint}
+    return {one: one for one in get_args(hint)} if get_origin(hint) is Literal else None
 
 
 def _meant(hint: Any, text: str) -> object:
@@ -210,15 +182,11 @@ def _meant(hint: Any, text: str) -> object:
     if hint is bool:
         return _TRUTH.get(text.lower(), text)
     if hint in (int, float):
-        try:
+        with contextlib.suppress(ValueError):
             return hint(text)
-        except ValueError:
-            return text
     if get_origin(hint) is tuple:
         return text.split(",") if text else []
-    if get_origin(hint) is Literal or _is_enum(hint):
-        return next((one for one in _choices(hint) if str(one) == text), text)
-    return text
+    return next((one for one in _choices(hint) or () if str(one) == text), text)
 
 
 class _Shown(reprlib.Repr):

@@ -156,8 +156,8 @@ def _module_of_file(path: Path) -> Any:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        told = str(error) if isinstance(error, (ImportError, SyntaxError)) else misdeed(error)
-        raise MethodError(f"{path}: cannot be imported: {told}. Correct the file") from error
+        fault = str(error) if isinstance(error, (ImportError, SyntaxError)) else misdeed(error)
+        raise MethodError(f"{path}: cannot be imported: {fault}. Correct the file") from error
     return module
 
 

@@ -92,7 +92,7 @@ class RunRecord:
         device: that the method used.
         device_name: the hardware's name.
         threads: that torch computes with on the CPU; None for a method without torch.
-        notes: facts that the method told, such as trained_on, saw_novel, precision.
+        notes: facts that the method states, such as trained_on, saw_novel, precision.
         versions: ovsbench, Python, and the packages that matter.
         platform: operating system and machine.
         commit: of the source tree, "" outside one; is_dirty: whether it had changes.

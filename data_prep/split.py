@@ -224,7 +224,7 @@ def _vocabulary(given: _SplitFile) -> Vocabulary:
     categories = [
         Category(
             one.id, one.name, one.is_thing, is_novel, one.synonyms, group_of.pop(one.id, ""),
-            one.nearest and Nearest(one.nearest.base, float(one.nearest.similarity), given.space),
+            None if one.nearest is None else Nearest(one.nearest.base, float(one.nearest.similarity), given.space),
         )
         for is_novel, classes in ((False, given.base), (True, given.novel))
         for one in classes

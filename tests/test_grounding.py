@@ -363,4 +363,4 @@ def test_settings_of_captions_that_cannot_be_are_refused_before_anything_is_buil
     with pytest.raises((DataError, MethodError), match=sentence):
         check({**recipe(folders), **change}, Path("m.safetensors"))
     with pytest.raises(DataError, match="captions: expected at least 2 for each of 2 processes"):
-        GKCTraining(captions=2).check_ranks(2)
+        GKCTraining(captions=2).check_world_size(2)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ovsbench.baselines.regions import MaskSource, Propose
 from ovsbench.benchmark.errors import MethodError
-from ovsbench.benchmark.method_options import convert_options
+from ovsbench.benchmark.methods import Options
 from ovsbench.benchmark.types import Vocabulary
 from ovsbench.gkc_video import method as gkc_method
 from ovsbench.gkc_video.checkpoint import shipped
@@ -30,9 +30,9 @@ def open_masks(weights: str | Path, *, device: str, options: Mapping[str, str]) 
     if Path(weights).is_dir():
         from ovsbench.baselines import closed_set
 
-        given = convert_options("closed-set", closed_set.build, options)
+        given = Options.of(closed_set.build).read("closed-set", options)
         return closed_set.build(checkpoint=Path(weights), device=device, **given)
-    given = convert_options("gkc", gkc_method.build, options)
+    given = Options.of(gkc_method.build).read("gkc", options)
     return GkcMasks(gkc_method.build(checkpoint=Path(weights), device=device, **given))
 
 

@@ -15,12 +15,12 @@ def misdeed(error: BaseException) -> str:
     ('the method ended the program', "the method raised KeyError: 'dog'")
     """
     if isinstance(error, ModuleNotFoundError):
-        told = f"the method needs the module {error.name}, which is not installed"
+        what = f"the method needs the module {error.name}, which is not installed"
     elif isinstance(error, SystemExit):
-        told = "the method ended the program"
+        what = "the method ended the program"
     else:
-        told = f"the method raised {type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
+        what = f"the method raised {type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
     if not frames or Path(frames[-1].filename).is_relative_to(_OURS) or isinstance(error, SyntaxError):
-        return told  # nobody can mend it there, or the message says where itself
-    return f"{told} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
+        return what  # nobody can mend it there, or the message says where itself
+    return f"{what} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"

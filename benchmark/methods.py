@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import hashlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from ovsbench.benchmark.errors import MethodError, UserError, did_you_mean
 from ovsbench.benchmark.foreign_code import misdeed
-from ovsbench.benchmark.method_options import convert_options
+from ovsbench.benchmark.settings import Reader
 from ovsbench.benchmark.types import Method
 
 GROUP = "ovsbench.methods"
@@ -35,13 +37,13 @@ class MethodInfo:
         name: what a person types after `-m`.
         package: the distribution that brings it, "" for a file.
         version: of that distribution; of a file, the sha256 of its bytes.
-        target: `module:function`, or the file.
+        entry_point: `module:function`, or the file.
     """
 
     name: str
     package: str
     version: str
-    target: str
+    entry_point: str
 
 
 def available() -> tuple[MethodInfo, ...]:
@@ -69,7 +71,7 @@ class MethodFacts:
 
 def facts(method: MethodInfo) -> MethodFacts:
     """Reads the constants off the source of the method's module; nothing is imported or run."""
-    module = method.target.partition(":")[0]
+    module = method.entry_point.partition(":")[0]
     top, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(top)
@@ -120,7 +122,7 @@ def find(name: str) -> Build:
         MethodError: there is none, or it cannot be imported.
     """
     found = info(name)
-    module_name, _, function = found.target.rpartition(":")
+    module_name, _, function = found.entry_point.rpartition(":")
     if not found.package and module_name.endswith(".py"):
         module = _module_of_file(Path(module_name))
     else:
@@ -154,9 +156,60 @@ def _module_of_file(path: Path) -> Any:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        told = str(error) if isinstance(error, (ImportError, SyntaxError)) else misdeed(error)
-        raise MethodError(f"{path}: cannot be imported: {told}. Correct the file") from error
+        fault = str(error) if isinstance(error, (ImportError, SyntaxError)) else misdeed(error)
+        raise MethodError(f"{path}: cannot be imported: {fault}. Correct the file") from error
     return module
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a build function: its keywords but `checkpoint` and `device`.
+
+    Attributes:
+        kinds: name to annotation, text without one.
+        groups: parameters annotated with a dataclass; each field of it is an option.
+        needed: options without a default.
+        takes_any: whether it has `**options`, which names none.
+    """
+
+    kinds: Mapping[str, Any]
+    groups: Mapping[str, Any]
+    needed: tuple[str, ...]
+    takes_any: bool
+
+    @staticmethod
+    def of(build: Callable[..., Any]) -> Options:
+        """Those that the signature of a build function names."""
+        hints, parameters = get_type_hints(build), inspect.signature(build).parameters.values()
+        named = [p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        groups = {p.name: hints[p.name] for p in named if dataclasses.is_dataclass(hints.get(p.name))}
+        alone = [p for p in named if p.name not in groups and p.name not in ("checkpoint", "device")]
+        kinds = {p.name: hints.get(p.name, str) for p in alone}
+        for group in groups.values():
+            kinds |= get_type_hints(group)
+        needed = tuple(p.name for p in alone if p.default is p.empty)
+        return Options(kinds, groups, needed, any(p.kind is p.VAR_KEYWORD for p in parameters))
+
+    def read(self, method: str, texts: Mapping[str, str]) -> dict[str, Any]:
+        """The keyword arguments that options given as text stand for.
+
+        Raises:
+            MethodError: an unknown option, one that is missing, or text that is not of the annotated kind.
+        """
+        for key in texts:
+            if key not in self.kinds and not self.takes_any:
+                raise MethodError(f"method {method} has no option {key!r}; {did_you_mean(key, self.kinds)}")
+        for key in self.needed:
+            if key not in texts:
+                raise MethodError(f"method {method} needs the option {key}, got none. Give --option {key}=VALUE")
+        reader = Reader(MethodError, is_text=True)
+        values = {
+            k: reader.value(self.kinds.get(k, str), text, f"option {k} of method {method}") for k, text in texts.items()
+        }
+        for parameter, group in self.groups.items():
+            if given := {f.name: values.pop(f.name) for f in dataclasses.fields(group) if f.name in values}:
+                values[parameter] = group(**given)
+        return values
 
 
 def create(
@@ -181,7 +234,7 @@ def create(
     build = find(name)
     weights = None if checkpoint is None else Path(checkpoint)
     try:
-        arguments = convert_options(name, build, options or {})
+        arguments = Options.of(build).read(name, options or {})
         method = build(checkpoint=weights, device=device, **arguments)
     except (UserError, MemoryError):
         raise  # says itself what to do, or the command line does

@@ -8,11 +8,14 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ovsbench.benchmark import machine, methods
-from ovsbench.benchmark.errors import DataError, MethodError
+from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.foreign_code import misdeed
 from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.old_names import renamed
+from ovsbench.benchmark.settings import Reader
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.types import Offer
 
@@ -76,7 +79,7 @@ class RunRecord:
 
     Attributes:
         method: name.
-        package, package_version, target: what brought it; a file has no package, its version is its sha256.
+        package, package_version, entry_point: what brought it; a file has no package, its version is its sha256.
         options: as given.
         checkpoint: as given; None for none.
         checkpoint_sha256: of its bytes; None for none, or where the method has nothing to hash.
@@ -89,7 +92,7 @@ class RunRecord:
         device: that the method used.
         device_name: the hardware's name.
         threads: that torch computes with on the CPU; None for a method without torch.
-        notes: facts that the method told, such as trained_on, saw_novel, precision.
+        notes: facts that the method states, such as trained_on, saw_novel, precision.
         versions: ovsbench, Python, and the packages that matter.
         platform: operating system and machine.
         commit: of the source tree, "" outside one; is_dirty: whether it had changes.
@@ -112,7 +115,7 @@ class RunRecord:
     vocabulary_digest: str
     package: str = ""
     package_version: str = ""
-    target: str = ""
+    entry_point: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
     checkpoint: str | None = None
     checkpoint_sha256: str | None = None
@@ -136,10 +139,12 @@ class RunRecord:
 
     def write(self, run: Path) -> None:
         """Writes `run.json` into a run folder."""
+        files.write_json(run / RECORD, self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `run.json`; with the frames per second, for people."""
         timing = {**dataclasses.asdict(self.timing), "fps": self.timing.fps}
-        content = {**dataclasses.asdict(self), "categories": list(self.categories), "timing": timing}
-        content["earlier_commits"] = list(self.earlier_commits)
-        files.write_json(run / RECORD, {"schema": files.SCHEMA, **content})
+        return {"schema": files.SCHEMA, **dataclasses.asdict(self), "timing": timing}
 
     @staticmethod
     def read(run: Path) -> RunRecord:
@@ -148,17 +153,25 @@ class RunRecord:
         Raises:
             DataError: it is missing or damaged.
         """
-        path = run / RECORD
-        content = files.read_json(path, "the record of a run")
-        del content["schema"]
-        try:
-            timing = {key: value for key, value in content["timing"].items() if key != "fps"}
-            categories, earlier = tuple(content["categories"]), tuple(content.get("earlier_commits", ()))
-            return RunRecord(
-                **{**content, "categories": categories, "earlier_commits": earlier, "timing": Timing(**timing)}
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path}: a part of the record is missing or odd: {error}. Run with --fresh") from error
+        content = files.read_json(run / RECORD, "the record of a run")
+        return RunRecord.from_json(content, str(run / RECORD), Reader(remedy="Run with --fresh"))
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any], where: str, reader: Reader) -> RunRecord:
+        """The record that the object of a `run.json`, of this version or an earlier one, holds.
+
+        Args:
+            content: of the file, with or without its schema.
+            where: the file, for messages.
+            reader: with the limits of a stranger's file where it is one.
+
+        Raises:
+            DataError: a part is missing or odd.
+        """
+        known = {key: value for key, value in renamed("run", content).items() if key != "schema"}
+        if isinstance(known.get("timing"), Mapping):  # fps is written for people; it follows from frames and seconds
+            known["timing"] = {key: value for key, value in known["timing"].items() if key != "fps"}
+        return reader.table(RunRecord, known, where)
 
     @property
     def code(self) -> str:
@@ -197,7 +210,7 @@ def describe(method: object, settings: Settings, benchmark: Benchmark, *, uses_l
         method=settings.method,
         package=origin.package,
         package_version=origin.version,
-        target=origin.target,
+        entry_point=origin.entry_point,
         options=dict(settings.options),
         checkpoint=settings.checkpoint,
         checkpoint_sha256=getattr(method, "checkpoint_sha256", None) or _checkpoint_digest(settings.checkpoint),

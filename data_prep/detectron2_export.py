@@ -196,6 +196,4 @@ def _save(pixels: npt.NDArray[np.uint8], path: Path) -> None:
         PIL.Image.fromarray(pixels).save(buffer, "JPEG", quality=95)
     else:
         PIL.Image.fromarray(pixels).save(buffer, "PNG", compress_level=3)
-    with files.writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(buffer.getvalue())
+    files.write_bytes(path, buffer.getvalue())

@@ -13,18 +13,17 @@ Only the first five keys are needed. Classes of the data set that a split does n
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ovsbench.benchmark.errors import DataError, did_you_mean
+from ovsbench.benchmark.settings import Reader
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.types import Category, Nearest, Vocabulary
 
 _FOLDER = Path(__file__).parent / "splits"
-_CATEGORY_KEYS = frozenset({"id", "name", "is_thing", "synonyms", "nearest"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +109,62 @@ def load_split(name_or_path: str | Path) -> Split:
             )
         path = _FOLDER / f"{name}.json"
     content = files.read_json(path, "a split")
+    del content["schema"]
+    if isinstance(content.get("source"), str):
+        content["source"] = {"paper": content["source"]}
+    given = Reader().table(_SplitFile, content, str(path))
     try:
-        return _from_json(content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path}: a part of the split is missing or odd: {error!r}. Correct the file") from error
+        vocabulary = _vocabulary(given)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+    return Split(
+        given.name, given.dataset, vocabulary, given.source, given.licence, given.protocol, given.corrected, given.note
+    )
+
+
+@dataclass(frozen=True)
+class _Near:
+    base: int
+    similarity: float
+
+    def __post_init__(self) -> None:
+        if not -1.0 <= self.similarity <= 1.0:
+            raise ValueError(f"expected a similarity from -1 to 1, got {self.similarity}")
+
+
+@dataclass(frozen=True)
+class _Class:
+    id: int
+    name: str
+    is_thing: bool
+    synonyms: tuple[str, ...] = ()
+    nearest: _Near | None = None
+
+
+@dataclass(frozen=True)
+class _SplitFile:
+    name: str
+    dataset: str
+    base: tuple[_Class, ...]
+    novel: tuple[_Class, ...]
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    space: str = ""
+    source: Origin = Origin()
+    licence: str = ""
+    protocol: Protocol = Protocol()
+    corrected: tuple[str, ...] = ()
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.dataset:
+            raise ValueError("expected a name and a data set, one is empty. Fill it in")
+        if "/" in self.name or not self.name.isprintable():
+            raise ValueError(f"expected a name that benchmarks can be called by, got {self.name!r}. Choose another")
+        for entry in (*self.base, *self.novel):
+            if entry.nearest is not None and (entry in self.base or not self.space):
+                raise ValueError(
+                    f"{entry.name!r} has a nearest base class; only novel ones of a split with a `space` have"
+                )
 
 
 def check_name(path: Path) -> None:
@@ -162,23 +211,24 @@ def _category_json(category: Category) -> dict[str, Any]:
     return row
 
 
-def _from_json(content: Mapping[str, Any]) -> Split:
-    known = {field.name for field in fields(Split)} - {"vocabulary"} | {"schema", "base", "novel", "groups", "space"}
-    _only_known(content, frozenset(known))
+def _vocabulary(given: _SplitFile) -> Vocabulary:
+    """The classes of a split file in the order of their ids, where they agree with one another."""
     group_of: dict[int, str] = {}
-    for group, ids in content.get("groups", {}).items():
+    for group, ids in given.groups.items():
         for number in ids:
             if number in group_of:
                 raise DataError(
                     f"category {number} is in two groups, {group_of[number]!r} and {group!r}. Leave it in one"
                 )
             group_of[number] = group
-    space = _word(content, "space")
     categories = [
-        _category(entry, is_novel, group_of.pop(entry["id"], ""), space)
-        for is_novel in (False, True)
-        for entry in content["novel" if is_novel else "base"]
-    ]
+        Category(
+            one.id, one.name, one.is_thing, is_novel, one.synonyms, group_of.pop(one.id, ""),
+            None if one.nearest is None else Nearest(one.nearest.base, float(one.nearest.similarity), given.space),
+        )
+        for is_novel, classes in ((False, given.base), (True, given.novel))
+        for one in classes
+    ]  # fmt: skip
     if group_of:
         raise DataError(f"groups name categories that the split lacks: {sorted(group_of)}. Remove them")
     vocabulary = Vocabulary(tuple(sorted(categories, key=lambda category: category.id)))
@@ -190,65 +240,4 @@ def _from_json(content: Mapping[str, Any]) -> Split:
     strange = [c.name for c in vocabulary if c.nearest and c.nearest.base not in vocabulary.base]
     if strange:
         raise DataError(f"the nearest class of {strange[0]!r} is not among the base classes. Correct its `nearest`")
-    if not _word(content, "name") or not _word(content, "dataset"):
-        raise DataError("expected a name and a data set, one is empty. Fill it in")
-    if "/" in content["name"] or not content["name"].isprintable():
-        raise DataError(f"expected a name that benchmarks can be called by, got {content['name']!r}. Choose another")
-    source = content.get("source", {})
-    return Split(
-        name=content["name"],
-        dataset=content["dataset"],
-        vocabulary=vocabulary,
-        source=Origin(source) if isinstance(source, str) else Origin(**_words(source, Origin)),
-        licence=_word(content, "licence"),
-        protocol=Protocol(**_words(content.get("protocol", {}), Protocol)),
-        corrected=tuple(map(str, content.get("corrected", ()))),
-        note=_word(content, "note"),
-    )
-
-
-def _category(entry: Mapping[str, Any], is_novel: bool, group: str, space: str) -> Category:
-    _only_known(entry, _CATEGORY_KEYS)
-    if type(entry["id"]) is not int or not isinstance(entry["is_thing"], bool) or not isinstance(entry["name"], str):
-        raise DataError(
-            f"expected whole number as id, text as name and true or false as is_thing, got {dict(entry)}. Correct it"
-        )
-    synonyms = entry.get("synonyms", [])
-    if not isinstance(synonyms, list) or not all(isinstance(word, str) for word in synonyms):
-        raise DataError(f"expected synonyms as a list of words, got {synonyms!r} for {entry['name']!r}. Correct them")
-    nearest = None if entry.get("nearest") is None else _nearest(entry, is_novel, space)
-    return Category(entry["id"], entry["name"], entry["is_thing"], is_novel, tuple(synonyms), group, nearest)
-
-
-def _nearest(entry: Mapping[str, Any], is_novel: bool, space: str) -> Nearest:
-    near = entry["nearest"]
-    _only_known(near, frozenset({"base", "similarity"}))
-    base, similarity = near["base"], near["similarity"]
-    if not is_novel or not space:
-        raise DataError(f"{entry['name']!r} has a nearest base class; only novel ones of a split with a `space` have")
-    if type(base) is not int or not isinstance(similarity, int | float) or not _is_cosine(similarity):
-        raise DataError(f"expected the id of a base class and a similarity from -1 to 1, got {dict(near)}. Correct it")
-    return Nearest(base, float(similarity), space)
-
-
-def _is_cosine(value: float) -> bool:
-    return math.isfinite(value) and -1.0 <= value <= 1.0
-
-
-def _words(entry: Mapping[str, Any], kind: type[Origin] | type[Protocol]) -> dict[str, str]:
-    _only_known(entry, frozenset(field.name for field in fields(kind)))
-    return {key: _word(entry, key) for key in entry}
-
-
-def _word(entry: Mapping[str, Any], key: str) -> str:
-    value = entry.get(key, "")
-    if not isinstance(value, str):
-        raise DataError(f"expected {key} as text, got {value!r}. Correct it")
-    return value
-
-
-def _only_known(entry: Mapping[str, Any], known: frozenset[str]) -> None:
-    """A misspelt key must not silently lose what it holds."""
-    strange = sorted(set(entry) - known)
-    if strange:
-        raise DataError(f"unknown key {strange[0]!r}; {did_you_mean(strange[0], known)}")
+    return vocabulary

@@ -81,8 +81,6 @@ def write(path: Path, header: Header, tensors: Mapping[str, torch.Tensor]) -> No
     }
     about = {"schema": _SCHEMA, "kind": header.kind, "config": header.config, "story": header.story}
     data = save(stored, metadata={_HEADER_KEY: json.dumps(about, sort_keys=True)})
-    with files.writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
     files.write_bytes(path, data)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -11,7 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.storage.files import writing
+from ovsbench.benchmark.storage.files import whole_folder, writing
 from ovsbench.benchmark.types import Video, Vocabulary
 from ovsbench.gkc_video.method import GKCMethod
 from ovsbench.gkc_video.model.post_processing import Proposals
@@ -24,14 +23,10 @@ def record(method: GKCMethod, video: Video, vocabulary: Vocabulary, folder: Path
         DataError: the folder cannot be written.
     """
     if not folder.is_dir():
-        partial = folder.with_name(f".{folder.name}.partial")
         table = method.names(vocabulary)
-        with writing(folder):
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+        with whole_folder(folder) as partial, writing(folder):
             for index, image in enumerate(video.images()):
                 _save(partial / f"{index:05d}.npz", method.propose(image, table))
-            partial.rename(folder)
     return Recorded(folder, len(video))
 
 

@@ -14,7 +14,6 @@ import dataclasses
 import datetime
 import hashlib
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -56,8 +55,6 @@ def add(checked: Checked, entries: Path, *, bundle_sha256: str, new_benchmark: b
         UserError: it is there already, its name is taken, or the benchmark is unknown to the board.
     """
     with files.folder_lock(entries, wait=True):
-        with files.writing(entries):
-            shutil.rmtree(entries / _ADDING, ignore_errors=True)  # of one that was killed
         known = {entry: read_verified(entries, entry) for entry in entry_ids(entries)}
         place = slug(checked.benchmark.name)
         definition = _benchmark_path(entries, place, checked.benchmark.digest)
@@ -77,19 +74,14 @@ def add(checked: Checked, entries: Path, *, bundle_sha256: str, new_benchmark: b
             version=ovsbench.__version__,
         )
         summary = summarise(checked.benchmark, checked.counts, checked.scores.counts_sha256)
-        with files.writing(entries):
+        with files.whole_folder(entries / entry, beside=entries / _ADDING) as adding:
             for name, content in checked.contents.items():
                 if name != pack.BENCHMARK:
-                    path = entries / _ADDING / name
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_bytes(content)
-            files.write_json(entries / _ADDING / SUMMARY, to_json(summary))
-            files.write_json(entries / _ADDING / VERIFIED, {"schema": files.SCHEMA, **dataclasses.asdict(mark)})
-            definition.parent.mkdir(parents=True, exist_ok=True)
+                    files.write_bytes(adding / name, content)
+            files.write_json(adding / SUMMARY, to_json(summary))
+            files.write_json(adding / VERIFIED, {"schema": files.SCHEMA, **dataclasses.asdict(mark)})
             if not definition.exists():  # equal but for remarks that enter no digest
                 files.write_bytes(definition, checked.contents[pack.BENCHMARK])
-            (entries / entry).parent.mkdir(parents=True, exist_ok=True)
-            (entries / _ADDING).rename(entries / entry)
     return entry
 
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.settings import UNTRUSTED
 from ovsbench.benchmark.types import Offer
 from ovsbench.leaderboard.bundle.card import MOST_BYTES, is_link, parse_toml
-from ovsbench.leaderboard.bundle.typed import typed
 from ovsbench.leaderboard.row import Flag, Row, slug
 
 REPORTED = "reported.toml"
@@ -71,7 +71,7 @@ def _read(path: Path) -> list[Reported]:
         if len(content) > MOST_BYTES * 8:
             raise ValueError(f"it has {len(content)} bytes")
         found = parse_toml(content)
-        rows = [typed(Reported, row, f"{path}, row {number}") for number, row in enumerate(found["row"], 1)]
+        rows = [UNTRUSTED.table(Reported, row, f"{path}, row {number}") for number, row in enumerate(found["row"], 1)]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: expected [[row]]s in TOML, got an error: {error}. Correct the file") from error
     for row in rows:

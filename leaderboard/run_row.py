@@ -150,7 +150,7 @@ def _facts(record: RunRecord, scores: Scores) -> tuple[tuple[str, str], ...]:
     commit = record.commit[:12] + (", with uncommitted changes" if record.is_dirty else "") if record.commit else ""
     package = f"{record.package} {record.package_version}".strip() or "a file"
     facts = {
-        "Method": f"{record.method}, from {package}" + (f" ({record.target})" if record.target else ""),
+        "Method": f"{record.method}, from {package}" + (f" ({record.entry_point})" if record.entry_point else ""),
         "Options": ", ".join(f"{key}={value}" for key, value in sorted(record.options.items())) or "none set",
         "Checkpoint": Path(record.checkpoint).name if record.checkpoint else "none",
         "Checkpoint sha256": record.checkpoint_sha256 or "",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ovsbench.benchmark.settings import UNTRUSTED
 from ovsbench.benchmark.storage import files
 from ovsbench.leaderboard.bundle.card import ENTRY_ID
 from ovsbench.leaderboard.bundle.check import Level
-from ovsbench.leaderboard.bundle.typed import typed
 
 VERIFIED = "verified.json"
 
@@ -58,4 +58,4 @@ def read_verified(entries: Path, entry: str) -> Verified:
     path = entries / entry / VERIFIED
     content = files.read_json(path, "the mark of a checked entry")
     del content["schema"]
-    return typed(Verified, content, str(path))
+    return UNTRUSTED.table(Verified, content, str(path))

@@ -62,7 +62,7 @@ def test_all_variants_can_begin_from_the_masks_of_one_training():
         assert training.tables["start_part"] == "masks"
         assert training.tables["training"]["steps"] == 4
     assert "start" not in plan.start.tables
-    with pytest.raises(UserError, match="start: expected a table of settings, got 3"):
+    with pytest.raises(UserError, match="start: expected keys with values, got 3"):
         read_ablation({**TABLES, "start": 3}, BASE, FILE)
 
 
@@ -72,11 +72,11 @@ def test_all_variants_can_begin_from_the_masks_of_one_training():
         ({"variant": {}}, BASE, "unknown key 'variant'; did you mean 'variants'"),
         ({"variants": {}}, BASE, r"expected at least one table \[variants.NAME\], found none. Add a variant"),
         ({"variants": {"../x": {}}}, BASE, "the variant '../x' cannot name a folder"),
-        ({"variants": {"x": {"options": 3}}}, BASE, r"\[variants.x\] options: expected a table, got 3"),
+        ({"variants": {"x": {"options": 3}}}, BASE, r"\[variants.x\] options: expected keys with values, got 3"),
         ({"seeds": [0, 0]}, BASE, "seeds: expected a list of different ones"),
-        ({"benchmarks": {"a": {}}}, BASE, r"\[benchmarks.a\]: expected a folder, got None"),
+        ({"benchmarks": {"a": {}}}, BASE, r"\[benchmarks.a\]: expected a folder, got none"),
         ({}, {"kind": "clip"}, "base: expected a training file of kind = \"gkc\", got 'clip'"),
-        ({"set": 3}, BASE, "set: expected a table of settings, got 3"),
+        ({"set": 3}, BASE, "set: expected keys with values, got 3"),
     ],
 )
 def test_a_file_that_cannot_be_is_one_sentence(change: dict, base: dict, sentence: str):

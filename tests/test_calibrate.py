@@ -216,7 +216,7 @@ def test_the_verb_chooses_a_value_from_a_training_to_a_line(
     assert [line.split()[0] for line in done.stdout.splitlines() if line.strip()[:1].isdigit()] == ["0", "0.5", "1"]
     content = json.loads(Path("runs/calibrate-held/calibration.json").read_text())
     assert f"\n    {content['line']}\n" in done.stdout
-    assert "Next:   ovsbench train CONFIG --set calibration=" in done.stdout
+    assert "Next:   ovsbench train CONFIG --set base_logit_penalty=" in done.stdout
     told = ovsbench("calibrate", folders["dev"], "-c", "held.safetensors", "--values", "1,0,0.5", "--json")
     assert json.loads(told.stdout) == content
     assert sorted(content["held_out"]) == present[:2]

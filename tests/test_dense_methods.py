@@ -120,7 +120,12 @@ def test_the_ensemble_is_geometric_and_has_a_weight_for_each_class():
     ("method", "checkpoint", "options", "sentence"),
     [
         ("dense", None, {}, "needs a CLIP, got no checkpoint"),
-        ("dense", "clip-world", {"kind": "clip"}, "unknown value 'clip'; .*Known: clearclip, maskclip"),
+        (
+            "dense",
+            "clip-world",
+            {"kind": "clip"},
+            "option kind of method dense: expected one of .*clearclip.*, got 'clip'; did you mean",
+        ),
         ("dense", "clip-world", {"side": "3"}, "option side of method dense: expected at least 8, got 3"),
         ("dense", "clip-world", {"objectness": "0.2"}, "objectness of method dense belongs to masks"),
         ("fc-clip", None, {}, "needs masks, got no checkpoint"),

@@ -84,8 +84,8 @@ def test_a_training_is_evaluated_and_resumed_and_its_weights_do_not_notice(tmp_p
     ("change", "sentence"),
     [
         ({"every": 0}, r"\[evaluation\]: expected every from 1"),
-        ({"keep": "worst"}, "expected 'last' or 'best', got 'worst'"),
-        ({"evry": 3}, "unknown setting 'evry'; did you mean 'every'"),
+        ({"keep": "worst"}, "expected one of last, best, got 'worst'"),
+        ({"evry": 3}, "unknown key 'evry'; did you mean 'every'"),
     ],
 )
 def test_a_fault_in_the_table_is_found_before_anything_is_built(tables, change: dict, sentence: str):

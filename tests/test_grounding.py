@@ -347,20 +347,20 @@ def test_captioned_pictures_do_not_depend_on_who_reads_them(folders):
         ({"training": {"captions": 1}}, "captions: expected 0, or at least 2 for each of accumulate = 1"),
         ({"training": {"captions": 3, "batch": 2, "accumulate": 2}}, "accumulate = 2 parts, to tell them apart, got 3"),
         ({"training": {"captions": -2}}, "captions: expected 0"),
-        ({"training": {"captions": 4, "novel_words": 1}}, "novel_words: expected a value of type bool, got 1"),
+        ({"training": {"captions": 4, "novel_words": 1}}, "novel_words: expected true or false, got 1"),
         (
             {"training": {"captions": 4}, "data": {"labelled": {"folder": "x"}}},
             r"expected \[data.captions\]",
         ),
         (
             {"data": {"labelled": {"folder": "x"}, "captions": {"folder": "x", "file": 3}}},
-            "expected a path, got 3",
+            "expected a text, got 3",
         ),
-        ({"losses": {"ground": 1.0}}, "unknown setting 'ground'; did you mean 'grounding'"),
+        ({"losses": {"ground": 1.0}}, "unknown key 'ground'; did you mean 'grounding'"),
     ],
 )
 def test_settings_of_captions_that_cannot_be_are_refused_before_anything_is_built(folders, change: dict, sentence: str):
     with pytest.raises((DataError, MethodError), match=sentence):
         check({**recipe(folders), **change}, Path("m.safetensors"))
     with pytest.raises(DataError, match="captions: expected at least 2 for each of 2 processes"):
-        GKCTraining(captions=2).check_ranks(2)
+        GKCTraining(captions=2).check_world_size(2)

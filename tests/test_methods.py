@@ -11,7 +11,7 @@ import pytest
 
 from ovsbench.benchmark import methods
 from ovsbench.benchmark.errors import MethodError
-from ovsbench.benchmark.method_options import convert_options, option_names
+from ovsbench.benchmark.methods import Options
 
 FILE = """
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_our_methods_are_entry_points_like_anybodys():
     found = {method.name: method for method in methods.available()}
     assert {"gkc", "constant", "oracle-masks", "two-stage"} <= set(found)
     assert found["gkc"].package == "ovsbench"
-    assert found["gkc"].target == "ovsbench.gkc_video.method:build"
+    assert found["gkc"].entry_point == "ovsbench.gkc_video.method:build"
 
 
 def test_listing_methods_imports_none_of_them():
@@ -112,9 +112,9 @@ def test_options_may_be_choices_paths_and_anything():
     def build(*, checkpoint, device, mode: Literal["fast", "exact"] = "fast", folder: Path = Path(), **rest: str): ...
 
     options = {"mode": "exact", "folder": "a/b", "else": "1"}
-    assert convert_options("m", build, options) == {"mode": "exact", "folder": Path("a/b"), "else": "1"}
+    assert Options.of(build).read("m", options) == {"mode": "exact", "folder": Path("a/b"), "else": "1"}
     with pytest.raises(MethodError, match="did you mean 'fast'"):
-        convert_options("m", build, {"mode": "fats"})
+        Options.of(build).read("m", {"mode": "fats"})
 
 
 @dataclass(frozen=True)
@@ -126,10 +126,10 @@ class Group:
 def test_a_dataclass_is_a_group_of_options():
     def build(*, checkpoint, device, group: Group = Group(), name: str = ""): ...
 
-    assert convert_options("m", build, {"width": "2", "name": "n"}) == {"group": Group(width=2.0), "name": "n"}
-    assert convert_options("m", build, {}) == {}
+    assert Options.of(build).read("m", {"width": "2", "name": "n"}) == {"group": Group(width=2.0), "name": "n"}
+    assert Options.of(build).read("m", {}) == {}
     with pytest.raises(MethodError, match=r"no option 'group'.*Known: depth, name, width"):
-        convert_options("m", build, {"group": "1"})
+        Options.of(build).read("m", {"group": "1"})
 
 
 @pytest.mark.parametrize(
@@ -185,4 +185,4 @@ def test_options_of_groups_are_named_and_those_of_others_are_not():
     def build(*, checkpoint, device, steps: int = 1, wording: Wording = Wording(), **rest: str):
         return None
 
-    assert option_names(build) == {"steps", "prompt", "synonyms"}
+    assert set(Options.of(build).kinds) == {"steps", "prompt", "synonyms"}

@@ -140,7 +140,7 @@ def test_a_step_is_dealt_out_to_parts_and_processes():
     assert plans[0].unlabelled == ((0,), (1,))
     assert plans[1].unlabelled == ((2,), ()), "three frames for four places"
     with pytest.raises(DataError, match="expected a multiple of 3 processes times accumulate = 2, got 8"):
-        settings.check_ranks(3)
+        settings.check_world_size(3)
 
 
 def test_a_mean_is_taken_over_counts_and_then_over_points():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 import sys
 from types import SimpleNamespace
@@ -39,7 +40,7 @@ def test_facts_that_a_method_tells_are_in_its_record(build_benchmark):
     facts = record.describe(Told(), Settings("told", checkpoint="short-name"), build_benchmark(videos=1))
     assert facts.notes == {"saw_novel": "False", "precision": "float16"}
     assert (facts.checkpoint, facts.checkpoint_sha256, facts.device) == ("short-name", "abc", "cpu")
-    assert facts.target.endswith("Told")
+    assert facts.entry_point.endswith("Told")
 
 
 def test_what_was_written_is_read(build_benchmark, tmp_path):
@@ -51,8 +52,20 @@ def test_what_was_written_is_read(build_benchmark, tmp_path):
 
 def test_a_damaged_record_is_one_sentence(tmp_path):
     (tmp_path / "run.json").write_text('{"schema": 1, "timing": {}, "categories": [], "colour": 1}')
-    with pytest.raises(DataError, match=r"run\.json: a part of the record is missing or odd"):
+    with pytest.raises(DataError, match=r"run\.json: unknown key 'colour'; .*\. Run with --fresh"):
         RunRecord.read(tmp_path)
+    (tmp_path / "run.json").write_text('{"schema": 1, "method": "m"}')
+    with pytest.raises(DataError, match=r"run\.json: benchmark: expected a text, got none\. Run with --fresh"):
+        RunRecord.read(tmp_path)
+
+
+def test_a_record_of_an_earlier_version_is_read_by_the_present_names(build_benchmark, tmp_path):
+    facts = record.describe(object(), Settings("none"), build_benchmark(videos=1))
+    facts.write(tmp_path)
+    content = json.loads((tmp_path / "run.json").read_text())
+    content["target"] = content.pop("entry_point")
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    assert RunRecord.read(tmp_path) == facts
 
 
 def test_the_same_video_gets_the_same_random_numbers_whenever_it_is_made():

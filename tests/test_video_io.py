@@ -323,9 +323,11 @@ def test_a_video_without_frames_or_with_frames_of_two_sizes_is_refused_and_leave
         write_video(tmp_path / "out.mp4", [], fps=10)
     with pytest.raises(DataError, match=r"frame 1 has \(64, 98, 3\)"):
         write_video(tmp_path / "out.mp4", [picture(0), picture(1, 64, 98)], fps=10)
-    with pytest.raises(DataError, match="cannot be written"):
-        write_video(tmp_path / "absent" / "out.mp4", [picture(0)], fps=10)
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DataError, match="cannot be written"):
+        write_video(tmp_path / "file" / "out.mp4", [picture(0)], fps=10)
+    assert write_video(tmp_path / "new" / "out.mp4", [picture(0)], fps=10) == 1, "its folder is made"
 
 
 def test_a_jump_starts_at_the_key_frame_of_its_group(tmp_path):

@@ -195,7 +195,7 @@ def test_pictures_come_with_captions_and_never_with_masks(tmp_path: Path):
     assert {path.name for path in folder.iterdir()} == {"captions.jsonl", "sheet-000.jpg"}
     with Pillow.open(folder / "sheet-000.jpg") as sheet:
         assert sheet.size == (32 * SIDE, 16 * SIDE)
-    with pytest.raises(DataError, match="new or empty folder"):
+    with pytest.raises(DataError, match="captions: expected a new folder, found something there"):
         build_captions(folder, pictures=1)
 
 

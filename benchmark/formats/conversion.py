@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ovsbench.benchmark import record
@@ -15,7 +13,7 @@ from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord, Settings
 from ovsbench.benchmark.running.counting import PREDICTIONS
-from ovsbench.benchmark.storage.files import writing
+from ovsbench.benchmark.storage.files import whole_folder
 from ovsbench.benchmark.storage.store import VideoWriter
 from ovsbench.benchmark.storage.track_store import TrackWriter
 from ovsbench.benchmark.types import InstanceTrack, PanopticFrame, Vocabulary, check_frame
@@ -23,29 +21,6 @@ from ovsbench.benchmark.types import InstanceTrack, PanopticFrame, Vocabulary, c
 _MEND = "Mend the files and import again"
 ReadFrame = Callable[[VideoEntry, int], PanopticFrame]
 """Video and frame number to the predicted frame; raises a DataError if it cannot be read."""
-
-
-@contextlib.contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """A hidden folder beside `folder` that gets its name when the block ends well, and goes away otherwise.
-
-    Raises:
-        DataError: `folder` holds something already, or the disk is full.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder}: expected a new folder, found something there. Choose another output folder with -o")
-    partial = folder.with_name(f".{folder.name}.partial")
-    try:
-        with writing(folder):
-            shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-            partial.mkdir(parents=True)
-        yield partial
-        with writing(folder):
-            if folder.exists():
-                folder.rmdir()
-            partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def import_run(
@@ -128,7 +103,7 @@ def _import(
     progress: Progress,
 ) -> RunRecord:
     """Makes the run folder; `write` puts the predictions of a video into a folder."""
-    with new_folder(run) as partial:
+    with whole_folder(run) as partial:
         frames = sum(len(entry.frames) for entry in benchmark.entries)
         progress.start(len(benchmark.entries), frames, f"importing {what}")
         try:
@@ -145,7 +120,7 @@ def _import(
             facts,
             package="",
             package_version="",
-            target=f"imported from {what}",
+            entry_point=f"imported from {what}",
             device="",
             device_name="",
             notes=notes,

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from ovsbench.benchmark.formats.conversion import import_run, new_folder
+from ovsbench.benchmark.formats.conversion import import_run
 from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.formats.mask_images import compare_names, stems
 from ovsbench.benchmark.formats.vipseg_json import read_frame, read_predictions
@@ -31,7 +31,7 @@ from ovsbench.benchmark.panoptic import dense, ids_to_rgb
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.counting import predicted_frames
-from ovsbench.benchmark.storage.files import writing
+from ovsbench.benchmark.storage.files import whole_folder, writing
 from ovsbench.benchmark.storage.store import FrameFolder
 from ovsbench.benchmark.types import PanopticFrame
 
@@ -94,7 +94,7 @@ def export_vipseg(benchmark: Benchmark, run: str | Path, out: str | Path, *, pro
         DataError: predictions are missing or damaged, or the disk is full.
     """
     videos = []
-    with new_folder(Path(out)) as partial:
+    with whole_folder(Path(out)) as partial:
         progress.start(len(benchmark.entries), sum(len(e.frames) for e in benchmark.entries), "exporting")
         try:
             for entry in benchmark.entries:

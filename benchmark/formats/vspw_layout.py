@@ -21,7 +21,7 @@ import PIL.Image
 
 from ovsbench.benchmark.errors import DataError, did_you_mean
 from ovsbench.benchmark.formats import LabelForm
-from ovsbench.benchmark.formats.conversion import import_run, new_folder
+from ovsbench.benchmark.formats.conversion import import_run
 from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.formats.mask_images import compare_names, read_png, stems
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
@@ -29,7 +29,7 @@ from ovsbench.benchmark.panoptic import semantic
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.counting import predicted_frames
-from ovsbench.benchmark.storage.files import json_digest, writing
+from ovsbench.benchmark.storage.files import json_digest, whole_folder, writing
 from ovsbench.benchmark.types import PanopticFrame, Segment
 
 CLASSES = 124
@@ -114,7 +114,7 @@ def export_vspw(
         raise DataError(
             f"the layout of VSPW holds classes 0 to {CLASSES - 1}; {benchmark.name} has more. Export as vipseg"
         )
-    with new_folder(Path(out)) as partial:
+    with whole_folder(Path(out)) as partial:
         progress.start(len(benchmark.entries), sum(len(e.frames) for e in benchmark.entries), "exporting")
         try:
             for entry in benchmark.entries:

@@ -21,14 +21,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.formats.conversion import import_tracks, new_folder
+from ovsbench.benchmark.formats.conversion import import_tracks
 from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.counting import predicted_tracks
 from ovsbench.benchmark.storage import rle
-from ovsbench.benchmark.storage.files import writing
+from ovsbench.benchmark.storage.files import whole_folder, writing
 from ovsbench.benchmark.types import InstanceTrack, Vocabulary
 
 RESULTS = "results.json"
@@ -117,7 +117,7 @@ def export_ytvis(benchmark: Benchmark, run: str | Path, out: str | Path, *, prog
             f"the layout of YouTube-VIS holds tracks of videos with numbers as ids; {benchmark.name} has {reason}. "
             "Export in another layout"
         )
-    with new_folder(Path(out)) as partial:
+    with whole_folder(Path(out)) as partial:
         progress.start(len(benchmark.entries), sum(len(e.frames) for e in benchmark.entries), "exporting")
         try:
             with writing(Path(out)), (partial / RESULTS).open("w", encoding="utf-8") as file:

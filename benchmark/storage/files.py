@@ -1,4 +1,4 @@
-"""JSON files that are whole or absent, JSON lines that survive a crash, and locks on folders."""
+"""Files and folders that are whole or absent, JSON lines that survive a crash, and locks on folders."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,13 +39,62 @@ def write_bytes(path: Path, content: bytes, *, rivals: bool = False) -> None:
     Raises:
         DataError: the file cannot be written, such as on a full disk.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial" if rivals else f".{path.name}.partial")
+    with whole_file(path, rivals=rivals) as beside:
+        beside.write_bytes(content)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, *, rivals: bool = False) -> Iterator[Path]:
+    """A path beside `path` to write to; it is renamed when the block ends well, and removed otherwise.
+
+    Args:
+        path: the file; it is whole or not there, or the one of before. Its folder is made if missing.
+        rivals: whether other processes may write this file at the same time; the last one's stays.
+
+    Raises:
+        DataError: the block or the renaming met an error of the operating system, such as a full disk.
+    """
+    own = f".{os.getpid()}" if rivals else ""
+    beside = path.with_name(f".{path.name}{own}.partial")
     with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            beside.write_bytes(content)
+            yield beside
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path, *, replace: bool = False, beside: Path | None = None) -> Iterator[Path]:
+    """A hidden folder to fill; it gets the name `folder` when the block ends well, and goes away otherwise.
+
+    Args:
+        folder: whole or not there, or the one of before; the folders above it are made if missing.
+        replace: whether a folder with files in it may be replaced.
+        beside: the hidden folder, on the same disk; by default it lies beside `folder`. What a killed process left
+            there is removed.
+
+    Raises:
+        DataError: `folder` holds something already and is not to be replaced, or the disk is full.
+    """
+    if not replace and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder}: expected a new folder, found something there. Choose another output folder with -o")
+    partial, old = beside or folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old")
+    try:
+        with writing(folder):
+            for left in (partial, old):
+                shutil.rmtree(left, ignore_errors=True)
+            partial.mkdir(parents=True)
+        yield partial
+        with writing(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            if folder.exists():  # a folder cannot be renamed onto one that holds files
+                folder.rename(old)
+            partial.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:

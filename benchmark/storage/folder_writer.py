@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ovsbench.benchmark.storage.files import SCHEMA, write_json, writing
+from ovsbench.benchmark.storage.files import SCHEMA, whole_folder, write_json, writing
 
 
 class FolderWriter(ABC):
@@ -26,17 +26,15 @@ class FolderWriter(ABC):
         self.folder = folder
         self.digest = ""  # SHA-256 of all that was written, known after the `with` block
         self._name = lines
-        self._partial = folder.with_name(f".{folder.name}.partial")
-        self._old = folder.with_name(f".{folder.name}.old")
         self._sha = hashlib.sha256()
         self._lines: io.BufferedWriter | None = None
 
     def __enter__(self) -> Self:
-        with writing(self.folder):
-            for left in (self._partial, self._old):  # by a process that was killed
-                shutil.rmtree(left, ignore_errors=True)
-            self._partial.mkdir(parents=True)
-            self._lines = (self._partial / self._name).open("wb")
+        with contextlib.ExitStack() as stack:
+            self._partial = stack.enter_context(whole_folder(self.folder, replace=True))
+            with writing(self.folder):
+                self._lines = stack.enter_context((self._partial / self._name).open("wb"))
+            self._stack = stack.pop_all()
         return self
 
     def _append(self, line: bytes, files: Mapping[str, bytes] | None = None) -> None:
@@ -56,20 +54,10 @@ class FolderWriter(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if self._lines is not None:
-                with writing(self.folder):
-                    self._lines.close()
-            if kind is None:
-                self._commit()
-        finally:
-            shutil.rmtree(self._partial, ignore_errors=True)
-
-    def _commit(self) -> None:
-        self.digest = self._sha.hexdigest()
-        write_json(self._partial / "video.json", {"schema": SCHEMA, **self._facts(), "sha256": self.digest})
         with writing(self.folder):
-            if self.folder.exists():  # a folder cannot be renamed onto one that holds files
-                self.folder.rename(self._old)
-            self._partial.rename(self.folder)
-            shutil.rmtree(self._old, ignore_errors=True)
+            if kind is not None:
+                self._stack.__exit__(kind, error, trace)
+                return
+            with self._stack:
+                self.digest = self._sha.hexdigest()
+                write_json(self._partial / "video.json", {"schema": SCHEMA, **self._facts(), "sha256": self.digest})

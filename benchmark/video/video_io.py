@@ -12,6 +12,7 @@ import numpy as np
 import PIL.Image
 
 from ovsbench.benchmark.errors import DataError, UserError, did_you_mean
+from ovsbench.benchmark.storage.files import whole_file
 from ovsbench.benchmark.types import Image, Video
 from ovsbench.benchmark.video.decoding import DECODERS, AvReader, Decoder, DecordReader
 from ovsbench.benchmark.video.look import import_av, look
@@ -117,16 +118,14 @@ def write_video(path: str | Path, frames: Iterable[Image], fps: float | None = N
     """
     av = import_av()
     path = Path(path)
-    partial = path.with_name(f".{path.stem}.partial.mp4")
     try:
-        with av.open(str(partial), "w", options={"movflags": "faststart"}) as container:
-            count = _encode(container, frames, path, Fraction(fps or 10).limit_denominator(1001))
-        partial.replace(path)
-    except (av.error.FFmpegError, OSError) as error:
+        with (
+            whole_file(path) as partial,
+            av.open(str(partial), "w", format="mp4", options={"movflags": "faststart"}) as container,
+        ):
+            return _encode(container, frames, path, Fraction(fps or 10).limit_denominator(1001))
+    except av.error.FFmpegError as error:
         raise DataError(f"{path}: the video cannot be written: {error}. Check the folder and its free space") from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return count
 
 
 def _encode(container: Any, frames: Iterable[Image], path: Path, rate: Fraction) -> int:

@@ -7,7 +7,6 @@ Most pictures are cut-outs on a plain backdrop, as in catalogues; the others sho
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from PIL import Image as Pillow
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.pictures.crops import GREY, cut_out
-from ovsbench.benchmark.storage.files import writing
+from ovsbench.benchmark.storage.files import whole_folder, writing
 from ovsbench.benchmark.types import Image, PanopticFrame, Vocabulary
 from ovsbench.data_prep.world.scene import Scene, draw_scene
 from ovsbench.data_prep.world.words import FILL_WORDS, SHAPE_WORDS, STUFF_WORDS, Stuff, Thing, World, load_world
@@ -94,16 +93,8 @@ def build_captions(folder: Path, *, pictures: int, seed: int = 0) -> Path:
         raise DataError(
             f"expected at least one picture and a seed of 0 or more, got {pictures} and {seed}. Correct them"
         )
-    if folder.exists() and any(folder.iterdir()):
-        raise DataError(f"expected a new or empty folder for captions, got {folder} with files in it. Choose another")
-    partial = folder.with_name(f".{folder.name}.partial")
-    with writing(folder):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    with whole_folder(folder) as partial, writing(folder):
         _write(partial, pictures, seed)
-        if folder.exists():
-            folder.rmdir()
-        partial.rename(folder)
     return folder
 
 

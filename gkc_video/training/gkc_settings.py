@@ -33,7 +33,7 @@ class GKCTraining:
         frozen_norms: whether batch normalisation keeps the means and variances of the weights that the training begins
             with, as detectors do; several processes then wait for each other once a step only.
         clip_norm: largest norm of the gradient.
-        hold_out: names of base classes that are void in this training, or how many the seed draws, see
+        hold_out: names of base classes that are void in this training, or how many of them the seed chooses, see
             `ovsbench.gkc_video.training.hold_out`.
         seed: of initial weights, order, augmentation and of the classes to hold out.
         save_every: steps between states from which a killed run goes on, and between pictures of the losses.
@@ -66,17 +66,15 @@ class GKCTraining:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "accumulate", "save_every", "region_limit"):
-            if getattr(self, name) < 1:
-                raise DataError(f"[training] {name}: expected at least 1, got {getattr(self, name)}. Write more")
-        if isinstance(self.hold_out, int) and self.hold_out < 0:
-            raise DataError(f"[training] hold_out: expected at least 0 classes, got {self.hold_out}. Write more")
-        if self.readers < 0:
-            raise DataError(f"[training] readers: expected at least 0, got {self.readers}. Write more")
+        at_least_1 = ("steps", "batch", "accumulate", "save_every", "region_limit")
+        for name in (*at_least_1, "readers", "hold_out"):
+            value, least = getattr(self, name), int(name in at_least_1)
+            if isinstance(value, int) and value < least:
+                raise DataError(f"[training] {name}: expected at least {least}, got {value}")
         if self.unlabelled < 0 or not 0 <= self.region_dropout < 1 or not 0 <= self.distil_from <= 1:
             raise DataError(
                 "[training]: expected unlabelled from 0, region_dropout from 0 to below 1 and distil_from from 0 to 1, "
-                f"got {self.unlabelled}, {self.region_dropout}, {self.distil_from}. Correct them"
+                f"got {self.unlabelled}, {self.region_dropout}, {self.distil_from}"
             )
         if self.captions and self.captions < 2 * self.accumulate:
             raise DataError(
@@ -100,7 +98,7 @@ class GKCTraining:
             1.0 if step < 0.8 * self.steps else 0.1 if step < 0.9 * self.steps else 0.01
         )
 
-    def check_ranks(self, size: int) -> None:
+    def check_world_size(self, size: int) -> None:
         """Refuses a number of processes that the frames of a step cannot be dealt out to.
 
         Raises:

@@ -62,8 +62,6 @@ class Teaching:
         if path is None or not path.exists():
             vectors = self._ask(drawn)
             if path is not None:
-                with files.writing(path):
-                    path.parent.mkdir(parents=True, exist_ok=True)
                 files.write_bytes(path, save({"vectors": vectors.half().cpu()}), rivals=True)
         else:
             with _reading(path) as file:

@@ -26,16 +26,15 @@ from ovsbench.gkc_video.training.gkc_settings import GKCTraining
 from ovsbench.gkc_video.training.grounding import known_words
 from ovsbench.gkc_video.training.hold_out import held_out
 from ovsbench.gkc_video.training.losses import Weights
-from ovsbench.gkc_video.training.settings import settings_of
 from ovsbench.gkc_video.training.teacher_cache import Teaching
 from ovsbench.gkc_video.training.training_tables import (
     SynonymSources,
-    calibration_of,
     captions_file,
     check,
     evaluation_of,
     folder_of,
     is_ours,
+    settings_of,
     start_of,
     thesaurus_of,
     words_of,
@@ -151,7 +150,7 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, ranks: Ranks, device: str, 
         settings_of(Weights, tables, "losses"),
         material,
         out=out,
-        config={"text": about, "side": tables.get("side"), "calibration": calibration_of(tables)},
+        config={"text": about, "side": tables.get("side"), "calibration": tables.get("base_logit_penalty", 0.0)},
         text_tensors=tensors,
         evaluator=evaluator,
         ranks=ranks,

@@ -104,7 +104,7 @@ def train(
     captions = material.captions
     if settings.captions and captions is None:
         raise DataError("grounding needs captioned pictures, which are missing. Set captions = 0 or give them")
-    settings.check_ranks(ranks.size)
+    settings.check_world_size(ranks.size)
     log = log if ranks.is_first else _silent
     torch.manual_seed(settings.seed)
     words = material.words or name_table(material.space, labelled.vocabulary, synonyms=settings.diversify != "off")

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.storage.files import whole_file
 from ovsbench.gkc_video.model.network import GKC
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining
 
@@ -34,14 +35,11 @@ def save_state(
     Raises:
         DataError: it cannot be written, such as on a full disk.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.partial")
     state = {"identity": identity, "model": model.state_dict(), "optimiser": optimiser.state_dict()}
     try:
-        torch.save({**state, "step": step, "spent": spent}, beside)
-        beside.replace(path)
-    except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
-        beside.unlink(missing_ok=True)
+        with whole_file(path) as beside:
+            torch.save({**state, "step": step, "spent": spent}, beside)
+    except RuntimeError as error:  # torch reports a full disk so
         raise DataError(f"{path}: the state of the training cannot be written: {error}. Make room") from error
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar
 
-from ovsbench.benchmark.errors import MethodError, did_you_mean
+from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.manifest import MANIFEST, load
+from ovsbench.benchmark.settings import Reader
 from ovsbench.benchmark.types import Vocabulary
 from ovsbench.gkc_video.checkpoint import resolve
 from ovsbench.gkc_video.text.synonyms import OWN, Table, Thesaurus
@@ -21,28 +23,90 @@ from ovsbench.gkc_video.training.gkc_settings import GKCTraining
 from ovsbench.gkc_video.training.hold_out import held_out, refuse_start
 from ovsbench.gkc_video.training.initialization import Part
 from ovsbench.gkc_video.training.losses import Weights
-from ovsbench.gkc_video.training.settings import fits, settings_of
 
-_TABLES = {
-    "clip": {"kind", "out", "data", "training"},
-    "gkc": {
-        "kind",
-        "out",
-        "side",
-        "calibration",
-        "start",
-        "start_part",
-        "data",
-        "clip",
-        "text",
-        "synonyms",
-        "model",
-        "augmentation",
-        "training",
-        "losses",
-        "evaluation",
-    },
-}
+T = TypeVar("T")
+READER = Reader(MethodError)
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainingFile:
+    """The keys of a training file whose `kind` is clip."""
+
+    kind: str
+    out: str | None = None
+    data: Mapping[str, Settings] = field(default_factory=dict)
+    training: Settings = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GKCTrainingFile(TrainingFile):
+    """The keys of a training file whose `kind` is gkc.
+
+    Attributes:
+        side: pixels of the shorter side of the input at test time; None for frames as they are.
+        base_logit_penalty: what the method takes from the logits of seen classes.
+        start, start_part: what the training starts from, see `start_of`.
+    """
+
+    side: int | None = None
+    base_logit_penalty: float = 0.0
+    start: str | None = None
+    start_part: Part = "all"
+    clip: Settings = field(default_factory=dict)
+    text: Settings = field(default_factory=dict)
+    synonyms: Settings = field(default_factory=dict)
+    model: Settings = field(default_factory=dict)
+    augmentation: Settings = field(default_factory=dict)
+    losses: Settings = field(default_factory=dict)
+    evaluation: Settings | None = None
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """Where trunk, text encoder and teacher come from: the table [clip].
+
+    Attributes:
+        checkpoint: of this project, or a tag that open_clip knows; None for a `model` with first weights.
+        model: a name of open_clip; None for what the checkpoint says.
+        cache: folder for vectors of labelled regions; None for none.
+    """
+
+    checkpoint: str | None = None
+    model: str | None = None
+    cache: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.checkpoint is None and self.model is None:
+            raise ValueError("expected checkpoint or model, where trunk, text and teacher come from, got none. Add one")
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """Where the vectors of names come from: the table [text].
+
+    Attributes:
+        bank: a file of vectors; None for the text encoder of [clip].
+        alias: other words that stand for a name of the bank.
+        templates: of the text encoder's prompts.
+    """
+
+    bank: str | None = None
+    alias: Mapping[str, str] | None = None
+    templates: tuple[str, ...] = ("{}",)
+
+
+_FILES: Mapping[object, type[TrainingFile]] = {"clip": TrainingFile, "gkc": GKCTrainingFile}
+
+
+def settings_of(kind: type[T], tables: Mapping[str, Any], name: str) -> T:
+    """The settings of one table of a training file.
+
+    Raises:
+        MethodError: a setting is unknown, missing or of another type.
+        DataError: a setting that cannot be.
+    """
+    return READER.table(kind, tables.get(name, {}), f"[{name}]")
 
 
 def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
@@ -53,14 +117,10 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
         DataError: a setting that cannot be, a text bank that cannot be read.
     """
     kind = tables.get("kind")
-    if kind not in _TABLES:
+    if not isinstance(kind, str) or kind not in _FILES:
         raise MethodError(f"expected kind = clip or gkc in the training file, got {kind!r}. Add it at the top")
-    strange = sorted(set(tables) - _TABLES[kind])
-    if strange:
-        raise MethodError(
-            f"the training file has an unknown part {strange[0]!r}; {did_you_mean(strange[0], _TABLES[kind])}"
-        )
-    if out is None and "out" not in tables:
+    given = READER.table(_FILES[kind], tables, "the training file")
+    if out is None and given.out is None:
         raise MethodError("expected the checkpoint to write, got none. Give -o, or out = in the training file")
     if kind == "clip":
         settings_of(train_clip.ClipTraining, tables, "training")
@@ -70,36 +130,24 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
         training = settings_of(GKCTraining, tables, "training")
         settings_of(Weights, tables, "losses")
         settings_of(SynonymSources, tables, "synonyms")
-        if not {"checkpoint", "model"} & tables.get("clip", {}).keys():
-            raise MethodError(
-                "expected checkpoint or model in [clip], where trunk, text and teacher come from. Add one"
-            )
+        source, text = settings_of(ClipSource, tables, "clip"), settings_of(TextSource, tables, "text")
         for name, used in (("labelled", 1), ("unlabelled", training.unlabelled), ("captions", training.captions)):
             if used:
                 folder_of(tables, name)
         if training.captions:
             captions_file(tables)
         evaluation_of(tables)
-        calibration_of(tables)
         if is_ours(tables["clip"]):
-            resolve(tables["clip"]["checkpoint"])
-        if "bank" in tables.get("text", {}):
-            Bank.read(Path(tables["text"]["bank"]), tables["text"].get("alias"))
+            resolve(str(source.checkpoint))
+        if text.bank is not None:
+            Bank.read(Path(text.bank), text.alias)
         start, folder = start_of(tables), folder_of(tables, "labelled")
         if training.hold_out and (folder / MANIFEST).exists():  # else looked at when it is built
             vocabulary = load(folder).vocabulary
             hidden = held_out(training.hold_out, vocabulary, training.seed)
             if start is not None:
                 refuse_start(start, [vocabulary.by_id[key].name for key in hidden])
-    return out or Path(tables["out"])
-
-
-def calibration_of(tables: Mapping[str, Any]) -> float:
-    """What the method takes from the logits of seen classes, see `ovsbench.gkc_video.method.build`; 0 by default."""
-    value = tables.get("calibration", 0.0)
-    if not fits(value, float):
-        raise MethodError(f"calibration: expected a number, got {value!r}. Correct it")
-    return float(value)
+    return out or Path(given.out or "")
 
 
 def evaluation_of(tables: Mapping[str, Any]) -> EvaluationSettings | None:
@@ -109,13 +157,13 @@ def evaluation_of(tables: Mapping[str, Any]) -> EvaluationSettings | None:
     table = tables["evaluation"]
     if "folder" not in table:
         raise MethodError("expected [evaluation] with the folder of a benchmark, found none. Add it")
-    known = {field.name for field in dataclasses.fields(EvaluationSettings)}
+    known = {setting.name for setting in dataclasses.fields(EvaluationSettings)}
     builds = {"folder"} | (set(table) - known if "build" in table else set())
     own = {key: value for key, value in table.items() if key not in builds}
     return settings_of(EvaluationSettings, {"evaluation": own}, "evaluation")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class SynonymSources:
     """Where text diversification takes its words from, beside the vocabulary: the `[synonyms]` table.
 
@@ -158,9 +206,6 @@ def start_of(tables: Mapping[str, Any]) -> Path | None:
     """The checkpoint, or the folder of a Mask2Former, that a training starts from; None where it starts from none."""
     if "start" not in tables:
         return None
-    part = tables.get("start_part", "all")
-    if part not in get_args(Part):
-        raise MethodError(f"start_part: expected {' or '.join(get_args(Part))}, got {part!r}. Correct it")
     if str(tables["start"]).endswith(".toml"):
         raise MethodError(
             f"start: expected a checkpoint here, got the training file {tables['start']}. Train it first, and name its "
@@ -174,12 +219,10 @@ def folder_of(tables: Mapping[str, Any], name: str) -> Path:
     table = tables.get("data", {}).get(name, {})
     if "folder" not in table:
         raise MethodError(f"expected [data.{name}] with a folder in the training file, found none. Add it")
-    return Path(table["folder"])
+    return Path(READER.value(str, table["folder"], f"[data.{name}] folder"))
 
 
 def captions_file(tables: Mapping[str, Any]) -> Path:
     """The captions, by default captions.json in the folder of the pictures, as the embedded world's unlabelled part."""
     name = tables["data"]["captions"].get("file", str(folder_of(tables, "captions") / "captions.json"))
-    if not isinstance(name, str):
-        raise MethodError(f"[data.captions] file: expected a path, got {name!r}. Correct it")
-    return Path(name)
+    return Path(READER.value(str, name, "[data.captions] file"))

@@ -174,20 +174,17 @@ def write(path: Path, contents: Iterator[tuple[str, bytes]]) -> None:
     Raises:
         DataError: it cannot be written, or holds more than a bundle may.
     """
-    beside = path.with_name(f".{path.name}.partial")
-    with files.writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED, allowZip64=False, compresslevel=6) as file:
-                for name, content in contents:
-                    info = zipfile.ZipInfo(name, _DATE)
-                    info.compress_type, info.create_system = zipfile.ZIP_DEFLATED, 3
-                    info.external_attr = (stat.S_IFREG | 0o644) << 16
-                    file.writestr(info, content)
-                    if len(file.filelist) > MOST_MEMBERS:
-                        raise DataError(f"{path}: expected at most {MOST_MEMBERS} files. Leave the predictions out")
-            beside.replace(path)
-        except zipfile.LargeZipFile as error:
-            raise DataError(f"{path}: a bundle may have at most 4 GB. Leave the predictions out") from error
-        finally:
-            beside.unlink(missing_ok=True)
+    try:
+        with (
+            files.whole_file(path) as beside,
+            zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED, allowZip64=False, compresslevel=6) as file,
+        ):
+            for name, content in contents:
+                info = zipfile.ZipInfo(name, _DATE)
+                info.compress_type, info.create_system = zipfile.ZIP_DEFLATED, 3
+                info.external_attr = (stat.S_IFREG | 0o644) << 16
+                file.writestr(info, content)
+                if len(file.filelist) > MOST_MEMBERS:
+                    raise DataError(f"{path}: expected at most {MOST_MEMBERS} files. Leave the predictions out")
+    except zipfile.LargeZipFile as error:
+        raise DataError(f"{path}: a bundle may have at most 4 GB. Leave the predictions out") from error

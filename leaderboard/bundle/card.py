@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ovsbench.benchmark.errors import DataError, did_you_mean
+from ovsbench.benchmark.old_names import renamed
 from ovsbench.benchmark.record import RunRecord
+from ovsbench.benchmark.settings import Reader
 
 CARD = "card.toml"
 MOST_BYTES = 32 * 1024
@@ -45,8 +47,6 @@ class Kind:
 
 
 def _field(about: str, default: Any = "", **rules: Any) -> Any:
-    if isinstance(default, tuple):
-        return dataclasses.field(default=default, metadata={"kind": Kind(about, **rules)})
     return dataclasses.field(default=default, metadata={"kind": Kind(about, **rules)})
 
 
@@ -84,6 +84,7 @@ _LINK = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?([/?#][!#-&(-;=?-_a-~]
 """A host without a name before it; behind it printable ASCII without quotes, brackets or a backslash."""
 
 FIELDS: Mapping[str, Kind] = {field.name: field.metadata["kind"] for field in dataclasses.fields(Card)}
+_READER = Reader(is_untrusted=True)
 MOST_LINES = 40
 MOST_BATCH = 65536
 
@@ -132,10 +133,11 @@ def read_card(content: bytes, where: str) -> Card:
         values = parse_toml(content)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: expected TOML in UTF-8, got an error: {error}. Correct the card") from error
-    for key in values:
-        if key not in FIELDS:
-            raise DataError(f"{where}: unknown key {key[:60]!r}; {did_you_mean(key, FIELDS)}")
-    return Card(**{key: _checked(key, values.get(key, getattr(Card(), key)), where) for key in FIELDS})
+    plain = {key: _stripped(value) for key, value in renamed("card", values).items()}
+    card = _READER.table(Card, plain, where)
+    for key, kind in FIELDS.items():
+        _check(key, getattr(card, key), kind, where)
+    return card
 
 
 def parse_toml(content: bytes) -> dict[str, Any]:
@@ -149,47 +151,37 @@ def parse_toml(content: bytes) -> dict[str, Any]:
     return tomllib.loads(content.decode("utf-8"))
 
 
-def _checked(key: str, value: object, where: str) -> Any:
-    kind = FIELDS[key]
-    is_list, is_number = isinstance(getattr(Card(), key), tuple), isinstance(getattr(Card(), key), int)
-    if is_number:
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_BATCH:
-            raise DataError(f"{where}: {key}: expected a number from 1 to {MOST_BATCH}. Correct it")
-        return value
-    if is_list:
-        if not isinstance(value, (list, tuple)) or not all(isinstance(line, str) for line in value):
-            raise DataError(f'{where}: {key}: expected a list of texts, as in ["one", "two"]. Correct it')
-        if len(value) > MOST_LINES:
-            raise DataError(f"{where}: {key}: expected at most {MOST_LINES} lines, got {len(value)}. Shorten it")
-        lines = tuple(_line(key, line, kind, where) for line in value)
-        if (kind.needed and not lines) or any(not line for line in lines):
+def _stripped(value: object) -> object:
+    if isinstance(value, list):
+        return [_stripped(line) for line in value]
+    return value.strip() if isinstance(value, str) else value
+
+
+def _check(key: str, value: str | int | tuple[str, ...], kind: Kind, where: str) -> None:
+    """What the types of the card do not say."""
+    if isinstance(value, int):
+        if not 1 <= value <= MOST_BATCH:
+            raise DataError(f"{where}: {key}: expected a number from 1 to {MOST_BATCH}, got {value}")
+        return
+    lines = value if isinstance(value, tuple) else (value,)
+    if len(lines) > MOST_LINES:
+        raise DataError(f"{where}: {key}: expected at most {MOST_LINES} lines, got {len(lines)}. Shorten it")
+    longest = max(map(len, lines), default=0)
+    if longest > kind.most:
+        raise DataError(f"{where}: {key}: expected at most {kind.most} characters, got {longest}. Shorten it")
+    if isinstance(value, tuple):
+        if (kind.needed and not lines) or not all(lines):
             raise DataError(f"{where}: {key}: expected at least one text and none empty. {kind.about}")
-        return lines
-    if not isinstance(value, str):
-        raise DataError(f"{where}: {key}: expected text, got {type(value).__name__}. Put it in quotes")
-    text = _line(key, value, kind, where)
-    if kind.needed and not text:
-        raise DataError(f"{where}: {key} is empty. Fill it in: {_first(kind)}")
-    if kind.choices and text not in kind.choices:
-        raise DataError(f"{where}: {key}: unknown value {text!r}; {did_you_mean(text, kind.choices)}")
-    if key == "supersedes" and text and not ENTRY_ID.fullmatch(text):
-        raise DataError(f"{where}: supersedes: expected an entry such as world-val/gkc/first, got {text[:60]!a}")
-    if kind.is_link and text and not is_link(text):
-        raise DataError(f"{where}: {key}: expected an address that begins with https:// or http://, got {text!r}")
-    return text
-
-
-def _first(kind: Kind) -> str:
-    return f"one of {', '.join(kind.choices)}" if kind.choices else kind.about
-
-
-def _line(key: str, text: str, kind: Kind, where: str) -> str:
-    text = text.strip()
-    if len(text) > kind.most:
-        raise DataError(f"{where}: {key}: expected at most {kind.most} characters, got {len(text)}. Shorten it")
-    if not text.isprintable():
-        raise DataError(f"{where}: {key}: expected one line of plain text, got characters that do not print")
-    return text
+        return
+    if kind.needed and not value:
+        what = f"one of {', '.join(kind.choices)}" if kind.choices else kind.about
+        raise DataError(f"{where}: {key} is empty. Fill it in: {what}")
+    if kind.choices and value not in kind.choices:
+        raise DataError(f"{where}: {key}: unknown value {value!r}; {did_you_mean(value, kind.choices)}")
+    if key == "supersedes" and value and not ENTRY_ID.fullmatch(value):
+        raise DataError(f"{where}: supersedes: expected an entry such as world-val/gkc/first, got {value[:60]!a}")
+    if kind.is_link and value and not is_link(value):
+        raise DataError(f"{where}: {key}: expected an address that begins with https:// or http://, got {value!r}")
 
 
 def is_link(text: str) -> bool:

@@ -25,6 +25,7 @@ from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RECORD, RunRecord
 from ovsbench.benchmark.running.counting import COUNTS, PREDICTIONS
 from ovsbench.benchmark.running.scores import SCORES, Scores, scores_of
+from ovsbench.benchmark.settings import UNTRUSTED
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.types import Category, Offer, Rules
 from ovsbench.leaderboard.bundle import archive, pack
@@ -33,7 +34,6 @@ from ovsbench.leaderboard.bundle.counts_check import read_counts
 from ovsbench.leaderboard.bundle.differences import differences, shown
 from ovsbench.leaderboard.bundle.jpeg_check import check_pictures
 from ovsbench.leaderboard.bundle.recount import check_complete, check_predictions
-from ovsbench.leaderboard.bundle.typed import typed
 
 Level = Literal["counts", "predictions", "rerun"]
 LEVELS: Mapping[Level, str] = {
@@ -137,10 +137,7 @@ def _refuse_other_bytes(contents: Mapping[str, bytes], where: str) -> None:
 
 
 def _record(content: dict[str, Any], where: str) -> RunRecord:
-    timing = content.get("timing")
-    if isinstance(timing, dict):
-        timing.pop("fps", None)  # read off the frames and seconds again
-    record = typed(RunRecord, content, where)
+    record = RunRecord.from_json(content, where, UNTRUSTED)
     numbers = (*dataclasses.astuple(record.timing), record.peak_memory_gb, record.peak_device_memory_gb or 0.0)
     if min(numbers) < 0 or not 0 <= (record.timing.frames / max(record.timing.seconds, 1e-9)) < 1e9:
         raise DataError(f"{where}: times and memory must be at least 0, and seconds above 0. Run the method again")
@@ -154,12 +151,12 @@ def read_benchmark(content: dict[str, Any], where: str) -> Benchmark:
         DataError: it is none.
     """
     try:
-        typed(Rules, content["rules"], f"{where}: rules")
-        typed(Source, content["source"], f"{where}: source")
+        UNTRUSTED.table(Rules, content["rules"], f"{where}: rules")
+        UNTRUSTED.table(Source, content["source"], f"{where}: source")
         for category in content["categories"]:
-            typed(Category, category, f"{where}: categories")
+            UNTRUSTED.table(Category, category, f"{where}: categories")
         for video in content["videos"]:
-            entry = typed(VideoEntry, video, f"{where}: videos")
+            entry = UNTRUSTED.table(VideoEntry, video, f"{where}: videos")
             if len(entry.size) != 2 or not all(0 < side <= 1 << 16 for side in entry.size) or not entry.frames:
                 raise DataError(f"{where}: video {entry.id[:60]!r} has no frames, or frames of no size")
     except (KeyError, TypeError) as error:

@@ -64,7 +64,7 @@ def public(record: RunRecord) -> RunRecord:
     return dataclasses.replace(
         record,
         method=_last(record.method),
-        target=_last(record.target),
+        entry_point=_last(record.entry_point),
         checkpoint=_last(record.checkpoint) if record.checkpoint else None,
         options={key: _last(value) for key, value in record.options.items()},
         benchmark_folder="",
@@ -105,9 +105,7 @@ def pack(run: Path, card: Path, benchmark: Benchmark, out: Path, *, predictions:
 def _members(
     run: Path, card: bytes, record: RunRecord, benchmark: Benchmark, predictions: bool, strips: int
 ) -> Iterator[tuple[str, bytes]]:
-    shown = public(record)
-    timing = {**dataclasses.asdict(shown.timing), "fps": shown.timing.fps}
-    yield RECORD, json_bytes({**dataclasses.asdict(shown), "categories": list(shown.categories), "timing": timing})
+    yield RECORD, json_bytes(public(record).to_json())
     yield BENCHMARK, json_bytes(benchmark.definition)
     yield COUNTS, (run / COUNTS).read_bytes()
     yield SCORES, (run / SCORES).read_bytes()

@@ -41,7 +41,9 @@ def _methods() -> Listing:
     rows: list[Sequence[str]] = []
     for method in available():
         known = facts(method)
-        rows.append((method.name, ", ".join(known.tasks), known.needs, method.package, method.version, method.target))
+        rows.append(
+            (method.name, ", ".join(known.tasks), known.needs, method.package, method.version, method.entry_point)
+        )
     return ("name", "tasks", "needs", "package", "version", "entry_point"), rows
 
 

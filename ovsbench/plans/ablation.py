@@ -29,15 +29,31 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.settings import shown
 from ovsbench.plans.recipe import training_recipe
-from ovsbench.plans.suite import Job, Suite, expect, expect_list, known_keys, named_tables, option_texts
+from ovsbench.plans.suite import READER, Job, PlanFile, Suite, named, option_texts
 
-_TOP = ("name", "out", "base", "seeds", "limit", "set", "start", "variants", "benchmarks")
+
+@dataclass(frozen=True, kw_only=True)
+class _AblationFile(PlanFile):
+    base: str = ""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    set: Mapping[str, Any] = field(default_factory=dict)
+    start: Mapping[str, Any] | None = None
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        named("variants", self.variants)
+        for name, table in self.variants.items():
+            if not isinstance(table.get("options", {}), Mapping):
+                raise ValueError(f"[variants.{name}] options: expected keys with values, got {shown(table['options'])}")
 
 
 @dataclass(frozen=True)
@@ -92,56 +108,40 @@ def read_ablation(tables: Mapping[str, Any], base: Mapping[str, Any], file: Path
     Raises:
         UserError: a key that is unknown, missing or of another kind than expected.
     """
-    known_keys(tables, _TOP, str(file))
-    variants, benchmarks = named_tables(tables, "variants", file), named_tables(tables, "benchmarks", file)
-    name, out = tables.get("name", file.stem), tables.get("out", f"runs/{file.stem}")
-    seeds, limit, shared = tables.get("seeds", [0, 1, 2]), tables.get("limit"), tables.get("set", {})
-    for key, value in (("name", name), ("out", out)):
-        expect(isinstance(value, str), f"{file}: {key}", "a text", value)
-    expect(limit is None or (isinstance(limit, int) and limit > 0), f"{file}: limit", "a number of videos", limit)
-    expect(isinstance(shared, dict), f"{file}: set", "a table of settings", shared)
-    expect(base.get("kind") == "gkc", f"{file}: base", 'a training file of kind = "gkc"', base.get("kind"))
-    expect_list(seeds, int, f"{file}: seeds")
-    for key, table in benchmarks.items():
-        expect(isinstance(table.get("folder"), str), f"{file}: [benchmarks.{key}]", "a folder", table.get("folder"))
-    base = merged(base, shared)
-    start = _start(tables, base, Path(out), file)
-    if start is not None:
-        base = merged(base, {"start": str(start.checkpoint), "start_part": "masks"})
+    given = READER.table(_AblationFile, tables, str(file))
+    if base.get("kind") != "gkc":
+        raise UserError(f'{file}: base: expected a training file of kind = "gkc", got {shown(base.get("kind"))}')
+    out, base = Path(given.out or f"runs/{file.stem}"), merged(base, given.set)
+    start = None
+    if given.start is not None:
+        checkpoint = out / "checkpoints" / "start.safetensors"
+        start = Training({**merged(base, given.start), "out": str(checkpoint)}, checkpoint, ())
+        base = merged(base, {"start": str(checkpoint), "start_part": "masks"})
     made: dict[str, Training] = {}
-    for seed in seeds:
-        for variant, table in variants.items():
-            options = table.get("options", {})
-            expect(isinstance(options, dict), f"{file}: [variants.{variant}] options", "a table", options)
+    for seed in given.seeds:
+        for variant, table in given.variants.items():
+            options = option_texts(table.get("options", {}))
             changes = {key: value for key, value in table.items() if key != "options"}
             settings = merged(merged(base, changes), {"training": {"seed": seed}})
             key = repr(settings)
-            checkpoint = Path(out) / "checkpoints" / f"{variant}-seed{seed}.safetensors"
+            checkpoint = out / "checkpoints" / f"{variant}-seed{seed}.safetensors"
             checkpoint = made[key].checkpoint if key in made else checkpoint
             jobs = tuple(
                 Job(
                     variant,
                     benchmark,
-                    Settings("gkc", str(checkpoint), option_texts(options), "all", "auto", seed),
-                    Path(out) / benchmark / f"{variant}-seed{seed}",
+                    Settings("gkc", str(checkpoint), options, "all", "auto", seed),
+                    out / benchmark / f"{variant}-seed{seed}",
                 )
-                for benchmark in benchmarks
+                for benchmark in given.benchmarks
             )
             earlier = made[key].jobs if key in made else ()
             made[key] = Training({**settings, "out": str(checkpoint)}, checkpoint, (*earlier, *jobs))
     trainings = tuple(made.values())
     runs = tuple(job for training in trainings for job in training.jobs)
-    suite = Suite(name, Path(out), ("auto",), None, limit, benchmarks, runs)
-    return Ablation(name, tuple(variants), tuple(seeds), start, trainings, suite)
-
-
-def _start(tables: Mapping[str, Any], base: Mapping[str, Any], out: Path, file: Path) -> Training | None:
-    """The training that the file's table `start` lays over what all variants share."""
-    if "start" not in tables:
-        return None
-    changes, checkpoint = tables["start"], out / "checkpoints" / "start.safetensors"
-    expect(isinstance(changes, dict), f"{file}: start", "a table of settings", changes)
-    return Training({**merged(base, changes), "out": str(checkpoint)}, checkpoint, ())
+    name = given.name or file.stem
+    suite = Suite(name, out, ("auto",), None, given.limit, given.benchmarks, runs)
+    return Ablation(name, tuple(given.variants), given.seeds, start, trainings, suite)
 
 
 def merged(tables: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

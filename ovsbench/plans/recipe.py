@@ -29,7 +29,7 @@ def refuse_other_recipe(checkpoint: Path, recipe: Mapping[str, Any]) -> None:
     if changed := changed_settings(_file(checkpoint), recipe):
         raise UserError(
             f"{checkpoint}: it was trained, or begun, with other settings in {', '.join(changed)}. "
-            f"Remove {checkpoint.with_suffix('')}* and its state, or choose another place with -o"
+            f"Remove {checkpoint.with_suffix('')}* and its state, or choose another file with -o"
         )
 
 
@@ -37,7 +37,7 @@ def changed_settings(file: Path, recipe: Mapping[str, Any]) -> list[str]:
     """The settings in which the recipe of an earlier time differs; none where there is no file."""
     if not file.exists():
         return []
-    earlier = files.read_json(file, "the settings of an earlier time")["recipe"]
+    earlier = renamed("recipe", files.read_json(file, "the settings of an earlier time")["recipe"])
     return sorted(key for key in earlier | dict(recipe) if earlier.get(key) != recipe.get(key))
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from ovsbench.benchmark import machine, manifest, methods
 from ovsbench.benchmark.errors import UserError, did_you_mean
-from ovsbench.benchmark.method_options import option_names
 from ovsbench.benchmark.processes import core_count
 from ovsbench.benchmark.progress import Progress
 from ovsbench.benchmark.record import Settings
@@ -90,7 +89,7 @@ def compare_speed(
 def _create(name: str, settings: Settings, common: Mapping[str, str]) -> Contestant:
     build = methods.find(settings.method)
     takes_any = any(one.kind is one.VAR_KEYWORD for one in inspect.signature(build).parameters.values())
-    known = option_names(build)
+    known = methods.Options.of(build).kinds
     options = {key: value for key, value in common.items() if takes_any or key in known} | dict(settings.options)
     return Contestant(name, create_without_labels(dataclasses.replace(settings, options=options)))
 

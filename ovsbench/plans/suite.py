@@ -25,14 +25,64 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from ovsbench.benchmark.errors import UserError, did_you_mean
 from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.settings import Reader, shown
 from ovsbench.benchmark.types import Offer
 
-_TOP = ("name", "out", "seeds", "offered", "devices", "rank_by", "limit", "benchmarks", "methods")
-_METHOD = ("method", "checkpoint", "options", "benchmarks", "seeds")
+READER = Reader(UserError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanFile:
+    """The keys that the files of suites and of ablations share; as in the file, `name` and `out` by its name."""
+
+    name: str = ""
+    out: str = ""
+    seeds: tuple[int, ...] = (0,)
+    limit: int | None = None
+    benchmarks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        different("seeds", self.seeds)
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit: expected a number of videos, got {self.limit}")
+        named("benchmarks", self.benchmarks)
+        for key, table in self.benchmarks.items():
+            if not isinstance(table.get("folder"), str):
+                raise ValueError(f"[benchmarks.{key}]: expected a folder, got {shown(table.get('folder'))}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SuiteFile(PlanFile):
+    offered: tuple[Offer, ...] = ("all",)
+    devices: tuple[str, ...] = ("auto",)
+    rank_by: str | None = None
+    methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        different("offered", self.offered)
+        if not self.devices:
+            raise ValueError("devices: expected a list of names, got []")
+        named("methods", self.methods)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """The table [methods.NAME]."""
+
+    method: str | None = None
+    checkpoint: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    benchmarks: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        different("benchmarks", self.benchmarks)
+        different("seeds", self.seeds)
 
 
 @dataclass(frozen=True)
@@ -81,55 +131,30 @@ def read_suite(tables: Mapping[str, Any], file: Path) -> Suite:
     Raises:
         UserError: a key or name that is unknown, missing or of another kind than expected.
     """
-    known_keys(tables, _TOP, str(file))
-    benchmarks = named_tables(tables, "benchmarks", file)
-    methods = named_tables(tables, "methods", file)
-    out, name = tables.get("out", f"runs/{file.stem}"), tables.get("name", file.stem)
-    devices, offered = tables.get("devices", ["auto"]), tables.get("offered", ["all"])
-    seeds, limit = tables.get("seeds", [0]), tables.get("limit")
-    for key, value, kind in (("name", name, str), ("out", out, str), ("rank_by", tables.get("rank_by", ""), str)):
-        expect(isinstance(value, kind), f"{file}: {key}", "a text", value)
-    expect(limit is None or (isinstance(limit, int) and limit > 0), f"{file}: limit", "a number of videos", limit)
-    expect(bool(devices) and all(isinstance(d, str) for d in devices), f"{file}: devices", "a list of names", devices)
-    expect_list(seeds, int, f"{file}: seeds")
-    expect_list(offered, str, f"{file}: offered")
-    for offer in offered:
-        if offer not in get_args(Offer):
-            raise UserError(f"{file}: cannot offer {offer!r}; {did_you_mean(offer, get_args(Offer))}")
-    for key, table in benchmarks.items():
-        expect(isinstance(table.get("folder"), str), f"{file}: [benchmarks.{key}]", "a folder", table.get("folder"))
-    jobs = []
-    for key in benchmarks:
-        for offer in offered:
-            for row, table in methods.items():
-                known_keys(table, _METHOD, f"{file}: [methods.{row}]")
-                wanted = table.get("benchmarks", list(benchmarks))
-                expect_list(wanted, str, f"{file}: [methods.{row}] benchmarks")
-                for one in wanted:
-                    if one not in benchmarks:
-                        raise UserError(
-                            f"{file}: [methods.{row}] names the benchmark {one!r}; {did_you_mean(one, benchmarks)}"
-                        )
-                if key not in wanted:
-                    continue
-                own = table.get("seeds", seeds)
-                expect_list(own, int, f"{file}: [methods.{row}] seeds")
-                for seed in own:
-                    jobs.append(_job(file, row, table, key, offer, seed, Path(out), alone=len(own) == 1))
-    return Suite(name, Path(out), tuple(devices), tables.get("rank_by"), limit, benchmarks, tuple(jobs))
-
-
-def _job(
-    file: Path, row: str, table: Mapping[str, Any], benchmark: str, offer: Offer, seed: int, out: Path, *, alone: bool
-) -> Job:
-    checkpoint, options = table.get("checkpoint"), table.get("options", {})
-    expect(
-        checkpoint is None or isinstance(checkpoint, str), f"{file}: [methods.{row}] checkpoint", "a text", checkpoint
+    given = READER.table(_SuiteFile, tables, str(file))
+    rows = {key: READER.table(_Row, table, f"{file}: [methods.{key}]") for key, table in given.methods.items()}
+    for key, row in rows.items():
+        for one in row.benchmarks or ():
+            if one not in given.benchmarks:
+                near = did_you_mean(one, given.benchmarks)
+                raise UserError(f"{file}: [methods.{key}] names the benchmark {one!r}; {near}")
+    out = Path(given.out or f"runs/{file.stem}")
+    jobs = tuple(
+        _job(key, row, benchmark, offer, seed, out, alone=len(seeds) == 1)
+        for benchmark in given.benchmarks
+        for offer in given.offered
+        for key, row in rows.items()
+        if row.benchmarks is None or benchmark in row.benchmarks
+        for seeds in [row.seeds or given.seeds]
+        for seed in seeds
     )
-    expect(isinstance(options, dict), f"{file}: [methods.{row}] options", "a table", options)
-    folder = row + ("" if alone else f"-seed{seed}")
-    settings = Settings(table.get("method", row), checkpoint, option_texts(options), offer, "auto", seed)
-    return Job(row, benchmark, settings, out / benchmark / offer / folder)
+    return Suite(given.name or file.stem, out, given.devices, given.rank_by, given.limit, given.benchmarks, jobs)
+
+
+def _job(key: str, row: _Row, benchmark: str, offer: Offer, seed: int, out: Path, *, alone: bool) -> Job:
+    folder = key + ("" if alone else f"-seed{seed}")
+    settings = Settings(row.method or key, row.checkpoint, option_texts(row.options), offer, "auto", seed)
+    return Job(key, benchmark, settings, out / benchmark / offer / folder)
 
 
 def option_texts(options: Mapping[str, Any]) -> dict[str, str]:
@@ -141,32 +166,25 @@ def option_texts(options: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in options.items()}
 
 
-def named_tables(tables: Mapping[str, Any], key: str, file: Path) -> dict[str, dict[str, Any]]:
-    """The tables [key.NAME] of a file, of which there must be one; their names can name folders."""
-    found = tables.get(key, {})
+def named(key: str, tables: Mapping[str, Any]) -> None:
+    """Refuses tables [key.NAME] of a file where there is none, or where a name cannot name a folder.
+
+    Raises:
+        ValueError: see above; for a `__post_init__` that `Reader.table` calls.
+    """
     noun = key.removesuffix("s")
-    if not isinstance(found, dict) or not found or not all(isinstance(table, dict) for table in found.values()):
-        raise UserError(f"{file}: expected at least one table [{key}.NAME], found none. Add a {noun}")
-    for name in found:
+    if not tables:
+        raise ValueError(f"expected at least one table [{key}.NAME], found none. Add a {noun}")
+    for name in tables:
         if not re.fullmatch(r"[\w@+-][\w.@+ -]*", name):
-            raise UserError(f"{file}: the {noun} {name!r} cannot name a folder. Use letters, digits and hyphens")
-    return found
+            raise ValueError(f"the {noun} {name!r} cannot name a folder. Use letters, digits and hyphens")
 
 
-def known_keys(table: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
-    """Refuses a key that is not among the known ones."""
-    for key in table:
-        if key not in keys:
-            raise UserError(f"{where}: unknown key {key!r}; {did_you_mean(key, keys)}")
+def different(key: str, values: Sequence[Any] | None) -> None:
+    """Refuses a list of a file that is empty or has a value twice; None stands for a list that is not there.
 
-
-def expect_list(value: Any, kind: type, where: str) -> None:
-    """Refuses what is no list of different values of a kind."""
-    good = isinstance(value, list) and value and all(isinstance(one, kind) for one in value)
-    expect(bool(good) and len(set(value)) == len(value), where, "a list of different ones", value)
-
-
-def expect(good: bool, where: str, what: str, value: Any) -> None:
-    """Refuses a value, in the words that all refusals of a file have."""
-    if not good:
-        raise UserError(f"{where}: expected {what}, got {value!r}. Correct the file")
+    Raises:
+        ValueError: see above; for a `__post_init__` that `Reader.table` calls.
+    """
+    if values is not None and (not values or len(set(values)) < len(values)):
+        raise ValueError(f"{key}: expected a list of different ones, got {shown(list(values))}")

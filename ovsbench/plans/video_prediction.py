@@ -13,7 +13,6 @@ from typing import Any
 
 from ovsbench.benchmark import methods
 from ovsbench.benchmark.errors import StoppedError, UserError
-from ovsbench.benchmark.method_options import option_names
 from ovsbench.benchmark.pictures.legend import with_legend
 from ovsbench.benchmark.pictures.overlay import OverlayPainter
 from ovsbench.benchmark.progress import SILENT, Progress
@@ -91,7 +90,7 @@ def predict_file(
     refuse_to_replace(video, out)
     # PyAV notices damage within a file, which a video of unknown origin may have; decord hides it.
     clip = cut(open_video(video, "av"), start=start, end=end, every=every)
-    if any(c.synonyms for c in vocabulary) and "synonyms" in option_names(methods.find(settings.method)):
+    if any(c.synonyms for c in vocabulary) and "synonyms" in methods.Options.of(methods.find(settings.method)).kinds:
         settings = replace(settings, options={"synonyms": "true"} | dict(settings.options))
     method = create_without_labels(settings)
     folder, begin, images = out.with_suffix(""), time.monotonic(), _RecentImages(clip.read)

@@ -13,6 +13,7 @@ from ovsbench.benchmark import machine, methods
 from ovsbench.benchmark.errors import DataError, MethodError
 from ovsbench.benchmark.foreign_code import misdeed
 from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.old_names import renamed
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.types import Offer
 
@@ -76,7 +77,7 @@ class RunRecord:
 
     Attributes:
         method: name.
-        package, package_version, target: what brought it; a file has no package, its version is its sha256.
+        package, package_version, entry_point: what brought it; a file has no package, its version is its sha256.
         options: as given.
         checkpoint: as given; None for none.
         checkpoint_sha256: of its bytes; None for none, or where the method has nothing to hash.
@@ -112,7 +113,7 @@ class RunRecord:
     vocabulary_digest: str
     package: str = ""
     package_version: str = ""
-    target: str = ""
+    entry_point: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
     checkpoint: str | None = None
     checkpoint_sha256: str | None = None
@@ -149,7 +150,7 @@ class RunRecord:
             DataError: it is missing or damaged.
         """
         path = run / RECORD
-        content = files.read_json(path, "the record of a run")
+        content = renamed(files.read_json(path, "the record of a run"), RECORD)
         del content["schema"]
         try:
             timing = {key: value for key, value in content["timing"].items() if key != "fps"}
@@ -197,7 +198,7 @@ def describe(method: object, settings: Settings, benchmark: Benchmark, *, uses_l
         method=settings.method,
         package=origin.package,
         package_version=origin.version,
-        target=origin.target,
+        entry_point=origin.target,
         options=dict(settings.options),
         checkpoint=settings.checkpoint,
         checkpoint_sha256=getattr(method, "checkpoint_sha256", None) or _checkpoint_digest(settings.checkpoint),

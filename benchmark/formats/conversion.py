@@ -145,7 +145,7 @@ def _import(
             facts,
             package="",
             package_version="",
-            target=f"imported from {what}",
+            entry_point=f"imported from {what}",
             device="",
             device_name="",
             notes=notes,

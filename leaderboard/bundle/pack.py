@@ -64,7 +64,7 @@ def public(record: RunRecord) -> RunRecord:
     return dataclasses.replace(
         record,
         method=_last(record.method),
-        target=_last(record.target),
+        entry_point=_last(record.entry_point),
         checkpoint=_last(record.checkpoint) if record.checkpoint else None,
         options={key: _last(value) for key, value in record.options.items()},
         benchmark_folder="",

@@ -50,7 +50,7 @@ def suite(
 
     from ovsbench.cli.train import read_config
     from ovsbench.plans.suite import read_suite
-    from ovsbench.plans.suite_table import markdown, write_tables
+    from ovsbench.plans.suite_table import markdown, refuse_rank_by, write_tables
 
     begin = time.monotonic()
     tables = read_config(config)
@@ -65,6 +65,7 @@ def suite(
     )
     tell: Callable[[str], None] = complain if as_json else say
     benchmarks = _benchmarks(plan, tell)
+    refuse_rank_by(plan.rank_by, benchmarks.values())
     workers = plural(len(plan.devices), "worker")
     tell(f"{plan.name}: {plural(len(plan.jobs), 'run')} on {', '.join(benchmarks)}, {workers}")
     faults = run_all(plan, tell)
@@ -158,7 +159,7 @@ def compare_all(plan: Suite, benchmarks: dict[str, Benchmark], faults: dict[str,
     from ovsbench.plans.suite_table import suite_table
 
     found = {}
-    for name, offered in dict.fromkeys((job.benchmark, str(job.settings.offered)) for job in plan.jobs):
+    for name, offered in dict.fromkeys((job.benchmark, job.settings.offered or "all") for job in plan.jobs):
         jobs = [job for job in plan.jobs if (job.benchmark, job.settings.offered) == (name, offered)]
         broken = {job.row for job in jobs if str(job.run) in faults}
         rows: dict[str, list[Path]] = {}

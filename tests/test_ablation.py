@@ -8,8 +8,9 @@ import pytest
 
 from ovsbench.benchmark import engine, methods
 from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.percent import percent
 from ovsbench.benchmark.record import Settings
-from ovsbench.benchmark.running.comparison import ScoreName
+from ovsbench.benchmark.running.score_names import ScoreName
 from ovsbench.plans.ablation import read_ablation
 from ovsbench.plans.ablation_table import Cost, ablation_table, markdown, write_ablation
 
@@ -108,7 +109,7 @@ def test_the_table_has_spread_over_seeds_and_paired_differences(build_benchmark,
     assert other.better == 1, "the second seed is the same in both"
     assert other.change.low <= other.change.value <= other.change.high
     text = markdown(table)
-    assert f"| other | {100 * dog:.1f} ± 0.0 |" in text
+    assert f"| {percent(dog)} ± 0.0 |" in next(line for line in text.splitlines() if line.startswith("| other "))
     assert "| 4 | 32 | 6 | 12 |" in text
     assert "Difference to plain, paired by seed" in text
     assert f"| other | +{50 * dog:.1f} ±" in text

@@ -39,7 +39,7 @@ def test_facts_that_a_method_tells_are_in_its_record(build_benchmark):
     facts = record.describe(Told(), Settings("told", checkpoint="short-name"), build_benchmark(videos=1))
     assert facts.notes == {"saw_novel": "False", "precision": "float16"}
     assert (facts.checkpoint, facts.checkpoint_sha256, facts.device) == ("short-name", "abc", "cpu")
-    assert facts.target.endswith("Told")
+    assert facts.entry_point.endswith("Told")
 
 
 def test_what_was_written_is_read(build_benchmark, tmp_path):

@@ -29,53 +29,51 @@ from ovsbench.leaderboard.site.pages import (
 )
 from ovsbench.leaderboard.site.table import tables, unique_slug
 
+READING = (
+    (
+        "Base and novel",
+        "Categories are split. Masks of base categories were in the training data, masks of novel ones were not; all "
+        "names compete in one run. Novel groups are reported apart, because a mean hides which one moved.",
+    ),
+    (
+        "mIoU",
+        "{mIoU}; mIoU is the mean over the categories that occur in the labels. Unlabelled pixels do "
+        "not count; a labelled pixel that was left unnamed is a miss.",
+    ),
+    (
+        "VPQ",
+        "{VPQ}. A tube is one object over k successive frames; windows move by one frame. A labelled "
+        "and a predicted tube match when they have the same category and IoU > 0.5. The longer the window, the more "
+        "identity counts.",
+    ),
+    ("H", "Harmonic mean 2bn / (b + n) of the base value b and the novel value n: high only when both are."),
+    (
+        "fps, GB",
+        "Frames a second of the method alone, without scoring and writing, on the device named in the run; peak memory "
+        "of the process, or of the GPU where one was used. Compare rows of one device only.",
+    ),
+    (
+        "Rank",
+        "By the column named under the table. From the best row down, rows whose difference to the first of their "
+        "group has a 95 % interval around zero (paired bootstrap over videos) share a rank. Rows that read labels, "
+        "that were trained on novel masks, that cover a part of the benchmark, or that a paper reports have none.",
+    ),
+    ("Verified", "; ".join(f"{level}: {words}" for level, words in LEVEL_WORDS.items())),
+    ("reads labels", "The row was given true masks: an upper bound, not a contestant."),
+    (
+        "saw novel",
+        "Something behind the row, such as its image-text teacher, has seen the novel words, or pictures of novel "
+        "things without masks. Most open-vocabulary methods have; the page of the entry says what. It is declared; a "
+        "warning stands where the run's own notes or the audit of its training set contradict it.",
+    ),
+    ("partial", "Only some of the benchmark's videos were run."),
+)
+"""How to read the tables: a word and its meaning; a name in braces stands for what its metric says."""
+
 FILES = ("index.html", "compare.html", "leaderboard.json", "leaderboard.csv", "leaderboard.md")
 FOLDERS = ("benchmarks", "entries")
 MOST_ON_INDEX = 10
 """Lines of each table on the first page."""
-
-
-def reading() -> tuple[tuple[str, str], ...]:
-    """How to read the tables: a word and its meaning, for the first page."""
-    return (
-        (
-            "Base and novel",
-            "Categories are split. Masks of base categories were in the training data, masks of novel ones were not; all "
-            "names compete in one run. Novel groups are reported apart, because a mean hides which one moved.",
-        ),
-        (
-            "mIoU",
-            f"{described()['mIoU'].value.meaning}; mIoU is the mean over the categories that occur in the labels. "
-            "Unlabelled pixels do not count; a labelled pixel that was left unnamed is a miss.",
-        ),
-        (
-            "VPQ",
-            f"{described()['VPQ'].value.meaning}. A tube is one object over k successive frames; windows move by one "
-            "frame. A labelled and a predicted tube match when they have the same category and IoU > 0.5. The longer the window, the more "
-            "identity counts.",
-        ),
-        ("H", "Harmonic mean 2bn / (b + n) of the base value b and the novel value n: high only when both are."),
-        (
-            "fps, GB",
-            "Frames a second of the method alone, without scoring and writing, on the device named in the run; peak memory "
-            "of the process, or of the GPU where one was used. Compare rows of one device only.",
-        ),
-        (
-            "Rank",
-            "By the column named under the table. From the best row down, rows whose difference to the first of their "
-            "group has a 95 % interval around zero (paired bootstrap over videos) share a rank. Rows that read labels, "
-            "that were trained on novel masks, that cover a part of the benchmark, or that a paper reports have none.",
-        ),
-        ("Verified", "; ".join(f"{level}: {words}" for level, words in LEVEL_WORDS.items())),
-        ("reads labels", "The row was given true masks: an upper bound, not a contestant."),
-        (
-            "saw novel",
-            "Something behind the row, such as its image-text teacher, has seen the novel words, or pictures of novel "
-            "things without masks. Most open-vocabulary methods have; the page of the entry says what. It is declared; a "
-            "warning stands where the run's own notes or the audit of its training set contradict it.",
-        ),
-        ("partial", "Only some of the benchmark's videos were run."),
-    )
 
 
 def write_site(rows: Sequence[Row], out: Path) -> Path:
@@ -110,7 +108,7 @@ def write_site(rows: Sequence[Row], out: Path) -> Path:
             html = environment.get_template("benchmark.html").render(name=of_page[0].table.benchmark, tables=of_page)
             (out / "benchmarks" / f"{page}.html").write_text(html, encoding="utf-8")
         index = out / "index.html"
-        html = environment.get_template("index.html").render(tables=sections, reading=reading(), most=MOST_ON_INDEX)
+        html = environment.get_template("index.html").render(tables=sections, reading=_reading(), most=MOST_ON_INDEX)
         index.write_text(html, encoding="utf-8")
         choices = [
             {"page": line.page, "name": line.row.title, "table": f"{section.table.benchmark}, {section.protocol}"}
@@ -125,6 +123,11 @@ def write_site(rows: Sequence[Row], out: Path) -> Path:
         (out / "leaderboard.csv").write_text(as_csv(all_tables), encoding="utf-8")
         (out / "leaderboard.md").write_text(as_markdown(all_tables), encoding="utf-8")
     return index
+
+
+def _reading() -> list[tuple[str, str]]:
+    meanings = {"{mIoU}": described()["mIoU"].value.meaning, "{VPQ}": described()["VPQ"].value.meaning}
+    return [(word, meanings.get(text[: text.find("}") + 1], "") + text[text.find("}") + 1 :]) for word, text in READING]
 
 
 def _environment() -> jinja2.Environment:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TypeVar
+import itertools
+from collections.abc import Mapping
 
 import numpy as np
 
 from ovsbench.benchmark import stats
 from ovsbench.benchmark.metrics.base import Floats
-
-T = TypeVar("T")
 
 
 def ranks(draws: Mapping[str, Floats], *, lower_is_better: bool = False) -> dict[str, int]:
@@ -29,17 +27,13 @@ def ranks(draws: Mapping[str, Floats], *, lower_is_better: bool = False) -> dict
     >>> ranks({"a": np.array([0.5]), "b": np.array([0.7])}, lower_is_better=True)
     {'a': 1, 'b': 2}
     """
-    turned = {name: -of_run if lower_is_better else of_run for name, of_run in draws.items()}
-    if len({of_run.size for of_run in draws.values()}) == 1 and all(of_run.size > 1 for of_run in draws.values()):
-        return _of_groups(stats.rank_groups(turned))
-    values = {name: -np.nan_to_num(of_run[0], nan=-np.inf) for name, of_run in turned.items()}
-    return _of_groups(
-        [[name for name in sorted(draws) if values[name] == value] for value in sorted({*values.values()})]
-    )
-
-
-def _of_groups(groups: Iterable[Iterable[T]]) -> dict[T, int]:
-    found: dict[T, int] = {}
-    for group in groups:
+    turned = {name: -of_run if lower_is_better else of_run for name, of_run in draws.items() if np.isfinite(of_run[0])}
+    if {of_run.size for of_run in turned.values()} <= {1} or len({of_run.size for of_run in turned.values()}) > 1:
+        order = sorted(turned, key=lambda name: (-turned[name][0], name))
+        groups = [tuple(equal) for _, equal in itertools.groupby(order, key=lambda name: float(turned[name][0]))]
+    else:
+        groups = list(stats.rank_groups(turned))
+    found: dict[str, int] = {}
+    for group in (*groups, sorted(draws.keys() - turned)):
         found |= dict.fromkeys(group, 1 + len(found))
     return found

@@ -133,20 +133,20 @@ def _refuse_duplicate(checked: Checked, known: Mapping[str, Verified]) -> None:
 
 def _refuse_other_labels(entries: Path, checked: Checked, known: Mapping[str, Verified]) -> None:
     """Two methods see the same labels: how many pixels each class has must be the same for both."""
-    twin = next((entry for entry, mark in known.items() if mark.digest == checked.benchmark.digest), None)
-    if twin is None:
-        return
-    other = dict(labelled(check_entry(entries, twin).counts))
-    for video, pixels in labelled(checked.counts):
-        if other[video] != pixels:
-            raise DataError(
-                f"video {video}: the labelled pixels of its classes are not those of {twin}, so these are not the "
-                "labels of the benchmark. Score the run again on the benchmark as it was built"
-            )
+    for twin in (entry for entry, mark in known.items() if mark.digest == checked.benchmark.digest):
+        other = dict(labelled(check_entry(entries, twin).counts))
+        for video, pixels in labelled(checked.counts) if other else ():
+            if other[video] != pixels:
+                raise DataError(
+                    f"video {video}: the labelled pixels of its classes are not those of {twin}, so these are not the "
+                    "labels of the benchmark. Score the run again on the benchmark as it was built"
+                )
+        if other:
+            return
 
 
 def labelled(counts: Mapping[str, VideoCounts]) -> Iterator[tuple[str, dict[int, int]]]:
-    """Video and the labelled pixels of each class in it."""
+    """Video and the labelled pixels of each class in it; nothing where the counts of miou are of another version."""
     for video, by_metric in counts.items():
         pixels = by_metric.get("miou")
         if isinstance(pixels, MiouCounts):

@@ -84,11 +84,13 @@ class _Labels:
 
     def differences(self, entry: str, checked: Checked) -> Iterator[str]:
         digest = checked.benchmark.digest
-        if digest not in self.known:
-            twin = next((one for one in self.order if self.marks[one].digest == digest), entry)
-            counts = (checked if twin == entry else check_entry(self.entries, twin)).counts
-            self.known[digest] = (twin, dict(labelled(counts)))
-        twin, pixels = self.known[digest]
+        for one in self.order if digest not in self.known else ():
+            if self.marks[one].digest == digest:
+                pixels = dict(labelled((checked if one == entry else check_entry(self.entries, one)).counts))
+                if pixels:
+                    self.known[digest] = (one, pixels)
+                    break
+        twin, pixels = self.known.get(digest, (entry, {}))
         other = next((video for video, found in labelled(checked.counts) if found != pixels[video]), None)
         if other is not None:
             yield f"{entry}: video {other}: the labelled pixels of its classes are not those of {twin}. Score it again"

@@ -133,7 +133,7 @@ def first_class(line: dict, metric: str) -> list:
         (lambda lines: lines.append(lines[0]), "line 4: video 'v0' is in it twice"),
         (lambda lines: lines.reverse(), "another order"),
         (lambda lines: lines[0].update(video="v9"), "has no video 'v9'"),
-        (lambda lines: lines[0]["counts"].pop("stq"), "no counts"),
+        (lambda lines: lines[0]["counts"].pop("stq"), "not written as this version writes them"),
         (lambda lines: lines[0].update(more=1), "not written as this version writes them"),
         (lambda lines: first_class(lines[0], "miou").__setitem__(0, 10**6), "common pixels of"),
         (lambda lines: first_class(lines[0], "miou").__setitem__(0, -1), "negative, too large or no number"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import re
 
 import numpy as np
@@ -11,6 +12,7 @@ from source_tree import source_files
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.percent import percent
 from ovsbench.benchmark.ranking import ranks
+from ovsbench.benchmark.storage.table_files import frame_of_records, records_of, write_table
 from ovsbench.benchmark.types import Rules
 from ovsbench.plans.suite_table import refuse_rank_by
 
@@ -64,3 +66,22 @@ def test_percent_is_made_in_one_place():
     assert [path.rpartition("/")[2] for path in makers] == ["percent.py"]
     assert percent(0.0005) == "0.1"
     assert percent(-0.031, signed=True) == "-3.1"
+
+
+def test_one_frame_makes_csv_and_parquet_and_says_what_parquet_needs(tmp_path):
+    frame = frame_of_records([{"run": "a", "rank": 1, "mIoU.all": 0.1 + 0.2}, {"run": "b", "fps": 2.5, "rank": None}])
+    write_table(frame, tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text() == "run,rank,mIoU.all,fps\na,1,0.30000000000000004,\nb,,,2.5\n"
+    assert records_of(frame)[0] == {"run": "a", "rank": 1, "mIoU.all": 0.1 + 0.2, "fps": None}
+    if importlib.util.find_spec("pyarrow") is None:
+        with pytest.raises(UserError, match=r'pip install "ovsbench\[parquet\]"'):
+            write_table(frame, tmp_path / "t.parquet")
+        assert not (tmp_path / "t.parquet").exists()
+    else:
+        import pandas as pd
+
+        write_table(frame, tmp_path / "t.parquet")
+        back = pd.read_parquet(tmp_path / "t.parquet")
+        assert list(back.columns) == list(frame.columns)
+        assert back["mIoU.all"][0] == 0.1 + 0.2
+        assert back["rank"].isna().tolist() == [False, True]

@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 
 from ovsbench.benchmark import engine, manifest
-from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.errors import MethodError, UserError
 from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
 from ovsbench.benchmark.pictures.strips import draw_strips
 from ovsbench.benchmark.record import Settings

@@ -33,7 +33,8 @@ import numpy.typing as npt
 
 from ovsbench.benchmark.metrics.ap_curves import drawn_class, merged, values_of_class
 from ovsbench.benchmark.metrics.ap_matching import Found, candidates, matched
-from ovsbench.benchmark.metrics.base import Floats, Part, Value, VideoShape, ratio
+from ovsbench.benchmark.metrics.base import Floats, Part, Value, ratio
+from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.storage.rle import DecodedTracks
 from ovsbench.benchmark.types import Rules, Task
 

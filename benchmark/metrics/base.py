@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.storage.rle import DecodedTracks
 from ovsbench.benchmark.types import Rules, Segment, Task, Vocabulary
@@ -50,23 +51,6 @@ class Value:
     is_fraction: bool = True
     category_head: str = ""
     judges_tracks: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class VideoShape:
-    """What counts of a video cannot exceed.
-
-    Attributes:
-        frames: of the video.
-        pixels: of all its frames.
-        categories: ids of the vocabulary.
-        rules: of the benchmark.
-    """
-
-    frames: int
-    pixels: int
-    categories: frozenset[int]
-    rules: Rules
 
 
 class Counts(Protocol):
@@ -254,13 +238,6 @@ def mean_where(values: Floats, defined: npt.NDArray[np.bool_]) -> Floats:
 
 OVER_TIME = "Over time"
 """The group of columns of those values that judge how long identities and names last."""
-SLACK = 1e-6
-"""Sums of fractions may leave their range by rounding."""
-
-
-def are_whole(*counts: object) -> bool:
-    """Whether all are whole numbers, as counts of pixels and matches are."""
-    return all(isinstance(count, int) for count in counts)
 
 
 def harmonic(base: float | None, novel: float | None) -> float | None:

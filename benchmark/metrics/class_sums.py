@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from ovsbench.benchmark.metrics.base import Floats, Part, VideoShape, scores_of
+from ovsbench.benchmark.metrics.base import Floats, Part, scores_of
+from ovsbench.benchmark.metrics.plausible import VideoShape
 
 
 @dataclass(frozen=True)

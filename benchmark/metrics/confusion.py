@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ovsbench.benchmark.metrics.base import Floats, Part, Value, VideoShape, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.base import Floats, Part, Value, positions, ratio, scores_of
 from ovsbench.benchmark.metrics.miou import MiouCounts, Pixels
+from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.types import Rules, Task, Vocabulary
 

@@ -35,9 +35,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ovsbench.benchmark.metrics.base import SLACK, Floats, Value, VideoShape, are_whole, positions, ratio
+from ovsbench.benchmark.metrics.base import Floats, Value, positions, ratio
 from ovsbench.benchmark.metrics.class_sums import ClassSums
 from ovsbench.benchmark.metrics.outlines import near_outlines
+from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.types import VOID, Rules, Segment, Task, Vocabulary
 

@@ -28,18 +28,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ovsbench.benchmark.metrics.base import (
-    OVER_TIME,
-    SLACK,
-    Floats,
-    Part,
-    Value,
-    VideoShape,
-    are_whole,
-    positions,
-    ratio,
-    scores_of,
-)
+from ovsbench.benchmark.metrics.base import OVER_TIME, Floats, Part, Value, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.types import Rules, Task, Vocabulary
 

@@ -26,17 +26,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ovsbench.benchmark.metrics.base import (
-    Floats,
-    Part,
-    Value,
-    VideoShape,
-    are_whole,
-    mean_where,
-    positions,
-    ratio,
-    scores_of,
-)
+from ovsbench.benchmark.metrics.base import Floats, Part, Value, mean_where, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.plausible import VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.types import Rules, Task, Vocabulary
 

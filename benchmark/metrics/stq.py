@@ -28,20 +28,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ovsbench.benchmark.metrics.base import (
-    OVER_TIME,
-    SLACK,
-    Floats,
-    Part,
-    Value,
-    VideoShape,
-    are_whole,
-    mean_where,
-    positions,
-    ratio,
-    scores_of,
-)
+from ovsbench.benchmark.metrics.base import OVER_TIME, Floats, Part, Value, mean_where, positions, ratio, scores_of
 from ovsbench.benchmark.metrics.miou import MiouCounts, Pixels
+from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.types import Rules, Segment, Task, Vocabulary
 

@@ -28,19 +28,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ovsbench.benchmark.metrics.base import (
-    OVER_TIME,
-    SLACK,
-    Floats,
-    Part,
-    Value,
-    VideoShape,
-    are_whole,
-    mean_where,
-    positions,
-    ratio,
-    scores_of,
-)
+from ovsbench.benchmark.metrics.base import OVER_TIME, Floats, Part, Value, mean_where, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap, look_up
 from ovsbench.benchmark.types import Rules, Task, Vocabulary
 

@@ -13,7 +13,7 @@ from typing import Any
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.metrics import VideoCounts
-from ovsbench.benchmark.metrics.base import VideoShape
+from ovsbench.benchmark.metrics.plausible import VideoShape
 
 MOST_DEPTH = 8
 

@@ -20,6 +20,10 @@ class MethodError(UserError):
     """A method cannot be found, built or run, or returns something that is not a prediction."""
 
 
+class MetricError(UserError):
+    """A metric of another package cannot be imported, is no metric, or fails on its counts."""
+
+
 class BusyError(UserError):
     """Another process is at work in the same folder."""
 

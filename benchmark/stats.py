@@ -18,9 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.errors import UserError
-from ovsbench.benchmark.metrics import NUMBERS, Counts
+from ovsbench.benchmark.metrics import Counts, is_fraction
 from ovsbench.benchmark.metrics.base import Floats, ListedCounts, Part, SummedCounts
 
+SCHEME = 1
+"""Version of draws, intervals and ranks; raised when the same counts come to others. Files that hold them carry it."""
 DRAWS = 2000
 LEVEL = 0.95
 BLOCK = 500
@@ -129,7 +131,7 @@ def draws_of(
         base, novel = (values(metric, part, value) for part in ("base", "novel"))
         both = base + novel
         mean = np.divide(2 * base * novel, both, out=np.zeros_like(both), where=both != 0)
-        return np.where((np.minimum(base, novel) < 0) | (value in NUMBERS), np.nan, mean)
+        return np.where((np.minimum(base, novel) < 0) | (not is_fraction(value)), np.nan, mean)
 
     found = [draws(*score) for score in scores]
     if len(videos) > 1:

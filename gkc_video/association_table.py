@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ovsbench.benchmark.errors import MethodError, did_you_mean
 from ovsbench.benchmark.manifest import Benchmark
-from ovsbench.benchmark.metrics import VideoCounts, frame_metrics_for
+from ovsbench.benchmark.metrics import VideoCounts, described, frame_metrics_for
 from ovsbench.benchmark.panoptic import dense, overlap_dense
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.running.scores import total, values_of
@@ -120,6 +120,13 @@ def _count(variant: Variant, regions: Recorded, benchmark: Benchmark, video: str
         for accumulator in accumulators.values():
             accumulator.add(true, predicted, overlap)
     return {name: one.counts() for name, one in accumulators.items()}
+
+
+def shown_values(scores: Collection[str]) -> list[str]:
+    """The values that judge an association, and what metrics show first, of those that were measured."""
+    windows = tuple(int(name.partition("@")[2]) for name in scores if name.startswith("VPQ@"))
+    values = [value for _, value in described(windows).values()]
+    return [v.name for v in values if v.name in scores and (v.judges_tracks or v.shown == "headline") and v.is_fraction]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
+import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -25,7 +27,7 @@ from ovsbench.benchmark.metrics import VideoCounts
 from ovsbench.benchmark.metrics.miou import MiouCounts
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.counting import COUNTS
-from ovsbench.benchmark.running.scores import Scores
+from ovsbench.benchmark.running.scores import SCORES, Scores
 from ovsbench.benchmark.storage import files
 from ovsbench.leaderboard import run_row
 from ovsbench.leaderboard.bundle import pack
@@ -33,7 +35,7 @@ from ovsbench.leaderboard.bundle.card import CARD, Card, read_card
 from ovsbench.leaderboard.bundle.check import LEVELS, Checked, check_contents, read_benchmark
 from ovsbench.leaderboard.reported import REPORTED, reported_rows
 from ovsbench.leaderboard.row import Flag, Row, slug
-from ovsbench.leaderboard.summary import SUMMARY, key_of, read_summary, summarise, to_json
+from ovsbench.leaderboard.summary import SUMMARY, Summary, key_of, read_summary, summarise, to_json
 from ovsbench.leaderboard.verified import VERIFIED, Verified, entry_ids, read_verified
 
 _ADDING = ".adding"
@@ -72,6 +74,7 @@ def add(checked: Checked, entries: Path, *, bundle_sha256: str, new_benchmark: b
             bundle_sha256=bundle_sha256,
             added=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             version=ovsbench.__version__,
+            scores_sha256=hashlib.sha256(checked.contents[SCORES]).hexdigest(),
         )
         summary = summarise(checked.benchmark, checked.counts, checked.scores.counts_sha256)
         with files.whole_folder(entries / entry, beside=entries / _ADDING) as adding:
@@ -122,20 +125,20 @@ def _refuse_duplicate(checked: Checked, known: Mapping[str, Verified]) -> None:
 
 def _refuse_other_labels(entries: Path, checked: Checked, known: Mapping[str, Verified]) -> None:
     """Two methods see the same labels: how many pixels each class has must be the same for both."""
-    twin = next((entry for entry, mark in known.items() if mark.digest == checked.benchmark.digest), None)
-    if twin is None:
-        return
-    other = dict(labelled(check_entry(entries, twin).counts))
-    for video, pixels in labelled(checked.counts):
-        if other[video] != pixels:
-            raise DataError(
-                f"video {video}: the labelled pixels of its classes are not those of {twin}, so these are not the "
-                "labels of the benchmark. Score the run again on the benchmark as it was built"
-            )
+    for twin in (entry for entry, mark in known.items() if mark.digest == checked.benchmark.digest):
+        other = dict(labelled(check_entry(entries, twin).counts))
+        for video, pixels in labelled(checked.counts) if other else ():
+            if other[video] != pixels:
+                raise DataError(
+                    f"video {video}: the labelled pixels of its classes are not those of {twin}, so these are not the "
+                    "labels of the benchmark. Score the run again on the benchmark as it was built"
+                )
+        if other:
+            return
 
 
 def labelled(counts: Mapping[str, VideoCounts]) -> Iterator[tuple[str, dict[int, int]]]:
-    """Video and the labelled pixels of each class in it."""
+    """Video and the labelled pixels of each class in it; nothing where the counts of miou are of another version."""
     for video, by_metric in counts.items():
         pixels = by_metric.get("miou")
         if isinstance(pixels, MiouCounts):
@@ -169,9 +172,11 @@ def check_entry(entries: Path, entry: str) -> Checked:
     missing = [name for name in pack.PARTS if name not in contents]
     if missing:
         raise DataError(f"{folder}: {missing[0]} is missing. Restore the entry, or add its bundle again")
-    checked = check_contents(contents, str(folder))
+    checked = check_contents(contents, str(folder), is_filed=True)
     facts = (checked.scores.counts_sha256, checked.benchmark.digest, checked.record.offered, checked.card.supersedes)
-    if facts != (mark.counts_sha256, mark.digest, mark.offered, mark.supersedes) or mark.level not in LEVELS:
+    same_scores = mark.scores_sha256 in ("", hashlib.sha256(contents[SCORES]).hexdigest())
+    is_marked = facts == (mark.counts_sha256, mark.digest, mark.offered, mark.supersedes) and same_scores
+    if not is_marked or mark.level not in LEVELS:
         raise DataError(f"{folder / VERIFIED}: it does not describe the files beside it. Restore the entry")
     names = (checked.benchmark.name, checked.record.method, checked.card.name)
     place, found = "/".join(map(slug, names)), re.sub(r"-[0-9]+$", "", entry)
@@ -179,6 +184,23 @@ def check_entry(entries: Path, entry: str) -> Checked:
         raise DataError(f"{folder}: expected it at {place}, where its files belong. Add its bundle with board add")
     warnings = tuple(dict.fromkeys((*checked.warnings, *mark.warnings)))
     return dataclasses.replace(checked, level=mark.level, warnings=warnings)
+
+
+def make_summary(entries: Path, entry: str, checked: Checked) -> Summary:
+    """The summary of an entry, made anew of its counts and kept beside them where the folder can be written to."""
+    summary, path = (
+        summarise(checked.benchmark, checked.counts, checked.scores.counts_sha256),
+        entries / entry / SUMMARY,
+    )
+    content = to_json(summary)
+    text = json.dumps(content, sort_keys=True)
+    try:
+        is_kept = json.dumps(files.read_json(path, "a summary"), sort_keys=True) == text
+    except DataError:
+        is_kept = False
+    if not is_kept and os.access(path.parent, os.W_OK):
+        files.write_json(path, content)
+    return summary
 
 
 def _contents(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -231,11 +253,11 @@ def _read_row(entries: Path, entry: str, mark: Verified) -> Row:
         raise DataError(f"{folder / COUNTS}: it is not what was checked. Restore the entry; board verify says more")
     record, card = RunRecord.read(folder), read_card((folder / CARD).read_bytes(), str(folder / CARD))
     row = run_row.row_of(folder.resolve(), record, scores, card)
-    summary = read_summary(folder / SUMMARY, key_of(mark.counts_sha256, scores.videos))
-    if summary is None:  # drawn by another version: made again, slowly
-        checked = check_entry(entries, entry)
-        summary = summarise(checked.benchmark, checked.counts, mark.counts_sha256)
-    near = run_row.nearest_names(_definition(_benchmark_path(entries, entry.split("/")[0], mark.digest)))
+    benchmark = _definition(_benchmark_path(entries, entry.split("/")[0], mark.digest))
+    summary = read_summary(folder / SUMMARY, key_of(benchmark, mark.counts_sha256, scores.videos))
+    if summary is None:  # drawn by another version, or without a metric that is here: made again, slowly
+        summary = make_summary(entries, entry, check_entry(entries, entry))
+    near = run_row.nearest_names(benchmark)
     return _marked(row, entry, mark.level, mark.warnings, mark.added, summary=summary, nearest=near)
 
 

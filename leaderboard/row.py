@@ -58,6 +58,8 @@ class Row:
         saw_novel: no, words, images or masks, see `ovsbench.leaderboard.bundle.card`; "" where nobody said.
         summary: draws and videos; None where the counts cannot be read.
         nearest: novel category to its nearest base name and the cosine of the two, where the benchmark says it.
+        older: metrics that are here in another version than the one that it was scored with, and that version; their
+            values are shown and not ranked.
     """
 
     folder: Path
@@ -89,6 +91,7 @@ class Row:
     saw_novel: str = ""
     summary: Summary | None = None
     nearest: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    older: Mapping[str, int] = field(default_factory=dict)
 
     def value(self, key: str) -> float | None:
         """The number of a column: "fps", "memory_gb", or metric and group as in "mIoU.novel"."""

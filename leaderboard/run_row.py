@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ovsbench.benchmark import manifest
 from ovsbench.benchmark.errors import DataError, UserError
 from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.metrics import Described, all_metrics, described, other_versions
 from ovsbench.benchmark.record import RunRecord
-from ovsbench.benchmark.running.counting import COUNTS, read_counts
-from ovsbench.benchmark.running.scores import HARMONIC, SCORES, CategoryScores, Scores
+from ovsbench.benchmark.running.counting import COUNTS
+from ovsbench.benchmark.running.scores import HARMONIC, SCORES, CategoryScores, Scores, read_counts
 from ovsbench.leaderboard.bundle.card import SAW_NOVEL, Card
 from ovsbench.leaderboard.row import Flag, Row
 from ovsbench.leaderboard.summary import summarise
 
 _PARTS = ("all", "base", "novel", HARMONIC, "things", "stuff")
 _NO = ("", "no", "none", "false")
-KEPT_BY_CATEGORY = ("mIoU", "VPQ", "AP", "AP50")
 
 
 def read_row(run: Path, *, with_summary: bool = False) -> Row:
@@ -66,7 +67,8 @@ def row_of(folder: Path, record: RunRecord, scores: Scores, card: Card | None = 
     finer = dict.fromkeys(c.group for c in scores.categories if c.group)
     title = Path(record.method).name + "".join(f" {key}={value}" for key, value in sorted(record.options.items()))
     measured = sorted(int(name.partition("@")[2]) for name in scores.values if name.startswith("VPQ@"))
-    flags = _flags(record, scores, card)
+    flags, older = _flags(record, scores, card), _older(scores)
+    known = described(scores.windows or tuple(measured))
     row = Row(
         folder=folder,
         slug=folder.name,
@@ -80,9 +82,10 @@ def row_of(folder: Path, record: RunRecord, scores: Scores, card: Card | None = 
         base_count=sum(not c.is_novel for c in scores.categories),
         novel_count=sum(c.is_novel for c in scores.categories),
         windows=scores.windows or tuple(measured),
+        older=older,
         groups=(*(part for part in _PARTS if any(part in by for by in scores.values.values())), *finer),
         scores=scores.values,
-        categories=tuple(_slim(category) for category in scores.categories),
+        categories=tuple(_slim(category, known) for category in scores.categories),
         fps=record.timing.fps,
         memory_gb=record.peak_device_memory_gb or record.peak_memory_gb or None,
         device=(card.hardware if card else "") or record.device_name or record.device,
@@ -98,6 +101,7 @@ def row_of(folder: Path, record: RunRecord, scores: Scores, card: Card | None = 
     return dataclasses.replace(
         row,
         title=card.name,
+        scores={name: by_group for name, by_group in row.scores.items() if name in known},  # nobody checked the others
         about=card.title,
         links=tuple((name, address) for name, address in links if address),
         trained_on=card.trained_on,
@@ -105,10 +109,31 @@ def row_of(folder: Path, record: RunRecord, scores: Scores, card: Card | None = 
     )
 
 
-def _slim(category: CategoryScores) -> CategoryScores:
+def _slim(category: CategoryScores, known: Mapping[str, Described]) -> CategoryScores:
     """Without the values that no table of categories shows: a board holds many rows."""
-    kept = {name: category.scores[name] for name in KEPT_BY_CATEGORY if name in category.scores}
+    shown = (name for name, (_, value) in known.items() if value.category_head)
+    kept = {name: category.scores[name] for name in shown if name in category.scores}
     return dataclasses.replace(category, scores=kept)
+
+
+def _older(scores: Scores) -> dict[str, int]:
+    """The metrics of its values that are here in another version, and the version that was scored with."""
+    known = described(scores.windows)
+    used = {known[name].metric.name for name in scores.values if name in known}
+    return {name: version for name, version in other_versions(scores.metrics).items() if name in used}
+
+
+def _metric_flags(scores: Scores) -> Iterator[Flag]:
+    here = {metric.name: metric.version for metric in all_metrics()}
+    for name, version in _older(scores).items():
+        meaning = (
+            f"Scored by version {version} of the metric {name}, which is now version {here[name]}: its values are "
+            "shown and not ranked; ovsbench score RUN counts them again"
+        )
+        yield Flag(f"{name} of version {version}", meaning)
+    for name, version in scores.metrics.items():
+        if name not in here:
+            yield Flag(f"no metric {name}", f"Version {version} of the metric {name} is not installed here: a gap")
 
 
 def _flags(record: RunRecord, scores: Scores, card: Card | None) -> tuple[Flag, ...]:
@@ -117,6 +142,7 @@ def _flags(record: RunRecord, scores: Scores, card: Card | None) -> tuple[Flag, 
         flags.append(Flag("reads labels", "It was given true labels: a bound, not a contestant", is_reference=True))
     if scores.is_partial:
         flags.append(Flag("partial", f"Only {scores.videos} of the benchmark's {scores.videos_total} videos"))
+    flags += _metric_flags(scores)
     saw = record.notes.get("saw_novel", "")
     if card is not None and card.saw_novel != "no":
         how = f": {card.saw_how}" if card.saw_how else ""
@@ -156,6 +182,7 @@ def _facts(record: RunRecord, scores: Scores) -> tuple[tuple[str, str], ...]:
         "Checkpoint sha256": record.checkpoint_sha256 or "",
         **{key.replace("_", " ").capitalize(): value for key, value in sorted(record.notes.items())},
         "Benchmark": f"{record.benchmark}, version {record.benchmark_version}, content {record.benchmark_digest}",
+        "Metrics": ", ".join(f"{name} {version}" for name, version in sorted(scores.metrics.items())),
         "Scored": f"{scores.videos} of {scores.videos_total} videos, {scores.frames} frames",
         "Names offered": f"{record.offered}: {', '.join(record.categories)}",
         "Speed": (

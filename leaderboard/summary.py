@@ -1,7 +1,7 @@
 """What the site needs of an entry's counts, worked out once: draws of its scores, its videos one by one, its mistakes.
 
 A summary follows from the counts and from nothing else; its key says from which, and by which draws. One that is stored
-beside an entry saves time and is believed no further than its key.
+beside an entry is a cache: it is believed as far as its key, and `board verify` makes it anew.
 """
 
 from __future__ import annotations
@@ -20,19 +20,18 @@ import numpy.typing as npt
 from ovsbench.benchmark import stats
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.manifest import Benchmark
-from ovsbench.benchmark.metrics import VideoCounts, metrics_for
+from ovsbench.benchmark.metrics import VideoCounts, described_for
 from ovsbench.benchmark.metrics.base import Floats
 from ovsbench.benchmark.metrics.confusion import UNNAMED, ConfusionCounts
-from ovsbench.benchmark.running.scores import HARMONIC, total, values_of
+from ovsbench.benchmark.running.comparison import draws_of_run
+from ovsbench.benchmark.running.score_names import ScoreName, parts_of
+from ovsbench.benchmark.running.scores import total, values_of
 from ovsbench.benchmark.storage import files
 
 SUMMARY = "summary.json"
 DRAWS = 1000
 SEED = 0
-VERSION = 1
-PARTS = ("all", "base", "novel", HARMONIC)
-WITH_PARTS = ("mIoU", "VPQ", "AP")
-WITHOUT_PARTS = ("STQ", "HOTA", "VC@8", "VC@16")
+VERSION = 2
 MOST_MISTAKES = 40
 _STEPS = 65534
 """A draw is kept in two bytes: a fraction in steps of 1.5e-5, far finer than an interval can be told."""
@@ -54,7 +53,7 @@ class Summary:
     """See the docstring of the file.
 
     Attributes:
-        key: digest of the counts, of the draws and of this file's version.
+        key: digest of the counts, of the scheme of the draws, of the scores drawn and of their metrics' versions.
         draws: score, as in "mIoU.novel", to (1 + DRAWS,) fractions, the first of all videos; nan where undefined.
         columns: scores of single videos.
         videos: video to its scores, in the benchmark's order; None where undefined.
@@ -83,9 +82,28 @@ def _digest_of_times(videos: int) -> str:
     return hashlib.sha256(times(videos).tobytes()).hexdigest()
 
 
-def key_of(counts_sha256: str, videos: int) -> str:
-    """The key of the summary of these counts."""
-    return files.json_digest([VERSION, counts_sha256, _digest_of_times(videos)])
+def _drawn(benchmark: Benchmark) -> list[ScoreName]:
+    """The scores that get draws: all that the tables of a board show."""
+    parts = parts_of(benchmark.vocabulary.groups)
+    return [
+        ScoreName(name, part)
+        for name, (_, value) in described_for(benchmark.rules).items()
+        if value.shown != "details" and value.is_fraction
+        for part in (parts if value.by_part else ("all",))
+    ]
+
+
+def key_of(benchmark: Benchmark, counts_sha256: str, videos: int) -> str:
+    """The key of the summary of these counts: it changes with the scheme, the metrics that are here and their versions.
+
+    Args:
+        benchmark: that was scored on.
+        counts_sha256: digest of the counts.
+        videos: how many there are.
+    """
+    known, drawn = described_for(benchmark.rules), _drawn(benchmark)
+    versions = {str(score): known[score.value].metric.version for score in drawn}
+    return files.json_digest([VERSION, stats.SCHEME, counts_sha256, _digest_of_times(videos), versions])
 
 
 def summarise(benchmark: Benchmark, counts: Mapping[str, VideoCounts], counts_sha256: str) -> Summary:
@@ -96,24 +114,23 @@ def summarise(benchmark: Benchmark, counts: Mapping[str, VideoCounts], counts_sh
         counts: of its videos, in its order.
         counts_sha256: digest of their file.
     """
-    groups, rules = benchmark.vocabulary.groups, benchmark.rules
-    metric_of = {value: metric.name for metric in metrics_for(rules) for value in metric.value_names(rules)}
-    parts = [part for part in PARTS if part in groups or (part == HARMONIC and {"base", "novel"} <= set(groups))]
-    wanted = [(value, part) for value in WITH_PARTS for part in parts] + [(value, "all") for value in WITHOUT_PARTS]
-    drawn = times(len(counts))
-    rows = list(counts.values())
-    keys = [(metric_of[value], value, part) for value, part in wanted if value in metric_of]
-    of_keys = zip(keys, stats.draws_of(rows, keys, groups, drawn), strict=True)
-    draws = {f"{value}.{part}": values for (_, value, part), values in of_keys}
-    shown = [(value, part) for value in WITH_PARTS if value in metric_of for part in parts if part != HARMONIC]
-    by_video = {video: values_of(total([row], rules), groups) for video, row in counts.items()}
+    groups, drawn, known = benchmark.vocabulary.groups, _drawn(benchmark), described_for(benchmark.rules)
+    draws = draws_of_run(benchmark, counts, drawn, times(len(counts)))
+    by_part = dict.fromkeys(score.value for score in drawn if known[score.value].value.by_part)
+    columns = [ScoreName(value, part) for value in by_part for part in parts_of(groups)[:3]]
+    by_video = {video: values_of(total([row], benchmark.rules), groups) for video, row in counts.items()}
     return Summary(
-        key=key_of(counts_sha256, len(counts)),
-        draws={name: values for name, values in draws.items() if np.isfinite(values[0])},
-        columns=tuple(f"{value}.{part}" for value, part in shown),
-        videos={video: tuple(of[value][part] for value, part in shown) for video, of in by_video.items()},
-        mistakes=_mistakes(benchmark, rows),
+        key=key_of(benchmark, counts_sha256, len(counts)),
+        draws={str(name): values for name, values in draws.items() if _can_be_kept(values)},
+        columns=tuple(map(str, columns)),
+        videos={v: tuple(of.get(c.value, {}).get(c.group) for c in columns) for v, of in by_video.items()},
+        mistakes=_mistakes(benchmark, list(counts.values())),
     )
+
+
+def _can_be_kept(draws: Floats) -> bool:
+    """Whether the score is defined and no draw leaves [0, 1], which is what `pack_draws` can write."""
+    return bool(np.isfinite(draws[0]) and np.nanmin(draws) >= 0 and np.nanmax(draws) <= 1)
 
 
 def _mistakes(benchmark: Benchmark, rows: Sequence[VideoCounts]) -> tuple[Mistake, ...]:

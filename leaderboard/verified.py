@@ -25,6 +25,8 @@ class Verified:
         bundle_sha256: of the zip file.
         added: UTC, ISO 8601.
         version: of ovsbench.
+        scores_sha256: of `scores.json`, whose values of an older metric nobody can read off the counts again; "" for
+            entries that were added before it was noted.
     """
 
     level: Level
@@ -36,6 +38,7 @@ class Verified:
     bundle_sha256: str
     added: str
     version: str
+    scores_sha256: str = ""
 
     def same_as(self, other: Verified) -> bool:
         """Whether both are the same submission."""

@@ -7,16 +7,16 @@ from pathlib import Path
 
 from ovsbench.benchmark.errors import DataError, UserError
 from ovsbench.benchmark.progress import SILENT, Progress
-from ovsbench.benchmark.storage import files
 from ovsbench.leaderboard.bundle.check import Checked
-from ovsbench.leaderboard.entries import check_entry, labelled
+from ovsbench.leaderboard.entries import check_entry, labelled, make_summary
 from ovsbench.leaderboard.reported import REPORTED, reported_rows
-from ovsbench.leaderboard.summary import SUMMARY, summarise, to_json
 from ovsbench.leaderboard.verified import VERIFIED, Verified, entry_ids, read_verified
 
 
 def verify(entries: Path, chosen: list[str] | None = None, progress: Progress = SILENT) -> list[str]:
-    """Checks entries again, their summaries, what they supersede, and that none says again what another says.
+    """Checks entries again, what they supersede, and that none says again what another says.
+
+    The summaries of sound entries are made anew.
 
     Args:
         entries: the folder of the board.
@@ -61,9 +61,7 @@ def verify(entries: Path, chosen: list[str] | None = None, progress: Progress = 
 
 
 def _problems(entries: Path, entry: str, checked: Checked, marks: Mapping[str, Verified]) -> Iterator[str]:
-    summary = to_json(summarise(checked.benchmark, checked.counts, checked.scores.counts_sha256))
-    if files.read_json(entries / entry / SUMMARY, "the summary of an entry") != summary:
-        yield f"{entry}: its {SUMMARY} does not follow from its counts. Add the bundle again"
+    make_summary(entries, entry, checked)
     first = checked.card.supersedes
     if first and (first not in marks or first == entry or first.split("/")[0] != entry.split("/")[0]):
         yield f"{entry}: it supersedes {first}, which is not on the board of its benchmark. Name another entry"
@@ -86,11 +84,13 @@ class _Labels:
 
     def differences(self, entry: str, checked: Checked) -> Iterator[str]:
         digest = checked.benchmark.digest
-        if digest not in self.known:
-            twin = next((one for one in self.order if self.marks[one].digest == digest), entry)
-            counts = (checked if twin == entry else check_entry(self.entries, twin)).counts
-            self.known[digest] = (twin, dict(labelled(counts)))
-        twin, pixels = self.known[digest]
+        for one in self.order if digest not in self.known else ():
+            if self.marks[one].digest == digest:
+                pixels = dict(labelled((checked if one == entry else check_entry(self.entries, one)).counts))
+                if pixels:
+                    self.known[digest] = (one, pixels)
+                    break
+        twin, pixels = self.known.get(digest, (entry, {}))
         other = next((video for video, found in labelled(checked.counts) if found != pixels[video]), None)
         if other is not None:
             yield f"{entry}: video {other}: the labelled pixels of its classes are not those of {twin}. Score it again"

@@ -8,8 +8,9 @@ import pytest
 
 from ovsbench.benchmark import engine, methods
 from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.percent import percent
 from ovsbench.benchmark.record import Settings
-from ovsbench.benchmark.running.comparison import ScoreName
+from ovsbench.benchmark.running.score_names import ScoreName
 from ovsbench.plans.ablation import read_ablation
 from ovsbench.plans.ablation_table import Cost, ablation_table, markdown, write_ablation
 
@@ -108,13 +109,13 @@ def test_the_table_has_spread_over_seeds_and_paired_differences(build_benchmark,
     assert other.better == 1, "the second seed is the same in both"
     assert other.change.low <= other.change.value <= other.change.high
     text = markdown(table)
-    assert f"| other | {100 * dog:.1f} ± 0.0 |" in text
+    assert f"| {percent(dog)} ± 0.0 |" in next(line for line in text.splitlines() if line.startswith("| other "))
     assert "| 4 | 32 | 6 | 12 |" in text
     assert "Difference to plain, paired by seed" in text
-    assert f"| other | +{50 * dog:.1f} ±" in text
+    assert f"| {percent(dog / 2, signed=True)} ±" in text.splitlines()[-1]
     paths = write_ablation([table], tmp_path)
     assert [line["name"] for line in json.loads(paths[2].read_text())["tables"][0]["lines"]] == ["plain", "other"]
-    assert paths[1].read_text().startswith("benchmark,variant,steps,labelled,unlabelled,seconds,mIoU.base,")
+    assert paths[1].read_text().startswith("benchmark,variant,steps,labelled,unlabelled,seconds,mIoU.all,")
 
 
 def test_the_ablations_of_this_repository_are_plans_whose_trainings_can_be(monkeypatch):

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ovsbench.benchmark import engine, manifest
+from ovsbench.benchmark import engine, manifest, stats
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.record import Settings
-from ovsbench.benchmark.running.comparison import ScoreName, compare, differing_parts
-from ovsbench.benchmark.running.counting import read_counts
+from ovsbench.benchmark.running.comparison import compare, differing_parts
+from ovsbench.benchmark.running.score_names import ScoreName
+from ovsbench.benchmark.running.scores import read_counts
 from ovsbench.benchmark.types import PanopticFrame, Rules
 
 
@@ -59,7 +60,7 @@ def test_a_comparison_says_what_differs_where_and_how_surely(runs):
     difference = pair.differences[ScoreName("mIoU", "all")]
     assert difference.interval.value == pytest.approx(1.0 - found.scores["half"][ScoreName("mIoU", "all")].value)
     assert difference.is_clear
-    assert found.ranks[0] == ("full",)
+    assert found.ranks == {"full": 1, "half": 2}
     assert {delta.name for delta in pair.videos if delta.change} <= {"v1", "v3", "v5"}
     assert [abs(delta.change or 0) for delta in pair.categories] == sorted(
         (abs(delta.change or 0) for delta in pair.categories), reverse=True
@@ -69,11 +70,11 @@ def test_a_comparison_says_what_differs_where_and_how_surely(runs):
 def test_the_score_that_ranks_may_be_chosen(runs):
     benchmark, folders = runs
     counts = counts_of(benchmark, folders)
-    assert compare(benchmark, counts, main=ScoreName("VPQ@1", "things"), draws=20).main.group == "things"
-    with pytest.raises(UserError, match="did you mean 'mIoU'"):
-        compare(benchmark, counts, main=ScoreName("mIuO", "all"), draws=20)
-    with pytest.raises(UserError, match="unknown part"):
-        compare(benchmark, counts, main=ScoreName("mIoU", "birds"), draws=20)
+    assert compare(benchmark, counts, by="VPQ@1.things", draws=20).main.group == "things"
+    with pytest.raises(UserError, match=r"did you mean 'mIoU\.all'"):
+        compare(benchmark, counts, by="mIuO", draws=20)
+    with pytest.raises(UserError, match="no part of the vocabulary 'birds'"):
+        compare(benchmark, counts, by="mIoU.birds", draws=20)
 
 
 def test_runs_over_different_videos_are_not_compared(runs):
@@ -105,11 +106,12 @@ def test_the_verb_prints_tables_json_and_csv(runs, tmp_path):
     assert done.returncode == 0, done.stderr
     for words in ("95 % interval", "Videos that moved most", "Categories that moved most", "Ranks by mIoU.harmonic"):
         assert words in done.stdout
-    assert (tmp_path / "t.csv").read_text().startswith("run,score,value,low,high\n")
+    assert (tmp_path / "t.csv").read_text().startswith("table,run,score,value,low,high,first,second,difference,p,")
     done = ovsbench("compare", folders["half"], folders["full"], "--by", "VPQ", "--draws", 50, "--json")
     content = json.loads(done.stdout)
     assert content["main"] == "VPQ.all"
-    assert content["ranks"][0] == [str(folders["full"])]
+    assert content["ranks"] == {str(folders["full"]): 1, str(folders["half"]): 2}
+    assert content["scheme"] == stats.SCHEME
     assert content["pairs"][0]["differences"]["VPQ.all"]["is_clear"] is True
 
 

@@ -8,12 +8,12 @@ from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.metrics.confusion import UNNAMED, ConfusionCounts
 from ovsbench.benchmark.pictures import diagnosis, plots
 from ovsbench.benchmark.record import Settings
-from ovsbench.benchmark.running.counting import read_counts
+from ovsbench.benchmark.running.scores import read_counts
 from ovsbench.benchmark.types import Category, PanopticFrame, Segment, Vocabulary
 from ovsbench.cli.tables import Grid
 
 TWO = Vocabulary((Category(4, "dog", True), Category(9, "lava", False, is_novel=True)))
-GRID = Grid("t", ("video", "mIoU all", "VPQ all"), (("b", 0.5, None), ("a", 0.7, 0.1), ("c", None, 0.2)), words=1)
+GRID = Grid.of("t", ("video", "mIoU all", "VPQ all"), (("b", 0.5, None), ("a", 0.7, 0.1), ("c", None, 0.2)), words=1)
 
 
 class AlwaysDog:

@@ -15,7 +15,7 @@ import pytest
 from ovsbench.benchmark import engine, methods
 from ovsbench.benchmark.errors import BusyError, DataError, MethodError, StoppedError, UserError
 from ovsbench.benchmark.manifest import Benchmark
-from ovsbench.benchmark.metrics import NUMBERS, metrics_for
+from ovsbench.benchmark.metrics import is_fraction, metrics_for
 from ovsbench.benchmark.record import RunRecord, Settings
 from ovsbench.benchmark.running import counting, scores, scoring
 from ovsbench.benchmark.storage import files
@@ -143,17 +143,17 @@ def test_the_labels_score_exactly_one(build_benchmark, tmp_path):
     record = engine.predict(engine.OracleMethod(), benchmark, tmp_path / "run", settings=Settings("oracle"))
     assert record.uses_labels
     result = engine.score(benchmark, tmp_path / "run")
-    assert set(result.values) == {name for m in metrics_for(benchmark.rules) for name in m.value_names(benchmark.rules)}
+    assert set(result.values) == {v.name for m in metrics_for(benchmark.rules) for v in m.values(benchmark.rules)}
     # Videos of seven frames have no window of eight; an official rule leaves the first object of a video out.
     exact = [name for name in result.values if not name.endswith(("@8", "@16")) and "official" not in name]
-    followed = ("STQ", "STQ_AQ", "HOTA", "DetA", "AssA", "MOTA", "MOTP", "IDF1", "IDP", "IDR", *NUMBERS)
+    followed = ("STQ", "STQ_AQ", "HOTA", "DetA", "AssA", "MOTA", "MOTP", "IDF1", "IDP", "IDR", "IDSW", "FP", "FN")
     stuff = [(name, "stuff") for name in followed]  # nothing to follow
     values = {(name, group): v for name in exact for group, v in result.values[name].items()}
     assert {values.pop(key) for key in stuff} == {None}
-    assert {values.pop(key) for key in list(values) if key[0] in NUMBERS} == {0.0}
+    assert {values.pop(key) for key in list(values) if not is_fraction(key[0])} == {0.0}
     assert set(values.values()) == {1.0}
     assert set(result.values["VPQ"]) == {"all", "base", "novel", "things", "stuff", "harmonic"}
-    fractions = [name for name in exact if name not in NUMBERS]
+    fractions = [name for name in exact if is_fraction(name)]
     assert all(category.scores[name] in (1.0, None) for category in result.categories for name in fractions)
     assert not result.is_partial
     assert scores.Scores.read(tmp_path / "run") == result
@@ -536,12 +536,12 @@ def test_scoring_a_folder_that_is_no_run_is_one_sentence(build_benchmark, tmp_pa
     with pytest.raises(UserError, match="expected a run folder, found none"):
         engine.score(build_benchmark(), tmp_path / "nowhere")
     with pytest.raises(UserError, match="was not scored"):
-        counting.read_counts(build_benchmark(name="b"), tmp_path)
+        scores.read_counts(build_benchmark(name="b"), tmp_path)
 
 
 def test_stored_counts_give_the_stored_scores(undisturbed, tmp_path):
     benchmark, _ = undisturbed
-    counts = counting.read_counts(benchmark, tmp_path / "whole")
+    counts = scores.read_counts(benchmark, tmp_path / "whole")
     stored = scores.Scores.read(tmp_path / "whole")
     again = scores.scores_of(benchmark, counts, counts_sha256=stored.counts_sha256)
     assert again == stored

@@ -8,16 +8,18 @@ import PIL.Image
 import pytest
 
 from ovsbench.benchmark import engine, manifest
-from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.errors import MethodError, UserError
 from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
 from ovsbench.benchmark.pictures.strips import draw_strips
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.running.comparison import compare
-from ovsbench.benchmark.running.counting import predicted_tracks, read_counts
+from ovsbench.benchmark.running.counting import predicted_tracks
 from ovsbench.benchmark.running.instances import FrameTracks
+from ovsbench.benchmark.running.scores import read_counts
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.track_store import TrackFolder
 from ovsbench.benchmark.types import Category, InstanceTrack, PanopticFrame, Rules, Segment, Vocabulary
+from ovsbench.plans.suite_table import markdown, refuse_rank_by, suite_table
 
 WORDS = Vocabulary((Category(4, "dog", True), Category(2, "cat", True, is_novel=True), Category(9, "grass", False)))
 SIZE = (4, 4)
@@ -120,7 +122,12 @@ def test_runs_on_instances_are_compared_by_ap(benchmark, tmp_path):
         runs[name] = read_counts(benchmark, tmp_path / name)
     found = compare(benchmark, runs, draws=50)
     assert str(found.main) == "AP.harmonic"
-    assert found.ranks[0] == ("oracle",)
+    assert found.ranks == {"oracle": 1, "boxes": 2}
+    table = suite_table(benchmark, "all", {name: [tmp_path / name] for name in runs}, rank_by=None)
+    assert str(table.rank_by) == "AP.harmonic"
+    assert "ranked by AP.harmonic" in markdown(table)
+    with pytest.raises(UserError, match=r"unknown score mIoU\.novel to rank by: toy is a benchmark of instance"):
+        refuse_rank_by("mIoU.novel", [benchmark])
     assert {str(score) for score in found.scores["oracle"]} >= {"AP.all", "AP.novel", "AP50.all"}
 
 

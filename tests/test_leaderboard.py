@@ -13,12 +13,12 @@ import PIL.Image
 import pytest
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.percent import percent
 from ovsbench.benchmark.record import RunRecord, Timing
 from ovsbench.benchmark.running.scores import CategoryScores, Scores
 from ovsbench.leaderboard.row import Row
 from ovsbench.leaderboard.run_row import read_row
 from ovsbench.leaderboard.site import charts
-from ovsbench.leaderboard.site.export import percent
 from ovsbench.leaderboard.site.render import write_site
 from ovsbench.leaderboard.site.table import tables
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovsbench.benchmark.metrics import METRICS, NUMBERS, OPTIONAL, harmonic, metrics_for
+from ovsbench.benchmark.metrics import METRICS, OPTIONAL, harmonic, is_fraction, metrics_for
 from ovsbench.benchmark.metrics.clear import Clear
 from ovsbench.benchmark.metrics.confusion import UNNAMED, Confusion
 from ovsbench.benchmark.metrics.davis import Davis
@@ -245,7 +245,9 @@ def test_labels_as_prediction_score_exactly_one(truth):
     truth = without_crowds(truth)
     for metric in SHORT:
         for name, value in counts(metric, truth, truth).scores(None).items():
-            assert value in (0.0 if name in NUMBERS or "decay" in name else 1.0, None) or name.startswith("STQ"), name
+            assert value in (0.0 if not is_fraction(name) or "decay" in name else 1.0, None) or name.startswith(
+                "STQ"
+            ), name
     stq = counts(Stq(), truth, truth).scores(None)
     has_things = any(s.category != 1 for frame in truth for s in frame.segments.values())
     assert stq["STQ"] in ((1.0, None) if has_things else (0.0, None))
@@ -388,10 +390,11 @@ def test_identities_are_scored_only_where_labels_have_them():
     assert [metric.name for metric in metrics_for(Rules(task="semantic"))] == ["vpq", "miou", "vc", "confusion"]
 
 
-def test_value_names_are_the_keys_of_the_scores():
+def test_metrics_describe_the_values_that_they_give():
     rules = Rules(vpq_windows=(4, 1))
     for metric in (*METRICS, *OPTIONAL):
-        assert tuple(metric.zero(rules).scores(frozenset())) == metric.value_names(rules)
+        assert list(metric.zero(rules).scores(frozenset())) == [value.name for value in metric.values(rules)]
+        assert all(value.meaning for value in metric.values(rules))
 
 
 def test_vpq_counts_of_different_windows_do_not_lose_one():

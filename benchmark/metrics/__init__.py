@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from typing import NamedTuple
 
 from ovsbench.benchmark.metrics.ap import Ap
-from ovsbench.benchmark.metrics.base import NUMBERS, Accumulator, Counts, FrameMetric, Metric, VideoCounts, harmonic
+from ovsbench.benchmark.metrics.base import Accumulator, Counts, FrameMetric, Metric, Value, VideoCounts, harmonic
 from ovsbench.benchmark.metrics.clear import Clear
 from ovsbench.benchmark.metrics.confusion import Confusion
 from ovsbench.benchmark.metrics.davis import Davis
 from ovsbench.benchmark.metrics.hota import Hota
+from ovsbench.benchmark.metrics.installed import load_installed
 from ovsbench.benchmark.metrics.miou import Miou
 from ovsbench.benchmark.metrics.stq import Stq
 from ovsbench.benchmark.metrics.vc import Vc
@@ -23,6 +26,26 @@ METRICS: tuple[Metric, ...] = (Vpq(), Miou(), Stq(), Hota(), Clear(), Vc(), Conf
 OPTIONAL: tuple[Metric, ...] = (Davis(),)
 """Metrics that take too long to be counted unless they are asked for."""
 
+FIRST_VERSIONS: Mapping[str, int] = {
+    "vpq": 2, "miou": 2, "stq": 1, "hota": 1, "clear": 1, "vc": 1, "confusion": 1, "ap": 1, "davis": 1,
+}  # fmt: skip
+"""The versions that files were scored with which do not say so: those of the time before files did. Never changed."""
+
+
+@lru_cache(maxsize=1)
+def metrics_of_packages() -> tuple[Metric, ...]:
+    """The metrics that installed packages add, by name; they are imported by the first call.
+
+    Raises:
+        MetricError: one of them cannot be imported, is no metric, or takes the name of another.
+    """
+    return load_installed((*METRICS, *OPTIONAL))
+
+
+def all_metrics() -> tuple[Metric, ...]:
+    """Ours, then those of other packages by name."""
+    return (*METRICS, *OPTIONAL, *metrics_of_packages())
+
 
 def metrics_for(rules: Rules, extra: Collection[str] = ()) -> tuple[Metric, ...]:
     """The metrics that have a meaning for a benchmark's task.
@@ -31,8 +54,8 @@ def metrics_for(rules: Rules, extra: Collection[str] = ()) -> tuple[Metric, ...]
         rules: name the task.
         extra: names of the optional ones to have too; other names are passed over.
     """
-    wanted = (*METRICS, *(metric for metric in OPTIONAL if metric.name in extra))
-    return tuple(metric for metric in wanted if rules.task in metric.tasks)
+    optional = {metric.name for metric in OPTIONAL} - set(extra)
+    return tuple(metric for metric in all_metrics() if rules.task in metric.tasks and metric.name not in optional)
 
 
 def frame_metrics_for(rules: Rules, extra: Collection[str] = ()) -> tuple[FrameMetric, ...]:
@@ -40,7 +63,50 @@ def frame_metrics_for(rules: Rules, extra: Collection[str] = ()) -> tuple[FrameM
     return tuple(metric for metric in metrics_for(rules, extra) if isinstance(metric, FrameMetric))
 
 
+def versions_for(rules: Rules, extra: Collection[str] = ()) -> dict[str, int]:
+    """Name and version of each metric of `metrics_for`."""
+    return {metric.name: metric.version for metric in metrics_for(rules, extra)}
+
+
+def other_versions(metrics: Mapping[str, int]) -> dict[str, int]:
+    """Of the metrics and versions that a file was scored with, those that are here in another version."""
+    here = {metric.name: metric.version for metric in all_metrics()}
+    return {name: version for name, version in metrics.items() if here.get(name, version) != version}
+
+
+class Described(NamedTuple):
+    """A value with its metric."""
+
+    metric: Metric
+    value: Value
+
+
+@lru_cache(maxsize=64)
+def described(windows: tuple[int, ...] = Rules().vpq_windows) -> Mapping[str, Described]:
+    """Every value of every metric by name, in the order of tables: what ranks, then as metrics list them.
+
+    Args:
+        windows: of the benchmark's rules; the names of some values depend on them.
+    """
+    rules = Rules(vpq_windows=windows)
+    known = [Described(metric, value) for metric in all_metrics() for value in metric.values(rules)]
+    known.sort(key=lambda one: one.value.rank_order or 3)
+    return {one.value.name: one for one in known}
+
+
+def described_for(rules: Rules) -> dict[str, Described]:
+    """Those of them that suit a benchmark's task."""
+    return {name: one for name, one in described(rules.vpq_windows).items() if rules.task in one.metric.tasks}
+
+
+def is_fraction(name: str) -> bool:
+    """Whether a value is a fraction and not a number of events; what no metric here knows is taken for one."""
+    known = described().get(name)
+    return known is None or known.value.is_fraction
+
+
 __all__ = [
-    "METRICS", "NUMBERS", "OPTIONAL", "Accumulator", "Counts", "Metric", "VideoCounts", "frame_metrics_for", "harmonic",
-    "metrics_for",
+    "FIRST_VERSIONS", "METRICS", "OPTIONAL", "Accumulator", "Counts", "Described", "Metric", "Value", "VideoCounts",
+    "all_metrics", "described", "described_for", "frame_metrics_for", "harmonic", "is_fraction", "metrics_for",
+    "metrics_of_packages", "other_versions", "versions_for",
 ]  # fmt: skip

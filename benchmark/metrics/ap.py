@@ -33,7 +33,8 @@ import numpy.typing as npt
 
 from ovsbench.benchmark.metrics.ap_curves import drawn_class, merged, values_of_class
 from ovsbench.benchmark.metrics.ap_matching import Found, candidates, matched
-from ovsbench.benchmark.metrics.base import Floats, Part, ratio
+from ovsbench.benchmark.metrics.base import Floats, Part, Value, ratio
+from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.storage.rle import DecodedTracks
 from ovsbench.benchmark.types import Rules, Task
 
@@ -79,6 +80,14 @@ class ApCounts:
             scores[name] = float(np.mean(defined)) if defined else None
         return scores
 
+    def problems(self, video: VideoShape, beside: Mapping[str, Any]) -> Iterator[str]:
+        for c, videos in self.by_class.items():
+            if len(videos) != 1:
+                yield f"ap of category {c} holds {len(videos)} videos for one"
+            for found in (one for whole in videos for one in (whole, whole.without_crowds or whole)):
+                if np.any(found.matched & found.ignored) or np.any(np.diff(found.scores) > 0):
+                    yield f"ap of category {c} has predictions that are matched and ignored, or not in order of score"
+
     def drawn(self, videos: Sequence[ApCounts], part: Part, times: npt.NDArray[np.int64], value: str) -> Floats:
         """One value for each way to draw videos, see `metrics.base.ListedCounts`."""
         name = value.removesuffix(LVVIS)
@@ -99,6 +108,13 @@ class ApCounts:
 
 def _is_labelled(videos: Sequence[Found]) -> bool:
     return any(any((one.without_crowds or one).labels) for one in videos)
+
+
+def _meaning(name: str) -> str:
+    areas = {"s": "small", "m": "middle-sized", "l": "large"}
+    if name[-1] in areas:
+        return f"{name[:2]} among {areas[name[-1]]} objects"
+    return f"recall with the {name[2:]} best tracks of each video and category, averaged over IoU thresholds"
 
 
 def value_names() -> tuple[str, ...]:
@@ -123,8 +139,21 @@ class Ap:
     def zero(self, rules: Rules) -> ApCounts:
         return ApCounts()
 
-    def value_names(self, rules: Rules) -> tuple[str, ...]:
-        return value_names()
+    def values(self, rules: Rules) -> tuple[Value, ...]:
+        return (
+            Value(
+                "AP",
+                "average precision of whole tracks of masks, averaged over IoU thresholds from 0.50 to 0.95",
+                shown="headline",
+                by_part=True,
+                rank_order=1,
+                category_head="AP",
+            ),
+            Value("AP50", "AP at a track IoU of 0.50", shown="headline", by_part=True, category_head="AP50"),
+            Value("AP75", "AP at a track IoU of 0.75", shown="headline"),
+            *(Value(name, _meaning(name), category_head="AR100" if name == "AR100" else "") for name in _NAMES[3:]),
+            *(Value(name + LVVIS, f"{name} by the rule of LV-VIS, which reads no mark of a crowd") for name in _NAMES),
+        )
 
     def counts_from_json(self, value: Mapping[str, Any]) -> ApCounts:
         return ApCounts({c: tuple(map(Found.from_json, value[str(c)])) for c in sorted(map(int, value))})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, Self, runtime_checkable
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.storage.rle import DecodedTracks
 from ovsbench.benchmark.types import Rules, Segment, Task, Vocabulary
@@ -16,6 +18,39 @@ from ovsbench.benchmark.types import Rules, Segment, Task, Vocabulary
 Floats = npt.NDArray[np.float64]
 Part = frozenset[int] | None
 """Classes to average over; None for the whole vocabulary together with what belongs to no class, such as void."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value of a metric, and what tables make of it.
+
+    Attributes:
+        name: the key of `Counts.scores`, such as "VPQ@2".
+        meaning: one sentence for the reader of a table, with the rule.
+        shown: "headline": in every table, with intervals where runs are compared; "board": beside those in `show` and
+            on the board; "details": in `show --all` and on the page of an entry alone.
+        by_part: whether tables have columns for base and novel categories and H too, and not for all alone.
+        heading: above its group of columns on the board; its own name by default.
+        head: of its column; its own name by default.
+        rank_order: 1 for the value that ranks wherever a run has it, 2 for the one that ranks where none has that; None
+            for a value that ranks only when it is asked for.
+        lower_is_better: the direction in which it ranks.
+        is_fraction: whether it is a fraction, which has an H and is written in percent; else a number of events.
+        category_head: of its column in tables of single categories; "" for none.
+        judges_tracks: whether the comparison of associations shows it, whatever `shown` is.
+    """
+
+    name: str
+    meaning: str = ""
+    shown: Literal["headline", "board", "details"] = "details"
+    by_part: bool = False
+    heading: str = ""
+    head: str = ""
+    rank_order: int | None = None
+    lower_is_better: bool = False
+    is_fraction: bool = True
+    category_head: str = ""
+    judges_tracks: bool = False
 
 
 class Counts(Protocol):
@@ -35,7 +70,16 @@ class Counts(Protocol):
     def scores(self, part: Part) -> dict[str, float | None]:
         """The metric's values over the classes of `part`; None where undefined.
 
-        Fractions in [0, 1], but for `NUMBERS`, and MOTA, which may fall below 0.
+        Fractions in [0, 1], but for numbers of events (`Value.is_fraction`), and MOTA, which may fall below 0.
+        """
+        ...
+
+    def problems(self, video: VideoShape, beside: Mapping[str, Any]) -> Iterator[str]:
+        """What the counts of one video cannot be, half a sentence each; asked of counts that a stranger hands in.
+
+        Args:
+            video: that was counted.
+            beside: the counts of the same video by the name of the metric; those that count the same have to agree.
         """
         ...
 
@@ -60,7 +104,7 @@ class SummedCounts(Counts, Protocol):
             is_whole: whether those are the whole vocabulary, so that what belongs to no class has its say.
 
         Returns:
-            By the name of the value (D,) fractions (of `NUMBERS` numbers), nan where undefined.
+            By the name of the value (D,) fractions or numbers of events, nan where undefined.
         """
         ...
 
@@ -101,9 +145,10 @@ class Metric(Protocol):
 
     Attributes:
         name: short, in lower case; the key of its counts in a run's files.
-        title: what a table's reader is told about it, one line.
+        title: what it measures, one line.
         tasks: the tasks it suits.
-        version: raised when its counts change their meaning, so that stored ones are made again.
+        version: raised when its counts or values change their meaning: stored counts are made again, and entries of
+            an earlier version are shown as such and not ranked by it. A further value needs no new version.
     """
 
     @property
@@ -119,8 +164,8 @@ class Metric(Protocol):
         """The counts of no video."""
         ...
 
-    def value_names(self, rules: Rules) -> tuple[str, ...]:
-        """The keys of `Counts.scores`, the main value first."""
+    def values(self, rules: Rules) -> tuple[Value, ...]:
+        """What `Counts.scores` holds, in its order, the main value first; names may depend on the rules' windows."""
         ...
 
     def counts_from_json(self, value: Mapping[str, Any]) -> Counts:
@@ -191,8 +236,8 @@ def mean_where(values: Floats, defined: npt.NDArray[np.bool_]) -> Floats:
     return ratio(total, np.count_nonzero(defined, axis=-1))
 
 
-NUMBERS = frozenset({"IDSW", "FP", "FN"})
-"""Values that are numbers of something, not fractions; they have no harmonic mean."""
+OVER_TIME = "Over time"
+"""The group of columns of those values that judge how long identities and names last."""
 
 
 def harmonic(base: float | None, novel: float | None) -> float | None:

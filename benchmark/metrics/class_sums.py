@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from ovsbench.benchmark.metrics.base import Floats, Part, scores_of
+from ovsbench.benchmark.metrics.plausible import VideoShape
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,10 @@ class ClassSums(ABC):
     @abstractmethod
     def read(self, sums: Floats, is_whole: bool) -> dict[str, Floats]:
         """See `SummedCounts.read`."""
+
+    @abstractmethod
+    def problems(self, video: VideoShape, beside: Mapping[str, Any]) -> Iterator[str]:
+        """See `Counts.problems`."""
 
     def scores(self, part: Part) -> dict[str, float | None]:
         return scores_of(self, part)

@@ -24,15 +24,16 @@ One table of events a video serves all of its classes, since masks of different 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ovsbench.benchmark.metrics.base import Floats, positions, ratio
+from ovsbench.benchmark.metrics.base import Floats, Value, positions, ratio
 from ovsbench.benchmark.metrics.class_sums import ClassSums
+from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.types import Rules, Segment, Task, Vocabulary
 
@@ -58,6 +59,14 @@ class ClearCounts(ClassSums):
                 for name, number in (("IDSW", switches), ("FP", alarms), ("FN", missed))
             },
         }
+
+    def problems(self, video: VideoShape, beside: Mapping[str, Any]) -> Iterator[str]:
+        for c, row in self.by_class.items():
+            true, predicted, matches, switches, distance, kept = row
+            if not are_whole(true, predicted, matches, switches, kept):
+                yield f"clear of category {c} has numbers of another kind"
+            elif max(matches, kept) > min(true, predicted) or switches > matches or distance > matches + SLACK:
+                yield f"clear of category {c} has {matches} matches of {true} and {predicted} masks"
 
 
 class ClearAccumulator:
@@ -163,8 +172,18 @@ class Clear:
     def zero(self, rules: Rules) -> ClearCounts:
         return ClearCounts()
 
-    def value_names(self, rules: Rules) -> tuple[str, ...]:
-        return ("MOTA", "MOTP", "IDF1", "IDP", "IDR", "IDSW", "FP", "FN")
+    def values(self, rules: Rules) -> tuple[Value, ...]:
+        return (
+            Value("MOTA", "1 - (misses + false alarms + switches) / labelled masks of things, matched at IoU 0.5"),
+            Value("MOTP", "mean IoU of the matched masks"),
+            Value("IDF1", "F1 of masks that have the right identity over the whole video", judges_tracks=True),
+            Value("IDP", "precision of that"),
+            Value("IDR", "recall of that"),
+            *(
+                Value(name, f"number of {events}", lower_is_better=True, is_fraction=False)
+                for name, events in (("IDSW", "identity switches"), ("FP", "false alarms"), ("FN", "misses"))
+            ),
+        )
 
     def counts_from_json(self, value: Mapping[str, Any]) -> ClearCounts:
         return ClearCounts.from_json(value)

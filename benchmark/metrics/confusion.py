@@ -10,13 +10,15 @@ What else can be read off the pairs is a table of the most frequent mistakes, se
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ovsbench.benchmark.metrics.base import Floats, Part, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.base import Floats, Part, Value, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.miou import MiouCounts, Pixels
+from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.types import Rules, Task, Vocabulary
 
@@ -62,6 +64,21 @@ class ConfusionCounts:
 
     def scores(self, part: Part) -> dict[str, float | None]:
         return scores_of(self, part)
+
+    def problems(self, video: VideoShape, beside: Mapping[str, Any]) -> Iterator[str]:
+        miou = beside.get("miou")
+        if isinstance(miou, MiouCounts):
+            yield from miou.disagreements("confusion", self._margins())
+
+    def _margins(self) -> dict[int, Pixels]:
+        """Of each class the pixels on the diagonal, of its column and of its row."""
+        predicted: dict[int, int] = {}
+        for row in self.pairs.values():
+            for c, pixels in row.items():
+                predicted[c] = predicted.get(c, 0) + pixels
+        classes = (self.pairs.keys() | predicted.keys()) - {UNNAMED}
+        rows = {c: self.pairs.get(c, {}) for c in classes}
+        return {c: Pixels(row.get(c, 0), predicted.get(c, 0), sum(row.values())) for c, row in rows.items()}
 
     def mistakes(self) -> list[Mistake]:
         """Every pair of different classes, and labelled pixels left unnamed; most pixels first.
@@ -121,8 +138,8 @@ class Confusion:
     def zero(self, rules: Rules) -> ConfusionCounts:
         return ConfusionCounts()
 
-    def value_names(self, rules: Rules) -> tuple[str, ...]:
-        return ("named",)
+    def values(self, rules: Rules) -> tuple[Value, ...]:
+        return (Value("named", "share of labelled pixels that were given any name"),)
 
     def counts_from_json(self, value: Mapping[str, Any]) -> ConfusionCounts:
         return ConfusionCounts(

@@ -28,16 +28,17 @@ Outlines take a multiple of the time of all other metrics, so that this one is c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ovsbench.benchmark.metrics.base import Floats, positions, ratio
+from ovsbench.benchmark.metrics.base import Floats, Value, positions, ratio
 from ovsbench.benchmark.metrics.class_sums import ClassSums
 from ovsbench.benchmark.metrics.outlines import near_outlines
+from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.types import VOID, Rules, Segment, Task, Vocabulary
 
@@ -59,6 +60,11 @@ class DavisCounts(ClassSums):
             "F_recall": f_recall,
             "F_decay": f_decay,
         }
+
+    def problems(self, video: VideoShape, beside: Mapping[str, Any]) -> Iterator[str]:
+        for c, (objects, *sums) in self.by_class.items():
+            if not are_whole(objects) or max(sums) > objects + SLACK:
+                yield f"davis of category {c} has a sum of {max(sums)} over {objects} objects"
 
 
 class _Frame(NamedTuple):
@@ -172,8 +178,23 @@ class Davis:
     def zero(self, rules: Rules) -> DavisCounts:
         return DavisCounts()
 
-    def value_names(self, rules: Rules) -> tuple[str, ...]:
-        return ("J&F", "J", "J_recall", "J_decay", "F", "F_recall", "F_decay")
+    def values(self, rules: Rules) -> tuple[Value, ...]:
+        return (
+            Value("J&F", "mean of J and F of things, whatever they are called"),
+            *(
+                value
+                for name, what in (("J", "region similarity, the IoU"), ("F", "outline accuracy"))
+                for value in (
+                    Value(name, f"{what}, mean over frames and objects"),
+                    Value(f"{name}_recall", f"share of frames with {name} above 0.5"),
+                    Value(
+                        f"{name}_decay",
+                        f"{name} of the first quarter of a video minus that of the last",
+                        lower_is_better=True,
+                    ),
+                )
+            ),
+        )
 
     def counts_from_json(self, value: Mapping[str, Any]) -> DavisCounts:
         return DavisCounts.from_json(value)

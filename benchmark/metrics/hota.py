@@ -21,14 +21,15 @@ The tables of similarities of a video are kept until its end, a few numbers a fr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ovsbench.benchmark.metrics.base import Floats, Part, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.base import OVER_TIME, Floats, Part, Value, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.types import Rules, Task, Vocabulary
 
@@ -92,6 +93,15 @@ class HotaCounts:
 
     def scores(self, part: Part) -> dict[str, float | None]:
         return scores_of(self, part)
+
+    def problems(self, video: VideoShape, beside: Mapping[str, Any]) -> Iterator[str]:
+        for c, (true, predicted, matches, association) in self.by_class.items():
+            if not are_whole(true, predicted, *matches) or len(matches) != len(association):
+                yield f"hota of category {c} has numbers of another kind"
+            elif max(matches) > min(true, predicted) or list(matches) != sorted(matches, reverse=True):
+                yield f"hota of category {c} has {max(matches)} matches of {true} and {predicted} masks"
+            elif any(a > m + SLACK for a, m in zip(association, matches, strict=True)):
+                yield f"hota of category {c} has more association than matches"
 
 
 class _Table(NamedTuple):
@@ -182,8 +192,13 @@ class Hota:
     def zero(self, rules: Rules) -> HotaCounts:
         return HotaCounts()
 
-    def value_names(self, rules: Rules) -> tuple[str, ...]:
-        return ("HOTA", "DetA", "AssA")
+    def values(self, rules: Rules) -> tuple[Value, ...]:
+        meaning = "higher-order tracking accuracy of things: detection and association in one number"
+        return (
+            Value("HOTA", meaning, shown="board", heading=OVER_TIME, judges_tracks=True),
+            Value("DetA", "the detection of HOTA: how well things are found"),
+            Value("AssA", "the association of HOTA: how long found things keep their identity", judges_tracks=True),
+        )
 
     def counts_from_json(self, value: Mapping[str, Any]) -> HotaCounts:
         return HotaCounts(

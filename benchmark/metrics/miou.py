@@ -19,14 +19,15 @@ Source: VSPW-dataset/VSPW_code, evaluator_test.py and test.py; open-mmlab/mmsegm
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ovsbench.benchmark.metrics.base import Floats, Part, mean_where, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.base import Floats, Part, Value, mean_where, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.plausible import VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.types import Rules, Task, Vocabulary
 
@@ -89,6 +90,23 @@ class MiouCounts:
     def scores(self, part: Part) -> dict[str, float | None]:
         return scores_of(self, part)
 
+    def problems(self, video: VideoShape, beside: Mapping[str, Any]) -> Iterator[str]:
+        if len(self.videos) != 1:
+            yield f"miou holds {len(self.videos)} videos for one"
+        for c, (shared, predicted, true) in self.pixels.items():
+            if not are_whole(shared, predicted, true) or shared > min(predicted, true):
+                yield f"category {c} has {shared} common pixels of {predicted} predicted and {true} labelled ones"
+        for what, column in (("labelled", 2), ("predicted", 1)):
+            pixels = sum(row[column] for row in self.pixels.values())
+            if pixels > video.pixels:
+                yield f"{pixels} {what} pixels in a video of {video.pixels}"
+
+    def disagreements(self, metric: str, pixels: Mapping[int, Pixels]) -> Iterator[str]:
+        """Where another metric has other pixels of a category than this one, half a sentence each."""
+        for c in sorted(pixels.keys() | self.pixels.keys()):
+            if pixels.get(c, _NONE) != self.pixels.get(c, _NONE):
+                yield f"{metric} and miou disagree about the pixels of category {c}"
+
 
 def _table(pixels: Mapping[int, Pixels], ids: Sequence[int]) -> Floats:
     """Intersection, predicted, true: (3, classes)."""
@@ -137,8 +155,22 @@ class Miou:
     def zero(self, rules: Rules) -> MiouCounts:
         return MiouCounts()
 
-    def value_names(self, rules: Rules) -> tuple[str, ...]:
-        return ("mIoU", "mIoU_union", "mIoU_video", "fwIoU", "pixel_accuracy", "class_accuracy")
+    def values(self, rules: Rules) -> tuple[Value, ...]:
+        return (
+            Value(
+                "mIoU",
+                "IoU of a category = common pixels / (labelled + predicted - common), summed over the whole data set",
+                shown="headline",
+                by_part=True,
+                rank_order=1,
+                category_head="IoU",
+            ),
+            Value("mIoU_union", "mean IoU over the categories that are labelled or predicted (mmsegmentation)"),
+            Value("mIoU_video", "mIoU of each video, then the mean over videos"),
+            Value("fwIoU", "mean IoU weighted with the labelled pixels of a category"),
+            Value("pixel_accuracy", "share of labelled pixels with the right category"),
+            Value("class_accuracy", "that share of each category, then the mean over categories"),
+        )
 
     def counts_from_json(self, value: Mapping[str, Any]) -> MiouCounts:
         return MiouCounts(tuple({c: Pixels(*v[str(c)]) for c in sorted(map(int, v))} for v in value["videos"]))

@@ -22,13 +22,15 @@ VIPSeg-Dataset/VIPSeg-Dataset, ClipPanoFCN/eval_stq_vspw.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ovsbench.benchmark.metrics.base import Floats, Part, mean_where, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.base import OVER_TIME, Floats, Part, Value, mean_where, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.miou import MiouCounts, Pixels
+from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.types import Rules, Segment, Task, Vocabulary
 
@@ -109,6 +111,15 @@ class StqCounts:
 
     def scores(self, part: Part) -> dict[str, float | None]:
         return scores_of(self, part)
+
+    def problems(self, video: VideoShape, beside: Mapping[str, Any]) -> Iterator[str]:
+        miou = beside.get("miou")
+        if isinstance(miou, MiouCounts):
+            yield from miou.disagreements("stq", {c: Pixels(*one[:3]) for c, one in self.by_class.items()})
+        for c, one in self.by_class.items():
+            for association, tubes in ((one.association, one.tubes), (one.official_association, one.official_tubes)):
+                if not are_whole(tubes) or association > tubes + SLACK:
+                    yield f"stq of category {c} has an association of {association} in {tubes} tubes"
 
 
 _Tube = tuple[int, int]
@@ -203,8 +214,17 @@ class Stq:
     def zero(self, rules: Rules) -> StqCounts:
         return StqCounts()
 
-    def value_names(self, rules: Rules) -> tuple[str, ...]:
-        return ("STQ", "STQ_AQ", "STQ_SQ", "STQ_official", "STQ_official_AQ")
+    def values(self, rules: Rules) -> tuple[Value, ...]:
+        meaning = (
+            "segmentation and tracking quality of whole videos: the geometric mean of association and segmentation"
+        )
+        return (
+            Value("STQ", meaning, shown="headline", heading=OVER_TIME, judges_tracks=True),
+            Value("STQ_AQ", "the association of STQ: how long things keep their identity", judges_tracks=True),
+            Value("STQ_SQ", "the segmentation of STQ: mean IoU over categories"),
+            Value("STQ_official", "STQ as VIPSeg's script has it, which leaves the first id of a video out"),
+            Value("STQ_official_AQ", "the association of that"),
+        )
 
     def counts_from_json(self, value: Mapping[str, Any]) -> StqCounts:
         classes = value["classes"]

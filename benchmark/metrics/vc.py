@@ -21,14 +21,15 @@ the prediction has been right all the time if it is right now.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ovsbench.benchmark.metrics.base import Floats, Part, mean_where, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.base import OVER_TIME, Floats, Part, Value, mean_where, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap, look_up
 from ovsbench.benchmark.types import Rules, Task, Vocabulary
 
@@ -91,6 +92,17 @@ class VcCounts:
 
     def scores(self, part: Part) -> dict[str, float | None]:
         return scores_of(self, part)
+
+    def problems(self, video: VideoShape, beside: Mapping[str, Any]) -> Iterator[str]:
+        for n, by_class in self.lengths.items():
+            for c, (official, windows, strict, strict_windows) in by_class.items():
+                if c not in video.categories | {WHOLE}:
+                    yield f"vc@{n} has category {c}, which the benchmark lacks"
+                most = max(0, video.frames - n + 1)
+                if max(windows, strict_windows) > most or not are_whole(windows, strict_windows):
+                    yield f"vc@{n} has {windows} windows in a video of {video.frames} frames"
+                if official > windows + SLACK or strict > strict_windows + SLACK:
+                    yield f"vc@{n} of category {c} has a sum of {official} in {windows} windows"
 
 
 def _grow(run: npt.NDArray[np.uint8], goes_on: npt.NDArray[np.bool_], limit: int) -> None:
@@ -208,8 +220,20 @@ class Vc:
     def zero(self, rules: Rules) -> VcCounts:
         return VcCounts({n: {} for n in sorted(self.windows)})
 
-    def value_names(self, rules: Rules) -> tuple[str, ...]:
-        return tuple(name for n in sorted(self.windows) for name in (f"VC@{n}", f"VC_strict@{n}"))
+    def values(self, rules: Rules) -> tuple[Value, ...]:
+        return tuple(value for n in sorted(self.windows) for value in self._of_window(n))
+
+    def _of_window(self, n: int) -> tuple[Value, Value]:
+        meaning = f"video consistency over {n} frames"
+        if n == min(self.windows):
+            meaning = (
+                "video consistency: share of pixels whose prediction stays the same where the labels do, over "
+                f"{n} frames"
+            )
+        return (
+            Value(f"VC@{n}", meaning, shown="board", heading=OVER_TIME, judges_tracks=True),
+            Value(f"VC_strict@{n}", f"{meaning}, by a strict rule: the prediction has to be right as well"),
+        )
 
     def counts_from_json(self, value: Mapping[str, Any]) -> VcCounts:
         return VcCounts(

@@ -28,14 +28,15 @@ The table of a window is the sum of the tables of its frames, so that each frame
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ovsbench.benchmark.metrics.base import Floats, Part, mean_where, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.base import Floats, Part, Value, mean_where, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.types import Rules, Segment, Task, Vocabulary
 
@@ -107,6 +108,17 @@ class VpqCounts:
 
     def scores(self, part: Part) -> dict[str, float | None]:
         return scores_of(self, part)
+
+    def problems(self, video: VideoShape, beside: Mapping[str, Any]) -> Iterator[str]:
+        zero = Vpq().zero(video.rules)
+        if list(self.windows) != list(zero.windows) or self.headline != zero.headline:
+            yield f"vpq has windows of {list(self.windows)} frames, the benchmark asks for {list(zero.windows)}"
+        for k, by_class in self.windows.items():
+            if by_class and k > video.frames:
+                yield f"vpq has tubes of {k} frames in a video of {video.frames}"
+            for c, (iou, tp, fp, fn) in by_class.items():
+                if not are_whole(tp, fp, fn) or not tp / 2 - SLACK <= iou <= tp + SLACK:
+                    yield f"vpq@{k} of category {c} has a sum of IoUs of {iou} in {tp} matches"
 
 
 def _sum(left: Mapping[int, Tubes], right: Mapping[int, Tubes]) -> dict[int, Tubes]:
@@ -184,6 +196,23 @@ class VpqAccumulator:
         return sorted((c, Tubes(iou, *numbers)) for c, iou, numbers in rows if any(numbers))
 
 
+def _of_window(k: int, is_asked: bool) -> tuple[Value, Value, Value]:
+    plural = "s" if k > 1 else ""
+    quality = Value(
+        f"VPQ@{k}",
+        f"VPQ of tubes of {k} frame{plural}: a match needs IoU > 0.5 over the whole tube",
+        shown="board" if is_asked else "details",
+        heading="VPQ, by window",
+        head=f"@{k}",
+        judges_tracks=is_asked,
+    )
+    return (
+        quality,
+        Value(f"SQ@{k}", f"mean IoU of the matched tubes of {k} frame{plural}"),
+        Value(f"RQ@{k}", f"F1 of the matches of tubes of {k} frame{plural}"),
+    )
+
+
 def _lengths(headline: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted({*headline, *OFFICIAL}))
 
@@ -252,9 +281,20 @@ class Vpq:
         lengths = _lengths(rules.vpq_windows)
         return VpqCounts({k: {} for k in lengths}, tuple(sorted(set(rules.vpq_windows))))
 
-    def value_names(self, rules: Rules) -> tuple[str, ...]:
-        by_length = [(f"VPQ@{k}", f"SQ@{k}", f"RQ@{k}") for k in _lengths(rules.vpq_windows)]
-        return ("VPQ", "VPQ_official", "PQ", *(name for names in by_length for name in names))
+    def values(self, rules: Rules) -> tuple[Value, ...]:
+        whole = Value(
+            "VPQ",
+            "PQ of a category = sum of matched tube IoUs / (TP + FP/2 + FN/2) for tubes k frames long, "
+            "averaged over the windows k",
+            shown="headline",
+            by_part=True,
+            rank_order=2,
+            category_head="VPQ",
+            judges_tracks=True,
+        )
+        official = Value("VPQ_official", f"mean of VPQ@k over k = {', '.join(map(str, OFFICIAL))} (VIPSeg's script)")
+        windows = [_of_window(k, k in rules.vpq_windows) for k in _lengths(rules.vpq_windows)]
+        return (whole, official, Value("PQ", "panoptic quality of single frames, VPQ@1"), *sum(windows, ()))
 
     def counts_from_json(self, value: Mapping[str, Any]) -> VpqCounts:
         windows = value["windows"]

@@ -11,6 +11,7 @@ import numpy as np
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.metrics import VideoCounts
 from ovsbench.benchmark.metrics.confusion import UNNAMED, ConfusionCounts
+from ovsbench.benchmark.percent import percent
 from ovsbench.benchmark.pictures import plots
 from ovsbench.benchmark.pictures.label_plots import novel_points, novelty_chart
 from ovsbench.benchmark.running.scores import Scores, by_video, scores_of, total
@@ -94,7 +95,7 @@ def confusion_map(counts: ConfusionCounts, vocabulary: Vocabulary) -> Figure:
     axes.imshow(np.ma.masked_array(shares, right), cmap="Reds", vmin=0, vmax=1, aspect="auto")
     for y, x in np.argwhere((shares >= 0.005) | right).tolist():
         colour = "#8a8f98" if right[y, x] else "white" if shares[y, x] > 0.6 else plots.INK
-        axes.text(x, y, f"{100 * shares[y, x]:.0f}", ha="center", va="center", fontsize=7, color=colour)
+        axes.text(x, y, percent(float(shares[y, x]), 0), ha="center", va="center", fontsize=7, color=colour)
     axes.set_xticks(range(len(columns)), [_name(c, vocabulary) for c in columns], rotation=55, ha="right", fontsize=8)
     axes.set_yticks(range(len(rows)), [_name(c, vocabulary) for c in rows], fontsize=8)
     for labels, ids in ((axes.get_xticklabels(), columns), (axes.get_yticklabels(), rows)):

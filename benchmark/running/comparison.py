@@ -8,27 +8,21 @@ import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from ovsbench.benchmark import stats
-from ovsbench.benchmark.errors import UserError, did_you_mean
+from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.manifest import Benchmark
-from ovsbench.benchmark.metrics import NUMBERS, VideoCounts, harmonic, metrics_for
-from ovsbench.benchmark.running.scores import HARMONIC
+from ovsbench.benchmark.metrics import VideoCounts, described_for, harmonic
+from ovsbench.benchmark.metrics.base import Floats
+from ovsbench.benchmark.ranking import ranks
+from ovsbench.benchmark.running.score_names import ScoreName, headline, score_to_rank_by
+from ovsbench.benchmark.running.scores import HARMONIC, counted_in_all
 from ovsbench.benchmark.storage import files
-from ovsbench.benchmark.types import Rules
 
 Run = Mapping[str, VideoCounts]
-"""The counts of each video of a run, as `counting.read_counts` gives them."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreName:
-    """A value of a metric averaged over a part of the vocabulary, written as in "mIoU.novel"."""
-
-    value: str
-    group: str
-
-    def __str__(self) -> str:
-        return f"{self.value}.{self.group}"
+"""The counts of each video of a run, as `scores.read_counts` gives them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +63,20 @@ class Comparison:
         main: the score that ranks.
         scores: run to score to value and interval.
         pairs: every two runs.
-        ranks: groups of runs that cannot be told apart from the best of their group, best group first.
+        ranks: run to rank, best first: 1, 1, 3 where the first two cannot be told apart.
     """
 
     main: ScoreName
     scores: Mapping[str, Mapping[ScoreName, stats.Interval]]
     pairs: tuple[Pair, ...]
-    ranks: tuple[tuple[str, ...], ...]
+    ranks: Mapping[str, int]
 
 
 def compare(
     benchmark: Benchmark,
     runs: Mapping[str, Run],
     *,
-    main: ScoreName | None = None,
+    by: str | None = None,
     draws: int = stats.DRAWS,
     seed: int = 0,
 ) -> Comparison:
@@ -91,13 +85,13 @@ def compare(
     Args:
         benchmark: gives rules, classes and groups.
         runs: name to counts, at least two, of the same videos.
-        main: the score that ranks; by default the harmonic mean of mIoU, on an instance benchmark of AP, and that of
-            all classes where none is novel.
+        by: the score that ranks, such as "VPQ.all"; by default the H of mIoU, on an instance benchmark of AP, and that
+            of all classes where none is novel.
         draws: of the bootstrap.
         seed: of the draws.
 
     Raises:
-        UserError: fewer than two runs, runs of different videos, or an unknown score.
+        UserError: fewer than two runs, runs of different videos, or a score that none of them has.
     """
     if len(runs) < 2:
         raise UserError(f"expected at least two runs to compare, got {len(runs)}. Name another")
@@ -110,26 +104,23 @@ def compare(
                 f"{names[0]} was scored on {len(videos)} videos, {name} on {len(runs[name])}; in one only: "
                 f"{', '.join(odd[:3])}. Compare runs over the same videos"
             )
-    rules, groups = benchmark.rules, benchmark.vocabulary.groups
-    has_both = "base" in groups and "novel" in groups
-    main = main or ScoreName("AP" if rules.task == "instance" else "mIoU", HARMONIC if has_both else "all")
-    wanted = list(dict.fromkeys([main, *headline(rules, groups, has_both)]))
-    extra = set.intersection(*(set(video) for run in runs.values() for video in run.values()))  # that all runs have
-    metric_of = {value: metric.name for metric in metrics_for(rules, extra) for value in metric.value_names(rules)}
-    _check(main, metric_of, [*groups, *([HARMONIC] if has_both else [])])
+    main = score_to_rank_by(benchmark, by)
+    wanted = list(dict.fromkeys([main, *headline(benchmark.rules, benchmark.vocabulary.groups)]))
+    metric, value = described_for(benchmark.rules)[main.value]
+    if not any(metric.name in counted_in_all(run.values()) for run in runs.values()):
+        raise UserError(
+            f"cannot rank by {main}: no run was scored with version {metric.version} of the metric {metric.name}. "
+            "Score them again with ovsbench score, --with a metric that is not always counted"
+        )
     times = stats.draw_videos(len(videos), draws, seed)
-    keys = [(metric_of[score.value], score.value, score.group) for score in wanted]
-    drawn = {
-        name: dict(zip(wanted, stats.draws_of(list(run.values()), keys, groups, times), strict=True))
-        for name, run in runs.items()
-    }
+    drawn = {name: draws_of_run(benchmark, run, wanted, times) for name, run in runs.items()}
     pairs = [
         Pair(
             first,
             second,
             {score: stats.difference(drawn[first][score], drawn[second][score]) for score in wanted},
-            _largest(_by_category(benchmark, runs[first], runs[second], main, metric_of)),
-            _largest(_by_video(benchmark, runs[first], runs[second], main, metric_of)),
+            _largest(_by_category(benchmark, runs[first], runs[second], main, metric.name)),
+            _largest(_by_video(benchmark, runs[first], runs[second], main, metric.name)),
         )
         for number, first in enumerate(names)
         for second in names[number + 1 :]
@@ -138,44 +129,46 @@ def compare(
         main,
         {name: {score: stats.interval(drawn[name][score]) for score in wanted} for name in names},
         tuple(pairs),
-        stats.rank_groups({name: drawn[name][main] for name in names}),
+        ranks({name: drawn[name][main] for name in names}, lower_is_better=value.lower_is_better),
     )
 
 
-def headline(rules: Rules, groups: Mapping[str, frozenset[int]], has_both: bool) -> list[ScoreName]:
-    """The scores of the leaderboard, and STQ where it is defined; AP on an instance benchmark."""
-    parts = ["all", *(("base", "novel", HARMONIC) if has_both else ())]
-    if rules.task == "instance":
-        return [*(ScoreName("AP", part) for part in parts), *(ScoreName(value, "all") for value in ("AP50", "AP75"))]
-    scores = [ScoreName(value, part) for value in ("mIoU", "VPQ") for part in parts]
-    return [*scores, *([ScoreName("STQ", "all")] if rules.task == "panoptic" else [])]
+def draws_of_run(
+    benchmark: Benchmark, run: Run, scores: Sequence[ScoreName], times: npt.NDArray[np.int64]
+) -> dict[ScoreName, Floats]:
+    """The draws of scores, (D,) each; all undefined where the run was not scored with the metric as it is here.
+
+    Args:
+        benchmark: gives rules and groups.
+        run: its counts.
+        scores: that its task knows.
+        times: from `stats.draw_videos`.
+    """
+    known, counted = described_for(benchmark.rules), counted_in_all(run.values())
+    wanted = [score for score in scores if known[score.value].metric.name in counted]
+    keys = [(known[score.value].metric.name, score.value, score.group) for score in wanted]
+    drawn = stats.draws_of(list(run.values()), keys, benchmark.vocabulary.groups, times)
+    found = dict(zip(wanted, drawn, strict=True))
+    return {score: found.get(score, np.full(len(times), np.nan)) for score in scores}
 
 
-def _check(main: ScoreName, metric_of: Mapping[str, str], groups: Sequence[str]) -> None:
-    if main.value not in metric_of:
-        raise UserError(f"unknown score {main.value!r}; {did_you_mean(main.value, metric_of)}")
-    if main.group not in groups:
-        raise UserError(f"unknown part of the vocabulary {main.group!r}; {did_you_mean(main.group, groups)}")
+def _by_category(benchmark: Benchmark, first: Run, second: Run, main: ScoreName, metric: str) -> list[Delta]:
+    def scores(run: Run) -> dict[int, float | None]:
+        if metric not in counted_in_all(run.values()):
+            return {}
+        total = functools.reduce(operator.add, (video[metric] for video in run.values()))
+        return {c.id: total.scores(frozenset({c.id}))[main.value] for c in benchmark.vocabulary}
+
+    one, other = scores(first), scores(second)
+    return [Delta(c.name, one.get(c.id), other.get(c.id)) for c in benchmark.vocabulary]
 
 
-def _by_category(
-    benchmark: Benchmark, first: Run, second: Run, main: ScoreName, metric_of: Mapping[str, str]
-) -> list[Delta]:
-    metric = metric_of[main.value]
-    sums = [functools.reduce(operator.add, (video[metric] for video in run.values())) for run in (first, second)]
-    return [
-        Delta(c.name, *(counts.scores(frozenset({c.id}))[main.value] for counts in sums)) for c in benchmark.vocabulary
-    ]
-
-
-def _by_video(
-    benchmark: Benchmark, first: Run, second: Run, main: ScoreName, metric_of: Mapping[str, str]
-) -> list[Delta]:
-    groups, metric = benchmark.vocabulary.groups, metric_of[main.value]
-    if main.value in NUMBERS and main.group == HARMONIC:
-        return [Delta(video, None, None) for video in first]
+def _by_video(benchmark: Benchmark, first: Run, second: Run, main: ScoreName, metric: str) -> list[Delta]:
+    groups = benchmark.vocabulary.groups
 
     def score(video: VideoCounts) -> float | None:
+        if metric not in video:
+            return None
         wanted = ("base", "novel") if main.group == HARMONIC else (main.group,)
         values = [video[metric].scores(None if group == "all" else groups[group])[main.value] for group in wanted]
         return harmonic(*values) if main.group == HARMONIC else values[0]

@@ -13,6 +13,7 @@ import numpy as np
 from ovsbench.benchmark import machine, record
 from ovsbench.benchmark.errors import DataError, MethodError, UserError
 from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.percent import percent
 from ovsbench.benchmark.running.frame_loop import answers_of, checked
 from ovsbench.benchmark.types import Image, LabelReader, Method, Offer, PanopticFrame, Video
 
@@ -108,7 +109,7 @@ class _Trial:
         for index, (one, other) in enumerate(zip(first, second, strict=True)):
             share = float((one.ids != other.ids).mean())
             if share or one.segments != other.segments:
-                what = f"{share:.1%} of the ids differ" if share else "ids agree, categories or scores differ"
+                what = f"{percent(share)} % of the ids differ" if share else "ids agree, categories or scores differ"
                 raise MethodError(
                     f"video {video.id}, frame {index}: {when}, the method answers otherwise ({what}). Take random "
                     "numbers from random, numpy.random or torch, which ovsbench seeds, and begin each video afresh"

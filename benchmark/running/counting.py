@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from ovsbench.benchmark.errors import DataError, UserError
+from ovsbench.benchmark.errors import DataError, MetricError, UserError
+from ovsbench.benchmark.foreign_code import misdeed
 from ovsbench.benchmark.manifest import Benchmark, open_masks
-from ovsbench.benchmark.metrics import Counts, VideoCounts, frame_metrics_for, metrics_for
+from ovsbench.benchmark.metrics import (
+    METRICS,
+    OPTIONAL,
+    Counts,
+    VideoCounts,
+    frame_metrics_for,
+    metrics_for,
+    metrics_of_packages,
+    versions_for,
+)
 from ovsbench.benchmark.metrics.base import TrackMetric
 from ovsbench.benchmark.panoptic import overlap_dense
 from ovsbench.benchmark.storage import files
@@ -22,6 +32,7 @@ COUNTS = "counts.jsonl"
 PARTIAL_COUNTS = ".counts.partial.jsonl"
 """Counts of a scoring that goes on, or was stopped; in any order."""
 PREDICTIONS = "predictions"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,30 +43,43 @@ class CountedVideo:
         video: id.
         key: digest of all that decides the counts: bytes of labels and predictions, scoring rules, metrics' versions.
         counts: by the name of the metric.
+        unread: the JSON of counts of metrics that are not installed here, or not in the version that made them.
     """
 
     video: str
     key: str
     counts: VideoCounts
+    unread: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        counts = {name: value.to_json() for name, value in self.counts.items()}
+        counts = {**self.unread, **{name: value.to_json() for name, value in self.counts.items()}}
         return {"schema": files.SCHEMA, "video": self.video, "key": self.key, "counts": counts}
 
     @staticmethod
-    def from_json(line: Mapping[str, Any], rules: Rules, path: Path) -> CountedVideo:
-        """Reads a line back.
+    def from_json(
+        line: Mapping[str, Any], rules: Rules, path: Path, versions: Mapping[str, int] | None = None
+    ) -> CountedVideo:
+        """Reads a line back; a metric that it lacks is lacking.
+
+        Args:
+            line: the JSON object.
+            rules: of the benchmark.
+            path: for messages.
+            versions: of the metrics that made the counts; by default those that are installed.
 
         Raises:
             DataError: it is not one.
         """
         try:
+            given = line["counts"]
             counts: dict[str, Counts] = {
-                metric.name: metric.counts_from_json(line["counts"][metric.name])
-                for metric in metrics_for(rules, line["counts"])
+                metric.name: metric.counts_from_json(given[metric.name])
+                for metric in metrics_for(rules, given)
+                if metric.name in given and (versions or {}).get(metric.name, metric.version) == metric.version
             }
-            return CountedVideo(line["video"], line["key"], counts)
-        except (KeyError, TypeError, ValueError) as error:
+            unread = {name: value for name, value in given.items() if name not in counts}
+            return CountedVideo(line["video"], line["key"], counts, unread)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}: a line is no counts of a video: {error!r}. Score the run again") from error
 
 
@@ -104,7 +128,7 @@ def count_video(
     run: Path,
     video_id: str,
     known_key: str | None = None,
-    extra: Collection[str] = (),
+    versions: Mapping[str, int] | None = None,
     *,
     decode_all: bool = False,
 ) -> CountedVideo | None:
@@ -115,7 +139,8 @@ def count_video(
         run: has the predictions.
         video_id: of the video.
         known_key: of counts that are there already; if the bytes still give this key, nothing is counted.
-        extra: names of optional metrics to count too.
+        versions: names and versions of the metrics to count, by default those that are always counted; one that is not
+            installed here enters the key alone.
         decode_all: whether masks that can match nothing are decoded as well, to find out whether the pixels that are
             written with them are true; for files of others.
 
@@ -128,66 +153,72 @@ def count_video(
     truth, prediction = benchmark.labels(video_id), predictions(benchmark, run, video_id)
     truth.verify()
     prediction.verify()
-    key = counts_key(benchmark, truth, prediction, extra)
+    versions = versions_for(benchmark.rules) if versions is None else versions
+    key = counts_key(benchmark, truth, prediction, versions)
     if key == known_key:
         return None
     if isinstance(truth, TrackFolder):
         assert isinstance(prediction, TrackFolder), "both are stored as the task asks"
         true = truth.decoded(None if decode_all else matchable(truth.described, prediction.described))
         predicted = prediction.decoded(None if decode_all else matchable(prediction.described, truth.described))
-        metrics = [metric for metric in metrics_for(benchmark.rules, extra) if isinstance(metric, TrackMetric)]
-        return CountedVideo(video_id, key, {metric.name: metric.count(true, predicted) for metric in metrics})
+        metrics = [metric for metric in metrics_for(benchmark.rules, versions) if isinstance(metric, TrackMetric)]
+        return CountedVideo(
+            video_id, key, {m.name: _careful(m.name, m.count, true, predicted) for m in metrics if m.name in versions}
+        )
     assert isinstance(prediction, FrameFolder), "both are stored as the task asks"
-    return CountedVideo(video_id, key, _count_frames(benchmark, truth, prediction, extra))
+    return CountedVideo(video_id, key, _count_frames(benchmark, truth, prediction, versions))
 
 
 def _count_frames(
-    benchmark: Benchmark, truth: FrameFolder, prediction: FrameFolder, extra: Collection[str]
+    benchmark: Benchmark, truth: FrameFolder, prediction: FrameFolder, versions: Mapping[str, int]
 ) -> VideoCounts:
-    metrics = frame_metrics_for(benchmark.rules, extra)
-    accumulators = {metric.name: metric.start(benchmark.vocabulary, benchmark.rules) for metric in metrics}
+    accumulators = {
+        metric.name: _careful(metric.name, metric.start, benchmark.vocabulary, benchmark.rules)
+        for metric in frame_metrics_for(benchmark.rules, versions)
+        if metric.name in versions
+    }
     for index in range(len(truth)):
         true, predicted = truth.dense(index), prediction.dense(index)
         try:
             overlap = overlap_dense(true, predicted)
-            for accumulator in accumulators.values():
-                accumulator.add(true, predicted, overlap)
+            for name, accumulator in accumulators.items():
+                _careful(name, accumulator.add, true, predicted, overlap)
         except DataError as error:
             raise DataError(f"video {truth.video_id}, frame {index}: {error}") from error
-    return {name: one.counts() for name, one in accumulators.items()}
+    return {name: _careful(name, one.counts) for name, one in accumulators.items()}
+
+
+def _careful(metric: str, work: Callable[..., T], *arguments: Any) -> T:
+    """The result of a metric's work; one of another package that fails is named.
+
+    Raises:
+        MetricError: it failed.
+    """
+    try:
+        return work(*arguments)
+    except UserError:
+        raise
+    except Exception as error:
+        if metric not in {one.name for one in metrics_of_packages()}:
+            raise
+        told = misdeed(error).replace("the method", "it")
+        raise MetricError(f"metric {metric} cannot count: {told}. Correct its package, or uninstall it") from error
 
 
 def counts_key(
     benchmark: Benchmark,
     truth: FrameFolder | TrackFolder,
     prediction: FrameFolder | TrackFolder,
-    extra: Collection[str] = (),
+    versions: Mapping[str, int],
 ) -> str:
-    """Digest of all that decides the counts of a video."""
-    rules = benchmark.rules
+    """Digest of all that decides the counts of a video; `versions` are of the metrics that are counted."""
+    own = [metric.name for metric in (*METRICS, *OPTIONAL) if metric.name in versions]
     return files.json_digest(
         {
-            "metrics": [[metric.name, metric.version] for metric in metrics_for(rules, extra)],
-            "windows": list(rules.vpq_windows),
+            "metrics": [[name, versions[name]] for name in (*own, *sorted(versions.keys() - own))],
+            "windows": list(benchmark.rules.vpq_windows),
             "categories": sorted(benchmark.vocabulary.ids),
             "truth": truth.digest,
             "prediction": prediction.digest,
         }
     )
-
-
-def read_counts(benchmark: Benchmark, run: Path) -> dict[str, VideoCounts]:
-    """The stored counts of a scored run by video id, in the benchmark's order.
-
-    Raises:
-        UserError: the run was not scored.
-        DataError: a line is damaged.
-    """
-    path = run / COUNTS
-    if not path.exists():
-        raise UserError(f"{run}: it has no {COUNTS}, so it was not scored. Run: ovsbench score {run}")
-    found = {
-        counted.video: counted.counts
-        for counted in (CountedVideo.from_json(line, benchmark.rules, path) for line in files.read_lines(path))
-    }
-    return {entry.id: found[entry.id] for entry in benchmark.entries if entry.id in found}

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.errors import DataError, UserError
 from ovsbench.benchmark.manifest import Benchmark
-from ovsbench.benchmark.metrics import NUMBERS, Counts, VideoCounts, harmonic, metrics_for
+from ovsbench.benchmark.metrics import (
+    FIRST_VERSIONS,
+    Counts,
+    VideoCounts,
+    harmonic,
+    is_fraction,
+    metrics_for,
+    other_versions,
+    versions_for,
+)
+from ovsbench.benchmark.running.counting import COUNTS, CountedVideo
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.types import Rules
 
@@ -34,7 +44,7 @@ class CategoryScores:
 class Scores:
     """The content of `scores.json`; every value is a fraction, or None where it is undefined.
 
-    Fractions lie in [0, 1], MOTA at most at 1; `metrics.NUMBERS` are numbers.
+    Fractions lie in [0, 1], MOTA at most at 1; some values are numbers of events, see `metrics.Value`.
 
     Attributes:
         benchmark, version, digest: what was scored on.
@@ -45,6 +55,8 @@ class Scores:
         categories: the same for each class, in the order of the vocabulary.
         counts_sha256: of `counts.jsonl`, which the values were read off.
         windows: VPQ windows that the benchmark's rules name, in frames.
+        metrics: name and version of each metric that was scored with; of a file that does not say it the versions of
+            that time, `metrics.FIRST_VERSIONS`.
     """
 
     benchmark: str
@@ -57,6 +69,7 @@ class Scores:
     categories: tuple[CategoryScores, ...]
     counts_sha256: str = ""
     windows: tuple[int, ...] = ()
+    metrics: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_partial(self) -> bool:
@@ -79,42 +92,56 @@ class Scores:
         del content["schema"]
         try:
             categories = tuple(CategoryScores(**row) for row in content["categories"])
-            return Scores(**{**content, "categories": categories, "windows": tuple(content.get("windows", ()))})
+            windows, metrics = tuple(content.get("windows", ())), content.get("metrics", FIRST_VERSIONS)
+            return Scores(**{**content, "categories": categories, "windows": windows, "metrics": metrics})
         except (KeyError, TypeError) as error:
             raise DataError(f"{run / SCORES}: a part is missing or odd: {error}. Score the run again") from error
 
 
 def total(counts: Iterable[VideoCounts], rules: Rules) -> dict[str, Counts]:
-    """The sum of the counts of videos, by the name of the metric; of an optional one if every video has it."""
+    """The sum of the counts of videos, by the name of the metric, of those metrics that every video has."""
     videos = list(counts)
-    extra = set.intersection(*map(set, videos)) if videos else set()
-    sums: dict[str, Counts] = {metric.name: metric.zero(rules) for metric in metrics_for(rules, extra)}
+    metrics = metrics_for(rules, counted_in_all(videos))
+    sums: dict[str, Counts] = {m.name: m.zero(rules) for m in metrics if all(m.name in video for video in videos)}
     for video in videos:
         for name in sums:
             sums[name] = sums[name] + video[name]
     return sums
 
 
+def counted_in_all(videos: Iterable[VideoCounts]) -> set[str]:
+    """The metrics of which every video has counts."""
+    names = [set(video) for video in videos]
+    return set.intersection(*names) if names else set()
+
+
 def values_of(sums: VideoCounts, groups: Mapping[str, frozenset[int]]) -> dict[str, dict[str, float | None]]:
-    """Metric to group to value; with "harmonic" if there are base and novel, but for `NUMBERS`."""
+    """Metric to group to value; with "harmonic" of fractions, if there are base and novel."""
     values: dict[str, dict[str, float | None]] = {}
     for counts in sums.values():
         for group, ids in groups.items():
             for name, value in counts.scores(None if group == "all" else ids).items():
                 values.setdefault(name, {})[group] = value
     for name, by_group in values.items():
-        if "base" in by_group and "novel" in by_group and name not in NUMBERS:
+        if "base" in by_group and "novel" in by_group and is_fraction(name):
             by_group[HARMONIC] = harmonic(by_group["base"], by_group["novel"])
     return values
 
 
-def scores_of(benchmark: Benchmark, counts: Mapping[str, VideoCounts], *, counts_sha256: str = "") -> Scores:
+def scores_of(
+    benchmark: Benchmark,
+    counts: Mapping[str, VideoCounts],
+    *,
+    counts_sha256: str = "",
+    metrics: Mapping[str, int] | None = None,
+) -> Scores:
     """The scores of videos of a benchmark.
 
     Args:
         benchmark: gives vocabulary, rules and the order of classes.
         counts: by video id, in the benchmark's order; sums of fractions depend on the order in the last digit.
         counts_sha256: for the record.
+        metrics: name and version of those that were scored with; those of the counts by default.
     """
     sums = total(counts.values(), benchmark.rules)
     categories = tuple(
@@ -131,11 +158,50 @@ def scores_of(benchmark: Benchmark, counts: Mapping[str, VideoCounts], *, counts
         categories=categories,
         counts_sha256=counts_sha256,
         windows=tuple(sorted(benchmark.rules.vpq_windows)),
+        metrics={m.name: m.version for m in metrics_for(benchmark.rules, sums) if m.name in sums}
+        if metrics is None
+        else metrics,
     )
 
 
 def _flat(sums: VideoCounts, category: int) -> dict[str, float | None]:
     return {name: value for counts in sums.values() for name, value in counts.scores(frozenset({category})).items()}
+
+
+def read_counts(benchmark: Benchmark, run: Path) -> dict[str, VideoCounts]:
+    """The stored counts of a scored run by video id, in the benchmark's order.
+
+    A metric that the run was scored without is lacking in them, and one that is here in another version.
+
+    Raises:
+        UserError: the run was not scored.
+        DataError: a line is damaged.
+    """
+    path = run / COUNTS
+    if not path.exists():
+        raise UserError(f"{run}: it has no {COUNTS}, so it was not scored. Run: ovsbench score {run}")
+    versions = Scores.read(run).metrics if (run / SCORES).exists() else FIRST_VERSIONS
+    found = {
+        counted.video: counted.counts
+        for counted in (
+            CountedVideo.from_json(line, benchmark.rules, path, versions) for line in files.read_lines(path)
+        )
+    }
+    return {entry.id: found[entry.id] for entry in benchmark.entries if entry.id in found}
+
+
+def gaps(benchmark: Benchmark, run: Path) -> list[str]:
+    """What the counts of a stored run lack of the metrics that are here, a sentence each."""
+    scored, again = Scores.read(run).metrics, f"Score it again with: ovsbench score {run}"
+    others = other_versions(scored)
+    return [
+        f"{run}: scored without the metric {name}, so that its values are lacking. {again}"
+        if name not in others
+        else f"{run}: scored by version {others[name]} of the metric {name}, here it is version {version}, so that its "
+        f"values are lacking. {again}"
+        for name, version in versions_for(benchmark.rules).items()
+        if name in others or name not in scored
+    ]
 
 
 def by_video(benchmark: Benchmark, counts: Mapping[str, VideoCounts]) -> dict[str, dict[str, dict[str, Any]]]:

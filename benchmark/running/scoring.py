@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ovsbench.benchmark.errors import DataError, StoppedError, UserError, did_you_mean
 from ovsbench.benchmark.manifest import Benchmark
-from ovsbench.benchmark.metrics import OPTIONAL
+from ovsbench.benchmark.metrics import OPTIONAL, versions_for
 from ovsbench.benchmark.processes import process_pool
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord
@@ -45,12 +45,12 @@ def score(
     with files.folder_lock(run):
         known = _known_counts(benchmark, run)
         counted_before = {name for one in known.values() for name in one.counts}
-        extra = sorted(m.name for m in OPTIONAL if m.name in counted_before or m.name in extra)
+        versions = versions_for(benchmark.rules, {*counted_before, *extra})
         frames = sum(len(benchmark.entry(video).frames) for video in videos)
         progress.start(len(videos), frames, f"scoring {run.name} on {benchmark.name}")
         done = 0
         try:
-            for video, counted in _count(benchmark, run, videos, known, extra, jobs):
+            for video, counted in _count(benchmark, run, videos, known, versions, jobs):
                 if counted is not None:
                     known[video] = counted
                     files.append_line(run / PARTIAL_COUNTS, counted.to_json())
@@ -124,18 +124,18 @@ def _count(
     run: Path,
     videos: Sequence[str],
     known: Mapping[str, CountedVideo],
-    extra: Sequence[str],
+    versions: Mapping[str, int],
     jobs: int,
 ) -> Iterator[Counted]:
     """Each video with its counts, None where the known ones hold; in any order."""
     keys = {video: known[video].key if video in known else None for video in videos}
     if jobs == 1 or len(videos) < 2:
         for video in videos:
-            yield video, count_video(benchmark, run, video, keys[video], extra)
+            yield video, count_video(benchmark, run, video, keys[video], versions)
         return
     with process_pool(min(jobs, len(videos))) as pool:
         waiting: dict[Future[CountedVideo | None], str] = {
-            pool.submit(count_video, benchmark, run, video, keys[video], extra): video for video in videos
+            pool.submit(count_video, benchmark, run, video, keys[video], versions): video for video in videos
         }
         for future in as_completed(waiting):
             yield waiting[future], future.result()

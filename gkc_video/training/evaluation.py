@@ -21,10 +21,10 @@ from ovsbench.benchmark import engine
 from ovsbench.benchmark.errors import DataError, did_you_mean
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.running.score_names import ScoreName, headline
 from ovsbench.gkc_video.training.curve_log import Curve
 
 Log = Callable[[str], None]
-_COLUMNS = (("mIoU", "base"), ("mIoU", "novel"), ("mIoU", "harmonic"), ("VPQ", "all"))
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,9 @@ class Evaluator:
         engine.predict(method, self._benchmark, run, settings=settings, limit=self._settings.videos or None, fresh=True)
         found = engine.score(self._benchmark, run).values
         groups = [g for g in self._benchmark.vocabulary.groups if g not in ("all", "base", "novel", "things", "stuff")]
-        columns = [*_COLUMNS, *(("mIoU", group) for group in groups)]
-        values = {f"{name}.{part}": found[name].get(part) for name, part in columns if name in found}
+        shown = headline(self._benchmark.rules, self._benchmark.vocabulary.groups)
+        columns = [*shown, *(ScoreName(shown[0].value, group) for group in groups)]
+        values = {str(score): found[score.value].get(score.group) for score in columns}
         by = self._settings.by
         if by not in values:
             name, _, part = by.partition(".")

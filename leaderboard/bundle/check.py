@@ -8,15 +8,11 @@ predictions              = what the counts were read off, where they are inside 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 from ovsbench.benchmark.errors import DataError, UserError
 from ovsbench.benchmark.manifest import Benchmark, Source, VideoEntry, from_definition
@@ -24,16 +20,17 @@ from ovsbench.benchmark.metrics import VideoCounts
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RECORD, RunRecord
 from ovsbench.benchmark.running.counting import COUNTS, PREDICTIONS
-from ovsbench.benchmark.running.scores import SCORES, Scores, scores_of
+from ovsbench.benchmark.running.score_names import ranking_score
+from ovsbench.benchmark.running.scores import SCORES, Scores
 from ovsbench.benchmark.settings import UNTRUSTED
 from ovsbench.benchmark.storage import files
-from ovsbench.benchmark.types import Category, Offer, Rules
+from ovsbench.benchmark.types import Category, Rules
 from ovsbench.leaderboard.bundle import archive, pack
 from ovsbench.leaderboard.bundle.card import CARD, Card, read_card
 from ovsbench.leaderboard.bundle.counts_check import read_counts
-from ovsbench.leaderboard.bundle.differences import differences, shown
 from ovsbench.leaderboard.bundle.jpeg_check import check_pictures
 from ovsbench.leaderboard.bundle.recount import check_complete, check_predictions
+from ovsbench.leaderboard.bundle.scores_check import check_scores, scored_with
 
 Level = Literal["counts", "predictions", "rerun"]
 LEVELS: Mapping[Level, str] = {
@@ -94,7 +91,7 @@ def check(path: Path, *, data: Benchmark | None = None, progress: Progress = SIL
                     f"{data.folder} is {data.name} (digest {data.digest[:12]}). Name the benchmark of the run"
                 )
             if predicted:
-                check_predictions(opened, data, checked.contents[COUNTS], progress)
+                check_predictions(opened, data, checked.contents[COUNTS], checked.scores.metrics, progress)
                 return dataclasses.replace(checked, level="predictions")
     return checked
 
@@ -105,14 +102,22 @@ def _refuse_missing(path: Path, members: Mapping[str, int]) -> None:
         raise DataError(f"{path}: {missing[0]} is missing. Pack the bundle with ovsbench submit")
 
 
-def check_contents(contents: Mapping[str, bytes], where: str) -> Checked:
-    """Checks the parts of a bundle against one another; see `check`."""
+def check_contents(contents: Mapping[str, bytes], where: str, *, is_filed: bool = False) -> Checked:
+    """Checks the parts of a bundle against one another; see `check`.
+
+    Args:
+        contents: the bytes of the parts and pictures by name.
+        where: for messages.
+        is_filed: whether it is an entry, which may be older than a metric, a value or a version that is here.
+    """
     record = _record(_json(contents, RECORD, where), f"{where}, {RECORD}")
     benchmark = read_benchmark(_json(contents, pack.BENCHMARK, where), f"{where}, {pack.BENCHMARK}")
     card = read_card(contents[CARD], f"{where}, {CARD}")
     _check_record(record, benchmark, f"{where}, {RECORD}")
-    counts = read_counts(contents[COUNTS], benchmark, f"{where}, {COUNTS}")
-    scores = _scores(_json(contents, SCORES, where), benchmark, counts, contents[COUNTS], f"{where}, {SCORES}")
+    given, at = _json(contents, SCORES, where), f"{where}, {SCORES}"
+    metrics = scored_with(given, contents[COUNTS], benchmark.rules, at, is_filed=is_filed)
+    counts = read_counts(contents[COUNTS], benchmark, metrics, f"{where}, {COUNTS}")
+    scores = check_scores(given, benchmark, counts, contents[COUNTS], metrics, at, is_filed=is_filed)
     check_pictures({n: content for n, content in contents.items() if n.startswith(pack.STRIPS)}, benchmark, where)
     _refuse_other_bytes(contents, where)
     return Checked(record, card, scores, benchmark, counts, "counts", _warnings(record, card), contents)
@@ -191,20 +196,6 @@ def _check_record(record: RunRecord, benchmark: Benchmark, where: str) -> None:
         raise DataError(f"{where}: only the first {record.limit} videos were run. Run all of them, without --limit")
 
 
-def _scores(
-    given: dict[str, Any], benchmark: Benchmark, counts: Mapping[str, VideoCounts], content: bytes, where: str
-) -> Scores:
-    try:
-        with np.errstate(all="ignore"):
-            scores = scores_of(benchmark, counts, counts_sha256=hashlib.sha256(content).hexdigest())
-    except (TypeError, ValueError, IndexError, KeyError, ZeroDivisionError) as error:
-        raise DataError(f"{where}: no score can be read off the counts: {str(error)[:200]}. Score again") from error
-    true = json.loads(json.dumps(dataclasses.asdict(scores)))
-    for name, one, other in differences(given, true):
-        raise DataError(f"{where}: {name} is {shown(one)}, the counts give {shown(other)}. Score the run again")
-    return scores
-
-
 def _warnings(record: RunRecord, card: Card) -> tuple[str, ...]:
     noted = record.notes.get("saw_novel", "")
     return tuple(
@@ -225,13 +216,12 @@ def _warnings(record: RunRecord, card: Card) -> tuple[str, ...]:
     )
 
 
-def check_rerun(checked: Checked, second: Path, main: Callable[[Scores, Offer], tuple[str, float | None]]) -> Checked:
+def check_rerun(checked: Checked, second: Path) -> Checked:
     """Raises the level of what was run again by someone who could.
 
     Args:
         checked: the bundle.
         second: the run folder of the second run, made and scored on this machine.
-        main: the name and value of the score that ranks.
 
     Raises:
         UserError: the second run is another run, or comes to another score.
@@ -242,11 +232,11 @@ def check_rerun(checked: Checked, second: Path, main: Callable[[Scores, Offer], 
     for name in (*fields, "uses_labels"):
         if getattr(own, name) != getattr(checked.record, name):
             raise UserError(f"{second}: its {name} is not that of the bundle, so it proves nothing. Run the same again")
-    name, first = main(checked.scores, record.offered)
-    value = main(scores, record.offered)[1]
+    main = ranking_score(checked.scores.values, record.offered)
+    first, value = (of.values.get(main.value, {}).get(main.group) for of in (checked.scores, scores))
     if scores.videos < scores.videos_total or first is None or value is None or not _near(first, value):
         raise UserError(
-            f"{second}: {name} is {value} when run again, the bundle says {first}. The entry stays unproven"
+            f"{second}: {main} is {value} when run again, the bundle says {first}. The entry stays unproven"
         )
     return dataclasses.replace(checked, level="rerun")
 

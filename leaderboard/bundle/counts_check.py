@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
-from ovsbench.benchmark.metrics import VideoCounts, metrics_for
+from ovsbench.benchmark.metrics import VideoCounts
 from ovsbench.benchmark.running.counting import CountedVideo
 from ovsbench.benchmark.storage import files
 from ovsbench.leaderboard.bundle.plausibility import check_counts, check_numbers
@@ -18,12 +18,13 @@ MOST_LINE = 8 << 20
 """Bytes of the counts of one video: what is read at once."""
 
 
-def read_counts(content: bytes, benchmark: Benchmark, where: str) -> dict[str, VideoCounts]:
+def read_counts(content: bytes, benchmark: Benchmark, metrics: Mapping[str, int], where: str) -> dict[str, VideoCounts]:
     """The counts of every video of the benchmark, in its order.
 
     Args:
         content: of the file.
         benchmark: that was scored on.
+        metrics: name and version of each metric that was scored with; what is not here in that version is not read.
         where: the file, for messages.
 
     Raises:
@@ -31,7 +32,7 @@ def read_counts(content: bytes, benchmark: Benchmark, where: str) -> dict[str, V
     """
     if content and not content.endswith(b"\n"):
         raise DataError(f"{where}: its last line is cut off. Score the run again")
-    found = dict(_read_lines(content, benchmark, where))
+    found = dict(_read_lines(content, benchmark, metrics, where))
     missing = [entry.id for entry in benchmark.entries if entry.id not in found]
     if missing:
         raise DataError(
@@ -43,7 +44,9 @@ def read_counts(content: bytes, benchmark: Benchmark, where: str) -> dict[str, V
     return found
 
 
-def _read_lines(content: bytes, benchmark: Benchmark, where: str) -> Iterator[tuple[str, VideoCounts]]:
+def _read_lines(
+    content: bytes, benchmark: Benchmark, metrics: Mapping[str, int], where: str
+) -> Iterator[tuple[str, VideoCounts]]:
     seen: set[str] = set()
     for number, line in enumerate(io.BytesIO(content), 1):
         at = f"{where}, line {number}"
@@ -65,20 +68,21 @@ def _read_lines(content: bytes, benchmark: Benchmark, where: str) -> Iterator[tu
             raise DataError(f"{at}: benchmark {benchmark.name} has no video {video[:60]!r}. Score the run again")
         entry = benchmark.by_id[video]
         check_numbers(value.get("counts"), at)
-        yield video, _counted(value, line, entry, benchmark, at)
+        yield video, _counted(value, line, entry, benchmark, metrics, at)
 
 
-def _counted(value: dict[str, Any], line: bytes, entry: VideoEntry, benchmark: Benchmark, where: str) -> VideoCounts:
+def _counted(
+    value: dict[str, Any], line: bytes, entry: VideoEntry, benchmark: Benchmark, metrics: Mapping[str, int], where: str
+) -> VideoCounts:
     try:
-        counted = CountedVideo.from_json(value, benchmark.rules, Path(where))
+        counted = CountedVideo.from_json(value, benchmark.rules, Path(where), metrics)
         text = files.json_line(counted.to_json())
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{where}: these are no counts: {str(error)[:200]}. Score the run again") from error
-    if text.encode() != line:
-        names = [metric.name for metric in metrics_for(benchmark.rules)]
+    if text.encode() != line or value["counts"].keys() != metrics.keys():
         raise DataError(
             f"{where}: the counts of video {entry.id} are not written as this version writes them, with the metrics "
-            f"{', '.join(names)}. Score the run again"
+            f"{', '.join(metrics)}. Score the run again"
         )
     try:
         check_counts(benchmark, entry, counted.counts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,16 @@ def check_complete(opened: archive.Archive, predicted: list[str], benchmark: Ben
             )
 
 
-def check_predictions(opened: archive.Archive, data: Benchmark, counts: bytes, progress: Progress) -> None:
+def check_predictions(
+    opened: archive.Archive, data: Benchmark, counts: bytes, metrics: Mapping[str, int], progress: Progress
+) -> None:
     """Counts the predictions of every video and compares.
 
     Args:
         opened: the bundle; `check_complete` has looked at it.
         data: the benchmark with its labels.
         counts: the bytes of the counts in the bundle.
+        metrics: name and version of each metric in them; one that is not installed here is not counted.
         progress: told of videos.
 
     Raises:
@@ -71,7 +75,7 @@ def check_predictions(opened: archive.Archive, data: Benchmark, counts: bytes, p
     progress.start(len(data.entries), sum(len(e.frames) for e in data.entries), f"counting {opened.path.name} again")
     try:
         for entry in data.entries:
-            _count_again(opened, data, entry, by_video[entry.id], given[entry.id])
+            _count_again(opened, data, entry, by_video[entry.id], given[entry.id], metrics)
             progress.frame(len(entry.frames))
             progress.video()
     finally:
@@ -79,7 +83,12 @@ def check_predictions(opened: archive.Archive, data: Benchmark, counts: bytes, p
 
 
 def _count_again(
-    opened: archive.Archive, data: Benchmark, entry: VideoEntry, names: list[str], given: dict[str, Any]
+    opened: archive.Archive,
+    data: Benchmark,
+    entry: VideoEntry,
+    names: list[str],
+    given: dict[str, Any],
+    metrics: Mapping[str, int],
 ) -> None:
     where = f"{opened.path}, video {entry.id}"
     with tempfile.TemporaryDirectory(prefix="ovsbench-check-") as temporary:
@@ -88,10 +97,11 @@ def _count_again(
         for name in names:  # allowed by `bundle.limit`: the last part is one of a few plain names
             (folder / name.rpartition("/")[2]).write_bytes(opened.read(name))
         try:
-            counted = count_video(data, Path(temporary), entry.id, extra=list(given["counts"]), decode_all=True)
+            counted = count_video(data, Path(temporary), entry.id, versions=metrics, decode_all=True)
         except (DataError, MemoryError) as error:
             told = str(error).replace(f"{temporary}/", "")
             raise DataError(f"{where}: its predictions cannot be counted: {told}") from error
     true = json.loads(files.json_line(counted.to_json())) if counted else given
+    given = {**given, "counts": {name: value for name, value in given["counts"].items() if name in true["counts"]}}
     for name, one, other in differences(given, true):
         raise DataError(f"{where}: {name} is {shown(one)}, the predictions give {shown(other)}. Score the run again")

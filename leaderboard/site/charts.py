@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from ovsbench.benchmark.percent import percent
+
 WIDTH, HEIGHT = 460, 300
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 40
 MOST_NAMED = 40
@@ -47,8 +49,8 @@ def scatter(points: Sequence[Point], across: str, up: str, title: str) -> Markup
     parts = [_axes(y, _ticks(low, high), x, across, up)]
     for point in points:
         parts.append(
-            Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="5"><title>{}: {:.1f}</title></circle>').format(
-                point.kind, x(point.x), y(point.y), point.name + point.more, 100 * point.y
+            Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="5"><title>{}: {}</title></circle>').format(
+                point.kind, x(point.x), y(point.y), point.name + point.more, percent(point.y)
             )
         )
     if len(points) <= MOST_NAMED:
@@ -81,8 +83,8 @@ def line(points: Sequence[Point], across: str, up: str, title: str) -> Markup:
     y = _up(points)
     path = " ".join(f"{x(point.x):.1f},{y(point.y):.1f}" for point in points)
     marks = [
-        Markup('<circle class="base" cx="{:.1f}" cy="{:.1f}" r="5"/><text x="{:.1f}" y="{:.1f}">{:.1f}</text>').format(
-            x(point.x), y(point.y), x(point.x) - 8, y(point.y) - 10, 100 * point.y
+        Markup('<circle class="base" cx="{:.1f}" cy="{:.1f}" r="5"/><text x="{:.1f}" y="{:.1f}">{}</text>').format(
+            x(point.x), y(point.y), x(point.x) - 8, y(point.y) - 10, percent(point.y)
         )
         for point in points
     ]
@@ -108,12 +110,12 @@ def _axes(
 ) -> Markup:
     parts = []
     step = 20 if y(0.2) >= TOP - 1 else 5
-    for percent in range(0, 101, step):
-        at = y(percent / 100)
+    for tick in range(0, 101, step):
+        at = y(tick / 100)
         if at >= TOP - 1:
             parts.append(
                 Markup('<path class="grid" d="M{} {:.1f}H{}"/><text x="{}" y="{:.1f}" class="end">{}</text>').format(
-                    LEFT, at, WIDTH - RIGHT, LEFT - 6, at + 4, percent
+                    LEFT, at, WIDTH - RIGHT, LEFT - 6, at + 4, tick
                 )
             )
     for value, text in ticks:

@@ -1,30 +1,24 @@
-"""The tables as text: JSON and CSV hold fractions, Markdown holds percent; the one place that multiplies by 100."""
+"""The tables as text: JSON and CSV hold fractions, Markdown holds percent."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ovsbench.benchmark import stats
+from ovsbench.benchmark.percent import percent
 from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.storage.table_files import csv_text, frame_of_records
 from ovsbench.leaderboard.site.table import Column, Line, Table
-
-
-def percent(value: float | None) -> str:
-    """A fraction as percent with one digit.
-
-    >>> percent(0.6125), percent(None)
-    ('61.3', '–')
-    """
-    return "–" if value is None else f"{100 * value + 1e-9:.1f}"
 
 
 def number(column: Column, value: float | None) -> str:
     """A value in the unit of its column, as text."""
     if value is None or column.unit == "score":
         return percent(value)
+    if column.unit == "count":
+        return f"{value:,.0f}"
     return f"{value:.2f}" if value < 10 else f"{value:,.0f}"
 
 
@@ -39,6 +33,7 @@ def as_json(all_tables: Iterable[Table]) -> str:
                 "digest": table.lines[0].row.digest,
                 "offered": table.lines[0].row.offered,
                 "ranked_by": table.ranked_by.key,
+                "rank_scheme": stats.SCHEME,
                 "columns": {column.key: column.rule for column in table.columns},
                 "rows": [_plain(table, line) for line in table.lines],
             }
@@ -52,12 +47,7 @@ def as_csv(all_tables: Sequence[Table]) -> str:
     """The tables as one CSV file, one line a run; scores are fractions."""
     plain = [{"benchmark": t.benchmark, "version": t.lines[0].row.version, "offered": t.lines[0].row.offered,
               **_plain(t, line)} for t in all_tables for line in t.lines]  # fmt: skip
-    columns = list(dict.fromkeys(key for row in plain for key in row))
-    file = io.StringIO()
-    writer = csv.DictWriter(file, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**row, "flags": "; ".join(row["flags"])} for row in plain)
-    return file.getvalue()
+    return csv_text(frame_of_records([{**row, "flags": "; ".join(row["flags"])} for row in plain]))
 
 
 def as_markdown(all_tables: Iterable[Table]) -> str:

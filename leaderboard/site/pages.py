@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -11,13 +11,14 @@ from typing import Any
 from markupsafe import Markup
 
 from ovsbench.benchmark import stats
-from ovsbench.benchmark.metrics import NUMBERS
+from ovsbench.benchmark.metrics import described, is_fraction
+from ovsbench.benchmark.percent import percent
 from ovsbench.benchmark.running.scores import CategoryScores
 from ovsbench.leaderboard.bundle.check import LEVELS
 from ovsbench.leaderboard.row import Row
 from ovsbench.leaderboard.site import charts
-from ovsbench.leaderboard.site.export import number, percent
-from ovsbench.leaderboard.site.table import GROUP_WORDS, METRIC_RULES, TIME_RULES, Column, Table
+from ovsbench.leaderboard.site.export import number
+from ovsbench.leaderboard.site.table import GROUP_WORDS, Column, Table, is_older
 from ovsbench.leaderboard.summary import pack_draws
 
 LEVEL_WORDS: dict[str, str] = {
@@ -82,9 +83,9 @@ class PageTable:
 
     @property
     def main_places(self) -> list[int]:
-        """The columns of a short table: the ones that rank, VPQ, and cost."""
-        first = self.table.columns[0].over
-        return [i for i, c in enumerate(self.table.columns) if c.over in (first, "VPQ", "Cost")]
+        """The columns of a short table: the values that can rank, and cost."""
+        shown = {value.heading or name for name, (_, value) in described().items() if value.rank_order}
+        return [i for i, c in enumerate(self.table.columns) if c.over in (*shown, "Cost")]
 
     def overs(self, places: Sequence[int]) -> list[tuple[str, int]]:
         """Heads above groups of columns, and how many columns each."""
@@ -143,7 +144,8 @@ def page_table(table: Table, page: str, pages: dict[str, str], strips: tuple[Str
 def _best(table: Table) -> tuple[float | None, ...]:
     best: list[float | None] = []
     for i, column in enumerate(table.columns):
-        values = [v for line in table.lines if line.rank and (v := line.values[i]) is not None]
+        ranked = [line for line in table.lines if line.rank and not is_older(line.row, column.key)]
+        values = [v for line in ranked if (v := line.values[i]) is not None]
         best.append((min if column.lower_is_better else max)(values) if len(values) > 1 else None)
     return tuple(best)
 
@@ -164,7 +166,7 @@ def same_frames(table: Table, strips: dict[str, tuple[Strip, ...]]) -> tuple[Str
 def entry_page(table: PageTable, line: PageLine, strips: tuple[Strip, ...]) -> dict[str, Any]:
     """What the page of an entry needs."""
     row = line.row
-    metrics = [name for name in METRIC_RULES if name in row.scores]
+    metrics = _of_categories(row)
     summary = row.summary
     videos = sorted(summary.videos.items(), key=lambda item: (_first(item[1]), item[0])) if summary else []
     known = [(name, [percent(value) for value in values]) for name, values in videos if values[0] is not None]
@@ -177,7 +179,7 @@ def entry_page(table: PageTable, line: PageLine, strips: tuple[Strip, ...]) -> d
                   if "@" not in column.key],
         "figures": _figures(row),
         "strips": strips,
-        "category_columns": [(name if name != "mIoU" else "IoU", METRIC_RULES[name]) for name in metrics],
+        "category_columns": [(head, described()[name].value.meaning) for name, head in metrics.items()],
         "categories": [_category(c, metrics) for c in row.categories if _is_met(c, metrics)],
         "absent": sum(not _is_met(c, metrics) for c in row.categories),
         "video_columns": [_column_words(name) for name in summary.columns] if summary else [],
@@ -193,8 +195,15 @@ def _first(values: Sequence[float | None]) -> float:
     return values[0] if values and values[0] is not None else 2.0
 
 
+def _of_categories(row: Row) -> dict[str, str]:
+    """The values that tables of single categories show, to the heads of their columns."""
+    return {
+        name: one.category_head for name, (_, one) in described().items() if one.category_head and name in row.scores
+    }
+
+
 def _value(name: str, value: float | None) -> str:
-    return percent(value) if value is None or name not in NUMBERS else f"{value:g}"
+    return percent(value) if value is None or is_fraction(name) else f"{value:g}"
 
 
 def _column_words(name: str) -> str:
@@ -213,12 +222,12 @@ def _tile(row: Row, column: Column, value: float | None) -> dict[str, str]:
     }
 
 
-def _is_met(category: CategoryScores, metrics: Sequence[str]) -> bool:
+def _is_met(category: CategoryScores, metrics: Iterable[str]) -> bool:
     """Whether a category occurs: of a thousand names most may not."""
     return any(category.scores.get(name) is not None for name in metrics)
 
 
-def _category(category: CategoryScores, metrics: Sequence[str]) -> dict[str, Any]:
+def _category(category: CategoryScores, metrics: Iterable[str]) -> dict[str, Any]:
     return {
         "name": category.name,
         "part": category.group or ("novel" if category.is_novel else "base"),
@@ -236,7 +245,7 @@ def _figures(row: Row) -> list[tuple[str, str, Markup]]:
         points = [charts.Point(window, value, f"{window} frames") for window, value in curve]
         svg = charts.line(points, "window (frames)", "VPQ", "VPQ by window")
         figures.append(("VPQ by window", "The steeper the fall, the more identities are lost.", svg))
-    metric = next((name for name in METRIC_RULES if name in row.scores), "mIoU")
+    metric, head = next(iter(_of_categories(row).items()), ("mIoU", "IoU"))
     near = [
         charts.Point(1 - similarity, value, c.name, "novel", f", nearest {base}")
         for c in row.categories
@@ -246,7 +255,7 @@ def _figures(row: Row) -> list[tuple[str, str, Markup]]:
     if len(near) > 1:
         title = "Novel scores by distance of the word"
         across = "distance to the nearest base name (1 - cosine)"
-        svg = charts.scatter(near, across, "IoU" if metric == "mIoU" else metric, title)
+        svg = charts.scatter(near, across, head, title)
         figures.append((title, "To the right are words unlike any that was trained with masks.", svg))
     return figures
 
@@ -255,20 +264,19 @@ def entry_data(table: PageTable, line: PageLine) -> dict[str, Any]:
     """What the comparison page loads of an entry."""
     row, summary = line.row, line.row.summary
     assert summary is not None
-    metrics = [name for name in METRIC_RULES if name in row.scores]
-    scores = []
-    metrics_first = [f"{metric}.{part}" for metric in (*METRIC_RULES, *TIME_RULES) for part in GROUP_WORDS]
-    for key in sorted(summary.draws, key=metrics_first.index):
-        found = stats.interval(summary.draws[key])
-        words = _column_words(key) if key.partition(".")[0] in METRIC_RULES else key.partition(".")[0]
-        scores.append([key, words, row.value(key), found.low, found.high])
+    metrics, known, scores = _of_categories(row), described(row.windows), []
+    for key in (f"{name}.{part}" for name in known for part in GROUP_WORDS):
+        if key in summary.draws:
+            found, name = stats.interval(summary.draws[key]), key.partition(".")[0]
+            words = _column_words(key) if known[name].value.by_part else name
+            scores.append([key, words, row.value(key), found.low, found.high])
     return {
         "page": line.page,
         "name": row.title,
         "table": table.slug,
         "scores": scores,
         "draws": {key: pack_draws(draws) for key, draws in summary.draws.items()},
-        "category_columns": ["IoU" if name == "mIoU" else name for name in metrics],
+        "category_columns": list(metrics.values()),
         "categories": [
             [c.name, c.group or ("novel" if c.is_novel else "base"), *(_short(c.scores.get(m)) for m in metrics)]
             for c in row.categories

@@ -10,10 +10,12 @@ from typing import Any
 import jinja2
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.metrics import described
+from ovsbench.benchmark.percent import percent
 from ovsbench.benchmark.storage import files
 from ovsbench.leaderboard.bundle.pack import PICTURES, STRIPS
 from ovsbench.leaderboard.row import Row
-from ovsbench.leaderboard.site.export import as_csv, as_json, as_markdown, percent
+from ovsbench.leaderboard.site.export import as_csv, as_json, as_markdown
 from ovsbench.leaderboard.site.pages import (
     LEVEL_WORDS,
     PageTable,
@@ -25,7 +27,7 @@ from ovsbench.leaderboard.site.pages import (
     same_frames,
     script_json,
 )
-from ovsbench.leaderboard.site.table import METRIC_RULES, tables, unique_slug
+from ovsbench.leaderboard.site.table import tables, unique_slug
 
 READING = (
     (
@@ -35,12 +37,12 @@ READING = (
     ),
     (
         "mIoU",
-        f"{METRIC_RULES['mIoU']}; mIoU is the mean over the categories that occur in the labels. Unlabelled pixels do "
+        "{mIoU}; mIoU is the mean over the categories that occur in the labels. Unlabelled pixels do "
         "not count; a labelled pixel that was left unnamed is a miss.",
     ),
     (
         "VPQ",
-        f"{METRIC_RULES['VPQ']}. A tube is one object over k successive frames; windows move by one frame. A labelled "
+        "{VPQ}. A tube is one object over k successive frames; windows move by one frame. A labelled "
         "and a predicted tube match when they have the same category and IoU > 0.5. The longer the window, the more "
         "identity counts.",
     ),
@@ -66,6 +68,7 @@ READING = (
     ),
     ("partial", "Only some of the benchmark's videos were run."),
 )
+"""How to read the tables: a word and its meaning; a name in braces stands for what its metric says."""
 
 FILES = ("index.html", "compare.html", "leaderboard.json", "leaderboard.csv", "leaderboard.md")
 FOLDERS = ("benchmarks", "entries")
@@ -105,7 +108,7 @@ def write_site(rows: Sequence[Row], out: Path) -> Path:
             html = environment.get_template("benchmark.html").render(name=of_page[0].table.benchmark, tables=of_page)
             (out / "benchmarks" / f"{page}.html").write_text(html, encoding="utf-8")
         index = out / "index.html"
-        html = environment.get_template("index.html").render(tables=sections, reading=READING, most=MOST_ON_INDEX)
+        html = environment.get_template("index.html").render(tables=sections, reading=_reading(), most=MOST_ON_INDEX)
         index.write_text(html, encoding="utf-8")
         choices = [
             {"page": line.page, "name": line.row.title, "table": f"{section.table.benchmark}, {section.protocol}"}
@@ -120,6 +123,11 @@ def write_site(rows: Sequence[Row], out: Path) -> Path:
         (out / "leaderboard.csv").write_text(as_csv(all_tables), encoding="utf-8")
         (out / "leaderboard.md").write_text(as_markdown(all_tables), encoding="utf-8")
     return index
+
+
+def _reading() -> list[tuple[str, str]]:
+    meanings = {"{mIoU}": described()["mIoU"].value.meaning, "{VPQ}": described()["VPQ"].value.meaning}
+    return [(word, meanings.get(text[: text.find("}") + 1], "") + text[text.find("}") + 1 :]) for word, text in READING]
 
 
 def _environment() -> jinja2.Environment:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from ovsbench.benchmark import stats
+from ovsbench.benchmark.metrics import Value, described
+from ovsbench.benchmark.metrics.base import Floats
+from ovsbench.benchmark.ranking import ranks
+from ovsbench.benchmark.running.score_names import ScoreName, ranking_score
 from ovsbench.benchmark.types import Offer
 from ovsbench.leaderboard.row import Row, slug
 
-Unit = Literal["score", "speed", "memory"]
+Unit = Literal["score", "count", "speed", "memory"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +30,11 @@ class Column:
         over: head above a group of columns.
         head: head of the column.
         rule: what the number is, in one sentence with its formula.
-        unit: scores are fractions; speed is frames a second; memory is GB.
+        unit: scores are fractions; counts are numbers of events; speed is frames a second; memory is GB.
         lower_is_better: for sorting and for the best value.
         is_novel: colours the column.
         starts: whether it is the first of its group of columns.
+        name: that can stand alone; the head by default.
     """
 
     key: str
@@ -38,14 +45,12 @@ class Column:
     lower_is_better: bool = False
     is_novel: bool = False
     starts: bool = False
+    name: str = ""
 
     @property
     def short(self) -> str:
         """A name that can stand alone, such as "mIoU novel", "VPQ@2", "fps"."""
-        metric, _, group = self.key.partition(".")
-        if self.unit != "score":
-            return self.head
-        return metric if "@" in metric or metric in TIME_RULES else f"{metric} {GROUP_WORDS.get(group, group)}"
+        return self.name or self.head
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +83,6 @@ GROUP_RULES = {
     "novel": "mean over novel categories, whose masks were withheld from training",
     "harmonic": "H = 2bn / (b + n) of the base and the novel value",
 }
-METRIC_RULES = {
-    "mIoU": "IoU of a category = common pixels / (labelled + predicted - common), summed over the whole data set",
-    "VPQ": "PQ of a category = sum of matched tube IoUs / (TP + FP/2 + FN/2) for tubes k frames long, "
-    "averaged over the windows k",
-    "AP": "average precision of whole tracks of masks, averaged over IoU thresholds from 0.50 to 0.95",
-    "AP50": "AP at a track IoU of 0.50",
-}
-TIME_RULES = {
-    "STQ": "segmentation and tracking quality of whole videos: the geometric mean of association and segmentation",
-    "HOTA": "higher-order tracking accuracy of things: detection and association in one number",
-    "VC@8": "video consistency: share of pixels whose prediction stays the same where the labels do, over 8 frames",
-    "VC@16": "video consistency over 16 frames",
-}
-
-
-RANKED_BY = ("mIoU", "AP", "VPQ")
-"""The first of these that a benchmark has ranks, by the harmonic mean of base and novel where there are both."""
 
 
 def tables(rows: Iterable[Row]) -> tuple[Table, ...]:
@@ -126,33 +114,19 @@ def unique_slug(name: str, taken: set[str]) -> str:
     return found
 
 
-def main_score(values: Mapping[str, Mapping[str, float | None]], offered: Offer = "all") -> tuple[str, float | None]:
-    """The name and value of the score that ranks: of the names that were offered, no others could be found.
-
-    >>> main_score({"mIoU": {"all": 0.5}}), main_score({"AP": {"all": 0.3, "harmonic": 0.2}})
-    (('mIoU.all', 0.5), ('AP.harmonic', 0.2))
-    >>> main_score({"mIoU": {"all": 0.1, "novel": 0.4, "harmonic": 0.0}}, "novel")
-    ('mIoU.novel', 0.4)
-    """
-    for metric in RANKED_BY:
-        for part in ("harmonic", "all") if offered == "all" else (offered, "all"):
-            if part in values.get(metric, {}):
-                return f"{metric}.{part}", values[metric][part]
-    return "mIoU.all", None
-
-
 def _table(rows: Sequence[Row], slug: str) -> Table:
     first = rows[0]
     columns = _columns(rows)
     by_key = {column.key: i for i, column in enumerate(columns)}
-    ranked_by = columns[by_key.get(main_score(first.scores, first.offered)[0], 0)]  # without one: all classes
-    place = by_key[ranked_by.key]
-    ranks = _ranks([row for row in rows if row.is_contestant], ranked_by.key)
+    score = ranking_score({name: by_group for row in rows for name, by_group in row.scores.items()}, first.offered)
+    place = by_key.get(str(score), 0)  # without one: all classes
+    ranked_by = columns[place]
+    ranked = _ranks([row for row in rows if row.is_contestant], ScoreName.read(ranked_by.key))
     lines = [
-        Line(row, ranks.get(row.folder), tuple(row.value(c.key) for c in columns), _interval(row, ranked_by.key))
+        Line(row, ranked.get(str(row.folder)), tuple(row.value(c.key) for c in columns), _interval(row, ranked_by.key))
         for row in rows
     ]
-    lines.sort(key=lambda line: (not line.row.is_contestant, -(line.values[place] or 0.0), line.row.title))
+    lines.sort(key=lambda line: (not line.row.is_contestant, *_by_value(line.values[place], ranked_by), line.row.title))
     offered = {"all": "all names offered", "base": "only base names offered", "novel": "only novel names offered"}
     words = offered.get(first.offered, first.offered)
     facts: tuple[str, ...] = (
@@ -174,25 +148,30 @@ def _table(rows: Sequence[Row], slug: str) -> Table:
     )
 
 
-def _ranks(rows: Sequence[Row], key: str) -> dict[Path, int]:
-    """The rank of each row: 1 and the number of rows in better groups.
+def _by_value(value: float | None, column: Column) -> tuple[bool, float]:
+    """For sorting, the best value first and none last."""
+    return value is None, (value or 0.0) * (1 if column.lower_is_better else -1)
 
-    Rows that the paired bootstrap cannot tell from the best of their group share it; where not every row has draws of
-    the same videos, each value stands for itself.
-    """
-    drawn = {row.folder: row.summary.draws[key] for row in rows if row.summary and key in row.summary.draws}
-    names = {str(folder): folder for folder in (row.folder for row in rows)}
-    if len(drawn) == len(rows) and len({draws.size for draws in drawn.values()}) == 1:
-        groups = stats.rank_groups({str(folder): draws for folder, draws in drawn.items()})
-    else:
-        best_first = sorted(rows, key=lambda row: (-(row.value(key) or 0.0), row.title))
-        groups = tuple((str(row.folder),) for row in best_first)
-    ranks: dict[Path, int] = {}
-    rank = 1
-    for group in groups:
-        ranks |= {names[name]: rank for name in group}
-        rank += len(group)
-    return ranks
+
+def _ranks(rows: Sequence[Row], score: ScoreName) -> dict[str, int]:
+    """The rank of each row, by its folder, of those that have the score by the version of its metric that is here."""
+    key = str(score)
+    fitting = [row for row in rows if row.value(key) is not None and not is_older(row, key)]
+    known = described().get(score.value)
+    drawn = {str(row.folder): _draws(row, key) for row in fitting}
+    return ranks(drawn, lower_is_better=known is not None and known.value.lower_is_better)
+
+
+def is_older(row: Row, key: str) -> bool:
+    """Whether a score was made by another version of its metric than the one that is here."""
+    known = described(row.windows).get(key.partition(".")[0])
+    return known is not None and known.metric.name in row.older
+
+
+def _draws(row: Row, key: str) -> Floats:
+    """The draws of a score, or the score alone."""
+    drawn = row.summary.draws.get(key) if row.summary else None
+    return np.array([row.value(key)], dtype=np.float64) if drawn is None else drawn
 
 
 def _interval(row: Row, key: str) -> stats.Interval | None:
@@ -206,18 +185,18 @@ def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
     parts = ("all", "base", "novel", "harmonic") if offered == "all" else (offered,)
     groups = list(dict.fromkeys(group for row in rows for group in row.groups))
     finer = [group for group in groups if group not in GROUP_WORDS]
-    metrics = [metric for metric in METRIC_RULES if _any(rows, f"{metric}.all")] or ["mIoU"]
+    known = described(tuple(sorted({window for row in rows for window in row.windows})))
+    shown = [value for _, value in known.values() if value.shown != "details"]
+    by_part = [value for value in shown if value.by_part and _any(rows, f"{value.name}.all")] or [known["mIoU"].value]
     columns: list[Column] = []
-    for metric in metrics:
-        columns += _started([_score(metric, part) for part in parts if _any(rows, f"{metric}.{part}")])
-        if metric == metrics[0] and offered != "base":
-            columns += _started([_score(metric, part) for part in finer if _any(rows, f"{metric}.{part}")])
-    columns = columns or [_score("mIoU", parts[0])]
-    windows = sorted({window for row in rows for window in row.windows if _any(rows, f"VPQ@{window}.{offered}")})
-    columns += _started([_window(window, offered) for window in windows])
-    columns += _started(
-        [Column(f"{m}.{offered}", "Over time", m, r) for m, r in TIME_RULES.items() if _any(rows, f"{m}.{offered}")]
-    )
+    for value in by_part:
+        columns += _started([_score(value, part) for part in parts if _any(rows, f"{value.name}.{part}")])
+        if value is by_part[0] and offered != "base":
+            columns += _started([_score(value, part) for part in finer if _any(rows, f"{value.name}.{part}")])
+    columns = columns or [_score(known["mIoU"].value, parts[0])]
+    whole = [value for value in shown if not value.by_part and _any(rows, f"{value.name}.{offered}")]
+    for _, of_heading in itertools.groupby(whole, key=lambda value: value.heading or value.name):
+        columns += _started([_alone(value, offered) for value in of_heading])
     cost = [
         Column("fps", "Cost", "fps", "frames a second of the method alone: no scoring, no writing", "speed"),
         Column("memory_gb", "Cost", "GB", "peak memory", "memory", lower_is_better=True),
@@ -230,25 +209,30 @@ def _started(columns: Sequence[Column]) -> list[Column]:
     return [dataclasses.replace(column, starts=number == 0) for number, column in enumerate(columns)]
 
 
-def _window(window: int, part: Offer) -> Column:
-    plural = "s" if window > 1 else ""
-    return Column(
-        key=f"VPQ@{window}.{part}",
-        over="VPQ, by window",
-        head=f"@{window}",
-        rule=f"VPQ of {part} categories, tubes of {window} frame{plural}: a match needs IoU > 0.5 over the whole tube",
-    )
+def _alone(value: Value, part: Offer) -> Column:
+    """The only column of a value."""
+    heading, unit = value.heading or value.name, _unit(value)
+    head = value.head or value.name
+    return Column(f"{value.name}.{part}", heading, head, value.meaning, unit, value.lower_is_better, name=value.name)
 
 
-def _score(metric: str, group: str) -> Column:
+def _score(value: Value, group: str) -> Column:
+    """The column of a value for a part of the vocabulary."""
     rule = GROUP_RULES.get(group, f"mean over the novel categories of the group {group!r}")
     return Column(
-        key=f"{metric}.{group}",
-        over=metric if group in GROUP_WORDS else f"{metric}, novel groups",
+        key=f"{value.name}.{group}",
+        over=value.heading or value.name if group in GROUP_WORDS else f"{value.name}, novel groups",
         head=GROUP_WORDS.get(group, group.removeprefix("novel ")),
-        rule=f"{metric}, {group}: {rule}. {METRIC_RULES[metric]}",
+        rule=f"{value.name}, {group}: {rule}. {value.meaning}",
+        unit=_unit(value),
+        lower_is_better=value.lower_is_better,
         is_novel=group == "novel" or group not in GROUP_WORDS,
+        name=f"{value.name} {GROUP_WORDS.get(group, group)}",
     )
+
+
+def _unit(value: Value) -> Unit:
+    return "score" if value.is_fraction else "count"
 
 
 def _any(rows: Sequence[Row], key: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ovsbench.benchmark.errors import DataError, UserError
+from ovsbench.benchmark.percent import percent
 from ovsbench.cli.console import print_json, say
 from ovsbench.cli.options import Checkpoint, Device, Json, Options, method_options
 from ovsbench.cli.progress_bar import progress
@@ -18,9 +19,6 @@ from ovsbench.cli.progress_bar import progress
 if TYPE_CHECKING:
     from ovsbench.gkc_video.association_table import Clip
     from ovsbench.gkc_video.tracking.identity_persistence import Persistence
-
-SCORES = ("STQ", "STQ_AQ", "IDF1", "HOTA", "AssA", "VC@8", "VC@16", "mIoU")
-"""Columns after VPQ and VPQ of each window, where the benchmark has them."""
 
 
 def association(
@@ -88,12 +86,12 @@ def _kept(cache: Path | None) -> Iterator[Path]:
 
 
 def _print_scores(scores: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> None:
-    known = next(iter(scores.values()))
-    windows = sorted((key for key in known if key.startswith("VPQ@")), key=lambda key: int(key.partition("@")[2]))
-    columns = ["VPQ", *windows, *(key for key in SCORES if key in known)]
+    from ovsbench.gkc_video.association_table import shown_values
+
+    columns = shown_values(next(iter(scores.values())))
     _print_markdown(
         ["association", *columns],
-        [[name, *(_percent(values[column]["all"]) for column in columns)] for name, values in scores.items()],
+        [[name, *(percent(values[column]["all"]) for column in columns)] for name, values in scores.items()],
     )
 
 
@@ -102,14 +100,10 @@ def _print_persistence(found: Mapping[str, Mapping[str, Persistence]]) -> None:
     heads = [f"{clip}: J / best / switches" for clip in clips]
     rows = []
     for name, by_clip in found.items():
-        cells = [f"{_percent(one.j)} / {_percent(one.best)} / {one.switches}" for one in by_clip.values()]
+        cells = [f"{percent(one.j)} / {percent(one.best)} / {one.switches}" for one in by_clip.values()]
         mean = sum(one.j for one in by_clip.values()) / len(clips)
-        rows.append([name, *cells, f"{_percent(mean)} / {sum(one.switches for one in by_clip.values())}"])
+        rows.append([name, *cells, f"{percent(mean)} / {sum(one.switches for one in by_clip.values())}"])
     _print_markdown(["association", *heads, "mean J / switches"], rows)
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"
 
 
 def _print_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -14,8 +14,6 @@ from ovsbench.cli.progress_bar import progress
 from ovsbench.cli.submit import Labels, Train, checked_bundle
 
 if TYPE_CHECKING:
-    from ovsbench.benchmark.running.scores import Scores
-    from ovsbench.benchmark.types import Offer
     from ovsbench.leaderboard.row import Row
 
 app = typer.Typer(help="File checked bundles, check them again, render the leaderboard site.", no_args_is_help=True)
@@ -62,7 +60,7 @@ def add(
 
     checked = checked_bundle(path, data, train, quiet=as_json)
     if rerun is not None:
-        checked = check_rerun(checked, rerun, _main_score)
+        checked = check_rerun(checked, rerun)
     folder = _entries(entries)
     entry = store.add(checked, folder, bundle_sha256=pack.digest(path), new_benchmark=new_benchmark)
     if as_json:
@@ -72,19 +70,13 @@ def add(
     finish(folder / entry, ["ovsbench", "board", "build", "--entries", folder, "-o", "site"])
 
 
-def _main_score(scores: Scores, offered: Offer) -> tuple[str, float | None]:
-    from ovsbench.leaderboard.site.table import main_score
-
-    return main_score(scores.values, offered)
-
-
 @app.command()
 def verify(
     names: Annotated[list[str] | None, typer.Argument(metavar="[ENTRY]...", help="Entries; all by default.")] = None,
     entries: Entries = None,
     as_json: Json = False,
 ) -> None:
-    """Check all entries of a board again: every score still follows from its counts.
+    """Check all entries of a board again: every score still follows from its counts. Makes their summaries anew.
 
     \b
     [bold]Examples[/bold]

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ovsbench.benchmark.errors import UserError
-from ovsbench.cli.console import finish, fraction, print_json, print_table, say
+from ovsbench.cli.console import complain, finish, fraction, print_json, print_table, say
 from ovsbench.cli.options import Json
-from ovsbench.cli.tables import Cell, Grid, write_csv
+from ovsbench.cli.tables import Cell, Grid, write_grids
 
 if TYPE_CHECKING:
     from ovsbench.benchmark.manifest import Benchmark
-    from ovsbench.benchmark.running.comparison import Comparison, Delta, Pair, ScoreName
+    from ovsbench.benchmark.running.comparison import Comparison, Delta, Pair
+    from ovsbench.benchmark.running.score_names import ScoreName
     from ovsbench.benchmark.stats import Interval
 
 SHOWN = 8
@@ -29,7 +30,9 @@ def compare(
     draws: Annotated[int, typer.Option(min=1, help="Of the bootstrap over videos.")] = 2000,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
     as_json: Json = False,
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Also write the tables to a file.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Also write the tables, .csv or .parquet.")
+    ] = None,
 ) -> None:
     """Compare runs on one benchmark: scores, differences with 95 % intervals, and what moved most.
 
@@ -38,23 +41,20 @@ def compare(
       ovsbench compare runs/gkc runs/two-stage
       ovsbench compare runs/* --by VPQ.all --draws 10000 --json
     """
-    from ovsbench.benchmark.running.comparison import ScoreName
     from ovsbench.benchmark.running.comparison import compare as work
-    from ovsbench.benchmark.running.counting import read_counts
+    from ovsbench.benchmark.running.scores import gaps, read_counts
 
     benchmark = _one_benchmark(folders)
     names = [str(folder) for folder in folders]
     if len(set(names)) != len(names):
         raise UserError("expected different runs, got one twice. Name each once")
-    main = None
-    if by is not None:
-        value, dot, group = by.rpartition(".")
-        main = ScoreName(value, group) if dot else ScoreName(by, "all")
+    for sentence in (one for folder in folders for one in gaps(benchmark, folder)):
+        complain(f"warning: {sentence}")
     runs = {name: read_counts(benchmark, folder) for name, folder in zip(names, folders, strict=True)}
-    found = work(benchmark, runs, main=main, draws=draws, seed=seed)
+    found = work(benchmark, runs, by=by, draws=draws, seed=seed)
     grids = [_scores(found), *(grid for pair in found.pairs for grid in _pair(pair, found.main))]
     if csv is not None:
-        write_csv(grids, csv)
+        write_grids(grids, csv)
     if as_json:
         print_json(_to_json(benchmark, found, draws, seed))
         return
@@ -114,8 +114,8 @@ def _print(found: Comparison) -> None:
                     f"{what} that moved most, {found.main}", (what.lower(), "from", "to", "change"), _moves(moved)
                 )
     say(f"Ranks by {found.main}; runs of one rank cannot be told apart from its best:")
-    for rank, group in enumerate(found.ranks, 1):
-        say(f"  {rank}. {', '.join(group)}")
+    for rank in dict.fromkeys(found.ranks.values()):
+        say(f"  {rank}. {', '.join(name for name, own in found.ranks.items() if own == rank)}")
 
 
 def _moves(deltas: list[Delta]) -> list[list[str]]:
@@ -136,7 +136,7 @@ def _scores(found: Comparison) -> Grid:
         for name, scores in found.scores.items()
         for score, value in scores.items()
     ]
-    return Grid("scores", ("run", "score", "value", "low", "high"), tuple(rows), words=2)
+    return Grid.of("scores", ("run", "score", "value", "low", "high"), rows, words=2)
 
 
 def _pair(pair: Pair, main: ScoreName) -> list[Grid]:
@@ -145,16 +145,18 @@ def _pair(pair: Pair, main: ScoreName) -> list[Grid]:
         for score, d in pair.differences.items()
     ]
     heads = ("first", "second", "score", "difference", "low", "high", "p")
-    grids = [Grid("differences", heads, tuple(differences), words=3)]
+    grids = [Grid.of("differences", heads, differences, words=3)]
     for what, deltas in (("category", pair.categories), ("video", pair.videos)):
         rows: list[tuple[Cell, ...]] = [(pair.first, pair.second, d.name, d.first, d.second, d.change) for d in deltas]
         columns = ("first", "second", what, f"{main} of first", f"{main} of second", "change")
-        grids.append(Grid(what, columns, tuple(rows), words=3))
+        grids.append(Grid.of(what, columns, rows, words=3))
     return grids
 
 
 def _to_json(benchmark: Benchmark, found: Comparison, draws: int, seed: int) -> dict[str, Any]:
     import dataclasses
+
+    from ovsbench.benchmark import stats
 
     def moves(deltas: tuple[Delta, ...]) -> list[dict[str, Any]]:
         return [{**dataclasses.asdict(delta), "change": delta.change} for delta in deltas]
@@ -182,5 +184,6 @@ def _to_json(benchmark: Benchmark, found: Comparison, draws: int, seed: int) -> 
             }
             for pair in found.pairs
         ],
-        "ranks": [list(group) for group in found.ranks],
+        "ranks": found.ranks,
+        "scheme": stats.SCHEME,
     }

@@ -48,11 +48,16 @@ def _methods() -> Listing:
 
 
 def _metrics() -> Listing:
-    from ovsbench.benchmark.metrics import METRICS, OPTIONAL
+    from ovsbench.benchmark.metrics import OPTIONAL, all_metrics
 
-    return ("name", "title", "counted"), [
-        *((metric.name, metric.title, "always") for metric in METRICS),
-        *((metric.name, metric.title, f"score --with {metric.name}") for metric in OPTIONAL),
+    return ("name", "title", "version", "counted"), [
+        (
+            metric.name,
+            metric.title,
+            str(metric.version),
+            f"score --with {metric.name}" if metric in OPTIONAL else "always",
+        )
+        for metric in all_metrics()
     ]
 
 

@@ -124,7 +124,9 @@ def show(
         Path | None, typer.Option("--plot", metavar="DIR", help="Also draw categories, confusion, windows, videos.")
     ] = None,
     as_json: Json = False,
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Also write the table to a file.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Also write the table, .csv or .parquet.")
+    ] = None,
 ) -> None:
     """Print the scores of runs: fractions from 0 to 1, a dash where undefined.
 
@@ -152,7 +154,7 @@ def show(
         build = {None: tables.everything, "category": tables.by_category, "video": tables.by_video}[by]
         grids = (build(rows) if sort is None else build(rows).sorted_by(sort),)
     if csv is not None:
-        tables.write_csv(grids, csv)
+        tables.write_grids(grids, csv)
     if plot is not None:
         _draw(folders, plot)
     if as_json:
@@ -169,8 +171,7 @@ def show(
 def _draw(folders: list[Path], out: Path) -> None:
     """All figures of each run, in a folder of its name if there are several, and their VPQ by window together."""
     from ovsbench.benchmark.pictures import diagnosis, plots
-    from ovsbench.benchmark.running.counting import read_counts
-    from ovsbench.benchmark.running.scores import Scores
+    from ovsbench.benchmark.running.scores import Scores, read_counts
     from ovsbench.benchmark.storage.files import writing
     from ovsbench.leaderboard.site.table import unique_slug
 

@@ -153,13 +153,15 @@ def summary(checked: Checked) -> dict[str, Any]:
 
 
 def _print(checked: Checked) -> None:
+    from ovsbench.benchmark.metrics import described_for
     from ovsbench.leaderboard.bundle.check import LEVELS
 
     groups = [g for g in ("all", "base", "novel", "harmonic") if any(g in v for v in checked.scores.values.values())]
     rows = [
         (name, *(fraction(by_group.get(group)) for group in groups)) for name, by_group in checked.scores.values.items()
     ]
-    main = [row for row in rows if row[0] in ("mIoU", "VPQ", "STQ", "HOTA", "AP")] or rows[:4]
+    known = described_for(checked.benchmark.rules)
+    main = [row for row in rows if row[0] in known and known[row[0]].value.shown != "details"]
     title = f"{checked.card.name} on {checked.benchmark.name}, {plural(checked.scores.videos, 'video')}"
     print_table(f"{title}, {checked.record.offered} names offered", ("score", *groups), main)
     say(f"Sound. Verified level: {checked.level} ({LEVELS[checked.level]})")

@@ -1,32 +1,58 @@
-"""Tables of runs for `show`: one grid of cells, printed, written as CSV or as JSON."""
+"""Tables of runs for `show` and `compare`: a DataFrame each, printed, written as CSV or Parquet, or as JSON."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ovsbench.benchmark.errors import UserError, did_you_mean
-from ovsbench.cli.console import fraction, print_table
+from ovsbench.cli.console import fraction, print_table, say
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ovsbench.leaderboard.row import Row
 
 Cell = str | float | None
-METRICS_BY_CATEGORY = {"mIoU": "IoU", "VPQ": "VPQ", "AP": "AP", "AP50": "AP50", "AR100": "AR100"}
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Columns and rows; the first `words` columns hold text, the others fractions, fps or GB of memory."""
+    """A table.
+
+    Attributes:
+        title: above it.
+        frame: its cells; the first `words` columns hold text, the others scores, fps or GB of memory.
+        words: how many.
+        notes: printed below it.
+    """
 
     title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    frame: pd.DataFrame
     words: int
+    notes: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(
+        title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]], words: int, notes: Iterable[str] = ()
+    ) -> Grid:
+        """A grid from its rows."""
+        from ovsbench.benchmark.storage.table_files import frame_of
+
+        return Grid(title, frame_of(rows, columns), words, tuple(notes))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The heads."""
+        return tuple(self.frame.columns)
+
+    @property
+    def rows(self) -> tuple[tuple[Cell, ...], ...]:
+        """The cells."""
+        return tuple(self.frame.itertuples(index=False, name=None))
 
     def print(self, *, upright: bool = False) -> None:
         """To the terminal; fractions with four digits.
@@ -35,19 +61,21 @@ class Grid:
             upright: a column for each row, because a terminal is higher than wide.
         """
         rows = [self._texts(row) for row in self.rows]
-        if not upright:
+        if upright:
+            first, *others = zip(self.columns, *rows, strict=True)
+            print_table(self.title, first, others)
+        else:
             print_table(self.title, self.columns, rows, words=self.words)
-            return
-        first, *others = zip(self.columns, *rows, strict=True)
-        print_table(self.title, first, others)
+        for note in self.notes:
+            say(note)
 
     def _texts(self, row: Sequence[Cell]) -> list[str]:
-        from ovsbench.benchmark.metrics import NUMBERS
+        from ovsbench.benchmark.metrics import is_fraction
 
-        counted = any(word in NUMBERS for word in row[: self.words])
+        counted = not all(is_fraction(str(word)) for word in row[: self.words])
         return [
             cell if isinstance(cell, str)
-            else _number(cell) if counted
+            else _count(cell) if counted or not is_fraction(column.partition(".")[0])
             else _amount(cell) if column in ("fps", "memory_gb")
             else fraction(cell)
             for column, cell in zip(self.columns, row, strict=True)
@@ -68,18 +96,20 @@ class Grid:
             raise UserError(f"cannot sort by {wanted!r}; {did_you_mean(wanted, self.columns)}")
         place = names.index(wanted.casefold()) if wanted.casefold() in names else fitting[0]
         is_turned = column.startswith("-")
-        known = [row for row in self.rows if row[place] is not None]
-        downwards = (place >= self.words) != is_turned
-        ordered = sorted(known, key=lambda row: row[place], reverse=downwards)  # type: ignore[arg-type, return-value]
-        missing = [row for row in self.rows if row[place] is None]
-        return dataclasses.replace(self, rows=(*ordered, *missing))
+        cells = self.frame.iloc[:, place]
+        known = [i for i, cell in enumerate(cells) if cell is not None]
+        ordered = sorted(known, key=lambda i: cells.iloc[i], reverse=(place >= self.words) != is_turned)
+        missing = [i for i, cell in enumerate(cells) if cell is None]
+        return dataclasses.replace(self, frame=self.frame.iloc[[*ordered, *missing]])
 
-    def records(self) -> list[dict[str, Cell]]:
+    def records(self) -> list[dict[str, Any]]:
         """One dictionary a row, for JSON."""
-        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        from ovsbench.benchmark.storage.table_files import records_of
+
+        return records_of(self.frame)
 
 
-def _number(value: float | None) -> str:
+def _count(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
 
 
@@ -87,15 +117,20 @@ def _amount(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}" if value < 1000 else f"{value:,.0f}"
 
 
-def write_csv(grids: Sequence[Grid], path: Path) -> None:
-    """All grids below one another; each with its own head if there is more than one."""
-    from ovsbench.benchmark.storage.files import writing
+def write_grids(grids: Sequence[Grid], path: Path) -> None:
+    """Writes CSV or Parquet: one table, in which several grids stand below one another with their title in front.
 
-    with writing(path), path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        for grid in grids:
-            writer.writerow(grid.columns)
-            writer.writerows(grid.rows)
+    Raises:
+        UserError: see `table_files.write_table`.
+    """
+    from ovsbench.benchmark.storage.table_files import frame_of_records, write_table
+
+    if len(grids) == 1:
+        write_table(grids[0].frame, path)
+        return
+    write_table(
+        frame_of_records([{"table": grid.title, **record} for grid in grids for record in grid.records()]), path
+    )
 
 
 def overview(rows: Sequence[Row]) -> tuple[Grid, ...]:
@@ -103,18 +138,24 @@ def overview(rows: Sequence[Row]) -> tuple[Grid, ...]:
     from ovsbench.leaderboard.site.table import tables
 
     return tuple(
-        Grid(
+        Grid.of(
             f"{table.benchmark} ({', '.join(table.facts)})",
-            (
-                "run",
-                "method",
-                *(column.key for column in table.columns),
-            ),
-            tuple((line.row.slug, line.row.title, *line.values) for line in table.lines),
+            ("run", "method", *(column.key for column in table.columns)),
+            [(line.row.slug, line.row.title, *line.values) for line in table.lines],
             words=2,
+            notes=_notes([line.row for line in table.lines]),
         )
         for table in tables(rows)
     )
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    """What a reader must know of runs that were scored by another version of a metric."""
+    return [f"{row.slug}: {flag.meaning}" for row in rows for flag in row.flags if flag.name in _flag_names(row)]
+
+
+def _flag_names(row: Row) -> list[str]:
+    return [f"{metric} of version {version}" for metric, version in row.older.items()]
 
 
 def overview_records(rows: Sequence[Row]) -> list[dict[str, Cell]]:
@@ -133,33 +174,36 @@ def _flat(row: Row) -> dict[str, Cell]:
 def everything(rows: Sequence[Row]) -> Grid:
     """A line a value of each run, a column a part of the vocabulary."""
     groups = list(dict.fromkeys(group for row in rows for of_group in row.scores.values() for group in of_group))
-    return Grid(
+    return Grid.of(
         "all values",
         ("run", "score", *groups),
-        tuple(
+        (
             (row.slug, value, *(of_group.get(group) for group in groups))
             for row in rows
             for value, of_group in row.scores.items()
         ),
         words=2,
+        notes=_notes(rows),
     )
 
 
 def by_category(rows: Sequence[Row]) -> Grid:
-    """A line a category, IoU and VPQ, or AP, of each run side by side."""
+    """A line a category, those values of each run side by side that metrics show by category, such as IoU and VPQ."""
+    from ovsbench.benchmark.metrics import described
+
     _same_benchmark(rows)
-    names = [(row, metric) for row in rows for metric in METRICS_BY_CATEGORY if metric in row.scores]
-    heads = [_head(row, METRICS_BY_CATEGORY[metric], alone=len(rows) == 1) for row, metric in names]
+    heads = {name: value.category_head for name, (_, value) in described().items() if value.category_head}
+    names = [(row, name) for row in rows for name in heads if name in row.scores]
     scores = {row.slug: {c.name: c.scores for c in row.categories} for row in rows}
-    return Grid(
+    return Grid.of(
         f"{rows[0].benchmark} by category",
-        ("category", "kind", "part", *heads),
-        tuple(
+        ("category", "kind", "part", *(_head(row, heads[name], alone=len(rows) == 1) for row, name in names)),
+        (
             (
                 c.name,
                 "thing" if c.is_thing else "stuff",
                 c.group or ("novel" if c.is_novel else "base"),
-                *(scores[row.slug][c.name].get(metric) for row, metric in names),
+                *(scores[row.slug][c.name].get(name) for row, name in names),
             )
             for c in rows[0].categories
         ),
@@ -168,27 +212,22 @@ def by_category(rows: Sequence[Row]) -> Grid:
 
 
 def by_video(rows: Sequence[Row]) -> Grid:
-    """A line a video, read off the counts of each run: mIoU of all, base and novel, and VPQ, or AP."""
+    """A line a video, read off the counts of each run: all, base and novel of the values that have parts in tables."""
     from ovsbench.benchmark import manifest
+    from ovsbench.benchmark.metrics import described_for
     from ovsbench.benchmark.record import RunRecord
-    from ovsbench.benchmark.running.counting import COUNTS, CountedVideo
     from ovsbench.benchmark.running.scores import by_video as scores_by_video
-    from ovsbench.benchmark.storage import files
+    from ovsbench.benchmark.running.scores import read_counts
 
     _same_benchmark(rows)
     data = manifest.load(RunRecord.read(rows[0].folder).benchmark_folder)
-    values = []
-    for row in rows:
-        path = row.folder / COUNTS
-        counted = [CountedVideo.from_json(line, data.rules, path) for line in files.read_lines(path)]
-        values.append(scores_by_video(data, {one.video: one.counts for one in counted}))
-    wanted = [("mIoU", "all"), ("mIoU", "base"), ("mIoU", "novel"), ("VPQ", "all")]
-    wanted += [(metric, group) for metric in ("AP", "AP50") for group in ("all", "base", "novel")]
-    wanted = [(metric, group) for metric, group in wanted if metric in rows[0].scores and group in rows[0].groups]
-    return Grid(
+    values = [scores_by_video(data, read_counts(data, row.folder)) for row in rows]
+    parts = [part for part in ("all", "base", "novel") if part in data.vocabulary.groups]
+    wanted = [(name, part) for name, (_, value) in described_for(data.rules).items() if value.by_part for part in parts]
+    return Grid.of(
         f"{rows[0].benchmark} by video",
         ("video", *(_head(row, f"{m} {g}", alone=len(rows) == 1) for row in rows for m, g in wanted)),
-        tuple(
+        (
             (video, *(of_run.get(video, {}).get(m, {}).get(g) for of_run in values for m, g in wanted))
             for video in values[0]
         ),

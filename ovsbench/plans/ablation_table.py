@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +14,13 @@ import numpy as np
 from ovsbench.benchmark import stats
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.manifest import Benchmark
-from ovsbench.benchmark.metrics import metrics_for
 from ovsbench.benchmark.metrics.base import Floats
-from ovsbench.benchmark.running.comparison import ScoreName
-from ovsbench.benchmark.running.counting import read_counts
-from ovsbench.benchmark.running.scores import HARMONIC
+from ovsbench.benchmark.percent import percent
+from ovsbench.benchmark.running.comparison import draws_of_run
+from ovsbench.benchmark.running.score_names import ScoreName, headline
+from ovsbench.benchmark.running.scores import read_counts
 from ovsbench.benchmark.storage import files
-from ovsbench.plans.suite_table import percent
+from ovsbench.benchmark.storage.table_files import frame_of_records, write_table
 
 _PLAIN_GROUPS = ("all", "base", "novel", "things", "stuff")
 
@@ -108,40 +106,32 @@ def ablation_table(
     Raises:
         UserError: the runs are of different videos.
     """
-    rules, groups = benchmark.rules, benchmark.vocabulary.groups
-    metric_of = {value: metric.name for metric in metrics_for(rules) for value in metric.value_names(rules)}
-    wanted = [score for score in _wanted(groups) if score.value in metric_of]
+    wanted = _wanted(benchmark)
     counts = {name: [read_counts(benchmark, run) for run in folders] for name, folders in runs.items()}
     videos = {tuple(one) for several in counts.values() for one in several}
     if len(videos) != 1:
         raise UserError(f"the runs on {benchmark.name} were scored on different videos. Remove the odd ones")
     times = stats.draw_videos(len(next(iter(videos))))
-    keys = [(metric_of[score.value], score.value, score.group) for score in wanted]
-    drawn = {
-        name: [stats.draws_of(list(one.values()), keys, groups, times) for one in several]
-        for name, several in counts.items()
-    }
+    drawn = {name: [draws_of_run(benchmark, one, wanted, times) for one in several] for name, several in counts.items()}
     first = next(iter(drawn.values()))
     lines = tuple(
         AblationLine(
             name,
             costs[name],
-            {
-                score: _cell([seed[place] for seed in of], [seed[place] for seed in first])
-                for place, score in enumerate(wanted)
-            },
+            {score: _cell([seed[score] for seed in of], [seed[score] for seed in first]) for score in wanted},
         )
         for name, of in drawn.items()
     )
     return AblationTable(benchmark.name, len(next(iter(videos))), tuple(seeds), lines)
 
 
-def _wanted(groups: Mapping[str, frozenset[int]]) -> list[ScoreName]:
-    parts = [part for part in ("base", "novel") if part in groups] or ["all"]
-    both = [HARMONIC] if len(parts) == 2 else []
-    named = [group for group in groups if group not in _PLAIN_GROUPS and groups[group] <= groups.get("novel", set())]
-    first = [ScoreName("mIoU", part) for part in (*parts, *both, *named)]
-    return [*first, *(ScoreName("VPQ", part) for part in dict.fromkeys(["all", *parts]))]
+def _wanted(benchmark: Benchmark) -> list[ScoreName]:
+    """The scores of every table, and the one that ranks for each finer group of novel categories."""
+    groups = benchmark.vocabulary.groups
+    shown = headline(benchmark.rules, groups)
+    finer = [group for group in groups if group not in _PLAIN_GROUPS and groups[group] <= groups.get("novel", set())]
+    first = [score for score in shown if score.value == shown[0].value]
+    return [*first, *(ScoreName(shown[0].value, group) for group in finer), *shown[len(first) :]]
 
 
 def _cell(own: Sequence[Floats], first: Sequence[Floats]) -> Cell:
@@ -164,14 +154,11 @@ def _spread(values: Sequence[float]) -> float | None:
 
 def write_ablation(tables: Sequence[AblationTable], out: Path) -> tuple[Path, Path, Path]:
     """Writes `ablation.md` (percent), `ablation.csv` and `ablation.json` (fractions) into a folder."""
-    flat = [_record(table, line) for table in tables for line in table.lines]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(key for record in flat for key in record)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
+    frame = frame_of_records([_record(table, line) for table in tables for line in table.lines])
     files.write_bytes(out / "ablation.md", "\n".join(map(markdown, tables)).encode())
-    files.write_bytes(out / "ablation.csv", text.getvalue().encode())
-    files.write_json(out / "ablation.json", {"schema": files.SCHEMA, "tables": [_to_json(table) for table in tables]})
+    write_table(frame, out / "ablation.csv")
+    content = {"schema": files.SCHEMA, "scheme": stats.SCHEME, "tables": [_to_json(table) for table in tables]}
+    files.write_json(out / "ablation.json", content)
     return out / "ablation.md", out / "ablation.csv", out / "ablation.json"
 
 
@@ -237,4 +224,4 @@ def _change(cell: Cell, seeds: int) -> str:
         return "–"
     spread = "" if cell.change_spread is None else f" ± {percent(cell.change_spread)}"
     between = "" if found.low is None else f" [{percent(found.low)}, {percent(found.high)}]"
-    return f"{100 * found.value:+.1f}{spread}{between} ({cell.better}/{seeds})"
+    return f"{percent(found.value, signed=True)}{spread}{between} ({cell.better}/{seeds})"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.old_names import renamed
 from ovsbench.benchmark.storage import files
 
 _NOT_OUTCOME = {"training": ("save_every", "readers", "tensorboard"), "evaluation": ()}

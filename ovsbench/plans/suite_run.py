@@ -15,7 +15,7 @@ from ovsbench.benchmark.progress import Progress, Report, plural
 from ovsbench.plans.building import build_benchmarks
 from ovsbench.plans.runs import run_and_score
 from ovsbench.plans.suite import Suite
-from ovsbench.plans.suite_table import SuiteTable, markdown, suite_table, write_tables
+from ovsbench.plans.suite_table import SuiteTable, markdown, refuse_rank_by, suite_table, write_tables
 from ovsbench.plans.tasks import Task, run_tasks
 
 
@@ -65,11 +65,12 @@ def run_suite(plan: Suite, out: Path, *, report: Report, progress: Progress, job
         job_progress: of a job, in its process.
 
     Raises:
-        UserError: a benchmark cannot be built.
+        UserError: a benchmark cannot be built, or the score that ranks is none of its.
         StoppedError: Ctrl-C.
     """
     needed = {job.benchmark: plan.benchmarks[job.benchmark] for job in plan.jobs}
     benchmarks = build_benchmarks(needed, report, progress)
+    refuse_rank_by(plan.rank_by, benchmarks.values())
     workers = plural(len(plan.devices), "worker")
     report(f"{plan.name}: {plural(len(plan.jobs), 'run')} on {', '.join(benchmarks)}, {workers}")
     tasks = []
@@ -90,7 +91,7 @@ def run_suite(plan: Suite, out: Path, *, report: Report, progress: Progress, job
 def _tables(plan: Suite, benchmarks: Mapping[str, Benchmark], faults: Mapping[str, str]) -> dict[str, SuiteTable]:
     """A table for each benchmark and offered vocabulary, by both names."""
     tables = {}
-    for name, offered in dict.fromkeys((job.benchmark, str(job.settings.offered)) for job in plan.jobs):
+    for name, offered in dict.fromkeys((job.benchmark, job.settings.offered or "all") for job in plan.jobs):
         jobs = [job for job in plan.jobs if (job.benchmark, job.settings.offered) == (name, offered)]
         broken = {job.row for job in jobs if str(job.run) in faults}
         rows: dict[str, list[Path]] = {}

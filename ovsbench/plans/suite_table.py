@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +12,19 @@ from typing import Any
 import numpy as np
 
 from ovsbench.benchmark import stats
-from ovsbench.benchmark.errors import UserError, did_you_mean
+from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.manifest import Benchmark
-from ovsbench.benchmark.metrics import metrics_for
+from ovsbench.benchmark.metrics import described_for
 from ovsbench.benchmark.metrics.base import Floats
+from ovsbench.benchmark.percent import percent
+from ovsbench.benchmark.ranking import ranks
 from ovsbench.benchmark.record import RunRecord
-from ovsbench.benchmark.running.comparison import ScoreName, headline
-from ovsbench.benchmark.running.counting import read_counts
-from ovsbench.benchmark.running.scores import HARMONIC
+from ovsbench.benchmark.running.comparison import draws_of_run
+from ovsbench.benchmark.running.score_names import ScoreName, headline, score_to_rank_by
+from ovsbench.benchmark.running.scores import read_counts
 from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.storage.table_files import frame_of_records, write_table
+from ovsbench.benchmark.types import Offer
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Line:
 
     Attributes:
         name: of the row.
-        rank: 1 for those that cannot be told apart from the best, and so on; None for bounds, which read labels.
+        rank: 1, 1, 3 where the first two cannot be told apart; None for bounds, which read labels.
         scores: value and interval; over several seeds both are of their mean.
         spread: standard deviation over seeds; empty for one seed.
         fps: frames a second of the method alone, over all seeds; None where the clock says nothing.
@@ -69,7 +71,7 @@ class SuiteTable:
 
 
 def suite_table(
-    benchmark: Benchmark, offered: str, rows: Mapping[str, Sequence[Path]], *, rank_by: str | None = None
+    benchmark: Benchmark, offered: Offer, rows: Mapping[str, Sequence[Path]], *, rank_by: str | None = None
 ) -> SuiteTable:
     """Compares scored runs.
 
@@ -77,32 +79,23 @@ def suite_table(
         benchmark: that all runs were made on.
         offered: all, base or novel names, for the title and for the score that ranks.
         rows: name to the run folders of its seeds, all scored on the same videos.
-        rank_by: score such as "mIoU.novel"; by default the harmonic mean of mIoU where base and
-            novel names are offered, or else the mIoU of those offered.
+        rank_by: score such as "mIoU.novel"; by default the H of mIoU, on an instance benchmark of AP, where base and
+            novel names are offered, or else that of those offered.
 
     Raises:
         UserError: an unknown score, or runs of different videos.
     """
-    groups, rules = benchmark.vocabulary.groups, benchmark.rules
-    has_both = "base" in groups and "novel" in groups
-    usual = HARMONIC if has_both and offered == "all" else offered if offered in groups else "all"
-    main = _score_name(rank_by) if rank_by else ScoreName("mIoU", usual)
-    metric_of = {value: metric.name for metric in metrics_for(rules) for value in metric.value_names(rules)}
-    wanted = [s for s in dict.fromkeys([main, *headline(rules, groups, has_both)]) if s.value in metric_of]
-    if main.value not in metric_of or main.group not in [*groups, HARMONIC]:
-        known = [str(score) for score in wanted]
-        raise UserError(f"unknown score {main} to rank by; {did_you_mean(str(main), known)}")
-    counts = {name: [list(read_counts(benchmark, run).items()) for run in runs] for name, runs in rows.items()}
-    videos = {tuple(video for video, _ in run) for runs in counts.values() for run in runs}
+    main = score_to_rank_by(benchmark, rank_by, offered)
+    wanted = list(dict.fromkeys([main, *headline(benchmark.rules, benchmark.vocabulary.groups)]))
+    counts = {name: [read_counts(benchmark, run) for run in runs] for name, runs in rows.items()}
+    videos = {tuple(run) for runs in counts.values() for run in runs}
     if len(videos) != 1:
         raise UserError(f"the runs on {benchmark.name} were scored on different videos. Finish or remove the odd ones")
     times = stats.draw_videos(len(next(iter(videos))))
 
-    keys = [(metric_of[score.value], score.value, score.group) for score in wanted]
-
     def draws(name: str) -> dict[ScoreName, list[Floats]]:
-        runs = [stats.draws_of([c for _, c in run], keys, groups, times) for run in counts[name]]
-        return {score: list(of_score) for score, of_score in zip(wanted, zip(*runs, strict=True), strict=True)}
+        runs = [draws_of_run(benchmark, run, wanted, times) for run in counts[name]]
+        return {score: [run[score] for run in runs] for score in wanted}
 
     drawn = {name: draws(name) for name in rows}
     records = {name: [RunRecord.read(run) for run in runs] for name, runs in rows.items()}
@@ -111,12 +104,13 @@ def suite_table(
         for name, of in drawn.items()
         if not any(record.uses_labels for record in records[name])
     }
-    ranks = {name: rank for rank, group in enumerate(stats.rank_groups(contestants), 1) for name in group}
-    order = [*ranks, *(name for name in rows if name not in ranks)]
+    lower_is_better = described_for(benchmark.rules)[main.value].value.lower_is_better
+    ranked = ranks(contestants, lower_is_better=lower_is_better)
+    order = [*ranked, *(name for name in rows if name not in ranked)]
     lines = tuple(
         Line(
             name,
-            ranks.get(name),
+            ranked.get(name),
             {score: stats.interval(np.mean(drawn[name][score], axis=0)) for score in wanted},
             _spread(drawn[name]),
             *_cost(records[name]),
@@ -127,9 +121,14 @@ def suite_table(
     return SuiteTable(benchmark.name, offered, len(next(iter(videos))), len(benchmark.entries), main, lines)
 
 
-def _score_name(text: str) -> ScoreName:
-    value, _, group = text.partition(".")
-    return ScoreName(value, group or "all")
+def refuse_rank_by(rank_by: str | None, benchmarks: Iterable[Benchmark]) -> None:
+    """Before anything runs: the score that ranks has to be one of every benchmark.
+
+    Raises:
+        UserError: it is not; says for which.
+    """
+    for benchmark in benchmarks:
+        score_to_rank_by(benchmark, rank_by)
 
 
 def _spread(drawn: Mapping[ScoreName, Sequence[Floats]]) -> dict[ScoreName, float]:
@@ -146,26 +145,13 @@ def _cost(records: Sequence[RunRecord]) -> tuple[float | None, float | None, str
     return frames / seconds if seconds else None, max(memory) or None, records[0].device_name or records[0].device
 
 
-def percent(value: float | None) -> str:
-    """A score in percent with one digit, for tables in Markdown only.
-
-    >>> percent(0.5), percent(None)
-    ('50.0', '–')
-    """
-    return "–" if value is None else f"{100 * value:.1f}"
-
-
 def write_tables(tables: Sequence[SuiteTable], out: Path) -> tuple[Path, ...]:
     """Writes `table.md` (percent), `table.csv` and `table.json` (fractions) into a folder."""
-    flat = [record for table in tables for record in _records(table)]
-    columns = list(dict.fromkeys(key for record in flat for key in record))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
+    frame = frame_of_records([record for table in tables for record in _records(table)])
     files.write_bytes(out / "table.md", "\n".join(map(markdown, tables)).encode())
-    files.write_bytes(out / "table.csv", text.getvalue().encode())
-    files.write_json(out / "table.json", {"schema": files.SCHEMA, "tables": [_to_json(table) for table in tables]})
+    write_table(frame, out / "table.csv")
+    content = {"schema": files.SCHEMA, "scheme": stats.SCHEME, "tables": [_to_json(table) for table in tables]}
+    files.write_json(out / "table.json", content)
     return out / "table.md", out / "table.csv", out / "table.json"
 
 

@@ -17,7 +17,7 @@ window.ovsbench = (entry) => { loaded.set(entry.page, entry); waiting.get(entry.
     document.head.append(Object.assign(document.createElement("script"), { src: `entries/${page}.js`, onerror: reject }));
   });
   const percent = (value) => value === null || value === undefined || Number.isNaN(value) ? "–" : (100 * value).toFixed(1);
-  const signed = (value) => Math.abs(value) < 0.0005 ? "0.0" : (value > 0 ? "+" : "−") + (100 * Math.abs(value)).toFixed(1);
+  const signed = (value) => Math.abs(value) < 0.0005 ? "0.0" : (value > 0 ? "+" : "−") + percent(Math.abs(value));
   const draws = (entry, key) => {  // 16-bit steps of a fraction, the last one for undefined
     const bytes = atob(entry.draws[key] ?? "");
     return Array.from({ length: bytes.length / 2 }, (_, i) => {

@@ -1,0 +1,32 @@
+"""What counts of a video are held against, see `metrics.base.Counts.problems`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ovsbench.benchmark.types import Rules
+
+SLACK = 1e-6
+"""Sums of fractions may leave their range by rounding."""
+
+
+def are_whole(*counts: object) -> bool:
+    """Whether all are whole numbers, as counts of pixels and matches are."""
+    return all(isinstance(count, int) for count in counts)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoShape:
+    """What counts of a video cannot exceed.
+
+    Attributes:
+        frames: of the video.
+        pixels: of all its frames.
+        categories: ids of the vocabulary.
+        rules: of the benchmark.
+    """
+
+    frames: int
+    pixels: int
+    categories: frozenset[int]
+    rules: Rules

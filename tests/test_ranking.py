@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import importlib.util
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from source_tree import source_files
+
+from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.percent import percent
+from ovsbench.benchmark.ranking import ranks
+from ovsbench.benchmark.storage.table_files import frame_of_records, records_of, write_table
+from ovsbench.benchmark.types import Rules
+from ovsbench.plans.suite_table import refuse_rank_by
+
+SCORES = st.dictionaries(st.sampled_from("abcdefg"), st.sampled_from([0.1, 0.2, 0.3, float("nan")]), min_size=1)
+
+
+@given(SCORES, st.booleans())
+def test_the_rank_of_a_value_is_one_and_the_number_of_better_ones(values, lower_is_better):
+    sign = -1 if lower_is_better else 1
+    worth = {name: -np.inf if np.isnan(value) else sign * value for name, value in values.items()}
+    expected = {name: 1 + sum(other > worth[name] for other in worth.values()) for name in values}
+    found = ranks({name: np.array([value]) for name, value in values.items()}, lower_is_better=lower_is_better)
+    assert found == expected
+    assert list(found.values()) == sorted(found.values()), "best first"
+
+
+def test_runs_that_cannot_be_told_apart_share_a_rank_and_the_next_one_is_counted():
+    rng = np.random.default_rng(0)
+    base = rng.normal(0.5, 0.05, 400)
+    draws = {"a": base, "b": base + rng.normal(0, 0.05, 400), "c": base - 0.3, "d": np.full(400, np.nan)}
+    draws["a"][0], draws["b"][0], draws["c"][0] = 0.51, 0.5, 0.2
+    assert ranks(draws) == {"a": 1, "b": 1, "c": 3, "d": 4}
+    turned = ranks({name: draws[name] for name in "abc"}, lower_is_better=True)
+    assert (turned["c"], min(turned["a"], turned["b"])) == (1, 2)
+
+
+def test_draws_of_other_videos_are_not_compared():
+    assert ranks({"a": np.array([0.5, 0.1, 0.9]), "b": np.array([0.6])}) == {"b": 1, "a": 2}
+
+
+def test_a_score_that_a_benchmark_of_a_suite_lacks_is_refused_before_anything_runs(build_benchmark):
+    panoptic = build_benchmark("one")
+    refuse_rank_by(None, [panoptic])
+    refuse_rank_by("VPQ@2.novel", [panoptic])
+    for asked, sentence in (
+        ("AP.all", "unknown score AP.all to rank by: boxes is a benchmark of panoptic segmentation"),
+        ("STQ", "unknown score STQ.all to rank by: boxes is a benchmark of semantic segmentation"),
+        ("mIoU.birds", "no part of the vocabulary 'birds'"),
+        ("IDSW.harmonic", "a number of events has no harmonic mean"),
+    ):
+        semantic = build_benchmark(f"s{asked}", rules=Rules(task="semantic"))
+        with pytest.raises(UserError, match=sentence):
+            refuse_rank_by(asked, [panoptic, semantic])
+
+
+def test_percent_is_made_in_one_place():
+    found = source_files()
+    assert len(found) > 200
+    pattern = re.compile(r"\b100(\.0)? ?\* |\* ?100\b|[:.]\d*%\}")
+    makers = [str(path) for path in found.values() if pattern.search(path.read_text()) and "trees.py" not in path.name]
+    assert [path.rpartition("/")[2] for path in makers] == ["percent.py"]
+    assert percent(0.0005) == "0.1"
+    assert percent(-0.031, signed=True) == "-3.1"
+
+
+def test_one_frame_makes_csv_and_parquet_and_says_what_parquet_needs(tmp_path):
+    frame = frame_of_records([{"run": "a", "rank": 1, "mIoU.all": 0.1 + 0.2}, {"run": "b", "fps": 2.5, "rank": None}])
+    write_table(frame, tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text() == "run,rank,mIoU.all,fps\na,1,0.30000000000000004,\nb,,,2.5\n"
+    assert records_of(frame)[0] == {"run": "a", "rank": 1, "mIoU.all": 0.1 + 0.2, "fps": None}
+    if importlib.util.find_spec("pyarrow") is None:
+        with pytest.raises(UserError, match=r'pip install "ovsbench\[parquet\]"'):
+            write_table(frame, tmp_path / "t.parquet")
+        assert not (tmp_path / "t.parquet").exists()
+    else:
+        import pandas as pd
+
+        write_table(frame, tmp_path / "t.parquet")
+        back = pd.read_parquet(tmp_path / "t.parquet")
+        assert list(back.columns) == list(frame.columns)
+        assert back["mIoU.all"][0] == 0.1 + 0.2
+        assert back["rank"].isna().tolist() == [False, True]

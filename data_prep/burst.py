@@ -25,12 +25,13 @@ from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
 from ovsbench.benchmark.manifest import Benchmark, Source, VideoEntry
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage.folder_listing import IMAGES, files_in
 from ovsbench.benchmark.types import InstanceTrack, Rules, Vocabulary
 from ovsbench.data_prep.big_json import Span, elements, read_span
 from ovsbench.data_prep.convert import RawVideo, convert, recipe_of
 from ovsbench.data_prep.defects import Defects
 from ovsbench.data_prep.layouts import find_layout
-from ovsbench.data_prep.listing import IMAGES, files_in, image_folder
+from ovsbench.data_prep.listing import image_folder
 from ovsbench.data_prep.official import benchmark_name, official_classes, vocabulary_of
 from ovsbench.data_prep.ytvis_labels import plain_class
 

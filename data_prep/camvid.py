@@ -25,7 +25,6 @@ from statistics import median_low
 from typing import get_args
 
 import numpy as np
-import PIL.Image
 
 from ovsbench.benchmark.errors import DataError, did_you_mean
 from ovsbench.benchmark.formats.faults import Faults
@@ -33,13 +32,14 @@ from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
 from ovsbench.benchmark.manifest import Benchmark, Source
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.storage.files import json_digest
+from ovsbench.benchmark.storage.folder_listing import IMAGES
+from ovsbench.benchmark.storage.image_files import BROKEN, open_image
 from ovsbench.benchmark.types import Rules
 from ovsbench.data_prep.camvid_labels import KINDS, ClassMasks, LabelKind
 from ovsbench.data_prep.camvid_lists import Line, find_file, pair_files, read_lines
 from ovsbench.data_prep.convert import RawVideo, Recipe, Variant, convert
 from ovsbench.data_prep.defects import Defects
 from ovsbench.data_prep.layouts import find_layout
-from ovsbench.data_prep.listing import IMAGES
 from ovsbench.data_prep.official import benchmark_name
 
 VERSION = "1"
@@ -162,9 +162,9 @@ def _look_at(raw: Path, line: Line, kind: LabelKind) -> _Frame:
     numbers = kind.read(raw / label)
     height, width = numbers.shape
     try:
-        with PIL.Image.open(raw / image) as file:
+        with open_image(raw / image) as file:
             image_width, image_height = file.size
-    except OSError as error:
+    except BROKEN as error:
         raise DataError(f"{raw / image}: expected a readable image, got an error: {error}. Replace it") from error
     if (image_height, image_width) != (height, width):
         raise DataError(

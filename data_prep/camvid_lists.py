@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ovsbench.benchmark.errors import DataError, did_you_mean
-from ovsbench.data_prep.listing import IMAGES, MASKS, files_in
+from ovsbench.benchmark.storage.folder_listing import IMAGES, MASKS, files_in, forward
 
 
 class Line(NamedTuple):
@@ -49,7 +49,7 @@ def pair_files(raw: Path, subset: str) -> list[Line]:
         named = [(str(raw / images / file.name), stem) for stem, file in there.items()]
     else:
         path, rows = _rows(raw, subset)
-        named = [(f"{path}, line {number}", PurePosixPath(words[0]).stem) for number, words in rows]
+        named = [(f"{path}, line {number}", PurePosixPath(forward(words[0])).stem) for number, words in rows]
     if not named:
         raise DataError(f"{raw / images}: expected images of the subset {subset}, found none. Complete the raw folder")
     lines = []
@@ -77,7 +77,7 @@ def find_file(raw: Path, path: str, where: str, suffixes: Sequence[str] = ()) ->
     Raises:
         DataError: there is no such file.
     """
-    parts = PurePosixPath(path).parts
+    parts = PurePosixPath(forward(path)).parts
     relative = [part for part in parts if part not in ("/", "..", ".")]
     candidates = [PurePosixPath(*words) for words in (relative, relative[-2:]) if words]
     for candidate in candidates:

@@ -16,17 +16,18 @@ from typing import Any
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.faults import Faults
-from ovsbench.benchmark.formats.mask_images import stems
+from ovsbench.benchmark.formats.frame_names import stems
 from ovsbench.benchmark.formats.vipseg_json import read_frame, read_row, some
 from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
 from ovsbench.benchmark.manifest import Benchmark, Source, safe_name
 from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.storage.folder_listing import IMAGES, MASKS, files_in
 from ovsbench.benchmark.types import PanopticFrame, Rules, Vocabulary
 from ovsbench.data_prep.big_json import Span, elements, read_span
 from ovsbench.data_prep.convert import RawVideo, convert, recipe_of
 from ovsbench.data_prep.defects import Defects, only_whole
 from ovsbench.data_prep.layouts import find_layout
-from ovsbench.data_prep.listing import IMAGES, MASKS, files_in, first_folder, image_folder
+from ovsbench.data_prep.listing import first_folder, image_folder
 from ovsbench.data_prep.official import benchmark_name, official_classes, vocabulary_of
 
 VERSION = "1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ovsbench.benchmark.errors import DataError
-from ovsbench.data_prep.listing import Found
+from ovsbench.benchmark.storage.folder_listing import Found
 
 SHOWN = 20
 

@@ -20,15 +20,16 @@ from pathlib import Path
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.faults import Faults
-from ovsbench.benchmark.formats.mask_images import png_size
 from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
 from ovsbench.benchmark.manifest import Benchmark, Source
 from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.storage.folder_listing import IMAGES, MASKS, files_in
+from ovsbench.benchmark.storage.label_png import png_size
 from ovsbench.benchmark.types import Rules
 from ovsbench.data_prep.convert import RawVideo, convert, recipe_of
 from ovsbench.data_prep.defects import Defects, only_whole
 from ovsbench.data_prep.layouts import find_layout
-from ovsbench.data_prep.listing import IMAGES, MASKS, files_in, first_folder, image_folder, read_list
+from ovsbench.data_prep.listing import first_folder, image_folder, read_list
 from ovsbench.data_prep.official import benchmark_name, official_classes, vocabulary_of
 from ovsbench.data_prep.vipseg_labels import Labels, read_labels
 from ovsbench.data_prep.vipseg_masks import CodedMasks, ColouredMasks

@@ -17,16 +17,17 @@ from pathlib import Path
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats import LabelForm
 from ovsbench.benchmark.formats.faults import Faults
-from ovsbench.benchmark.formats.mask_images import png_size
 from ovsbench.benchmark.formats.vspw_layout import check_form, read_frame
 from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
 from ovsbench.benchmark.manifest import Benchmark, Source
 from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.storage.folder_listing import IMAGES, MASKS, files_in
+from ovsbench.benchmark.storage.label_png import png_size
 from ovsbench.benchmark.types import PanopticFrame, Rules, Vocabulary
 from ovsbench.data_prep.convert import RawVideo, convert, recipe_of
 from ovsbench.data_prep.defects import Defects, only_whole
 from ovsbench.data_prep.layouts import find_layout
-from ovsbench.data_prep.listing import IMAGES, MASKS, files_in, read_list
+from ovsbench.data_prep.listing import read_list
 from ovsbench.data_prep.official import benchmark_name, official_classes, vocabulary_of
 
 VERSION = "1"

@@ -26,11 +26,12 @@ from ovsbench.benchmark.labels.manifest_writer import VIDEOS, BenchmarkWriter
 from ovsbench.benchmark.manifest import Benchmark, Source
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.storage.files import write_bytes
+from ovsbench.benchmark.storage.folder_listing import IMAGES, files_in
 from ovsbench.benchmark.types import Rules
 from ovsbench.data_prep.convert import convert, recipe_of
 from ovsbench.data_prep.defects import Defects
 from ovsbench.data_prep.layouts import find_layout
-from ovsbench.data_prep.listing import IMAGES, files_in, image_folder, read_list
+from ovsbench.data_prep.listing import image_folder, read_list
 from ovsbench.data_prep.official import benchmark_name, official_classes, vocabulary_of
 from ovsbench.data_prep.ytvis_labels import Annotated, check_classes, look_through, raw_video
 

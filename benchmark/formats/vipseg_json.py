@@ -19,8 +19,9 @@ import numpy as np
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.faults import Faults
-from ovsbench.benchmark.formats.mask_images import read_png, stems
+from ovsbench.benchmark.formats.frame_names import stems
 from ovsbench.benchmark.panoptic import rgb_to_ids
+from ovsbench.benchmark.storage.label_png import read_colours
 from ovsbench.benchmark.types import VOID, PanopticFrame, Segment
 
 
@@ -118,7 +119,7 @@ def read_frame(
     """The frame of a mask and its row.
 
     Args:
-        mask: an RGB PNG.
+        mask: a PNG of colours.
         size: (height, width) that it must have.
         row: what the JSON says about it.
         categories: ids that the JSON may use.
@@ -127,7 +128,7 @@ def read_frame(
     Raises:
         DataError: the first thing that is wrong with it.
     """
-    ids = rgb_to_ids(read_png(mask, size, ("RGB",)))
+    ids = rgb_to_ids(read_colours(mask, size))
     flat = ids.ravel()
     changes = np.flatnonzero(flat[1:] != flat[:-1])
     ends = np.append(changes, flat.size - 1)

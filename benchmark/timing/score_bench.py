@@ -7,7 +7,6 @@ not the clock, so that other work on the machine disturbs as little as it can; m
 
 from __future__ import annotations
 
-import io
 import statistics
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -18,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from ovsbench.benchmark.formats.mask_images import decode_rgb
 from ovsbench.benchmark.machine import peak_memory_gb
 from ovsbench.benchmark.metrics import frame_metrics_for
 from ovsbench.benchmark.panoptic import DenseFrame, dense_of_rgb, ids_to_rgb, overlap_dense
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.storage.files import writing
+from ovsbench.benchmark.storage.image_files import open_image
+from ovsbench.benchmark.storage.label_png import decode_rgb
 from ovsbench.benchmark.storage.store import FrameFolder, VideoWriter
 from ovsbench.benchmark.types import Category, Image, PanopticFrame, Rules, Segment, Vocabulary
 
@@ -229,7 +229,7 @@ def _png(folder: Path, name: str, index: int) -> Path:
 
 
 def _decode(path: Path) -> Image:
-    with PIL.Image.open(io.BytesIO(path.read_bytes()), formats=("PNG",)) as image:
+    with open_image(path.read_bytes(), ("PNG",)) as image:
         return np.asarray(image)
 
 

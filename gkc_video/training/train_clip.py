@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image as Pillow
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.storage.image_files import BROKEN, open_image
 from ovsbench.gkc_video import checkpoint
 from ovsbench.gkc_video.text import clip
 
@@ -74,9 +74,9 @@ class Pictures:
         for page in sorted({line["sheet"] for line in lines}):
             path = folder / f"sheet-{page:03d}.jpg"
             try:
-                with Pillow.open(path) as image:
+                with open_image(path, ("JPEG",)) as image:
                     sheet = np.asarray(image.convert("RGB"))
-            except OSError as error:
+            except BROKEN as error:
                 raise DataError(
                     f"{path}: expected a sheet of pictures, got {error}. Build the captions again"
                 ) from error

@@ -1,0 +1,80 @@
+"""The one place where Pillow opens a file: as one of a few kinds, and only if its pixels fit into memory.
+
+Left to itself Pillow guesses from the content, and hands what it takes for PostScript to a program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import stat
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import PIL.Image
+
+PHOTOS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
+"""Kinds of image files that frames may be."""
+MOST_PIXELS = 1 << 26
+"""Of an image that is decoded: 8192x8192, which Pillow holds in 256 MB."""
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, PIL.Image.DecompressionBombError)
+"""What Pillow raises at a file that is no image, or a damaged one."""
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class PngHeader(NamedTuple):
+    """What the first 26 bytes of a PNG say.
+
+    Attributes:
+        size: (height, width).
+        depth: bits of a sample: 1, 2, 4, 8 or 16.
+        kind: 0 grey, 2 colour, 3 palette, 4 grey with alpha, 6 colour with alpha.
+    """
+
+    size: tuple[int, int]
+    depth: int
+    kind: int
+
+
+def png_header(data: bytes) -> PngHeader:
+    """The header of a PNG, from its first bytes.
+
+    Raises:
+        ValueError: it is no PNG.
+    """
+    if len(data) < 26 or data[:8] != _PNG:
+        raise ValueError("it is no PNG file")
+    width, height, depth, kind = struct.unpack(">IIBB", data[16:26])
+    return PngHeader((height, width), depth, kind)
+
+
+@contextlib.contextmanager
+def open_image(source: Path | str | bytes, formats: Sequence[str] = PHOTOS) -> Iterator[PIL.Image.Image]:
+    """An image file, open and not yet decoded.
+
+    Args:
+        source: a file, or its bytes.
+        formats: Pillow's names of the kinds that it may be, whatever the file is called.
+
+    Raises:
+        one of BROKEN: it is missing, of another kind, damaged, or has more pixels than `MOST_PIXELS`.
+    """
+    if not isinstance(source, bytes):
+        refuse_pipe(source)
+    with PIL.Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=tuple(formats)) as image:
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"it has {image.width}x{image.height} pixels, and at most {MOST_PIXELS} are read")
+        yield image
+
+
+def refuse_pipe(path: Path | str) -> None:
+    """Raises an OSError if a path is a pipe or a device, whose content never ends or never comes.
+
+    A missing file, and what cannot be looked at, are left to who opens it.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        kind = Path(path).stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            raise OSError(None, "it is a pipe or a device and no file", str(path))

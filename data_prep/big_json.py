@@ -89,6 +89,8 @@ class _Parser:
         self._decoder = json.JSONDecoder()
 
     def members(self) -> Iterator[Element]:
+        if self._peek() in "ÿþ":  # what text in UTF-16 begins with, and no UTF-8 does
+            raise ValueError("it is no text in UTF-8; save it so")
         if self._peek() == _MARK[0] and self._text.startswith(_MARK, self._place):
             self._place += len(_MARK)
         self._expect("{")

@@ -58,7 +58,7 @@ class ClassMasks:
 
 
 def _read_index(path: Path) -> Numbers:
-    numbers: Numbers = read_values(path)
+    numbers: Numbers = read_values(path, advice="Labels that are colours are read with --layout colour")
     if int(numbers.max()) > INDEX_VOID:
         raise DataError(
             f"{path}: expected class numbers 0 to {INDEX_VOID}, got {int(numbers.max())}. "

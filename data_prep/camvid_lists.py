@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ovsbench.benchmark.errors import DataError, did_you_mean
 from ovsbench.benchmark.storage.folder_listing import IMAGES, MASKS, files_in, forward
+from ovsbench.benchmark.storage.text_files import read_text
 
 
 class Line(NamedTuple):
@@ -101,7 +102,7 @@ def _rows(raw: Path, subset: str) -> tuple[Path, list[tuple[int, list[str]]]]:
             + ". Choose another --subset; labels that are colours also have the subset all, which needs no list"
         )
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected a list of paths, got an error: {error}. Download it again") from error
     rows = [(number, line.split()) for number, line in enumerate(lines, 1) if line.strip()]

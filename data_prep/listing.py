@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ovsbench.benchmark.errors import DataError, did_you_mean
 from ovsbench.benchmark.manifest import safe_name
+from ovsbench.benchmark.storage.text_files import read_text
 
 
 def read_list(path: Path) -> list[str]:
@@ -19,7 +20,7 @@ def read_list(path: Path) -> list[str]:
         found = sorted(file.stem for file in path.parent.glob("*.txt"))
         raise DataError(f"{path}: expected a list of videos, found no such file; {did_you_mean(path.stem, found)}")
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [line.strip() for line in read_text(path).splitlines()]
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected a list of videos, got an error: {error}. Download it again") from error
     names = [line for line in dict.fromkeys(lines) if line]

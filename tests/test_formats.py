@@ -139,8 +139,8 @@ def edit(change):
         (lambda f: (f.pred / "pan_pred/a/1.png").unlink(), "mask 1 is missing"),
         (lambda f: id_png(f.pred / "pan_pred/a/2.png", [[0]]), "mask 2 is not in the benchmark"),
         (lambda f: id_png(f.pred / "pan_pred/a/1.png", [[1, 0, 0]]), "expected 2x2 pixels, got 3x1"),
-        (lambda f: png(f.pred / "pan_pred/a/1.png", [[1, 0], [0, 0]]), "expected pixels of kind RGB, got L"),
-        (lambda f: (f.pred / "pan_pred/a/1.png").write_bytes(b"GIF"), "expected a PNG, got something else"),
+        (lambda f: png(f.pred / "pan_pred/a/1.png", [[1, 0], [0, 0]]), "ids in the image that the JSON lacks: 65793"),
+        (lambda f: (f.pred / "pan_pred/a/1.png").write_bytes(b"GIF"), "it is no PNG file"),
         (
             lambda f: (f.pred / "pan_pred/a/1.png").write_bytes((f.pred / "pan_pred/a/1.png").read_bytes()[:44]),
             "expected a PNG, got an error",

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from ovsbench.benchmark import engine, manifest
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.formats import ytvis_layout
+from ovsbench.benchmark.formats import foreign_json
 from ovsbench.benchmark.formats.ytvis_layout import export_ytvis, import_ytvis
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.storage import rle
@@ -255,7 +255,7 @@ def test_a_benchmark_may_have_empty_masks(tmp_path):
     ],
 )
 def test_the_command_line_refuses_bad_results_in_one_sentence(benchmark, tmp_path, monkeypatch, content, words):
-    monkeypatch.setattr(ytvis_layout, "LARGEST_JSON", 4096)
+    monkeypatch.setattr(foreign_json, "MOST_BYTES", 4096)
     (tmp_path / "results.json").write_text(content)
     before = sorted(path.name for path in tmp_path.iterdir())
     run = ["import", benchmark.folder, tmp_path / "results.json", "--format", "ytvis", "-o", tmp_path / "run"]

@@ -6,7 +6,6 @@ position and believes the JSON's areas, so that a slip changes its scores silent
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ import numpy as np
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.faults import Faults
+from ovsbench.benchmark.formats.foreign_json import read_raw
 from ovsbench.benchmark.formats.frame_names import stems
 from ovsbench.benchmark.panoptic import rgb_to_ids
 from ovsbench.benchmark.storage.label_png import read_colours
@@ -40,12 +40,7 @@ def read_predictions(path: Path, faults: Faults) -> dict[str, dict[str, Row]]:
     Raises:
         DataError: the file is missing or something else.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}. Give the folder that holds it") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected JSON, got an error: {error}. The file may have been cut off") from error
+    content = read_raw(path)
     if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
         raise DataError(f"{path}: expected an object with a list `annotations`. See the layout of VIPSeg")
     videos: dict[str, dict[str, Row]] = {}

@@ -23,19 +23,19 @@ from typing import Any
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.conversion import import_tracks, new_folder
 from ovsbench.benchmark.formats.faults import Faults
+from ovsbench.benchmark.formats.foreign_json import read_raw
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.counting import predicted_tracks
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.files import writing
+from ovsbench.benchmark.storage.folder_listing import forward
 from ovsbench.benchmark.types import InstanceTrack, Vocabulary
 
 RESULTS = "results.json"
 LARGEST = sys.float_info.max
 """A number above it is infinite, or an integer that is no float."""
-LARGEST_JSON = 2 << 30
-"""Bytes of a file that is read: four times the results of all 900 videos of a part of LV-VIS, 50 tracks in each."""
 
 
 def import_ytvis(
@@ -143,25 +143,6 @@ def _row(track: InstanceTrack, entry: VideoEntry) -> dict[str, Any]:
     }
 
 
-def read_raw(path: Path) -> Any:
-    """The content of a JSON file of other people.
-
-    Raises:
-        DataError: it is missing, larger than `LARGEST_JSON`, cut off or no JSON.
-    """
-    try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise DataError(
-                f"{path}: expected JSON of at most {LARGEST_JSON >> 20} MB, as it is read into memory, got "
-                f"{path.stat().st_size >> 20} MB. Keep the 100 best tracks of each video, or write masks as text"
-            )
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}. Check the path") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected JSON, got an error: {error}. The file may have been cut off") from error
-
-
 def read_entry(row: Any, where: str) -> VideoEntry:
     """An element of `videos`, called by the number of its id.
 
@@ -169,7 +150,7 @@ def read_entry(row: Any, where: str) -> VideoEntry:
         DataError: the first thing that is wrong with it.
     """
     try:
-        video, files = row["id"], tuple(map(str, row["file_names"]))
+        video, files = row["id"], tuple(forward(str(name)) for name in row["file_names"])
         size, length = (int(row["height"]), int(row["width"])), int(row.get("length", len(files)))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{where}: expected id, width, height and file_names, got an error at {error!r}") from error

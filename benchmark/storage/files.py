@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ovsbench.benchmark.errors import BusyError, DataError
+from ovsbench.benchmark.storage.text_files import decode_text, read_whole
 
 SCHEMA = 1
 """The number that every JSON file of this version carries as `schema`."""
@@ -58,7 +59,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         DataError: the file is missing, is not such an object, or is of a later schema.
     """
     try:
-        value = parse_json(path.read_bytes())
+        value = parse_json(read_whole(path))
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: expected {what}, found no such file. Check the path") from None
     except (OSError, ValueError) as error:
@@ -76,13 +77,13 @@ def parse_json(text: bytes | str) -> Any:
     """The value of a JSON text; what JSON does not know, such as NaN, and nesting without an end are refused.
 
     Raises:
-        ValueError: it is not JSON in UTF-8.
+        ValueError: it is not JSON in UTF-8, with or without a byte order mark.
 
     >>> parse_json(b'[1, 2.5]')
     [1, 2.5]
     """
     if isinstance(text, bytes):
-        text = text.decode("utf-8")
+        text = decode_text(text)
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:

@@ -40,20 +40,21 @@ def png_size(path: Path) -> tuple[int, int]:
         raise _unreadable(path, error) from error
 
 
-def read_values(path: Path, size: tuple[int, int] | None = None, *, largest: int = 255) -> Values:
+def read_values(path: Path, size: tuple[int, int] | None = None, *, largest: int = 255, advice: str = "") -> Values:
     """The values of a grey image, or of one with a colour map: uint8 or uint16 (H, W).
 
     Args:
         path: a PNG.
         size: (height, width) that it must have, None for any; looked at before anything is unpacked.
         largest: value that can be meant; decides what 16 bits hold.
+        advice: what to do with an image of colours.
 
     Raises:
         DataError: missing, broken, of another size or kind, or with a palette that leaves open what is meant.
     """
     data, header = _read(path, size)
     if header.kind not in (_GREY, _PALETTE):
-        raise DataError(f"{path}: expected values as one grey channel or a palette, got colours. {_ADVICE}")
+        raise DataError(f"{path}: expected values as one grey channel or a palette, got colours. {advice or _ADVICE}")
     pixels, palette = _decode(path, data)
     if header.kind == _PALETTE:
         return _values_of_palette(path, pixels, palette)
@@ -159,7 +160,7 @@ def _values_of_16_bits(path: Path, pixels: Values, largest: int) -> Values:
     is_scaled = not (pixels % _SCALE).any()
     if is_scaled and largest <= 255:
         return (pixels // _SCALE).astype(np.uint8)
-    if is_scaled or int(pixels.max()) > largest:
+    if is_scaled or largest <= 255:
         raise DataError(
             f"{path}: expected values up to {largest}, got 16 bits up to {pixels.max()}"
             + (f", all multiples of {_SCALE} as if 8 bits had been widened" if is_scaled else "")

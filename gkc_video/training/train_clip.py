@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.storage.image_files import BROKEN, open_image
+from ovsbench.benchmark.storage.text_files import read_text
 from ovsbench.gkc_video import checkpoint
 from ovsbench.gkc_video.text import clip
 
@@ -69,7 +70,7 @@ class Pictures:
             raise DataError(
                 f"expected picture captions in {listing}, found none. Build them with `ovsbench data build`"
             )
-        lines = [json.loads(line) for line in listing.read_text().splitlines()]
+        lines = [json.loads(line) for line in read_text(listing).splitlines()]
         sheets: dict[int, torch.Tensor] = {}
         for page in sorted({line["sheet"] for line in lines}):
             path = folder / f"sheet-{page:03d}.jpg"

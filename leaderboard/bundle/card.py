@@ -12,6 +12,7 @@ from typing import Any
 
 from ovsbench.benchmark.errors import DataError, did_you_mean
 from ovsbench.benchmark.record import RunRecord
+from ovsbench.benchmark.storage.text_files import decode_text
 
 CARD = "card.toml"
 MOST_BYTES = 32 * 1024
@@ -146,7 +147,7 @@ def parse_toml(content: bytes) -> dict[str, Any]:
     """
     if content.count(b".") > MOST_DOTS:
         raise ValueError(f"it has {content.count(b'.')} dots")
-    return tomllib.loads(content.decode("utf-8"))
+    return tomllib.loads(decode_text(content))
 
 
 def _checked(key: str, value: object, where: str) -> Any:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ovsbench.benchmark.errors import StoppedError, UserError, did_you_mean
+from ovsbench.benchmark.storage.text_files import read_text
 from ovsbench.cli.console import complain, finish, print_json, say
 from ovsbench.cli.options import Device, Json, TextBank, parse_options
 from ovsbench.cli.progress_bar import progress
@@ -105,10 +106,10 @@ def read_config(path: Path) -> dict[str, Any]:
         UserError: it is missing or is no TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path))
     except FileNotFoundError:
         raise UserError(f"{path}: expected a TOML file, found none. See configs/ for some") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise UserError(f"{path}: expected a TOML file, got an error: {error}. Correct it") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from ovsbench.benchmark.errors import DataError
 CHUNK = 1 << 20
 LONGEST = 1 << 28
 """Bytes of one element, at most: more is no label of one video, and would fill the memory."""
-_SPACE = " \t\n\r"
+_SPACE = re.compile(r"[ \t\n\r]*")
 _MARK = codecs.BOM_UTF8.decode("latin-1")
 """What some editors write before a text in UTF-8."""
 
@@ -123,8 +124,7 @@ class _Parser:
     def _peek(self) -> str:
         """The next character that is no space."""
         while True:
-            while self._place < len(self._text) and self._text[self._place] in _SPACE:
-                self._place += 1
+            self._place = _SPACE.match(self._text, self._place).end()  # type: ignore[union-attr]
             if self._place < len(self._text):
                 return self._text[self._place]
             if not self._grow(CHUNK):
@@ -150,7 +150,7 @@ class _Parser:
                     raise ValueError(f"an element is longer than {LONGEST} bytes") from None
                 if not self._grow(length):
                     raise ValueError(f"{error.msg} at byte {self._offset + error.pos}") from None
-                length *= 2
+                length *= 4
         text = self._text[self._place : end]
         if not text.isascii():
             value = json.loads(text.encode("latin-1"))

@@ -13,6 +13,7 @@ false.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,11 +21,10 @@ from typing import Any
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.faults import Faults
-from ovsbench.benchmark.formats.ytvis_layout import read_entry, read_track
+from ovsbench.benchmark.formats.ytvis_layout import is_empty, read_entry, read_track
 from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
 from ovsbench.benchmark.manifest import Benchmark, Source, VideoEntry
 from ovsbench.benchmark.progress import SILENT, Progress
-from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.folder_listing import IMAGES, files_in
 from ovsbench.benchmark.types import InstanceTrack, Rules, Vocabulary
 from ovsbench.data_prep.big_json import Span, elements, read_span
@@ -74,7 +74,7 @@ class _Tracks:
         where = f"{self.json}, video {entry.id}, track {key}"
         if category not in self.classes:
             raise DataError(f"{where}: expected the id of one of the {len(self.vocabulary)} classes, got {category}")
-        frames = read_span(self.json, self.sequence.span)["segmentations"]
+        frames = _segmentations(self.json, self.sequence.span, self.json.stat().st_mtime_ns)
         size = list(entry.size)
         masks = [
             {"size": size, "counts": _counts(frames[i][key], where)} if key in frames[i] else None for i in self.kept
@@ -82,7 +82,18 @@ class _Tracks:
         row = {"category_id": self.classes[category], "segmentations": masks}
         shown = dataclasses.replace(entry, frames=tuple(entry.frames[i] for i in self.kept))
         track = read_track(row, index + 1, shown, self.vocabulary, where, is_label=True)
-        return dataclasses.replace(track, masks=tuple(None if _is_empty(mask) else mask for mask in track.masks))
+        return dataclasses.replace(track, masks=tuple(None if is_empty(mask) else mask for mask in track.masks))
+
+
+@functools.lru_cache(maxsize=1)
+def _segmentations(path: Path, span: Span, changed: int) -> Any:
+    """Of each frame of a sequence the masks by track; kept while the tracks of one sequence are read in turn.
+
+    Args:
+        path, span: where they are.
+        changed: when the file was, so that another content is read.
+    """
+    return read_span(path, span)["segmentations"]
 
 
 def build_burst(
@@ -194,10 +205,6 @@ def _counts(mask: Any, where: str) -> str:
     if not isinstance(text, str):
         raise DataError(f"{where}: expected a mask with run lengths as rle, got {repr(mask)[:40]}")
     return text
-
-
-def _is_empty(mask: str | None) -> bool:
-    return mask is None or not rle.lengths(mask)[1::2].any()
 
 
 def _image_root(raw: Path, subset: str, sequences: list[_Sequence]) -> Path | None:

@@ -113,6 +113,7 @@ def build_ytvis(
     labels = look_through(path, faults)
     check_classes(path, labels.vocabulary, dataset)
     if not any(video.places for video in labels.videos):
+        faults.stop(str(path), "Mend the file and build again")
         raise DataError(
             f"{path}: expected labels, found no annotation; those of this part are hidden. Cut a validation set out of "
             "the training labels: --from train --fraction 0.1"
@@ -177,6 +178,7 @@ def build_own_classes(
     defects, faults = defects or Defects(), Faults()
     labels = look_through(path, faults)
     if not any(video.places for video in labels.videos):
+        faults.stop(str(path), "Mend the file and build again")
         raise DataError(f"{path}: expected a list `annotations` with something in it, found none. Give the labels")
     image_root = image_folder(images) or path.parent / "JPEGImages"
     writer = BenchmarkWriter(

@@ -318,11 +318,11 @@ def cut(raw: Path, pattern: str) -> None:
 
 GREY = np.zeros((HEIGHT, 48), np.uint8)
 BAD = {
-    "a palette PNG": ("720p", lambda raw: spoil_mask(raw, GREY, "P"), "ids in the JSON that the image lacks"),
-    "a 16-bit PNG": ("720p", lambda raw: spoil_mask(raw, GREY.astype(np.uint16)), "ids in the JSON that the image lacks"),
+    "a palette PNG": ("720p", lambda raw: spoil_mask(raw, GREY, "P"), "ids in the JSON that the image"),
+    "a 16-bit PNG": ("720p", lambda raw: spoil_mask(raw, GREY.astype(np.uint16)), "ids in the JSON that the image"),
     "a PNG cut off": ("720p", lambda raw: cut(raw, f"panomasksRGB/{FIRST}.png"), "expected a PNG, got an error"),
     "another size": ("720p", lambda raw: spoil_mask(raw, GREY[:9], "RGB"), "expected 48x32 pixels, got 48x9"),
-    "a colour PNG": ("original", lambda raw: spoil_mask(raw, GREY, "RGB"), "one grey channel or a palette, got colours"),
+    "a colour PNG": ("original", lambda raw: spoil_mask(raw, GREY, "RGB"), "grey channel or a palette, got colours"),
     "a code that is none": ("original", lambda raw: spoil_mask(raw, GREY + 125), None),
     "a class beyond the last": ("original", lambda raw: spoil_mask(raw, GREY + np.uint16(12500)), "codes .*got 12500"),
     "a JSON cut off": ("720p", lambda raw: cut(raw, "*.json"), "JSON, got an error: .* may have been cut off"),

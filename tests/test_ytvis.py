@@ -144,7 +144,7 @@ def test_what_is_wrong_with_predictions_is_told_and_no_run_is_made(benchmark, tm
         ("{}", "expected a list of predictions, got dict"),
         ("[1, [2]]", "expected predictions with video_id, got 1"),
         (json.dumps(results())[:-9], "may have been cut off"),
-        ("[" * 100_000, "cut off"),
+        ("[" * 100_000, "nested too deeply"),
         (json.dumps([{**row, "video_id": 77} for row in results()]), "none of its videos is in ytvis .77 are not"),
     ],
 )

@@ -27,5 +27,7 @@ def read_raw(path: Path) -> Any:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}. Check the path") from error
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: expected JSON, got an error: {error}. The file may have been cut off") from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise DataError(f"{path}: expected JSON, got brackets that are nested too deeply. Write it again") from None
+    except ValueError as error:
         raise DataError(f"{path}: expected JSON in UTF-8, got an error: {error}. Write it again") from error

@@ -185,8 +185,10 @@ def _table(path: Path, present: Sequence[int], form: LabelForm, *, is_label: boo
         )
     if odd:
         other = "shifted" if form == "released" else "released"
+        fits = CLASSES in odd and set(odd) <= {CLASSES, _VOID}  # which only released numbers have
         raise DataError(
             f"{path}: values {', '.join(map(str, odd[:5]))} cannot be in {form} numbers (classes {first} to "
-            f"{first + CLASSES - 1}). If the files have {other} numbers, say --label-form {other}"
+            f"{first + CLASSES - 1}). "
+            + (f"They are {other} numbers: say --label-form {other}" if fits else "No numbers of VSPW have them")
         )
     return table

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import numpy as np
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.conversion import import_tracks, new_folder
@@ -31,6 +33,7 @@ from ovsbench.benchmark.running.counting import predicted_tracks
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.files import writing
 from ovsbench.benchmark.storage.folder_listing import forward
+from ovsbench.benchmark.storage.track_extents import Extent
 from ovsbench.benchmark.types import InstanceTrack, Vocabulary
 
 RESULTS = "results.json"
@@ -88,7 +91,7 @@ def import_ytvis(
                 row, len(tracks[video]) + 1, entries[video], vocabulary, f"{where} (video {video})", is_label=False
             )
             first = seen.setdefault((video, track.category, track.score, track.masks), number)
-            if first != number:
+            if first != number and not all(map(is_empty, track.masks)):
                 raise DataError(f"{where} (video {video}): it repeats prediction {first} to the last pixel")
             tracks[video].append(track)
     return import_tracks(
@@ -193,8 +196,41 @@ def read_track(
         raise DataError(f"{where}: {error}") from error
     if is_label and row.get("iscrowd", 0) not in (0, 1, None):
         raise DataError(f"{where}: expected iscrowd to be 0 or 1, got {row['iscrowd']!r}")
+    _refuse_row_order(masks, row.get("bboxes"), entry.size, where)
     area = _mean_area(row.get("areas"), len(masks), where) if is_label else None
     return InstanceTrack(number, category, masks, float(score), is_label and bool(row.get("iscrowd")), area)
+
+
+def is_empty(mask: str | None) -> bool:
+    """Whether a mask is none, or has no pixel."""
+    return mask is None or not rle.lengths(mask)[1::2].any()
+
+
+def _refuse_row_order(masks: Sequence[str | None], boxes: Any, size: tuple[int, int], where: str) -> None:
+    """Compares the first mask that has a stated box, [left, top, width, height], with it.
+
+    Boxes are rounded in many ways, so only those are believed of which the mask read row by row is within 2 pixels,
+    and the mask as it has to be read is not.
+
+    Raises:
+        DataError: the run lengths go row by row.
+    """
+    for frame, (mask, box) in enumerate(zip(masks, boxes if isinstance(boxes, list) else (), strict=False)):
+        if mask is None or not isinstance(box, list) or len(box) != 4 or is_empty(mask):
+            continue
+        if not all(type(side) in (int, float) for side in box):
+            continue
+        left, top, width, height = box
+        stated = np.array([top, left, top + height, left + width], dtype=float)
+        (by_columns,), (by_rows,) = (rle.read_tracks([[mask]], shape, 1).tubes for shape in (size, size[::-1]))
+        columns = np.array(Extent.of(by_columns, [], size).box)
+        rows = np.array(Extent.of(by_rows, [], size[::-1]).box)[[1, 0, 3, 2]]
+        if np.abs(rows - stated).max() <= 2 < np.abs(columns - stated).max():
+            raise DataError(
+                f"{where}, frame {frame}: its run lengths go row by row: only so does the mask lie in its box {box}. "
+                "Write them column by column, as pycocotools does with an array in Fortran order"
+            )
+        return
 
 
 def _mask(value: Any, size: tuple[int, int], where: str) -> str | None:

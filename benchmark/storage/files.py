@@ -191,6 +191,11 @@ def folder_lock(folder: Path, name: str = ".lock", *, shared: bool = False, wait
                 f"another process (pid {holder or 'unknown'}) is writing {folder}; "
                 "wait for it or choose another output folder with -o"
             ) from None
+        except OSError as error:  # such as ENOLCK and EOPNOTSUPP of network file systems
+            raise DataError(
+                f"{folder}: its file system cannot lock files ({error.strerror}), so two processes could spoil each "
+                "other's work here. Choose a folder on another disk"
+            ) from error
         with contextlib.suppress(OSError):  # the number is a courtesy; a full disk must not stop a reader
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)

@@ -11,6 +11,7 @@ import jinja2
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.visible_text import visible
 from ovsbench.leaderboard.bundle.pack import PICTURES, STRIPS
 from ovsbench.leaderboard.row import Row
 from ovsbench.leaderboard.site.export import as_csv, as_json, as_markdown, percent
@@ -124,6 +125,7 @@ def write_site(rows: Sequence[Row], out: Path) -> Path:
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
+        finalize=lambda value: visible(value) if type(value) is str else value,
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,

@@ -35,7 +35,7 @@ from ovsbench.cli import (  # noqa: E402
     synonyms,
     train,
 )
-from ovsbench.cli.console import complain, say  # noqa: E402
+from ovsbench.cli.console import complain, say, whole_output  # noqa: E402
 
 OPTIONAL = frozenset({"torch", "torchvision", "open_clip", "transformers", "safetensors", "av", "decord"})
 """Modules that only some installations have."""
@@ -139,4 +139,8 @@ app.add_typer(board.app, name="board", rich_help_panel="Publish")
 def main() -> None:
     """The console script."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # weights come from paths and caches; nothing is fetched unasked
-    app(prog_name="ovsbench")
+    with whole_output():
+        app(prog_name="ovsbench")
+
+
+interrupt.imports_are_done()

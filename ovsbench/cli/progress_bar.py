@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.visible_text import visible
 from ovsbench.cli.console import complain, plural
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Bars:
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=Console(stderr=True),
         )
-        self._task: TaskID = self._bars.add_task(title, total=frames, done=0, videos=videos, fps=0.0)
+        self._task: TaskID = self._bars.add_task(visible(title), total=frames, done=0, videos=videos, fps=0.0)
         self._bars.start()
 
     def frame(self, count: int = 1) -> None:

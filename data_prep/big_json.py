@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.storage.image_files import refuse_pipe
 
 CHUNK = 1 << 20
 LONGEST = 1 << 28
@@ -55,6 +56,7 @@ def elements(path: Path, what: str) -> Iterator[Element]:
         DataError: the file is missing, is no JSON object, or ends too early.
     """
     try:
+        refuse_pipe(path)
         with path.open("rb") as file:
             yield from _Parser(file).members()
     except (ValueError, RecursionError) as error:

@@ -77,4 +77,4 @@ def refuse_pipe(path: Path | str) -> None:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         kind = Path(path).stat().st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-            raise OSError(None, "it is a pipe or a device and no file", str(path))
+            raise OSError("it is a pipe or a device and no file")

@@ -6,6 +6,7 @@ from ovsbench.cli import interrupt
 
 interrupt.install()  # before the imports that take their time
 
+import errno  # noqa: E402
 import os  # noqa: E402
 from typing import Annotated, Any  # noqa: E402
 
@@ -41,6 +42,10 @@ OPTIONAL = frozenset({"torch", "torchvision", "open_clip", "transformers", "safe
 """Modules that only some installations have."""
 
 
+UNUSABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS)
+"""Errors of the operating system that are of a path, wherever it is used."""
+
+
 class Porch(TyperGroup):
     """Turns what a person can act on into one sentence and an exit code; bugs keep their traceback."""
 
@@ -54,6 +59,11 @@ class Porch(TyperGroup):
             if error.name not in OPTIONAL:
                 raise
             complain(f'error: this needs {error.name}, which is not installed. pip install "ovsbench[gkc,video]"')
+            raise typer.Exit(1) from error
+        except OSError as error:
+            if error.errno not in UNUSABLE:
+                raise
+            complain(f"error: {error.filename}: {error.strerror}. Choose another path")
             raise typer.Exit(1) from error
         except MemoryError as error:
             complain(f"error: the memory of this machine is not enough: {error}. Use smaller frames or fewer processes")

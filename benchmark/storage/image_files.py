@@ -9,6 +9,7 @@ import contextlib
 import io
 import stat
 import struct
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +20,10 @@ PHOTOS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 """Kinds of image files that frames may be."""
 MOST_PIXELS = 1 << 26
 """Of an image that is decoded: 8192x8192, which Pillow holds in 256 MB."""
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, PIL.Image.DecompressionBombError)
+_BOMBS = (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning)
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, *_BOMBS)
 """What Pillow raises at a file that is no image, or a damaged one."""
+warnings.filterwarnings("ignore", category=PIL.Image.DecompressionBombWarning)  # what it warns of is refused here
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 

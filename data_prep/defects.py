@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.storage.folder_listing import Found
+from ovsbench.benchmark.storage.folder_listing import IMAGES, Found, files_in
 
 SHOWN = 20
 
@@ -85,3 +86,29 @@ def only_whole(
         else:
             kept.append(name)
     return kept
+
+
+def whole_frames(
+    video: str, frames: Sequence[str], image_root: Path | None, defects: Defects
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The numbers of the frames whose images are there, and these images as their files are called; others are noted.
+
+    Args:
+        video: for the message.
+        frames: image files relative to the root, with endings that the files need not have.
+        image_root: folder of the images; None keeps all frames.
+        defects: told of missing and of empty files.
+    """
+    if image_root is None:
+        return tuple(range(len(frames))), tuple(frames)
+    paths = [PurePosixPath(frame) for frame in frames]
+    there = {folder: files_in(image_root / folder, IMAGES) for folder in {path.parent for path in paths}}
+    kept = []
+    for number, path in enumerate(paths):
+        found = there[path.parent].get(path.stem)
+        if found is not None and found.bytes:
+            kept.append((number, str(path.with_name(found.name))))
+        else:
+            state = "missing" if found is None else "empty"
+            defects.note(f"video {video}, frame {path}: the image is {state}; the frame is left out")
+    return tuple(number for number, _ in kept), tuple(name for _, name in kept)

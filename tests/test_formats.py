@@ -250,10 +250,13 @@ def test_both_forms_of_labels_are_the_same_classes(tmp_path, form, values):
     assert benchmark.rules == Rules(task="semantic")
 
 
-@pytest.mark.parametrize(("form", "value", "other"), [("released", 200, "shifted"), ("shifted", 124, "released")])
-def test_a_value_that_a_form_cannot_have_names_the_other_form(tmp_path, form, value, other):
+@pytest.mark.parametrize(
+    ("form", "value", "words"),
+    [("released", 200, "No numbers of VSPW have them"), ("shifted", 124, "say --label-form released")],
+)
+def test_a_value_that_a_form_cannot_have_names_the_other_form_where_that_has_it(tmp_path, form, value, words):
     raw = vspw_raw(tmp_path / "raw", [[1, value]])
-    with pytest.raises(DataError, match=f"values {value} cannot be in {form} numbers.*--label-form {other}"):
+    with pytest.raises(DataError, match=f"values {value} cannot be in {form} numbers.*{words}"):
         build_vspw(raw, tmp_path / "data", label_form=form)
 
 

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import layout_trees as trees
 import numpy as np
 import PIL.Image
 import pytest
@@ -22,7 +23,6 @@ from ovsbench.data_prep.official import official_classes, official_colours
 from ovsbench.data_prep.tracks import Tracks
 from ovsbench.data_prep.vipseg import build_vipseg
 from ovsbench.data_prep.vspw import build_vspw
-from ovsbench.data_prep.world import trees
 from ovsbench.data_prep.world.build import WorldSettings, build_world
 
 HEIGHT = 32

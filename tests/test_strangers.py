@@ -99,8 +99,8 @@ def test_a_closed_output_is_one_sentence():
 
 
 def test_ctrl_c_during_an_import_that_swallows_it_ends_the_process_all_the_same(tmp_path):
-    swallow = "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n    print('on')\nexcept BaseException:\n    pass"
-    (tmp_path / "typer.py").write_text(swallow)
+    kill = "os.kill(os.getpid(), signal.SIGINT)"
+    (tmp_path / "typer.py").write_text(f"import os, signal\ntry:\n    {kill}\n    print(1)\nexcept BaseException: 0")
     done = subprocess.run([sys.executable, "-c", CODE, str(tmp_path)], capture_output=True, text=True, check=False,
                           timeout=60)  # fmt: skip
     assert (done.returncode, done.stdout) == (130, "")
@@ -116,7 +116,7 @@ def test_a_file_system_without_locks_is_one_sentence(tmp_path, monkeypatch, numb
         raise OSError(number, "no locks here")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(DataError, match="cannot lock files .no locks here."), files.folder_lock(tmp_path):
+    with pytest.raises(DataError, match="cannot lock files"), files.folder_lock(tmp_path):
         pass
 
 
@@ -189,12 +189,12 @@ def test_tracks_of_a_sequence_take_time_in_proportion_to_their_number(tmp_path):
     [("width", 10**7), ("queries", 10**8), ("feed_forward", 10**9), ("text_width", 10**9), ("trunk", "ViT-bigG-14")],
 )
 def test_a_checkpoint_that_announces_a_giant_is_refused_before_memory_is_taken(tmp_path, key, value):
-    pytest.importorskip("open_clip")
+    pytest.importorskip("torch")
     from ovsbench.gkc_video import checkpoint
     from ovsbench.gkc_video.model.load import load_gkc
 
     header, tensors = checkpoint.read(checkpoint.resolve("gkc-world"), "gkc")
     config = {**header.config, "model": {**header.config["model"], key: value}}
     checkpoint.write(tmp_path / "a.safetensors", replace(header, config=config), tensors)
-    with pytest.raises(MethodError, match="its header describes a model of at least [0-9]+ parameters, the file holds"):
+    with pytest.raises(MethodError, match="its header describes a model of at least"):
         load_gkc(tmp_path / "a.safetensors", "cpu")

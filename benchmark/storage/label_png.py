@@ -126,7 +126,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 def _read(path: Path, size: tuple[int, int] | None) -> tuple[bytes, PngHeader]:
     announced = png_size(path)
     if size not in (None, announced):
-        raise DataError(f"{path}: expected {size[1]}x{size[0]} pixels, got {announced[1]}x{announced[0]}")  # type: ignore[index]
+        raise DataError(f"{path}: expected {size[1]}x{size[0]} pixels, got {announced[1]}x{announced[0]}")
     try:
         data = path.read_bytes()
         return data, png_header(data)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.storage.image_files import refuse_pipe
+from ovsbench.benchmark.storage.text_files import refuse_pipe
 
 CHUNK = 1 << 20
 LONGEST = 1 << 28

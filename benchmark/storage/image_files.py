@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import stat
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import PIL.Image
+
+from ovsbench.benchmark.storage.text_files import refuse_pipe
 
 PHOTOS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 """Kinds of image files that frames may be."""
@@ -70,14 +71,3 @@ def open_image(source: Path | str | bytes, formats: Sequence[str] = PHOTOS) -> I
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"it has {image.width}x{image.height} pixels, and at most {MOST_PIXELS} are read")
         yield image
-
-
-def refuse_pipe(path: Path | str) -> None:
-    """Raises an OSError if a path is a pipe or a device, whose content never ends or never comes.
-
-    A missing file, and what cannot be looked at, are left to who opens it.
-    """
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        kind = Path(path).stat().st_mode
-        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-            raise OSError("it is a pipe or a device and no file")

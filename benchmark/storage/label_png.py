@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.storage.image_files import BROKEN, PngHeader, open_image, png_header, refuse_pipe
+from ovsbench.benchmark.storage.image_files import BROKEN, PngHeader, open_image, png_header
+from ovsbench.benchmark.storage.text_files import refuse_pipe
 from ovsbench.benchmark.types import Image
 
 Values = npt.NDArray[Any]

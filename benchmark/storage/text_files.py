@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
+import stat
 from pathlib import Path
-
-from ovsbench.benchmark.storage.image_files import refuse_pipe
 
 MOST_BYTES = 2 << 30
 """Of a file that is read into memory: four times the results of all 900 videos of a part of LV-VIS, 50 tracks each."""
@@ -41,3 +41,14 @@ def decode_text(data: bytes) -> str:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError("it is text in UTF-16, as Windows PowerShell writes it; save it as UTF-8")
     return data.decode("utf-8-sig")
+
+
+def refuse_pipe(path: Path | str) -> None:
+    """Raises an OSError if a path is a pipe or a device, whose content never ends or never comes.
+
+    A missing file, and what cannot be looked at, are left to who opens it.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        kind = Path(path).stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            raise OSError("it is a pipe or a device and no file")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.storage import files
-from ovsbench.benchmark.storage.image_files import refuse_pipe
+from ovsbench.benchmark.storage.text_files import refuse_pipe
 
 MOST_MEMBERS = 65_000
 MOST_DIRECTORY = 16 * 1024**2

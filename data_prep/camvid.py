@@ -28,6 +28,7 @@ import numpy as np
 
 from ovsbench.benchmark.errors import DataError, did_you_mean
 from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.progress import Progress
 from ovsbench.benchmark.storage.files import json_digest
 from ovsbench.benchmark.storage.folder_listing import IMAGES
 from ovsbench.benchmark.storage.image_files import BROKEN, open_image
@@ -99,14 +100,7 @@ def build_camvid(
     split = kind.split if split == "default" else split
     vocabulary = kind.vocabulary(split)
     lines = read_lines(raw, subset) if kind is KINDS["segnet"] else pair_files(raw, subset)
-    watch.progress.start(0, len(lines), f"looking at CamVid {subset}")
-    try:
-        frames = []
-        for line in lines:
-            frames.append(_look_at(raw, line, kind))
-            watch.progress.frame()
-    finally:
-        watch.progress.stop()
+    frames = _look_at_all(raw, lines, kind, watch.progress, f"looking at CamVid {subset}")
     videos = _videos(frames, without=vocabulary.novel if variant == "delete" else frozenset(), subset=subset)
     return write_release(
         folder,
@@ -132,6 +126,18 @@ def _raw_video(raw: Path, recording: str, shown: Sequence[_Frame], kind: LabelKi
     labels = tuple(raw / frame.label for frame in shown)
     images = tuple(frame.image for frame in shown)
     return RawVideo(recording, shown[0].size, images, ClassMasks(labels, kind), labels, _fps(shown))
+
+
+def _look_at_all(raw: Path, lines: Sequence[Line], kind: LabelKind, progress: Progress, title: str) -> list[_Frame]:
+    frames = []
+    progress.start(0, len(lines), title)
+    try:
+        for line in lines:
+            frames.append(_look_at(raw, line, kind))
+            progress.frame()
+    finally:
+        progress.stop()
+    return frames
 
 
 def _look_at(raw: Path, line: Line, kind: LabelKind) -> _Frame:

@@ -19,14 +19,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Unpack
 
-from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.manifest import Benchmark
-from ovsbench.benchmark.storage.folder_listing import IMAGES, MASKS, files_in
 from ovsbench.benchmark.storage.label_png import png_size
 from ovsbench.benchmark.types import Rules
 from ovsbench.data_prep.convert import RawVideo, recipe_of
-from ovsbench.data_prep.defects import Defects, only_whole
+from ovsbench.data_prep.defects import Defects, whole_pairs
 from ovsbench.data_prep.layouts import find_layout
 from ovsbench.data_prep.listing import first_folder, image_folder, read_list
 from ovsbench.data_prep.official import benchmark_name, official_classes, vocabulary_of
@@ -102,7 +100,7 @@ def _original(
     videos = []
     for video in sorted(read_list(raw / f"{subset}.txt")):
         with faults.collecting():
-            frames, paths = _frames(video, raw / "panomasks", image_root, None, defects)
+            frames, paths = whole_pairs(video, raw / "panomasks" / video, image_root, video, None, defects)
             if frames:
                 full = png_size(paths[0])
                 size = (height, height * full[1] // full[0]) if height else full
@@ -114,24 +112,10 @@ def _converted(raw: Path, labels: Labels, image_root: Path | None, defects: Defe
     videos = []
     for video, listed in sorted(labels.videos.items()):
         with faults.collecting():
-            frames, paths = _frames(video, raw / "panomasksRGB", image_root, listed.stems, defects)
+            masks = raw / "panomasksRGB" / video
+            frames, paths = whole_pairs(video, masks, image_root, video, listed.stems, defects)
             if frames:
                 size = png_size(paths[0])
                 read = ColouredMasks(labels.path, listed.span, paths, size, labels.categories)
                 videos.append(RawVideo(video, size, frames, read, (labels.path, *paths)))
     return videos
-
-
-def _frames(
-    video: str, masks: Path, image_root: Path | None, listed: tuple[str, ...] | None, defects: Defects
-) -> tuple[tuple[str, ...], tuple[Path, ...]]:
-    """The images of the frames of a video that are whole, relative to the image root, and their masks."""
-    there = files_in(masks / video, MASKS)
-    pictures = None if image_root is None else files_in(image_root / video, IMAGES)
-    for what, root, files in (("masks", masks, there), ("images", image_root, pictures)):
-        if files is not None and not files:
-            raise DataError(f"{root}/{video}: expected the {what} of a video, found none. Complete the raw folder")
-    names = listed if listed is not None else there | (pictures or {})
-    kept = only_whole(video, sorted(names), images=pictures, masks=there, defects=defects)
-    images = (f"{name}.jpg" if pictures is None else pictures[name].name for name in kept)
-    return tuple(f"{video}/{name}" for name in images), tuple(masks / video / there[name].name for name in kept)

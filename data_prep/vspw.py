@@ -15,16 +15,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
-from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats import LabelForm
 from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.formats.vspw_layout import check_form, read_frame
 from ovsbench.benchmark.manifest import Benchmark
-from ovsbench.benchmark.storage.folder_listing import IMAGES, MASKS, files_in
 from ovsbench.benchmark.storage.label_png import png_size
 from ovsbench.benchmark.types import PanopticFrame, Rules, Vocabulary
 from ovsbench.data_prep.convert import RawVideo
-from ovsbench.data_prep.defects import Defects, only_whole
+from ovsbench.data_prep.defects import Defects, whole_pairs
 from ovsbench.data_prep.layouts import find_layout
 from ovsbench.data_prep.listing import read_list
 from ovsbench.data_prep.official import benchmark_name, official_classes, vocabulary_of
@@ -104,17 +102,9 @@ def _videos(root: Path, names: list[str], form: LabelForm, defects: Defects, fau
     with_images = any((root / video / "origin").is_dir() for video in names)
     for video in names:
         with faults.collecting():
-            masks = files_in(root / video / "mask", MASKS)
-            images = files_in(root / video / "origin", IMAGES) if with_images else None
-            for kind, files in (("mask", masks), ("origin", images)):
-                if files is not None and not files:
-                    raise DataError(f"{root / video / kind}: expected files, found none. Complete the raw folder")
-            stems = sorted(masks | (images or {}))
-            kept = only_whole(video, stems, images=images, masks=masks, defects=defects)
-            if kept:
-                paths = tuple(root / video / "mask" / masks[stem].name for stem in kept)
+            image_root = root if with_images else None
+            frames, paths = whole_pairs(video, root / video / "mask", image_root, f"{video}/origin", None, defects)
+            if frames:
                 size = png_size(paths[0])
-                shown = (f"{stem}.jpg" if images is None else images[stem].name for stem in kept)
-                frames = tuple(f"{video}/origin/{name}" for name in shown)
                 videos.append(RawVideo(video, size, frames, _Masks(paths, size, form), paths))
     return videos

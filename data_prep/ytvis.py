@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Unpack
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.labels.manifest_writer import VIDEOS
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.storage.files import write_bytes
@@ -31,7 +32,7 @@ from ovsbench.data_prep.layouts import find_layout
 from ovsbench.data_prep.listing import image_folder, read_list
 from ovsbench.data_prep.official import benchmark_name, official_classes, vocabulary_of
 from ovsbench.data_prep.release import Watch, Work, source_of, write_release
-from ovsbench.data_prep.ytvis_labels import Annotated, check_classes, look_through, raw_videos
+from ovsbench.data_prep.ytvis_labels import Annotated, Labels, check_classes, look_through, raw_videos
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,10 @@ RELEASES: Mapping[str, Release] = {
     "lvvis": Release("LV-VIS", "lvvis", ("{}_instances.json", "annotations/{}_instances.json"), "CC BY-NC-SA 4.0"),
     "ovis": Release("OVIS", None, ("annotations/{}.json", "annotations_{}.json", "{}.json"), "for research use"),
 }
+_HIDDEN = (
+    "expected labels, found no annotation; those of this part are hidden. Cut a validation set out of the training "
+    "labels: --from train --fraction 0.1"
+)
 _OTHER_NAMES = {"val": ("val", "valid"), "train": ("train",)}
 
 
@@ -97,26 +102,18 @@ def build_ytvis(
     """
     raw, folder, release = Path(raw).resolve(), Path(folder), RELEASES[dataset]
     find_layout(raw, dataset)
-    watch = Watch(**work)
-    defects, faults = watch.defects, watch.faults
-    classes = official_classes(dataset)
+    watch, classes = Watch(**work), official_classes(dataset)
     split = release.split if split == "default" else split
     vocabulary = vocabulary_of(split, [dataset], classes)
     path = _find(raw, release, source or subset)
-    labels = look_through(path, faults)
+    labels = _look_through(path, watch.faults, _HIDDEN)
     check_classes(path, labels.vocabulary, dataset)
-    if not any(video.places for video in labels.videos):
-        faults.stop(str(path), "Mend the file and build again")
-        raise DataError(
-            f"{path}: expected labels, found no annotation; those of this part are hidden. Cut a validation set out of "
-            "the training labels: --from train --fraction 0.1"
-        )
     chosen = _chosen(labels.videos, subset, source, fraction, seed, videos)
     image_root = image_folder(images) or _image_root(raw, source or subset, chosen)
     cut = "" if source is None else f", cut out of {source}"
     built = write_release(
         folder,
-        raw_videos(path, chosen, image_root, classes, defects),
+        raw_videos(path, chosen, image_root, classes, watch.defects),
         watch,
         name=benchmark_name(dataset, split, subset, "cut" if source else None, variant),
         source=source_of(f"{release.title}, {subset}{cut}", f"{release.title}: {release.licence}", variant),
@@ -153,10 +150,8 @@ def build_own_classes(
     path = path / "gt.json" if path.is_dir() else path
     watch = Watch(**work)
     defects, faults = watch.defects, watch.faults
-    labels = look_through(path, faults)
-    if not any(video.places for video in labels.videos):
-        faults.stop(str(path), "Mend the file and build again")
-        raise DataError(f"{path}: expected a list `annotations` with something in it, found none. Give the labels")
+    hint = "expected a list `annotations` with something in it, found none. Give the labels"
+    labels = _look_through(path, faults, hint)
     image_root = image_folder(images) or path.parent / "JPEGImages"
     return write_release(
         folder,
@@ -176,6 +171,15 @@ build_ytvis2019 = partial(build_ytvis, dataset="ytvis2019")
 build_ytvis2021 = partial(build_ytvis, dataset="ytvis2021")
 build_lvvis = partial(build_ytvis, dataset="lvvis")
 build_ovis = partial(build_ytvis, dataset="ovis")
+
+
+def _look_through(path: Path, faults: Faults, hint: str) -> Labels:
+    """The labels; a file without an annotation is refused with its faults, or with the hint."""
+    labels = look_through(path, faults)
+    if not any(video.places for video in labels.videos):
+        faults.stop(str(path), "Mend the file and build again")
+        raise DataError(f"{path}: {hint}")
+    return labels
 
 
 def _find(raw: Path, release: Release, subset: str) -> Path:

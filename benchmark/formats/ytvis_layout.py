@@ -69,8 +69,7 @@ def import_ytvis(
     if not rows:
         raise DataError(f"{path}: expected predictions, got an empty list. Write at least one track")
     faults = Faults()
-    vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
-    entries = {entry.id: entry for entry in benchmark.entries}
+    entries = benchmark.by_id
     videos = {str(row.get("video_id")) for row in rows if isinstance(row, dict)}
     if not any(isinstance(row, dict) and "video_id" in row for row in rows):
         raise DataError(f"{path}: expected predictions with video_id, got {repr(rows[0])[:40]}. Give results.json")
@@ -79,6 +78,23 @@ def import_ytvis(
             f"{path}: none of its videos is in {benchmark.name} ({', '.join(sorted(videos)[:3])} are not, which has "
             f"{', '.join(list(entries)[:3])}). It may be of another data set or part; import it there"
         )
+    return import_tracks(
+        benchmark,
+        Path(run),
+        _tracks(rows, path, benchmark, faults),
+        faults,
+        name=name,
+        what=f"{path} (YouTube-VIS layout)",
+        digest=sha256(path.read_bytes()).hexdigest(),
+        notes={"layout": "ytvis"},
+        progress=progress,
+    )
+
+
+def _tracks(rows: list[Any], path: Path, benchmark: Benchmark, faults: Faults) -> dict[str, list[InstanceTrack]]:
+    """The tracks of each video; what is wrong with a row is noted."""
+    vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
+    entries = benchmark.by_id
     tracks: dict[str, list[InstanceTrack]] = {video: [] for video in entries}
     seen: dict[tuple[str, int, float, tuple[str | None, ...]], int] = {}
     for number, row in enumerate(rows, 1):
@@ -94,17 +110,7 @@ def import_ytvis(
             if first != number and not all(map(is_empty, track.masks)):
                 raise DataError(f"{where} (video {video}): it repeats prediction {first} to the last pixel")
             tracks[video].append(track)
-    return import_tracks(
-        benchmark,
-        Path(run),
-        tracks,
-        faults,
-        name=name,
-        what=f"{path} (YouTube-VIS layout)",
-        digest=sha256(path.read_bytes()).hexdigest(),
-        notes={"layout": "ytvis"},
-        progress=progress,
-    )
+    return tracks
 
 
 def export_ytvis(benchmark: Benchmark, run: str | Path, out: str | Path, *, progress: Progress = SILENT) -> None:

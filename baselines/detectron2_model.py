@@ -20,6 +20,7 @@ from ovsbench.baselines.class_names import map_classes
 from ovsbench.baselines.shared_options import Linking
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.machine import path_digest
+from ovsbench.benchmark.storage.text_files import read_text
 from ovsbench.benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
 from ovsbench.gkc_video.checkpoint import fill
 from ovsbench.gkc_video.device import choose
@@ -95,7 +96,7 @@ def read_names(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
         MethodError: it is not such a file.
     """
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = json.loads(read_text(path))
         things, stuff = (tuple(map(str, about.get(kind, ()))) for kind in ("things", "stuff"))
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise MethodError(

@@ -77,7 +77,7 @@ def facts(method: MethodInfo) -> MethodFacts:
         spec = importlib.util.find_spec(top)
         folders = list(spec.submodule_search_locations or []) if spec else []
         file = Path(folders[0], *rest).with_suffix(".py") if folders and rest else Path((spec and spec.origin) or "")
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+        tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return MethodFacts()
     found: dict[str, Any] = {}

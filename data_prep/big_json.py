@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.storage.text_files import refuse_pipe
 
 CHUNK = 1 << 20
 LONGEST = 1 << 28
 """Bytes of one element, at most: more is no label of one video, and would fill the memory."""
-_SPACE = " \t\n\r"
+_SPACE = re.compile(r"[ \t\n\r]*")
 _MARK = codecs.BOM_UTF8.decode("latin-1")
 """What some editors write before a text in UTF-8."""
 
@@ -54,6 +56,7 @@ def elements(path: Path, what: str) -> Iterator[Element]:
         DataError: the file is missing, is no JSON object, or ends too early.
     """
     try:
+        refuse_pipe(path)
         with path.open("rb") as file:
             yield from _Parser(file).members()
     except (ValueError, RecursionError) as error:
@@ -89,6 +92,8 @@ class _Parser:
         self._decoder = json.JSONDecoder()
 
     def members(self) -> Iterator[Element]:
+        if self._peek() in "ÿþ":  # what text in UTF-16 begins with, and no UTF-8 does
+            raise ValueError("it is no text in UTF-8; save it so")
         if self._peek() == _MARK[0] and self._text.startswith(_MARK, self._place):
             self._place += len(_MARK)
         self._expect("{")
@@ -121,8 +126,7 @@ class _Parser:
     def _peek(self) -> str:
         """The next character that is no space."""
         while True:
-            while self._place < len(self._text) and self._text[self._place] in _SPACE:
-                self._place += 1
+            self._place = _SPACE.match(self._text, self._place).end()  # type: ignore[union-attr]
             if self._place < len(self._text):
                 return self._text[self._place]
             if not self._grow(CHUNK):
@@ -148,7 +152,7 @@ class _Parser:
                     raise ValueError(f"an element is longer than {LONGEST} bytes") from None
                 if not self._grow(length):
                     raise ValueError(f"{error.msg} at byte {self._offset + error.pos}") from None
-                length *= 2
+                length *= 4
         text = self._text[self._place : end]
         if not text.isascii():
             value = json.loads(text.encode("latin-1"))

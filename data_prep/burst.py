@@ -13,28 +13,26 @@ false.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Unpack
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.faults import Faults
-from ovsbench.benchmark.formats.ytvis_layout import read_entry, read_track
-from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
-from ovsbench.benchmark.manifest import Benchmark, Source, VideoEntry
-from ovsbench.benchmark.progress import SILENT, Progress
-from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.formats.ytvis_layout import is_empty, read_entry, read_track
+from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.types import InstanceTrack, Rules, Vocabulary
 from ovsbench.data_prep.big_json import Span, elements, read_span
-from ovsbench.data_prep.convert import RawVideo, convert, recipe_of
-from ovsbench.data_prep.defects import Defects
+from ovsbench.data_prep.convert import RawVideo
+from ovsbench.data_prep.defects import Defects, whole_frames
 from ovsbench.data_prep.layouts import find_layout
-from ovsbench.data_prep.listing import IMAGES, files_in, image_folder
+from ovsbench.data_prep.listing import image_folder
 from ovsbench.data_prep.official import benchmark_name, official_classes, vocabulary_of
+from ovsbench.data_prep.release import Watch, Work, source_of, write_release
 from ovsbench.data_prep.ytvis_labels import plain_class
 
-VERSION = "1"
 SPLIT = "burst-frequency"
 _LABELS = ("{}/all_classes.json", "annotations/{}/all_classes.json")
 _IMAGES = ("images/{}", "frames/{}", "{}", ".")
@@ -73,7 +71,7 @@ class _Tracks:
         where = f"{self.json}, video {entry.id}, track {key}"
         if category not in self.classes:
             raise DataError(f"{where}: expected the id of one of the {len(self.vocabulary)} classes, got {category}")
-        frames = read_span(self.json, self.sequence.span)["segmentations"]
+        frames = _segmentations(self.json, self.sequence.span, self.json.stat().st_mtime_ns)
         size = list(entry.size)
         masks = [
             {"size": size, "counts": _counts(frames[i][key], where)} if key in frames[i] else None for i in self.kept
@@ -81,7 +79,18 @@ class _Tracks:
         row = {"category_id": self.classes[category], "segmentations": masks}
         shown = dataclasses.replace(entry, frames=tuple(entry.frames[i] for i in self.kept))
         track = read_track(row, index + 1, shown, self.vocabulary, where, is_label=True)
-        return dataclasses.replace(track, masks=tuple(None if _is_empty(mask) else mask for mask in track.masks))
+        return dataclasses.replace(track, masks=tuple(None if is_empty(mask) else mask for mask in track.masks))
+
+
+@functools.lru_cache(maxsize=1)
+def _segmentations(path: Path, span: Span, changed: int) -> Any:
+    """Of each frame of a sequence the masks by track; kept while the tracks of one sequence are read in turn.
+
+    Args:
+        path, span: where they are.
+        changed: when the file was, so that another content is read.
+    """
+    return read_span(path, span)["segmentations"]
 
 
 def build_burst(
@@ -92,9 +101,7 @@ def build_burst(
     split: str | Path | None = SPLIT,
     variant: str | None = None,
     images: str | Path | None = None,
-    jobs: int = 1,
-    defects: Defects | None = None,
-    progress: Progress = SILENT,
+    **work: Unpack[Work],
 ) -> Benchmark:
     """Turns labels of BURST into a benchmark folder; images stay where they are, and may be missing for scoring.
 
@@ -105,16 +112,15 @@ def build_burst(
         split: which classes are novel; None for no class.
         variant: None for a benchmark to score on, else how a training set hides novel classes, see `recipe_of`.
         images: folder of <data set>/<video>/<frame>.jpg, if not in the raw folder.
-        jobs: processes.
-        defects: told of images that are listed but absent.
-        progress: told of frames and videos.
+        work: see `Work`.
 
     Raises:
         DataError: the raw folder has another layout, or something in it cannot be read; all of it told at once.
     """
-    raw, folder = Path(raw).resolve(), Path(folder)
+    raw = Path(raw).resolve()
     find_layout(raw, "burst")
-    defects, faults = defects or Defects(), Faults()
+    watch = Watch(**work)
+    defects, faults = watch.defects, watch.faults
     classes = official_classes("burst")
     vocabulary = vocabulary_of(split, ["burst"], classes)
     path = next((raw / place.format(subset) for place in _LABELS if (raw / place.format(subset)).is_file()), None)
@@ -126,30 +132,23 @@ def build_burst(
     numbers = {plain_class(category.name): category.id for category in classes}
     joined = {own: numbers[name] for own, name in names.items() if name in numbers}
     image_root = image_folder(images) or _image_root(raw, subset, sequences)
-    writer = BenchmarkWriter(
+    made = (_raw_video(path, sequence, image_root, joined, classes, defects) for sequence in sequences)
+    return write_release(
         folder,
+        [video for video in made if video is not None],
+        watch,
         name=benchmark_name("burst", split, subset, variant),
-        version=VERSION,
-        source=Source(
-            name=f"BURST, {subset}",
-            note=f"novel classes hidden: {variant}" if variant else "labels are not exhaustive",
-            licence="BURST: annotations MIT, images under the terms of TAO",
+        source=source_of(
+            f"BURST, {subset}",
+            "BURST: annotations MIT, images under the terms of TAO",
+            variant,
+            "labels are not exhaustive",
         ),
         rules=Rules(task="instance"),
         vocabulary=vocabulary,
         image_root=image_root or raw / "images" / subset,
-        role="train" if variant else "benchmark",
-    )
-    made = (_raw_video(path, sequence, image_root, joined, classes, defects) for sequence in sequences)
-    return convert(
-        writer,
-        [video for video in made if video is not None],
-        recipe_of(vocabulary, variant),
+        variant=variant,
         what=f"BURST {subset} in {raw}",
-        defects=defects,
-        faults=faults,
-        jobs=jobs,
-        progress=progress,
     )
 
 
@@ -195,10 +194,6 @@ def _counts(mask: Any, where: str) -> str:
     return text
 
 
-def _is_empty(mask: str | None) -> bool:
-    return mask is None or not rle.lengths(mask)[1::2].any()
-
-
 def _image_root(raw: Path, subset: str, sequences: list[_Sequence]) -> Path | None:
     """The folder in which images of the first videos lie; None if there are no images."""
     places = [raw / place.format(subset) for place in _IMAGES]
@@ -216,15 +211,7 @@ def _raw_video(
 ) -> RawVideo | None:
     """A video for `convert`; None if it has no frame left."""
     entry = sequence.entry
-    kept, frames = tuple(range(len(entry.frames))), entry.frames
-    if image_root is not None:
-        there = files_in((image_root / frames[0]).parent, IMAGES)
-        stems = [PurePosixPath(frame).stem for frame in frames]
-        kept = tuple(i for i in kept if stems[i] in there and there[stems[i]].bytes)
-        for i in sorted(set(range(len(frames))) - set(kept)):
-            state = "empty" if stems[i] in there else "missing"
-            defects.note(f"video {entry.id}, frame {frames[i]}: the image is {state}; the frame is left out")
-        frames = tuple(str(PurePosixPath(frames[i]).with_name(there[stems[i]].name)) for i in kept)
+    kept, frames = whole_frames(entry.id, entry.frames, image_root, defects)
     if not kept:
         return None
     read = _Tracks(path, sequence, kept, joined, classes)

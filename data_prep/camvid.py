@@ -22,27 +22,24 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from statistics import median_low
-from typing import get_args
+from typing import Unpack, get_args
 
 import numpy as np
-import PIL.Image
 
 from ovsbench.benchmark.errors import DataError, did_you_mean
-from ovsbench.benchmark.formats.faults import Faults
-from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
-from ovsbench.benchmark.manifest import Benchmark, Source
-from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.progress import Progress
 from ovsbench.benchmark.storage.files import json_digest
+from ovsbench.benchmark.storage.folder_listing import IMAGES
+from ovsbench.benchmark.storage.image_files import BROKEN, open_image
 from ovsbench.benchmark.types import Rules
 from ovsbench.data_prep.camvid_labels import KINDS, ClassMasks, LabelKind
 from ovsbench.data_prep.camvid_lists import Line, find_file, pair_files, read_lines
-from ovsbench.data_prep.convert import RawVideo, Recipe, Variant, convert
-from ovsbench.data_prep.defects import Defects
+from ovsbench.data_prep.convert import RawVideo, Recipe, Variant
 from ovsbench.data_prep.layouts import find_layout
-from ovsbench.data_prep.listing import IMAGES
 from ovsbench.data_prep.official import benchmark_name
+from ovsbench.data_prep.release import Watch, Work, source_of, write_release
 
-VERSION = "1"
 RECORDED_FPS = 30
 
 
@@ -55,7 +52,7 @@ class _Frame:
         recording, number: which moment of which recording it is.
         size: (height, width) of image and label.
         classes: those that have a pixel.
-        label_sha256: digest of the label file.
+        label_sha256: digest of the classes of all pixels, row by row.
     """
 
     image: str
@@ -75,9 +72,7 @@ def build_camvid(
     split: str | Path | None = "default",
     variant: Variant | None = None,
     layout: str | None = None,
-    jobs: int = 1,
-    defects: Defects | None = None,
-    progress: Progress = SILENT,
+    **work: Unpack[Work],
 ) -> Benchmark:
     """Turns a list of CamVid frames into a benchmark folder; images stay in the raw folder.
 
@@ -93,53 +88,37 @@ def build_camvid(
             their pixels void and keeps every frame; `delete` leaves out every frame that shows one of them (frames,
             not videos, because no recording is free of pavement; of 367 training frames 18 remain).
         layout: `segnet` or `colour`; found by itself if None.
-        jobs: processes.
-        defects: told of known faults of the release; none are known of CamVid.
-        progress: told of frames and videos.
+        work: see `Work`; no defects are known of CamVid.
 
     Raises:
         DataError: the raw folder is not in this layout; the message names the file and line.
     """
-    raw, folder = Path(raw).resolve(), Path(folder)
+    raw, watch = Path(raw).resolve(), Watch(**work)
     kind = KINDS[find_layout(raw, "camvid", layout).name]
     if variant is not None and variant not in get_args(Variant):
         raise DataError(f"CamVid has no training variant {variant!r}; {did_you_mean(variant, get_args(Variant))}")
     split = kind.split if split == "default" else split
     vocabulary = kind.vocabulary(split)
     lines = read_lines(raw, subset) if kind is KINDS["segnet"] else pair_files(raw, subset)
-    progress.start(0, len(lines), f"looking at CamVid {subset}")
-    try:
-        frames = []
-        for line in lines:
-            frames.append(_look_at(raw, line, kind))
-            progress.frame()
-    finally:
-        progress.stop()
+    frames = _look_at_all(raw, lines, kind, watch.progress, f"looking at CamVid {subset}")
     videos = _videos(frames, without=vocabulary.novel if variant == "delete" else frozenset(), subset=subset)
-    writer = BenchmarkWriter(
+    return write_release(
         folder,
+        [_raw_video(raw, recording, shown, kind) for recording, shown in videos.items()],
+        watch,
         name=benchmark_name(kind.name, split, subset, variant),
-        version=VERSION,
-        source=Source(
-            name=f"CamVid, {kind.words}, list {subset}",
+        source=source_of(
+            f"CamVid, {kind.words}, list {subset}",
+            "CamVid (Brostow et al. 2008, 2009): images and labels for research use",
+            variant,
             digest=json_digest([[frame.image, frame.label_sha256] for frame in frames]),
-            note=f"novel classes hidden: {variant}" if variant else "",
-            licence="CamVid (Brostow et al. 2008, 2009): images and labels for research use",
         ),
         rules=Rules(task="semantic"),
         vocabulary=vocabulary,
         image_root=raw,
-        role="train" if variant else "benchmark",
-    )
-    return convert(
-        writer,
-        [_raw_video(raw, recording, shown, kind) for recording, shown in videos.items()],
-        Recipe(kept=vocabulary.base if variant else vocabulary.ids),
+        variant=variant,
         what=f"CamVid {subset} in {raw}",
-        defects=defects or Defects(),
-        faults=Faults(),
-        jobs=jobs,
-        progress=progress,
+        recipe=Recipe(kept=vocabulary.base if variant else vocabulary.ids),
     )
 
 
@@ -147,6 +126,18 @@ def _raw_video(raw: Path, recording: str, shown: Sequence[_Frame], kind: LabelKi
     labels = tuple(raw / frame.label for frame in shown)
     images = tuple(frame.image for frame in shown)
     return RawVideo(recording, shown[0].size, images, ClassMasks(labels, kind), labels, _fps(shown))
+
+
+def _look_at_all(raw: Path, lines: Sequence[Line], kind: LabelKind, progress: Progress, title: str) -> list[_Frame]:
+    frames = []
+    progress.start(0, len(lines), title)
+    try:
+        for line in lines:
+            frames.append(_look_at(raw, line, kind))
+            progress.frame()
+    finally:
+        progress.stop()
+    return frames
 
 
 def _look_at(raw: Path, line: Line, kind: LabelKind) -> _Frame:
@@ -162,9 +153,9 @@ def _look_at(raw: Path, line: Line, kind: LabelKind) -> _Frame:
     numbers = kind.read(raw / label)
     height, width = numbers.shape
     try:
-        with PIL.Image.open(raw / image) as file:
+        with open_image(raw / image) as file:
             image_width, image_height = file.size
-    except OSError as error:
+    except BROKEN as error:
         raise DataError(f"{raw / image}: expected a readable image, got an error: {error}. Replace it") from error
     if (image_height, image_width) != (height, width):
         raise DataError(
@@ -178,7 +169,7 @@ def _look_at(raw: Path, line: Line, kind: LabelKind) -> _Frame:
         number=int(name[2]),
         size=(height, width),
         classes=frozenset(np.flatnonzero(np.bincount(numbers.ravel())).tolist()),
-        label_sha256=sha256((raw / label).read_bytes()).hexdigest(),
+        label_sha256=sha256(numbers.tobytes()).hexdigest(),
     )
 
 

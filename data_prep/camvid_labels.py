@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import PIL.Image
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.storage.label_png import read_colours, read_values
 from ovsbench.benchmark.types import VOID, PanopticFrame, Segment, Vocabulary
 from ovsbench.data_prep.defects import Defects
 from ovsbench.data_prep.official import official_classes, official_colours, vocabulary_of
@@ -58,13 +58,7 @@ class ClassMasks:
 
 
 def _read_index(path: Path) -> Numbers:
-    image = _open(path)
-    if image.mode not in ("L", "P"):
-        raise DataError(
-            f"{path}: expected class numbers in one channel of 8 bits, got a {image.mode} image. Use the index labels "
-            "of the SegNet tutorial; labels that are colours are read with --layout colour"
-        )
-    numbers: Numbers = np.asarray(image)
+    numbers: Numbers = read_values(path, advice="Labels that are colours are read with --layout colour")
     if int(numbers.max()) > INDEX_VOID:
         raise DataError(
             f"{path}: expected class numbers 0 to {INDEX_VOID}, got {int(numbers.max())}. "
@@ -74,13 +68,7 @@ def _read_index(path: Path) -> Numbers:
 
 
 def _read_colour(path: Path) -> Numbers:
-    image = _open(path)
-    if image.mode not in ("RGB", "P"):
-        raise DataError(
-            f"{path}: expected colours of classes, got a {image.mode} image. Use the colour labels of the release; "
-            "index labels are read with --layout segnet"
-        )
-    rgb = np.asarray(image.convert("RGB")).astype(np.uint32)
+    rgb = read_colours(path).astype(np.uint32)
     flat = (rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]).ravel()
     known = {0: NO_CLASS} | {r << 16 | g << 8 | b: number for (r, g, b), number in official_colours("camvid32").items()}
     values, which = np.unique(flat, return_inverse=True)
@@ -91,15 +79,6 @@ def _read_colour(path: Path) -> Numbers:
     table = np.array([known[int(value)] for value in values], dtype=np.uint8)
     numbers: Numbers = table[which].reshape(rgb.shape[:2])
     return numbers
-
-
-def _open(path: Path) -> PIL.Image.Image:
-    try:
-        with PIL.Image.open(path) as file:
-            file.load()
-            return file
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: expected a readable label image, got an error: {error}. Replace it") from error
 
 
 def _eleven(split: str | Path | None) -> Vocabulary:

@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ovsbench.benchmark.errors import DataError, did_you_mean
-from ovsbench.data_prep.listing import IMAGES, MASKS, files_in
+from ovsbench.benchmark.storage.folder_listing import IMAGES, MASKS, files_in, forward
+from ovsbench.benchmark.storage.text_files import read_text
 
 
 class Line(NamedTuple):
@@ -49,7 +50,7 @@ def pair_files(raw: Path, subset: str) -> list[Line]:
         named = [(str(raw / images / file.name), stem) for stem, file in there.items()]
     else:
         path, rows = _rows(raw, subset)
-        named = [(f"{path}, line {number}", PurePosixPath(words[0]).stem) for number, words in rows]
+        named = [(f"{path}, line {number}", PurePosixPath(forward(words[0])).stem) for number, words in rows]
     if not named:
         raise DataError(f"{raw / images}: expected images of the subset {subset}, found none. Complete the raw folder")
     lines = []
@@ -77,7 +78,7 @@ def find_file(raw: Path, path: str, where: str, suffixes: Sequence[str] = ()) ->
     Raises:
         DataError: there is no such file.
     """
-    parts = PurePosixPath(path).parts
+    parts = PurePosixPath(forward(path)).parts
     relative = [part for part in parts if part not in ("/", "..", ".")]
     candidates = [PurePosixPath(*words) for words in (relative, relative[-2:]) if words]
     for candidate in candidates:
@@ -101,7 +102,7 @@ def _rows(raw: Path, subset: str) -> tuple[Path, list[tuple[int, list[str]]]]:
             + ". Choose another --subset; labels that are colours also have the subset all, which needs no list"
         )
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected a list of paths, got an error: {error}. Download it again") from error
     rows = [(number, line.split()) for number, line in enumerate(lines, 1) if line.strip()]

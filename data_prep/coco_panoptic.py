@@ -12,24 +12,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.faults import Faults
-from ovsbench.benchmark.formats.mask_images import stems
+from ovsbench.benchmark.formats.frame_names import stems
 from ovsbench.benchmark.formats.vipseg_json import read_frame, read_row, some
-from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
-from ovsbench.benchmark.manifest import Benchmark, Source, safe_name
-from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.manifest import Benchmark, safe_name
+from ovsbench.benchmark.storage.folder_listing import IMAGES, MASKS, files_in
 from ovsbench.benchmark.types import PanopticFrame, Rules, Vocabulary
 from ovsbench.data_prep.big_json import Span, elements, read_span
-from ovsbench.data_prep.convert import RawVideo, convert, recipe_of
+from ovsbench.data_prep.convert import RawVideo
 from ovsbench.data_prep.defects import Defects, only_whole
 from ovsbench.data_prep.layouts import find_layout
-from ovsbench.data_prep.listing import IMAGES, MASKS, files_in, first_folder, image_folder
+from ovsbench.data_prep.listing import first_folder, image_folder
 from ovsbench.data_prep.official import benchmark_name, official_classes, vocabulary_of
+from ovsbench.data_prep.release import Watch, Work, source_of, write_release
 
-VERSION = "1"
 SPLIT = "coco-panoptic-gkc"
 
 
@@ -70,9 +69,7 @@ def build_coco_panoptic(
     split: str | Path | None = SPLIT,
     variant: str | None = "ignore",
     images: str | Path | None = None,
-    jobs: int = 1,
-    defects: Defects | None = None,
-    progress: Progress = SILENT,
+    **work: Unpack[Work],
 ) -> Benchmark:
     """Turns COCO's panoptic labels into a training set, or a benchmark; images stay where they are.
 
@@ -83,45 +80,34 @@ def build_coco_panoptic(
         split: which classes are novel; None for no class.
         variant: how a training set hides novel classes, see `recipe_of`; None for a benchmark to score on.
         images: folder of the images, if not in the raw folder.
-        jobs: processes.
-        defects: told of known faults of the release.
-        progress: told of frames and videos.
+        work: see `Work`.
 
     Raises:
         DataError: the raw folder has another layout, or something in it cannot be read; all of it told at once.
     """
-    raw, folder = Path(raw).resolve(), Path(folder)
+    raw = Path(raw).resolve()
     find_layout(raw, "coco-panoptic")
-    defects, faults = defects or Defects(), Faults()
+    watch = Watch(**work)
+    defects, faults = watch.defects, watch.faults
     classes = official_classes("coco-panoptic")
     vocabulary = vocabulary_of(split, ["coco-panoptic"], classes)
     path = _find(raw, subset)
     image_root = image_folder(images) or first_folder(raw, (f"{subset}2017", "images", subset))
     if image_root is None:
         raise DataError(f"{raw / f'{subset}2017'}: expected COCO's images, found no folder. Give it as --images")
-    writer = BenchmarkWriter(
+    return write_release(
         folder,
+        _pictures(path, image_root, classes, defects, faults),
+        watch,
         name=benchmark_name("coco-panoptic", split, subset, variant),
-        version=VERSION,
-        source=Source(
-            name=f"COCO 2017 panoptic, {subset}",
-            note=f"novel classes hidden: {variant}" if variant else "",
-            licence="COCO: annotations CC BY 4.0, images of their owners",
+        source=source_of(
+            f"COCO 2017 panoptic, {subset}", "COCO: annotations CC BY 4.0, images of their owners", variant
         ),
         rules=Rules(vpq_windows=(1,)),
         vocabulary=vocabulary,
         image_root=image_root,
-        role="train" if variant else "benchmark",
-    )
-    return convert(
-        writer,
-        _pictures(path, image_root, classes, defects, faults),
-        recipe_of(vocabulary, variant),
+        variant=variant,
         what=f"COCO panoptic {subset} in {raw}",
-        defects=defects,
-        faults=faults,
-        jobs=jobs,
-        progress=progress,
     )
 
 

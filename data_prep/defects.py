@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 from ovsbench.benchmark.errors import DataError
-from ovsbench.data_prep.listing import Found
+from ovsbench.benchmark.storage.folder_listing import IMAGES, MASKS, Found, files_in
 
 SHOWN = 20
 
@@ -85,3 +86,55 @@ def only_whole(
         else:
             kept.append(name)
     return kept
+
+
+def whole_pairs(
+    video: str, masks: Path, root: Path | None, place: str, listed: Iterable[str] | None, defects: Defects
+) -> tuple[tuple[str, ...], tuple[Path, ...]]:
+    """The images of a video's frames that are whole, relative to the image root, and their masks, in order of names.
+
+    Args:
+        video: for messages.
+        masks: folder of its masks.
+        root: of the images; None if none are needed, which are called .jpg then.
+        place: folder of its images, relative to the root.
+        listed: names without endings of the frames that there should be; None for all that have a file.
+        defects: told of missing and of empty files.
+
+    Raises:
+        DataError: a folder has no such file.
+    """
+    there, pictures = files_in(masks, MASKS), None if root is None else files_in(root / place, IMAGES)
+    for what, folder, files in (("masks", masks, there), ("images", f"{root}/{place}", pictures)):
+        if files is not None and not files:
+            raise DataError(f"{folder}: expected the {what} of a video, found none. Complete the raw folder")
+    names = sorted(listed if listed is not None else there | (pictures or {}))
+    kept = only_whole(video, names, images=pictures, masks=there, defects=defects)
+    shown = (f"{name}.jpg" if pictures is None else pictures[name].name for name in kept)
+    return tuple(f"{place}/{name}" for name in shown), tuple(masks / there[name].name for name in kept)
+
+
+def whole_frames(
+    video: str, frames: Sequence[str], image_root: Path | None, defects: Defects
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The numbers of the frames whose images are there, and these images as their files are called; others are noted.
+
+    Args:
+        video: for the message.
+        frames: image files relative to the root, with endings that the files need not have.
+        image_root: folder of the images; None keeps all frames.
+        defects: told of missing and of empty files.
+    """
+    if image_root is None:
+        return tuple(range(len(frames))), tuple(frames)
+    paths = [PurePosixPath(frame) for frame in frames]
+    there = {folder: files_in(image_root / folder, IMAGES) for folder in {path.parent for path in paths}}
+    kept = []
+    for number, path in enumerate(paths):
+        found = there[path.parent].get(path.stem)
+        if found is not None and found.bytes:
+            kept.append((number, str(path.with_name(found.name))))
+        else:
+            state = "missing" if found is None else "empty"
+            defects.note(f"video {video}, frame {path}: the image is {state}; the frame is left out")
+    return tuple(number for number, _ in kept), tuple(name for _, name in kept)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.storage.text_files import read_text
 from ovsbench.benchmark.types import Category
 
 Form = Literal["panoptic", "semantic", "instance"]
@@ -89,6 +90,6 @@ def read_records(made: ExportedSet, video: str) -> list[dict[str, Any]]:
     """
     path = made.records(video)
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [json.loads(line) for line in read_text(path).splitlines()]
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected the records of video {video}, got {error}. Export the set again") from error

@@ -1,24 +1,13 @@
-"""What lies in a raw folder: lists of videos, and the files of a folder with their names and lengths."""
+"""What a raw folder says of itself: lists of videos, and where images lie."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from ovsbench.benchmark.errors import DataError, did_you_mean
 from ovsbench.benchmark.manifest import safe_name
-
-MASKS = (".png",)
-IMAGES = (".jpg", ".jpeg", ".png")
-
-
-class Found(NamedTuple):
-    """A file of a folder: its name with the ending, which some copies write in capitals, and its length in bytes."""
-
-    name: str
-    bytes: int
+from ovsbench.benchmark.storage.text_files import read_text
 
 
 def read_list(path: Path) -> list[str]:
@@ -31,7 +20,7 @@ def read_list(path: Path) -> list[str]:
         found = sorted(file.stem for file in path.parent.glob("*.txt"))
         raise DataError(f"{path}: expected a list of videos, found no such file; {did_you_mean(path.stem, found)}")
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [line.strip() for line in read_text(path).splitlines()]
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected a list of videos, got an error: {error}. Download it again") from error
     names = [line for line in dict.fromkeys(lines) if line]
@@ -59,16 +48,3 @@ def image_folder(images: str | Path | None) -> Path | None:
 def first_folder(raw: Path, names: Sequence[str]) -> Path | None:
     """The first of some folders that is there."""
     return next((raw / name for name in names if (raw / name).is_dir()), None)
-
-
-def files_in(folder: Path, suffixes: Sequence[str]) -> dict[str, Found]:
-    """A folder's files of some kinds by their names without endings, in order; empty if there is no folder."""
-    try:
-        with os.scandir(folder) as entries:
-            return {
-                Path(entry.name).stem: Found(entry.name, entry.stat().st_size)
-                for entry in sorted(entries, key=lambda entry: entry.name)
-                if entry.name.lower().endswith(tuple(suffixes)) and not entry.name.startswith(".")
-            }
-    except (FileNotFoundError, NotADirectoryError):
-        return {}

@@ -17,23 +17,21 @@ A file in the JSON layout with other classes than VIPSeg's becomes a benchmark o
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Unpack
 
-from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.faults import Faults
-from ovsbench.benchmark.formats.mask_images import png_size
-from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
-from ovsbench.benchmark.manifest import Benchmark, Source
-from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.storage.label_png import png_size
 from ovsbench.benchmark.types import Rules
-from ovsbench.data_prep.convert import RawVideo, convert, recipe_of
-from ovsbench.data_prep.defects import Defects, only_whole
+from ovsbench.data_prep.convert import RawVideo, recipe_of
+from ovsbench.data_prep.defects import Defects, whole_pairs
 from ovsbench.data_prep.layouts import find_layout
-from ovsbench.data_prep.listing import IMAGES, MASKS, files_in, first_folder, image_folder, read_list
+from ovsbench.data_prep.listing import first_folder, image_folder, read_list
 from ovsbench.data_prep.official import benchmark_name, official_classes, vocabulary_of
+from ovsbench.data_prep.release import Watch, Work, source_of, write_release
 from ovsbench.data_prep.vipseg_labels import Labels, read_labels
 from ovsbench.data_prep.vipseg_masks import CodedMasks, ColouredMasks
 
-VERSION = "1"
 SPLIT = "vipseg-gkc"
 
 
@@ -47,9 +45,7 @@ def build_vipseg(
     layout: str | None = None,
     height: int = 720,
     images: str | Path | None = None,
-    jobs: int = 1,
-    defects: Defects | None = None,
-    progress: Progress = SILENT,
+    **work: Unpack[Work],
 ) -> Benchmark:
     """Turns labels of VIPSeg into a benchmark folder; images stay where they are.
 
@@ -62,16 +58,15 @@ def build_vipseg(
         layout: `original` or `720p`; found by itself if None.
         height: that labels of the original layout are brought to; 0 to keep theirs.
         images: folder of <video>/<frame>.jpg, if not in the raw folder.
-        jobs: processes.
-        defects: told of known faults of the release.
-        progress: told of frames and videos.
+        work: see `Work`.
 
     Raises:
         DataError: the raw folder has another layout, or something in it cannot be read; all of it told at once.
     """
-    raw, folder = Path(raw).resolve(), Path(folder)
+    raw = Path(raw).resolve()
     found = find_layout(raw, "vipseg", layout)
-    defects, faults = defects or Defects(), Faults()
+    watch = Watch(**work)
+    defects, faults = watch.defects, watch.faults
     image_root = image_folder(images) or first_folder(raw, ("images", "imgs"))
     classes = official_classes("vipseg")
     labels = None
@@ -82,31 +77,20 @@ def build_vipseg(
         videos = _original(raw, subset, height, image_root, defects, faults)
     official = labels is None or labels.official
     vocabulary = vocabulary_of(split, ["vipseg"], classes) if labels is None or official else labels.vocabulary
-    writer = BenchmarkWriter(
+    licence = "VIPSeg (Miao et al. 2022): annotations CC BY-NC-SA 4.0, videos of their owners"
+    return write_release(
         folder,
+        videos,
+        watch,
         name=benchmark_name("vipseg", split if official else None, subset, variant),
-        version=VERSION,
-        source=Source(
-            name=f"VIPSeg, list {subset}",
-            note=f"novel classes hidden: {variant}" if variant else "",
-            licence="VIPSeg (Miao et al. 2022): annotations CC BY-NC-SA 4.0, videos of their owners",
-        ),
+        source=source_of(f"VIPSeg, list {subset}", licence, variant),
         rules=Rules(),
         vocabulary=vocabulary,
         image_root=image_root or raw / "imgs",
-        role="train" if variant else "benchmark",
-        resize_images=labels is None,
-    )
-    recipe = recipe_of(vocabulary, variant, numbered=official)
-    return convert(
-        writer,
-        videos,
-        recipe,
+        variant=variant,
         what=f"VIPSeg {subset} in {raw}",
-        defects=defects,
-        faults=faults,
-        jobs=jobs,
-        progress=progress,
+        recipe=recipe_of(vocabulary, variant, numbered=official),
+        resize_images=labels is None,
     )
 
 
@@ -116,7 +100,7 @@ def _original(
     videos = []
     for video in sorted(read_list(raw / f"{subset}.txt")):
         with faults.collecting():
-            frames, paths = _frames(video, raw / "panomasks", image_root, None, defects)
+            frames, paths = whole_pairs(video, raw / "panomasks" / video, image_root, video, None, defects)
             if frames:
                 full = png_size(paths[0])
                 size = (height, height * full[1] // full[0]) if height else full
@@ -128,24 +112,10 @@ def _converted(raw: Path, labels: Labels, image_root: Path | None, defects: Defe
     videos = []
     for video, listed in sorted(labels.videos.items()):
         with faults.collecting():
-            frames, paths = _frames(video, raw / "panomasksRGB", image_root, listed.stems, defects)
+            masks = raw / "panomasksRGB" / video
+            frames, paths = whole_pairs(video, masks, image_root, video, listed.stems, defects)
             if frames:
                 size = png_size(paths[0])
                 read = ColouredMasks(labels.path, listed.span, paths, size, labels.categories)
                 videos.append(RawVideo(video, size, frames, read, (labels.path, *paths)))
     return videos
-
-
-def _frames(
-    video: str, masks: Path, image_root: Path | None, listed: tuple[str, ...] | None, defects: Defects
-) -> tuple[tuple[str, ...], tuple[Path, ...]]:
-    """The images of the frames of a video that are whole, relative to the image root, and their masks."""
-    there = files_in(masks / video, MASKS)
-    pictures = None if image_root is None else files_in(image_root / video, IMAGES)
-    for what, root, files in (("masks", masks, there), ("images", image_root, pictures)):
-        if files is not None and not files:
-            raise DataError(f"{root}/{video}: expected the {what} of a video, found none. Complete the raw folder")
-    names = listed if listed is not None else there | (pictures or {})
-    kept = only_whole(video, sorted(names), images=pictures, masks=there, defects=defects)
-    images = (f"{name}.jpg" if pictures is None else pictures[name].name for name in kept)
-    return tuple(f"{video}/{name}" for name in images), tuple(masks / video / there[name].name for name in kept)

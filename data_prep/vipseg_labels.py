@@ -9,7 +9,7 @@ from typing import Any
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.faults import Faults
-from ovsbench.benchmark.formats.mask_images import stems
+from ovsbench.benchmark.formats.frame_names import stems
 from ovsbench.benchmark.formats.vipseg_json import read_video
 from ovsbench.benchmark.manifest import safe_name
 from ovsbench.benchmark.types import Category, Vocabulary

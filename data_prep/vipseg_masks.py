@@ -11,8 +11,8 @@ import PIL.Image
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.faults import Faults
-from ovsbench.benchmark.formats.mask_images import read_png
 from ovsbench.benchmark.formats.vipseg_json import Row, read_frame, read_video, some
+from ovsbench.benchmark.storage.label_png import read_values
 from ovsbench.benchmark.types import PanopticFrame, Segment
 from ovsbench.data_prep.big_json import Span, read_span
 from ovsbench.data_prep.defects import Defects
@@ -39,14 +39,12 @@ class CodedMasks:
 
     def __call__(self, index: int, defects: Defects) -> PanopticFrame:
         path = self.paths[index]
-        codes = read_png(path, self.full, ("L", "P", "I", "I;16"))
+        codes = read_values(path, self.full, largest=100 * CLASSES + 99)
         if codes.shape != self.size:
             image = PIL.Image.fromarray(codes.astype(np.int32))
             codes = np.asarray(image.resize((self.size[1], self.size[0]), PIL.Image.Resampling.NEAREST))
         flat = codes.ravel()
         present = np.unique(flat[ends_of_runs(flat)]).tolist()
-        if present[0] < 0:
-            raise DataError(f"{path}: expected class codes of at least 0, got {present[0]}. Replace the file")
         segments = {code: Segment(code, _class_of(code) - 1) for code in present if code}
         odd = [code for code in segments if not 1 <= _class_of(code) <= CLASSES]
         if odd:

@@ -13,23 +13,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Unpack
 
-from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats import LabelForm
 from ovsbench.benchmark.formats.faults import Faults
-from ovsbench.benchmark.formats.mask_images import png_size
 from ovsbench.benchmark.formats.vspw_layout import check_form, read_frame
-from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
-from ovsbench.benchmark.manifest import Benchmark, Source
-from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.storage.label_png import png_size
 from ovsbench.benchmark.types import PanopticFrame, Rules, Vocabulary
-from ovsbench.data_prep.convert import RawVideo, convert, recipe_of
-from ovsbench.data_prep.defects import Defects, only_whole
+from ovsbench.data_prep.convert import RawVideo
+from ovsbench.data_prep.defects import Defects, whole_pairs
 from ovsbench.data_prep.layouts import find_layout
-from ovsbench.data_prep.listing import IMAGES, MASKS, files_in, read_list
+from ovsbench.data_prep.listing import read_list
 from ovsbench.data_prep.official import benchmark_name, official_classes, vocabulary_of
+from ovsbench.data_prep.release import Watch, Work, source_of, write_release
 
-VERSION = "1"
 SPLIT = "vspw-ov2vss"
 
 
@@ -59,9 +57,7 @@ def build_vspw(
     split: str | Path | None = SPLIT,
     variant: str | None = None,
     label_form: LabelForm = "released",
-    jobs: int = 1,
-    defects: Defects | None = None,
-    progress: Progress = SILENT,
+    **work: Unpack[Work],
 ) -> Benchmark:
     """Turns labels of VSPW into a benchmark folder; images stay where they are.
 
@@ -72,43 +68,32 @@ def build_vspw(
         split: which classes are novel, of VSPW or of VIPSeg, which has the same; None for no class.
         variant: None for a benchmark to score on, else how a training set hides novel classes, see `recipe_of`.
         label_form: how classes are numbered.
-        jobs: processes.
-        defects: told of known faults of the release.
-        progress: told of frames and videos.
+        work: see `Work`.
 
     Raises:
         DataError: the raw folder has another layout, or something in it cannot be read; all of it told at once.
     """
-    raw, folder = Path(raw).resolve(), Path(folder)
+    raw = Path(raw).resolve()
     check_form(label_form)
     find_layout(raw, "vspw")
-    defects, faults = defects or Defects(), Faults()
+    watch = Watch(**work)
+    defects, faults = watch.defects, watch.faults
     root = raw / "data" if (raw / "data").is_dir() else raw
     found = vocabulary_of(split, ("vspw", "vipseg"), official_classes("vipseg"), kinds=False)
     vocabulary = Vocabulary(tuple(replace(category, is_thing=False) for category in found))
-    writer = BenchmarkWriter(
+    return write_release(
         folder,
+        _videos(root, read_list(raw / f"{subset}.txt"), label_form, defects, faults),
+        watch,
         name=benchmark_name("vspw", split, subset, variant),
-        version=VERSION,
-        source=Source(
-            name=f"VSPW, list {subset}",
-            note=f"novel classes hidden: {variant}" if variant else "",
-            licence="VSPW (Miao et al. 2021): for research use, videos of their owners",
+        source=source_of(
+            f"VSPW, list {subset}", "VSPW (Miao et al. 2021): for research use, videos of their owners", variant
         ),
         rules=Rules(task="semantic"),
         vocabulary=vocabulary,
         image_root=root,
-        role="train" if variant else "benchmark",
-    )
-    return convert(
-        writer,
-        _videos(root, read_list(raw / f"{subset}.txt"), label_form, defects, faults),
-        recipe_of(vocabulary, variant),
+        variant=variant,
         what=f"VSPW {subset} in {raw}",
-        defects=defects,
-        faults=faults,
-        jobs=jobs,
-        progress=progress,
     )
 
 
@@ -117,17 +102,9 @@ def _videos(root: Path, names: list[str], form: LabelForm, defects: Defects, fau
     with_images = any((root / video / "origin").is_dir() for video in names)
     for video in names:
         with faults.collecting():
-            masks = files_in(root / video / "mask", MASKS)
-            images = files_in(root / video / "origin", IMAGES) if with_images else None
-            for kind, files in (("mask", masks), ("origin", images)):
-                if files is not None and not files:
-                    raise DataError(f"{root / video / kind}: expected files, found none. Complete the raw folder")
-            stems = sorted(masks | (images or {}))
-            kept = only_whole(video, stems, images=images, masks=masks, defects=defects)
-            if kept:
-                paths = tuple(root / video / "mask" / masks[stem].name for stem in kept)
+            image_root = root if with_images else None
+            frames, paths = whole_pairs(video, root / video / "mask", image_root, f"{video}/origin", None, defects)
+            if frames:
                 size = png_size(paths[0])
-                shown = (f"{stem}.jpg" if images is None else images[stem].name for stem in kept)
-                frames = tuple(f"{video}/origin/{name}" for name in shown)
                 videos.append(RawVideo(video, size, frames, _Masks(paths, size, form), paths))
     return videos

@@ -19,22 +19,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Unpack
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.faults import Faults
-from ovsbench.benchmark.labels.manifest_writer import VIDEOS, BenchmarkWriter
-from ovsbench.benchmark.manifest import Benchmark, Source
-from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.labels.manifest_writer import VIDEOS
+from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.storage.files import write_bytes
+from ovsbench.benchmark.storage.folder_listing import IMAGES, files_in
 from ovsbench.benchmark.types import Rules
-from ovsbench.data_prep.convert import convert, recipe_of
-from ovsbench.data_prep.defects import Defects
 from ovsbench.data_prep.layouts import find_layout
-from ovsbench.data_prep.listing import IMAGES, files_in, image_folder, read_list
+from ovsbench.data_prep.listing import image_folder, read_list
 from ovsbench.data_prep.official import benchmark_name, official_classes, vocabulary_of
-from ovsbench.data_prep.ytvis_labels import Annotated, check_classes, look_through, raw_video
-
-VERSION = "1"
+from ovsbench.data_prep.release import Watch, Work, source_of, write_release
+from ovsbench.data_prep.ytvis_labels import Annotated, Labels, check_classes, look_through, raw_videos
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +59,10 @@ RELEASES: Mapping[str, Release] = {
     "lvvis": Release("LV-VIS", "lvvis", ("{}_instances.json", "annotations/{}_instances.json"), "CC BY-NC-SA 4.0"),
     "ovis": Release("OVIS", None, ("annotations/{}.json", "annotations_{}.json", "{}.json"), "for research use"),
 }
+_HIDDEN = (
+    "expected labels, found no annotation; those of this part are hidden. Cut a validation set out of the training "
+    "labels: --from train --fraction 0.1"
+)
 _OTHER_NAMES = {"val": ("val", "valid"), "train": ("train",)}
 
 
@@ -77,9 +79,7 @@ def build_ytvis(
     split: str | Path | None = "default",
     variant: str | None = None,
     images: str | Path | None = None,
-    jobs: int = 1,
-    defects: Defects | None = None,
-    progress: Progress = SILENT,
+    **work: Unpack[Work],
 ) -> Benchmark:
     """Turns labels in the layout of YouTube-VIS into a benchmark folder; images stay where they are.
 
@@ -95,54 +95,33 @@ def build_ytvis(
         split: which classes are novel; None for no class.
         variant: None for a benchmark to score on, else how a training set hides novel classes, see `recipe_of`.
         images: folder of the images, if not in the raw folder.
-        jobs: processes.
-        defects: told of known faults of the release.
-        progress: told of frames and videos.
+        work: see `Work`.
 
     Raises:
         DataError: the raw folder has another layout, or something in it cannot be read; all of it told at once.
     """
     raw, folder, release = Path(raw).resolve(), Path(folder), RELEASES[dataset]
     find_layout(raw, dataset)
-    defects, faults = defects or Defects(), Faults()
-    classes = official_classes(dataset)
+    watch, classes = Watch(**work), official_classes(dataset)
     split = release.split if split == "default" else split
     vocabulary = vocabulary_of(split, [dataset], classes)
     path = _find(raw, release, source or subset)
-    labels = look_through(path, faults)
+    labels = _look_through(path, watch.faults, _HIDDEN)
     check_classes(path, labels.vocabulary, dataset)
-    if not any(video.places for video in labels.videos):
-        raise DataError(
-            f"{path}: expected labels, found no annotation; those of this part are hidden. Cut a validation set out of "
-            "the training labels: --from train --fraction 0.1"
-        )
     chosen = _chosen(labels.videos, subset, source, fraction, seed, videos)
     image_root = image_folder(images) or _image_root(raw, source or subset, chosen)
     cut = "" if source is None else f", cut out of {source}"
-    writer = BenchmarkWriter(
+    built = write_release(
         folder,
+        raw_videos(path, chosen, image_root, classes, watch.defects),
+        watch,
         name=benchmark_name(dataset, split, subset, "cut" if source else None, variant),
-        version=VERSION,
-        source=Source(
-            name=f"{release.title}, {subset}{cut}",
-            note=f"novel classes hidden: {variant}" if variant else "",
-            licence=f"{release.title}: {release.licence}",
-        ),
+        source=source_of(f"{release.title}, {subset}{cut}", f"{release.title}: {release.licence}", variant),
         rules=Rules(task="instance"),
         vocabulary=vocabulary,
         image_root=image_root or raw / "JPEGImages",
-        role="train" if variant else "benchmark",
-    )
-    made = (raw_video(path, video, image_root, classes, defects) for video in chosen)
-    built = convert(
-        writer,
-        [video for video in made if video is not None],
-        recipe_of(vocabulary, variant),
+        variant=variant,
         what=f"{release.title} {subset} in {raw}",
-        defects=defects,
-        faults=faults,
-        jobs=jobs,
-        progress=progress,
     )
     if source is not None:
         write_bytes(folder / VIDEOS, "".join(f"{video.name}\n" for video in chosen).encode())
@@ -154,9 +133,7 @@ def build_own_classes(
     folder: str | Path,
     *,
     images: str | Path | None = None,
-    jobs: int = 1,
-    defects: Defects | None = None,
-    progress: Progress = SILENT,
+    **work: Unpack[Work],
 ) -> Benchmark:
     """Turns any JSON file in the layout of YouTube-VIS into a benchmark of the classes that it lists.
 
@@ -164,40 +141,29 @@ def build_own_classes(
         raw: the file, or a folder with `gt.json`.
         folder: the benchmark folder to write.
         images: folder of the `file_names`; JPEGImages beside the file by default.
-        jobs: processes.
-        defects: told of images that are listed but absent.
-        progress: told of frames and videos.
+        work: see `Work`.
 
     Raises:
         DataError: anything in the file is not in this layout, all of it told at once.
     """
     path = Path(raw).resolve()
     path = path / "gt.json" if path.is_dir() else path
-    defects, faults = defects or Defects(), Faults()
-    labels = look_through(path, faults)
-    if not any(video.places for video in labels.videos):
-        raise DataError(f"{path}: expected a list `annotations` with something in it, found none. Give the labels")
+    watch = Watch(**work)
+    defects, faults = watch.defects, watch.faults
+    hint = "expected a list `annotations` with something in it, found none. Give the labels"
+    labels = _look_through(path, faults, hint)
     image_root = image_folder(images) or path.parent / "JPEGImages"
-    writer = BenchmarkWriter(
+    return write_release(
         folder,
+        raw_videos(path, labels.videos, image_root if image_root.is_dir() else None, labels.vocabulary, defects),
+        watch,
         name="ytvis",
-        version=VERSION,
-        source=Source(f"YouTube-VIS layout, {path.name}", licence="of the data set's owners"),
+        source=source_of(f"YouTube-VIS layout, {path.name}", "of the data set's owners", None),
         rules=Rules(task="instance"),
         vocabulary=labels.vocabulary,
         image_root=image_root,
-    )
-    there = image_root if image_root.is_dir() else None
-    made = (raw_video(path, video, there, labels.vocabulary, defects) for video in labels.videos)
-    return convert(
-        writer,
-        [video for video in made if video is not None],
-        recipe_of(labels.vocabulary, None),
+        variant=None,
         what=str(path),
-        defects=defects,
-        faults=faults,
-        jobs=jobs,
-        progress=progress,
     )
 
 
@@ -205,6 +171,15 @@ build_ytvis2019 = partial(build_ytvis, dataset="ytvis2019")
 build_ytvis2021 = partial(build_ytvis, dataset="ytvis2021")
 build_lvvis = partial(build_ytvis, dataset="lvvis")
 build_ovis = partial(build_ytvis, dataset="ovis")
+
+
+def _look_through(path: Path, faults: Faults, hint: str) -> Labels:
+    """The labels; a file without an annotation is refused with its faults, or with the hint."""
+    labels = look_through(path, faults)
+    if not any(video.places for video in labels.videos):
+        faults.stop(str(path), "Mend the file and build again")
+        raise DataError(f"{path}: {hint}")
+    return labels
 
 
 def _find(raw: Path, release: Release, subset: str) -> Path:

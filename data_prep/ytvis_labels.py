@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import index
 from pathlib import Path, PurePosixPath
@@ -20,8 +20,7 @@ from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.types import Category, InstanceTrack, Vocabulary
 from ovsbench.data_prep.big_json import Span, elements, read_span
 from ovsbench.data_prep.convert import RawVideo
-from ovsbench.data_prep.defects import Defects
-from ovsbench.data_prep.listing import IMAGES, Found, files_in
+from ovsbench.data_prep.defects import Defects, whole_frames
 from ovsbench.data_prep.official import official_classes
 
 _PARTS = ("videos", "categories")
@@ -196,32 +195,15 @@ def _filled(mask: Any, size: tuple[int, int], where: str) -> Any:
     return {"size": list(size), "counts": rle.encode(np.asarray(image))}
 
 
-def raw_video(
-    path: Path, video: Annotated, image_root: Path | None, classes: Vocabulary, defects: Defects
-) -> RawVideo | None:
-    """A video for `convert`; None if it has no frame left."""
-    kept = tuple(range(len(video.frames)))
-    frames = video.frames
-    if image_root is not None:
-        folders = {PurePosixPath(frame).parent for frame in frames}
-        there = {folder: files_in(image_root / folder, IMAGES) for folder in folders}
-        kept = tuple(i for i in kept if _is_whole(video, i, there, defects))
-        paths = [PurePosixPath(frames[i]) for i in kept]
-        frames = tuple(str(path.with_name(there[path.parent][path.stem].name)) for path in paths)
-    if not kept:
-        return None
-    entry = VideoEntry(str(video.id), video.size, frames, None, "")
-    read = _Tracks(path, entry, video.places, kept if len(kept) < len(video.frames) else None, classes)
-    return RawVideo(entry.id, video.size, frames, read, (path,), parts=len(video.places))
-
-
-def _is_whole(
-    video: Annotated, index: int, there: Mapping[PurePosixPath, Mapping[str, Found]], defects: Defects
-) -> bool:
-    frame = PurePosixPath(video.frames[index])
-    found = there[frame.parent].get(frame.stem)
-    if found is not None and found.bytes:
-        return True
-    state = "missing" if found is None else "empty"
-    defects.note(f"video {video.id}, frame {frame}: the image is {state}; the frame is left out")
-    return False
+def raw_videos(
+    path: Path, videos: Sequence[Annotated], image_root: Path | None, classes: Vocabulary, defects: Defects
+) -> list[RawVideo]:
+    """The videos for `convert`, without those that have no frame left."""
+    made = []
+    for video in videos:
+        kept, frames = whole_frames(str(video.id), video.frames, image_root, defects)
+        if kept:
+            entry = VideoEntry(str(video.id), video.size, frames, None, "")
+            read = _Tracks(path, entry, video.places, kept if len(kept) < len(video.frames) else None, classes)
+            made.append(RawVideo(entry.id, video.size, frames, read, (path,), parts=len(video.places)))
+    return made

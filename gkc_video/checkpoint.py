@@ -113,6 +113,25 @@ def read(path: Path, kind: str) -> tuple[Header, dict[str, torch.Tensor]]:
     return Header(about["kind"], about["config"], about["story"]), tensors
 
 
+def refuse_larger(path: Path, tensors: Mapping[str, torch.Tensor], least: int) -> None:
+    """Before a model is built: its header must not ask for more memory than its weights fill.
+
+    Args:
+        path: the checkpoint.
+        tensors: of the model, or of one part.
+        least: parameters that a model of the header's sizes has at least.
+
+    Raises:
+        MethodError: the file has fewer.
+    """
+    held = sum(tensor.numel() for tensor in tensors.values())
+    if least > held:
+        raise MethodError(
+            f"{path}: its header describes a model of at least {least} parameters, the file holds {held}. "
+            "Give a checkpoint that `ovsbench train` wrote"
+        )
+
+
 def fill(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     """Loads tensors into a module, strictly.
 

@@ -29,7 +29,8 @@ def track(text: str, score: float = 1.0, category: int = 1, **more) -> InstanceT
 
 def video(*tracks: InstanceTrack, size: tuple[int, int] = SIZE) -> DecodedTracks:
     frames = max((len(one.masks) for one in tracks), default=1)
-    return rle.decode_tracks(tracks, size, frames)
+    masks = rle.read_tracks([track.masks for track in tracks], size, frames)
+    return DecodedTracks(tracks, masks, rle.mean_areas(masks.areas))
 
 
 def count(truth: Sequence[InstanceTrack], found: Sequence[InstanceTrack]) -> ApCounts:

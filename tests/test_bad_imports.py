@@ -42,7 +42,7 @@ def test_a_mask_of_colours_is_refused(masks):
     benchmark, folder = masks
     path = next(folder.rglob("*.png"))
     PIL.Image.open(path).convert("RGB").save(path)
-    assert "expected pixels of kind L or P, got RGB" in message(benchmark, folder)
+    assert "expected values as one grey channel or a palette, got colours" in message(benchmark, folder)
 
 
 def test_a_huge_size_is_refused_before_anything_is_unpacked(masks):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import layout_trees as trees
 import numpy as np
 import pytest
 
@@ -14,7 +15,6 @@ from ovsbench.benchmark.labels.manifest_check import check
 from ovsbench.benchmark.storage import rle
 from ovsbench.data_prep.burst import build_burst
 from ovsbench.data_prep.defects import Defects
-from ovsbench.data_prep.world import trees
 
 SIZE = (12, 16)
 AIRPLANE, APRICOT = 2, 3  # in the list of 482; the second is rare in LVIS

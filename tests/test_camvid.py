@@ -169,7 +169,10 @@ BROKEN = {
         lambda raw: (raw / "valannot/Seq05VD_f00000.png").unlink(),
         r"line 4: expected the file .*valannot/Seq05VD_f00000\.png, found none",
     ),
-    "a broken label": (lambda raw: (raw / "valannot/0016E5_00007.png").write_bytes(b"x"), "readable label image"),
+    "a broken label": (
+        lambda raw: (raw / "valannot/0016E5_00007.png").write_bytes(b"x"),
+        "expected a PNG, got an error",
+    ),
     "a broken image": (lambda raw: (raw / "val/0016E5_00007.png").write_bytes(b"x"), "readable image"),
     "an image of another size": (break_image_size, r"size 9x6, .*valannot/0016E5_00007\.png has 8x6"),
     "a frame of another size": (break_size_of_a_frame, "recording 0016E5: expected all images of one size"),
@@ -179,7 +182,7 @@ BROKEN = {
     ),
     "a colour label": (
         lambda raw: save(raw, "valannot/0016E5_00007.png", np.zeros((*SIZE, 3), np.uint8)),
-        "got a RGB image.*--layout colour",
+        "got colours.*--layout colour",
     ),
     "a file name without a number": (
         lambda raw: (

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from test_plots import svg_of
 
 from ovsbench.benchmark import engine
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.metrics.confusion import UNNAMED, ConfusionCounts
-from ovsbench.benchmark.pictures import diagnosis, plots
+from ovsbench.benchmark.pictures import diagnosis
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.running.scores import read_counts
 from ovsbench.benchmark.types import Category, PanopticFrame, Segment, Vocabulary
@@ -43,22 +44,22 @@ def test_a_run_is_drawn_in_five_figures_as_svg_and_png(build_benchmark, tmp_path
 
 def test_the_map_holds_the_pairs_that_are_confused_and_what_is_right():
     counts = ConfusionCounts({4: {4: 60, 9: 30, UNNAMED: 10}, 9: {9: 4}})
-    svg = plots.inline_svg(diagnosis.confusion_map(counts, TWO), "confusion")
+    svg = svg_of(diagnosis.confusion_map(counts, TWO))
     for text in (">dog<", ">lava<", "(no name)", ">30<", ">10<", "taken for"):
         assert text in svg
     assert ">60<" not in svg  # dog is no column, since nothing else is taken for it
 
 
 def test_a_run_without_a_mistake_has_an_empty_map():
-    svg = plots.inline_svg(diagnosis.confusion_map(ConfusionCounts({4: {4: 6}}), TWO), "confusion")
+    svg = svg_of(diagnosis.confusion_map(ConfusionCounts({4: {4: 6}}), TWO))
     assert "no pixel has a wrong name" in svg
 
 
 def test_the_distribution_names_the_median_and_the_worst_videos():
     scores = {f"v{number}": number / 10 for number in range(10)}
-    svg = plots.inline_svg(diagnosis.video_distribution({"mIoU": scores, "VPQ": {"v1": 1.0}}), "videos")
+    svg = svg_of(diagnosis.video_distribution({"mIoU": scores, "VPQ": {"v1": 1.0}}))
     assert "mIoU: median 0.45; worst v0 0.00, v1 0.10, v2 0.20" in svg
-    plots.inline_svg(diagnosis.video_distribution({}), "videos")
+    svg_of(diagnosis.video_distribution({}))
 
 
 @pytest.mark.parametrize(

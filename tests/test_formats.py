@@ -139,8 +139,8 @@ def edit(change):
         (lambda f: (f.pred / "pan_pred/a/1.png").unlink(), "mask 1 is missing"),
         (lambda f: id_png(f.pred / "pan_pred/a/2.png", [[0]]), "mask 2 is not in the benchmark"),
         (lambda f: id_png(f.pred / "pan_pred/a/1.png", [[1, 0, 0]]), "expected 2x2 pixels, got 3x1"),
-        (lambda f: png(f.pred / "pan_pred/a/1.png", [[1, 0], [0, 0]]), "expected pixels of kind RGB, got L"),
-        (lambda f: (f.pred / "pan_pred/a/1.png").write_bytes(b"GIF"), "expected a PNG, got something else"),
+        (lambda f: png(f.pred / "pan_pred/a/1.png", [[1, 0], [0, 0]]), "ids in the image that the JSON lacks: 65793"),
+        (lambda f: (f.pred / "pan_pred/a/1.png").write_bytes(b"GIF"), "it is no PNG file"),
         (
             lambda f: (f.pred / "pan_pred/a/1.png").write_bytes((f.pred / "pan_pred/a/1.png").read_bytes()[:44]),
             "expected a PNG, got an error",
@@ -250,10 +250,13 @@ def test_both_forms_of_labels_are_the_same_classes(tmp_path, form, values):
     assert benchmark.rules == Rules(task="semantic")
 
 
-@pytest.mark.parametrize(("form", "value", "other"), [("released", 200, "shifted"), ("shifted", 124, "released")])
-def test_a_value_that_a_form_cannot_have_names_the_other_form(tmp_path, form, value, other):
+@pytest.mark.parametrize(
+    ("form", "value", "words"),
+    [("released", 200, "No numbers of VSPW have them"), ("shifted", 124, "say --label-form released")],
+)
+def test_a_value_that_a_form_cannot_have_names_the_other_form_where_that_has_it(tmp_path, form, value, words):
     raw = vspw_raw(tmp_path / "raw", [[1, value]])
-    with pytest.raises(DataError, match=f"values {value} cannot be in {form} numbers.*--label-form {other}"):
+    with pytest.raises(DataError, match=f"values {value} cannot be in {form} numbers.*{words}"):
         build_vspw(raw, tmp_path / "data", label_form=form)
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import layout_trees as trees
 import numpy as np
 import PIL.Image
 import pytest
@@ -18,7 +19,6 @@ from ovsbench.data_prep.camvid import build_camvid
 from ovsbench.data_prep.coco_panoptic import build_coco_panoptic
 from ovsbench.data_prep.vipseg import build_vipseg
 from ovsbench.data_prep.vspw import build_vspw
-from ovsbench.data_prep.world import trees
 from ovsbench.data_prep.world.build import WorldSettings, build_world
 from ovsbench.data_prep.ytvis import build_ytvis2019
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+import layout_trees as trees  # noqa: E402
+
 from ovsbench.benchmark.manifest import Benchmark, load  # noqa: E402
-from ovsbench.data_prep.world import trees  # noqa: E402
 from ovsbench.data_prep.world.build import WorldSettings, build_world  # noqa: E402
 from ovsbench.gkc_video import checkpoint  # noqa: E402
 from ovsbench.gkc_video.training.frames import Augmentation, FrameSource  # noqa: E402

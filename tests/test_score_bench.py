@@ -6,8 +6,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from ovsbench.benchmark.formats import mask_images
 from ovsbench.benchmark.panoptic import ids_to_rgb
+from ovsbench.benchmark.storage import label_png
 from ovsbench.benchmark.timing import ap_bench
 from ovsbench.benchmark.timing.jobs_bench import measure_jobs
 from ovsbench.benchmark.timing.score_bench import measure, scene
@@ -50,11 +50,11 @@ def test_both_decoders_of_rgb_masks_give_the_same_pixels(monkeypatch):
     true, _ = next(iter(scene(1, (48, 64))))
     file = io.BytesIO()
     PIL.Image.fromarray(ids_to_rgb(true.ids)).save(file, "PNG")
-    fast = mask_images.decode_rgb(file.getvalue())
+    fast = label_png.decode_rgb(file.getvalue())
     broken = file.getvalue()[:-40]
     with pytest.raises((OSError, SyntaxError)):
-        mask_images.decode_rgb(broken)
-    monkeypatch.setattr(mask_images, "_fast_decoder", lambda: None)
-    assert np.array_equal(mask_images.decode_rgb(file.getvalue()), fast)
+        label_png.decode_rgb(broken)
+    monkeypatch.setattr(label_png, "_fast_decoder", lambda: None)
+    assert np.array_equal(label_png.decode_rgb(file.getvalue()), fast)
     with pytest.raises((OSError, SyntaxError)):
-        mask_images.decode_rgb(broken)
+        label_png.decode_rgb(broken)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import layout_trees as trees
 import numpy as np
 import pytest
 
@@ -12,7 +13,6 @@ from ovsbench.benchmark.labels.manifest_check import check
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.storage import rle
 from ovsbench.data_prep.defects import Defects
-from ovsbench.data_prep.world import trees
 from ovsbench.data_prep.world.build import WorldSettings, build_world
 from ovsbench.data_prep.ytvis import build_ytvis
 

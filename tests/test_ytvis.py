@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from ovsbench.benchmark import engine, manifest
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.formats import ytvis_layout
+from ovsbench.benchmark.formats import foreign_json
 from ovsbench.benchmark.formats.ytvis_layout import export_ytvis, import_ytvis
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.storage import rle
@@ -144,7 +144,7 @@ def test_what_is_wrong_with_predictions_is_told_and_no_run_is_made(benchmark, tm
         ("{}", "expected a list of predictions, got dict"),
         ("[1, [2]]", "expected predictions with video_id, got 1"),
         (json.dumps(results())[:-9], "may have been cut off"),
-        ("[" * 100_000, "cut off"),
+        ("[" * 100_000, "nested too deeply"),
         (json.dumps([{**row, "video_id": 77} for row in results()]), "none of its videos is in ytvis .77 are not"),
     ],
 )
@@ -255,7 +255,7 @@ def test_a_benchmark_may_have_empty_masks(tmp_path):
     ],
 )
 def test_the_command_line_refuses_bad_results_in_one_sentence(benchmark, tmp_path, monkeypatch, content, words):
-    monkeypatch.setattr(ytvis_layout, "LARGEST_JSON", 4096)
+    monkeypatch.setattr(foreign_json, "MOST_BYTES", 4096)
     (tmp_path / "results.json").write_text(content)
     before = sorted(path.name for path in tmp_path.iterdir())
     run = ["import", benchmark.folder, tmp_path / "results.json", "--format", "ytvis", "-o", tmp_path / "run"]

@@ -8,6 +8,12 @@ from collections.abc import Iterator
 from ovsbench.benchmark.errors import DataError
 
 SHOWN = 20
+MOST = 1000
+"""Faults after which nothing more is read: such files are of another kind, and the rest would only take time."""
+
+
+class TooManyFaultsError(DataError):
+    """There are more than `MOST` faults; it is not noted as one more, and ends the work."""
 
 
 class LeftOutError(Exception):
@@ -28,21 +34,34 @@ class Faults:
         self._first: list[str] = []
 
     def add(self, sentence: str) -> None:
-        """Notes one fault."""
+        """Notes one fault.
+
+        Raises:
+            TooManyFaultsError: there were `MOST` before.
+        """
         self.count += 1
         if len(self._first) < SHOWN:
             self._first.append(sentence)
+        self._limit()
 
     def absorb(self, other: Faults) -> None:
-        """Takes over what another collection noted."""
+        """Takes over what another collection noted; errors as of `add`."""
         self._first = [*self._first, *other._first][:SHOWN]
         self.count += other.count
+        self._limit()
+
+    def _limit(self) -> None:
+        if self.count > MOST:
+            listed = "\n  ".join(self._first)
+            raise TooManyFaultsError(f"more than {MOST} faults; what comes after them was not read\n  {listed}")
 
     @contextlib.contextmanager
     def collecting(self) -> Iterator[None]:
         """Notes a `DataError` of the block and goes on after it; also after a video that was left out."""
         try:
             yield
+        except TooManyFaultsError:
+            raise
         except DataError as error:
             self.add(str(error))
         except LeftOutError:

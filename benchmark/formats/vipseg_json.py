@@ -6,7 +6,6 @@ position and believes the JSON's areas, so that a slip changes its scores silent
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,8 +18,10 @@ import numpy as np
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.faults import Faults
-from ovsbench.benchmark.formats.mask_images import read_png, stems
+from ovsbench.benchmark.formats.foreign_json import read_raw
+from ovsbench.benchmark.formats.frame_names import stems
 from ovsbench.benchmark.panoptic import rgb_to_ids
+from ovsbench.benchmark.storage.label_png import read_colours
 from ovsbench.benchmark.types import VOID, PanopticFrame, Segment
 
 
@@ -39,12 +40,7 @@ def read_predictions(path: Path, faults: Faults) -> dict[str, dict[str, Row]]:
     Raises:
         DataError: the file is missing or something else.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}. Give the folder that holds it") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected JSON, got an error: {error}. The file may have been cut off") from error
+    content = read_raw(path)
     if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
         raise DataError(f"{path}: expected an object with a list `annotations`. See the layout of VIPSeg")
     videos: dict[str, dict[str, Row]] = {}
@@ -118,7 +114,7 @@ def read_frame(
     """The frame of a mask and its row.
 
     Args:
-        mask: an RGB PNG.
+        mask: a PNG of colours.
         size: (height, width) that it must have.
         row: what the JSON says about it.
         categories: ids that the JSON may use.
@@ -127,7 +123,7 @@ def read_frame(
     Raises:
         DataError: the first thing that is wrong with it.
     """
-    ids = rgb_to_ids(read_png(mask, size, ("RGB",)))
+    ids = rgb_to_ids(read_colours(mask, size))
     flat = ids.ravel()
     changes = np.flatnonzero(flat[1:] != flat[:-1])
     ends = np.append(changes, flat.size - 1)

@@ -24,7 +24,7 @@ import PIL.Image
 
 from ovsbench.benchmark.formats.conversion import import_run
 from ovsbench.benchmark.formats.faults import Faults
-from ovsbench.benchmark.formats.mask_images import compare_names, stems
+from ovsbench.benchmark.formats.frame_names import compare_names, stems
 from ovsbench.benchmark.formats.vipseg_json import read_frame, read_predictions
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.panoptic import dense, ids_to_rgb
@@ -32,6 +32,7 @@ from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.counting import predicted_frames
 from ovsbench.benchmark.storage.files import whole_folder, writing
+from ovsbench.benchmark.storage.folder_listing import MASKS, Found, files_in
 from ovsbench.benchmark.storage.store import FrameFolder
 from ovsbench.benchmark.types import PanopticFrame
 
@@ -58,21 +59,22 @@ def import_vipseg(
     faults = Faults()
     videos = read_predictions(path, faults)
     compare_names(str(path), "video", [entry.id for entry in benchmark.entries], videos, faults)
+    there: dict[str, dict[str, Found]] = {}
     for entry in benchmark.entries:
         if entry.id in videos:
             expected = stems(entry.frames)
             compare_names(f"{path}, video {entry.id}", "frame", expected, videos[entry.id], faults)
             masks = folder / _PREDICTED_MASKS / entry.id
-            compare_names(str(masks), "mask", expected, stems(p.name for p in masks.glob("*.png")), faults)
+            there[entry.id] = files_in(masks, MASKS)
+            compare_names(str(masks), "mask", expected, there[entry.id], faults)
 
     def read(entry: VideoEntry, index: int) -> PanopticFrame:
-        row = videos.get(entry.id, {}).get(stems([entry.frames[index]])[0])
-        if row is None:  # noted above
+        stem = stems([entry.frames[index]])[0]
+        row, mask = videos.get(entry.id, {}).get(stem), there.get(entry.id, {}).get(stem)
+        if row is None or mask is None:  # noted above
             return PanopticFrame(np.zeros(entry.size, dtype=np.uint32))
-        mask = folder / _PREDICTED_MASKS / entry.id / row.file
-        if not mask.exists():
-            return PanopticFrame(np.zeros(entry.size, dtype=np.uint32))
-        return read_frame(mask, entry.size, row, benchmark.vocabulary.ids)
+        path = folder / _PREDICTED_MASKS / entry.id / mask.name
+        return read_frame(path, entry.size, row, benchmark.vocabulary.ids)
 
     return import_run(
         benchmark,

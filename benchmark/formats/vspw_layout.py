@@ -23,13 +23,15 @@ from ovsbench.benchmark.errors import DataError, did_you_mean
 from ovsbench.benchmark.formats import LabelForm
 from ovsbench.benchmark.formats.conversion import import_run
 from ovsbench.benchmark.formats.faults import Faults
-from ovsbench.benchmark.formats.mask_images import compare_names, read_png, stems
+from ovsbench.benchmark.formats.frame_names import compare_names, stems
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.panoptic import semantic
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.counting import predicted_frames
 from ovsbench.benchmark.storage.files import json_digest, whole_folder, writing
+from ovsbench.benchmark.storage.folder_listing import MASKS, Found, files_in, folders_in
+from ovsbench.benchmark.storage.label_png import read_values
 from ovsbench.benchmark.types import PanopticFrame, Segment
 
 CLASSES = 124
@@ -63,19 +65,19 @@ def import_vspw(
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder of predictions, found none. Check the path")
     faults = Faults()
-    videos = [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    videos = folders_in(folder)
     compare_names(str(folder), "video", [entry.id for entry in benchmark.entries], videos, faults)
-    listing = []
+    there: dict[str, dict[str, Found]] = {}
     for entry in benchmark.entries:
         if entry.id in videos:
-            found = stems(path.name for path in (folder / entry.id).glob("*.png"))
-            listing.append([entry.id, sorted(found)])
-            compare_names(str(folder / entry.id), "mask", stems(entry.frames), found, faults)
+            there[entry.id] = files_in(folder / entry.id, MASKS)
+            compare_names(str(folder / entry.id), "mask", stems(entry.frames), there[entry.id], faults)
 
     def read(entry: VideoEntry, index: int) -> PanopticFrame:
-        path = folder / entry.id / f"{stems([entry.frames[index]])[0]}.png"
-        if not path.exists():  # noted above
+        mask = there.get(entry.id, {}).get(stems([entry.frames[index]])[0])
+        if mask is None:  # noted above
             return PanopticFrame(np.zeros(entry.size, dtype=np.uint32))
+        path = folder / entry.id / mask.name
         frame = read_frame(path, entry.size, label_form, is_label=False)
         unknown = sorted({s.category for s in frame.segments.values()} - benchmark.vocabulary.ids)
         if unknown:
@@ -89,7 +91,7 @@ def import_vspw(
         faults,
         name=name,
         what=f"{folder} (VSPW layout)",
-        digest=json_digest(listing),
+        digest=json_digest([[video, sorted(names)] for video, names in there.items()]),
         notes={"layout": "vspw", "label_form": label_form},
         progress=progress,
     )
@@ -148,7 +150,7 @@ def read_frame(path: Path, size: tuple[int, int], form: LabelForm, *, is_label: 
     """A frame from numbers of classes; a class is a segment, its id is one more than the category's.
 
     Args:
-        path: a PNG of 8 bits.
+        path: a PNG of values.
         size: (height, width) that it must have.
         form: how classes are numbered.
         is_label: whether 255 may be there, for void.
@@ -156,7 +158,7 @@ def read_frame(path: Path, size: tuple[int, int], form: LabelForm, *, is_label: 
     Raises:
         DataError: missing, broken, of another size or kind, or a value that cannot be in this form.
     """
-    pixels = read_png(path, size, ("L", "P"))
+    pixels = read_values(path, size)
     present = np.flatnonzero(np.bincount(pixels.ravel(), minlength=256)).tolist()
     table = _table(path, present, form, is_label=is_label)
     segments = {
@@ -183,8 +185,10 @@ def _table(path: Path, present: Sequence[int], form: LabelForm, *, is_label: boo
         )
     if odd:
         other = "shifted" if form == "released" else "released"
+        fits = CLASSES in odd and set(odd) <= {CLASSES, _VOID}  # which only released numbers have
         raise DataError(
             f"{path}: values {', '.join(map(str, odd[:5]))} cannot be in {form} numbers (classes {first} to "
-            f"{first + CLASSES - 1}). If the files have {other} numbers, say --label-form {other}"
+            f"{first + CLASSES - 1}). "
+            + (f"They are {other} numbers: say --label-form {other}" if fits else "No numbers of VSPW have them")
         )
     return table

@@ -15,27 +15,30 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.conversion import import_tracks
 from ovsbench.benchmark.formats.faults import Faults
+from ovsbench.benchmark.formats.foreign_json import read_raw
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.counting import predicted_tracks
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.files import whole_folder, writing
+from ovsbench.benchmark.storage.folder_listing import forward
+from ovsbench.benchmark.storage.track_extents import Extent
 from ovsbench.benchmark.types import InstanceTrack, Vocabulary
 
 RESULTS = "results.json"
 LARGEST = sys.float_info.max
 """A number above it is infinite, or an integer that is no float."""
-LARGEST_JSON = 2 << 30
-"""Bytes of a file that is read: four times the results of all 900 videos of a part of LV-VIS, 50 tracks in each."""
 
 
 def import_ytvis(
@@ -66,8 +69,7 @@ def import_ytvis(
     if not rows:
         raise DataError(f"{path}: expected predictions, got an empty list. Write at least one track")
     faults = Faults()
-    vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
-    entries = {entry.id: entry for entry in benchmark.entries}
+    entries = benchmark.by_id
     videos = {str(row.get("video_id")) for row in rows if isinstance(row, dict)}
     if not any(isinstance(row, dict) and "video_id" in row for row in rows):
         raise DataError(f"{path}: expected predictions with video_id, got {repr(rows[0])[:40]}. Give results.json")
@@ -76,6 +78,23 @@ def import_ytvis(
             f"{path}: none of its videos is in {benchmark.name} ({', '.join(sorted(videos)[:3])} are not, which has "
             f"{', '.join(list(entries)[:3])}). It may be of another data set or part; import it there"
         )
+    return import_tracks(
+        benchmark,
+        Path(run),
+        _tracks(rows, path, benchmark, faults),
+        faults,
+        name=name,
+        what=f"{path} (YouTube-VIS layout)",
+        digest=sha256(path.read_bytes()).hexdigest(),
+        notes={"layout": "ytvis"},
+        progress=progress,
+    )
+
+
+def _tracks(rows: list[Any], path: Path, benchmark: Benchmark, faults: Faults) -> dict[str, list[InstanceTrack]]:
+    """The tracks of each video; what is wrong with a row is noted."""
+    vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
+    entries = benchmark.by_id
     tracks: dict[str, list[InstanceTrack]] = {video: [] for video in entries}
     seen: dict[tuple[str, int, float, tuple[str | None, ...]], int] = {}
     for number, row in enumerate(rows, 1):
@@ -88,20 +107,10 @@ def import_ytvis(
                 row, len(tracks[video]) + 1, entries[video], vocabulary, f"{where} (video {video})", is_label=False
             )
             first = seen.setdefault((video, track.category, track.score, track.masks), number)
-            if first != number:
+            if first != number and not all(map(is_empty, track.masks)):
                 raise DataError(f"{where} (video {video}): it repeats prediction {first} to the last pixel")
             tracks[video].append(track)
-    return import_tracks(
-        benchmark,
-        Path(run),
-        tracks,
-        faults,
-        name=name,
-        what=f"{path} (YouTube-VIS layout)",
-        digest=sha256(path.read_bytes()).hexdigest(),
-        notes={"layout": "ytvis"},
-        progress=progress,
-    )
+    return tracks
 
 
 def export_ytvis(benchmark: Benchmark, run: str | Path, out: str | Path, *, progress: Progress = SILENT) -> None:
@@ -143,25 +152,6 @@ def _row(track: InstanceTrack, entry: VideoEntry) -> dict[str, Any]:
     }
 
 
-def read_raw(path: Path) -> Any:
-    """The content of a JSON file of other people.
-
-    Raises:
-        DataError: it is missing, larger than `LARGEST_JSON`, cut off or no JSON.
-    """
-    try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise DataError(
-                f"{path}: expected JSON of at most {LARGEST_JSON >> 20} MB, as it is read into memory, got "
-                f"{path.stat().st_size >> 20} MB. Keep the 100 best tracks of each video, or write masks as text"
-            )
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}. Check the path") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected JSON, got an error: {error}. The file may have been cut off") from error
-
-
 def read_entry(row: Any, where: str) -> VideoEntry:
     """An element of `videos`, called by the number of its id.
 
@@ -169,7 +159,7 @@ def read_entry(row: Any, where: str) -> VideoEntry:
         DataError: the first thing that is wrong with it.
     """
     try:
-        video, files = row["id"], tuple(map(str, row["file_names"]))
+        video, files = row["id"], tuple(forward(str(name)) for name in row["file_names"])
         size, length = (int(row["height"]), int(row["width"])), int(row.get("length", len(files)))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{where}: expected id, width, height and file_names, got an error at {error!r}") from error
@@ -212,8 +202,41 @@ def read_track(
         raise DataError(f"{where}: {error}") from error
     if is_label and row.get("iscrowd", 0) not in (0, 1, None):
         raise DataError(f"{where}: expected iscrowd to be 0 or 1, got {row['iscrowd']!r}")
+    _refuse_row_order(masks, row.get("bboxes"), entry.size, where)
     area = _mean_area(row.get("areas"), len(masks), where) if is_label else None
     return InstanceTrack(number, category, masks, float(score), is_label and bool(row.get("iscrowd")), area)
+
+
+def is_empty(mask: str | None) -> bool:
+    """Whether a mask is none, or has no pixel."""
+    return mask is None or not rle.lengths(mask)[1::2].any()
+
+
+def _refuse_row_order(masks: Sequence[str | None], boxes: Any, size: tuple[int, int], where: str) -> None:
+    """Compares the first mask that has a stated box, [left, top, width, height], with it.
+
+    Boxes are rounded in many ways, so only those are believed of which the mask read row by row is within 2 pixels,
+    and the mask as it has to be read is not.
+
+    Raises:
+        DataError: the run lengths go row by row.
+    """
+    for frame, (mask, box) in enumerate(zip(masks, boxes if isinstance(boxes, list) else (), strict=False)):
+        if mask is None or not isinstance(box, list) or len(box) != 4 or is_empty(mask):
+            continue
+        if not all(type(side) in (int, float) for side in box):
+            continue
+        left, top, width, height = box
+        stated = np.array([top, left, top + height, left + width], dtype=float)
+        (by_columns,), (by_rows,) = (rle.read_tracks([[mask]], shape, 1).tubes for shape in (size, size[::-1]))
+        columns = np.array(Extent.of(by_columns, [], size).box)
+        rows = np.array(Extent.of(by_rows, [], size[::-1]).box)[[1, 0, 3, 2]]
+        if np.abs(rows - stated).max() <= 2 < np.abs(columns - stated).max():
+            raise DataError(
+                f"{where}, frame {frame}: its run lengths go row by row: only so does the mask lie in its box {box}. "
+                "Write them column by column, as pycocotools does with an array in Fortran order"
+            )
+        return
 
 
 def _mask(value: Any, size: tuple[int, int], where: str) -> str | None:

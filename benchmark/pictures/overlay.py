@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,25 +15,26 @@ from scipy import ndimage
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.panoptic import dense
 from ovsbench.benchmark.pictures.fonts import can_be_drawn, font_of
+from ovsbench.benchmark.storage.store import PALETTE
 from ovsbench.benchmark.types import Image, PanopticFrame, Segment, Vocabulary
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom are not part of it."""
 
-_GOLDEN = 0.618034  # hues this far apart stay apart, however many there are
 _SKETCH = 192  # name tags are placed on a copy of the frame with this many pixels on its longer side
 
 
 def track_colour(track: int) -> tuple[int, int, int]:
-    """The RGB colour of a track, the same in every frame and every picture; near numbers get unlike colours.
+    """The RGB colour of a track in every frame and every picture; near numbers get unlike colours.
+
+    It is that of the stored masks, where tracks are numbered from 1 in the order in which they appear.
 
     >>> track_colour(1) == track_colour(1) != track_colour(2)
     True
     """
-    hue = (0.05 + track * _GOLDEN) % 1.0
-    value, saturation = ((1.0, 0.75), (0.85, 0.9), (1.0, 0.5))[(track // 8) % 3]
-    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
-    return round(255 * red), round(255 * green), round(255 * blue)
+    value = (track - 1) % 255 + 1
+    red, green, blue = PALETTE[3 * value : 3 * value + 3]
+    return red, green, blue
 
 
 def overlay(image: Image, frame: PanopticFrame, vocabulary: Vocabulary, *, opacity: float = 0.45) -> Image:

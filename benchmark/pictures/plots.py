@@ -1,12 +1,7 @@
-"""Figures from scores: pure functions of numbers, drawn without a display, the same bytes every time.
-
-Ink is drawn in one colour, which `inline_svg` hands over to the page, so that a figure reads well on light and on dark.
-"""
+"""Figures from scores: pure functions of numbers, drawn without a display, the same bytes every time."""
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -160,28 +155,6 @@ def vpq_by_window(curves: Mapping[str, Mapping[int, float]]) -> Figure:
     return figure
 
 
-def inline_svg(figure: Figure, title: str) -> str:
-    """The figure as an `<svg>` element for a page: transparent, ink in the colour of the text around it.
-
-    Args:
-        figure: from one of the functions above.
-        title: read out by screen readers.
-    """
-    buffer = io.StringIO()
-    with _settings():
-        figure.savefig(buffer, format="svg", transparent=True, metadata=METADATA)
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
-    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = (
-        re.sub(r' (xmlns:xlink|xmlns|version|width|height)="[^"]*"', "", svg.split(">", 1)[0])
-        + ">"
-        + svg.split(">", 1)[1]
-    )
-    svg = svg.replace("xlink:href", "href")
-    return svg.replace("<svg", f'<svg role="img" aria-label="{_attribute(title)}"', 1)
-
-
 def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     """Writes `<stem>.svg` and `<stem>.png` on a white ground and returns their paths."""
     stem.parent.mkdir(parents=True, exist_ok=True)
@@ -238,7 +211,3 @@ def _number(value: float | None) -> str:
 def short(name: str) -> str:
     """A name that leaves room for the data."""
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
-
-
-def _attribute(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")

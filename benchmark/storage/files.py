@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ovsbench.benchmark.errors import BusyError, DataError
+from ovsbench.benchmark.storage.text_files import decode_text, read_whole
 
 SCHEMA = 1
 """The number that every JSON file of this version carries as `schema`."""
@@ -108,7 +109,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         DataError: the file is missing, is not such an object, or is of a later schema.
     """
     try:
-        value = parse_json(path.read_bytes())
+        value = parse_json(read_whole(path))
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: expected {what}, found no such file. Check the path") from None
     except (OSError, ValueError) as error:
@@ -126,13 +127,13 @@ def parse_json(text: bytes | str) -> Any:
     """The value of a JSON text; what JSON does not know, such as NaN, and nesting without an end are refused.
 
     Raises:
-        ValueError: it is not JSON in UTF-8.
+        ValueError: it is not JSON in UTF-8, with or without a byte order mark.
 
     >>> parse_json(b'[1, 2.5]')
     [1, 2.5]
     """
     if isinstance(text, bytes):
-        text = text.decode("utf-8")
+        text = decode_text(text)
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
@@ -240,6 +241,11 @@ def folder_lock(folder: Path, name: str = ".lock", *, shared: bool = False, wait
                 f"another process (pid {holder or 'unknown'}) is writing {folder}; "
                 "wait for it or choose another output folder with -o"
             ) from None
+        except OSError as error:  # such as ENOLCK and EOPNOTSUPP of network file systems
+            raise DataError(
+                f"{folder}: its file system cannot lock files ({error.strerror}), so two processes could spoil each "
+                "other's work here. Choose a folder on another disk"
+            ) from error
         with contextlib.suppress(OSError):  # the number is a courtesy; a full disk must not stop a reader
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)

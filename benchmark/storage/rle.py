@@ -127,12 +127,6 @@ class DecodedTracks(NamedTuple):
     mean_areas: npt.NDArray[np.float64]
 
 
-def decode_tracks(tracks: Sequence[InstanceTrack], size: tuple[int, int], frames: int) -> DecodedTracks:
-    """Decodes all tracks; arguments and errors are those of `read_tracks`."""
-    masks = read_tracks([track.masks for track in tracks], size, frames)
-    return DecodedTracks(tuple(tracks), masks, mean_areas(masks.areas))
-
-
 def mean_areas(areas: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """The mean area of each track over the frames that show it, (tracks,), 0 if none does.
 

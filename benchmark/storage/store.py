@@ -15,7 +15,6 @@ import colorsys
 import hashlib
 import io
 import json
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,12 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.panoptic import DenseFrame, dense, look_up
 from ovsbench.benchmark.storage.files import parse_json, read_json
 from ovsbench.benchmark.storage.folder_writer import FolderWriter
+from ovsbench.benchmark.storage.image_files import BROKEN, open_image, png_header
 from ovsbench.benchmark.types import PanopticFrame, Segment
 
 _COMPRESSION = (
     3  # of zlib's 0 to 9: the knee, 4 ms and 12 KB for 480x854; level 6 saves a third and takes twice as long
 )
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def _palette() -> bytes:
@@ -45,7 +44,8 @@ def _palette() -> bytes:
     return bytes(round(255 * part) for colour in colours for part in colour)
 
 
-_PALETTE = _palette()
+PALETTE = _palette()
+"""RGB of each pixel value, 256 x 3 bytes."""
 
 
 class VideoWriter(FolderWriter):
@@ -130,7 +130,7 @@ def _encode(index: npt.NDArray[Any], values: list[int]) -> tuple[bytes, list[boo
     if table.dtype == np.uint8:
         pixels = index.astype(np.uint8).tobytes().translate(table.tobytes().ljust(256, b"\0"))
         image = PIL.Image.frombytes("P", (index.shape[1], index.shape[0]), pixels)
-        image.putpalette(_PALETTE)
+        image.putpalette(PALETTE)
         counts = image.histogram()
     else:
         image = PIL.Image.fromarray(table[index])
@@ -246,16 +246,16 @@ class FrameFolder:
         path = self.folder / frame_name(index)
         try:
             data = path.read_bytes()
-            if data[:8] != _PNG or len(data) < 24:
-                raise ValueError("it is no PNG file")
-            width, height = struct.unpack(">II", data[16:24])
+            height, width = png_header(data).size
             if (height, width) != self.size:
                 raise ValueError(f"it is {width}x{height} pixels, not {self.size[1]}x{self.size[0]}")
-            with PIL.Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            with open_image(data, ("PNG",)) as image:
                 if image.mode not in ("P", "L", "I;16"):
                     raise ValueError(f"it has mode {image.mode}, not 8-bit palette or 16-bit grey")
+                if image.palette is not None and not PALETTE.startswith(bytes(image.palette.palette)):
+                    raise ValueError("its palette is another one: a tool wrote it anew, and its numbers are lost")
                 return np.asarray(image)
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
+        except BROKEN as error:
             raise self._broken(path, index, str(error)) from error
 
     def computed_digest(self) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import io
 import statistics
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,13 +19,14 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from ovsbench.benchmark.formats.mask_images import decode_rgb
 from ovsbench.benchmark.machine import peak_memory_gb
 from ovsbench.benchmark.metrics import frame_metrics_for
 from ovsbench.benchmark.metrics.base import Accumulator
 from ovsbench.benchmark.panoptic import DenseFrame, dense_of_rgb, ids_to_rgb, overlap_dense
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.storage.files import writing
+from ovsbench.benchmark.storage.image_files import open_image
+from ovsbench.benchmark.storage.label_png import decode_rgb
 from ovsbench.benchmark.storage.store import FrameFolder, VideoWriter
 from ovsbench.benchmark.timing.stages import OTHER, StageClock, stage
 from ovsbench.benchmark.types import Category, Image, PanopticFrame, Rules, Segment, Vocabulary
@@ -241,7 +241,7 @@ def _png(folder: Path, name: str, index: int) -> Path:
 
 
 def _decode(path: Path) -> Image:
-    with PIL.Image.open(io.BytesIO(path.read_bytes()), formats=("PNG",)) as image:
+    with open_image(path.read_bytes(), ("PNG",)) as image:
         return np.asarray(image)
 
 

@@ -13,6 +13,8 @@ import PIL.Image
 
 from ovsbench.benchmark.errors import DataError, UserError, did_you_mean
 from ovsbench.benchmark.storage.files import whole_file
+from ovsbench.benchmark.storage.folder_listing import list_files
+from ovsbench.benchmark.storage.image_files import BROKEN, open_image
 from ovsbench.benchmark.types import Image, Video
 from ovsbench.benchmark.video.decoding import DECODERS, AvReader, Decoder, DecordReader
 from ovsbench.benchmark.video.look import import_av, look
@@ -31,14 +33,14 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> Image:
         DataError: the file is missing, or is no image that Pillow can read to its end.
     """
     try:
-        with PIL.Image.open(path) as file:
+        with open_image(path) as file:
             image = file.convert("RGB")
             if size is not None and (file.height, file.width) != size:
                 image = image.resize((size[1], size[0]), PIL.Image.Resampling.BILINEAR)
             return np.array(image, dtype=np.uint8)  # a copy, because torch wants writable arrays
     except FileNotFoundError:
         raise DataError(f"{path}: expected an image, found no such file. Check the image root") from None
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+    except BROKEN as error:
         raise DataError(f"{path}: expected a readable image, got an error: {error}. Replace the file") from error
 
 
@@ -62,7 +64,7 @@ def open_video(path: str | Path, decoder: Decoder = "auto") -> Video:
     if decoder not in DECODERS:
         raise UserError(f"the decoder {decoder!r} is unknown; {did_you_mean(decoder, DECODERS)}")
     if path.is_dir():
-        return _open_images(path, [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES])
+        return _open_images(path, [path / file.name for file in list_files(path, IMAGE_SUFFIXES)])
     if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
         return _open_images(path, [path])
     facts = look(path)

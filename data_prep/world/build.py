@@ -124,38 +124,46 @@ def build_world(
         role=role,
         beside=[CAPTIONS] if role == "unlabelled" else [],
     )
-    names = [f"{number:04d}" for number in range(settings.videos)]
-    files = [f"{i:05d}.jpg" for i in range(settings.frames)]
     progress.start(settings.videos, settings.videos * settings.frames, f"drawing {folder.name}")
     try:
-        with writer:
-            todo, captions = [], dict[str, list[str]]()
-            for number, name in enumerate(names):
-                images = [f"{name}/{file}" for file in files]
-                wanted = [*images, f"{name}.mp4"] if mp4 else images
-                done = all((folder / "images" / file).exists() for file in wanted)
-                if role == "unlabelled" or not (done and writer.has_labels(name, settings.size, images, 10.0)):
-                    todo.append(number)
-            for number, frames in zip(todo, _drawn(folder, world, settings, todo, mp4, jobs), strict=True):
-                images = [f"{names[number]}/{file}" for file in files]
-                if role == "unlabelled":
-                    writer.unlabelled_video(names[number], settings.size, images, 10.0)
-                    rng = np.random.default_rng([settings.seed, 0xCA, number])
-                    for image, frame in zip(images, frames, strict=True):
-                        captions[f"images/{image}"] = [frame_caption(world.vocabulary, frame, rng) for _ in range(2)]
-                        progress.frame()
-                else:
-                    with writer.video(names[number], settings.size, images, 10.0) as labels:
-                        for frame in frames:
-                            hidden = world.vocabulary.novel if role == "train" else frozenset()
-                            labels.add(void_categories(frame, hidden))
-                            progress.frame()
-                progress.video()
-            if role == "unlabelled":
-                _write_captions(folder / CAPTIONS, captions)
+        _fill(writer, world, settings, role, mp4, jobs, progress)
     finally:
         progress.stop()
     return load(folder)
+
+
+def _fill(
+    writer: BenchmarkWriter, world: World, settings: WorldSettings, role: Role, mp4: bool, jobs: int, progress: Progress
+) -> None:
+    """Draws the videos that an earlier build did not finish, and writes what is labelled or said of them."""
+    folder = writer.folder
+    names = [f"{number:04d}" for number in range(settings.videos)]
+    files = [f"{i:05d}.jpg" for i in range(settings.frames)]
+    with writer:
+        todo, captions = [], dict[str, list[str]]()
+        for number, name in enumerate(names):
+            images = [f"{name}/{file}" for file in files]
+            wanted = [*images, f"{name}.mp4"] if mp4 else images
+            done = all((folder / "images" / file).exists() for file in wanted)
+            if role == "unlabelled" or not (done and writer.has_labels(name, settings.size, images, 10.0)):
+                todo.append(number)
+        for number, frames in zip(todo, _drawn(folder, world, settings, todo, mp4, jobs), strict=True):
+            images = [f"{names[number]}/{file}" for file in files]
+            if role == "unlabelled":
+                writer.unlabelled_video(names[number], settings.size, images, 10.0)
+                rng = np.random.default_rng([settings.seed, 0xCA, number])
+                for image, frame in zip(images, frames, strict=True):
+                    captions[f"images/{image}"] = [frame_caption(world.vocabulary, frame, rng) for _ in range(2)]
+                    progress.frame()
+            else:
+                with writer.video(names[number], settings.size, images, 10.0) as labels:
+                    for frame in frames:
+                        hidden = world.vocabulary.novel if role == "train" else frozenset()
+                        labels.add(void_categories(frame, hidden))
+                        progress.frame()
+            progress.video()
+        if role == "unlabelled":
+            _write_captions(folder / CAPTIONS, captions)
 
 
 def _write_captions(path: Path, captions: Mapping[str, Sequence[str]]) -> None:

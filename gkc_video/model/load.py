@@ -90,6 +90,7 @@ def load_gkc(path: Path, device: str) -> LoadedGKC:
         space = Prompted(_text_encoder(_part(tensors, "text."), text["model"], path, device), tuple(text["templates"]))
     else:
         raise MethodError(f"{path}: unknown kind of text side {text['kind']!r}. Use a newer ovsbench")
+    checkpoint.refuse_larger(path, student, max(config.least_parameters, clip.least_parameters(config.trunk, "vision")))
     model = GKC(config, image_tower(config))
     checkpoint.fill(model, student, path)
     channels_last(model.to(device)).eval().requires_grad_(False)
@@ -118,6 +119,7 @@ def _part(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.T
 
 def _text_encoder(tensors: dict[str, torch.Tensor], name: str, path: Path, device: str) -> Clip:
     """A CLIP of which only the text encoder has weights; its image tower stays random and is never used."""
+    checkpoint.refuse_larger(path, tensors, clip.least_parameters(name, "text"))
     net, tokenizer = clip.create(name)
     missing, extra = net.load_state_dict(clip.unpack_tokens(tensors), strict=False)
     if extra or [tensor for tensor in missing if not tensor.startswith("visual.")]:

@@ -67,6 +67,12 @@ class ModelConfig:
     distil_head: bool = False
     backbone: dict[str, Any] | None = None
 
+    @property
+    def least_parameters(self) -> int:
+        """Fewer parameters no model of these sizes has: one projection of each kind, and a norm in each layer."""
+        layers = self.encoder_layers + self.decoder_layers
+        return self.width * max(self.width, self.queries, self.text_width, self.feed_forward if layers else 0, layers)
+
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> ModelConfig:
         """The configuration in a checkpoint's header.

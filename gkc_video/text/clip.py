@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from ovsbench.gkc_video.torchvision_shim import prepare
 
 CONFIGS = Path(__file__).parents[1] / "open_clip_configs"
 _TOKENS = "token_embedding.weight"
+_MOST_TOKENS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,18 @@ def create(name: str, *, pretrained: str | None = None, device: str = "cpu") -> 
     return model, tokenizer
 
 
+def least_parameters(name: str, part: Literal["vision", "text"]) -> int:
+    """Fewer parameters a part of an open_clip architecture does not have; 0 where it is no transformer, or unknown."""
+    prepare()
+    import open_clip
+
+    open_clip.add_model_config(CONFIGS)
+    sizes = (open_clip.get_model_config(name) or {}).get(f"{part}_cfg", {})
+    layers, width = sizes.get("layers"), sizes.get("width")
+    # Of a layer: three projections of attention and one behind it, and of the perceptron six times as many at least.
+    return 10 * layers * width**2 if isinstance(layers, int) and isinstance(width, int) else 0
+
+
 def _wants_quick_gelu(name: str, pretrained: str | None) -> bool:
     """Whether the weights of a tag were trained with QuickGELU, which their architecture's name may not say.
 
@@ -155,6 +168,7 @@ def load(weights: str | Path, *, model: str | None = None, device: str = "cpu") 
         return freeze(net, tokenizer, model, str(weights))
     path = checkpoint.resolve(weights)
     header, tensors = checkpoint.read(path, "clip")
+    checkpoint.refuse_larger(path, tensors, least_parameters(str(header.config["model"]), "text"))
     net, tokenizer = create(str(header.config["model"]), device=device)
     checkpoint.fill(net, unpack_tokens(tensors), path)
     return freeze(net.to(device), tokenizer, str(header.config["model"]), str(weights))
@@ -192,8 +206,10 @@ def pack_tokens(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def unpack_tokens(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The inverse of `pack_tokens`."""
     unpacked = dict(tensors)
-    rows, ids = unpacked.pop("token_rows"), unpacked.pop("token_ids")
-    table = first_token_rows(int(unpacked.pop("token_count")), rows.shape[1])
+    rows, ids, count = (unpacked.pop(f"token_{key}") for key in ("rows", "ids", "count"))
+    if int(count) > _MOST_TOKENS:
+        raise MethodError(f"expected a vocabulary of at most {_MOST_TOKENS} tokens, got {int(count)}. Train it anew")
+    table = first_token_rows(int(count), rows.shape[1])
     table[ids] = rows
     unpacked[_TOKENS] = table
     return unpacked

@@ -34,7 +34,7 @@ class Curve:
     def begin(self, step: int) -> None:
         """Keeps the lines of a stopped training up to the step that it goes on from."""
         if step and self.path.exists():
-            with self.path.open(newline="") as file:
+            with self.path.open(newline="", encoding="utf-8-sig") as file:
                 self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
         if self._board is not None:
             self._writer = _summary_writer()(str(self._board), purge_step=step + 1)

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image as Pillow
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.storage.image_files import BROKEN, open_image
+from ovsbench.benchmark.storage.text_files import read_text
 from ovsbench.gkc_video import checkpoint
 from ovsbench.gkc_video.text import clip
 
@@ -69,14 +70,14 @@ class Pictures:
             raise DataError(
                 f"expected picture captions in {listing}, found none. Build them with `ovsbench data build`"
             )
-        lines = [json.loads(line) for line in listing.read_text().splitlines()]
+        lines = [json.loads(line) for line in read_text(listing).splitlines()]
         sheets: dict[int, torch.Tensor] = {}
         for page in sorted({line["sheet"] for line in lines}):
             path = folder / f"sheet-{page:03d}.jpg"
             try:
-                with Pillow.open(path) as image:
+                with open_image(path, ("JPEG",)) as image:
                     sheet = np.asarray(image.convert("RGB"))
-            except OSError as error:
+            except BROKEN as error:
                 raise DataError(
                     f"{path}: expected a sheet of pictures, got {error}. Build the captions again"
                 ) from error

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.storage.text_files import refuse_pipe
 
 MOST_MEMBERS = 65_000
 MOST_DIRECTORY = 16 * 1024**2
@@ -102,6 +103,7 @@ def _check_outline(path: Path) -> None:
         return DataError(f"{path}: expected a bundle of ovsbench submit, got {reason}. Pack it anew")
 
     try:
+        refuse_pipe(path)
         with path.open("rb") as file:
             begin = file.read(4)
             size = file.seek(0, 2)
@@ -122,7 +124,9 @@ def _check_outline(path: Path) -> None:
             if file.read(length).count(b"PK\x01\x02") > entries:  # a name may hold the mark; ours do not
                 raise bad("a table of contents with more members than it announces")
     except OSError as error:
-        raise DataError(f"{path}: expected a bundle, got an error: {error.strerror}. Check the path") from error
+        raise DataError(
+            f"{path}: expected a bundle, got an error: {error.strerror or error}. Check the path"
+        ) from error
 
 
 def _check_places(path: Path, file: zipfile.ZipFile) -> None:

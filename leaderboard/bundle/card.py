@@ -14,6 +14,7 @@ from ovsbench.benchmark.errors import DataError, did_you_mean
 from ovsbench.benchmark.old_names import renamed
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.settings import Reader
+from ovsbench.benchmark.storage.text_files import decode_text
 
 CARD = "card.toml"
 MOST_BYTES = 32 * 1024
@@ -148,7 +149,7 @@ def parse_toml(content: bytes) -> dict[str, Any]:
     """
     if content.count(b".") > MOST_DOTS:
         raise ValueError(f"it has {content.count(b'.')} dots")
-    return tomllib.loads(content.decode("utf-8"))
+    return tomllib.loads(decode_text(content))
 
 
 def _stripped(value: object) -> object:

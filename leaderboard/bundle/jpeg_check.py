@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping
-
-import PIL.Image
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.storage.image_files import BROKEN, open_image
 from ovsbench.leaderboard.bundle.pack import MOST_STRIPS, PICTURES, STRIPS
 
 MOST_SIDE = 8192
@@ -41,12 +38,9 @@ def check_pictures(pictures: Mapping[str, bytes], benchmark: Benchmark, where: s
             raise DataError(f"{where}: {name} is missing beside its sisters. Pack the bundle anew")
     for name in names:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-                opened = PIL.Image.open(io.BytesIO(pictures[name]), formats=("JPEG",))
-            with opened as image:
+            with open_image(pictures[name], ("JPEG",)) as image:
                 if max(image.size) > MOST_SIDE or image.size[0] * image.size[1] > MOST_PIXELS:
                     raise ValueError(f"it is {image.size[0]}x{image.size[1]} pixels")
                 image.load()
-        except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError, Warning) as error:
+        except BROKEN as error:
             raise DataError(f"{where}: {name} is no JPEG picture of a sane size: {error}. Leave it out") from error

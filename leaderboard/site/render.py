@@ -13,6 +13,7 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.metrics import described
 from ovsbench.benchmark.percent import percent
 from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.visible_text import visible
 from ovsbench.leaderboard.bundle.pack import PICTURES, STRIPS
 from ovsbench.leaderboard.row import Row
 from ovsbench.leaderboard.site.export import as_csv, as_json, as_markdown
@@ -132,6 +133,7 @@ def _reading() -> list[tuple[str, str]]:
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
+        finalize=lambda value: visible(value) if type(value) is str else value,
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,

@@ -6,6 +6,7 @@ from ovsbench.cli import interrupt
 
 interrupt.install()  # before the imports that take their time
 
+import errno  # noqa: E402
 import os  # noqa: E402
 from typing import Annotated, Any  # noqa: E402
 
@@ -35,10 +36,14 @@ from ovsbench.cli import (  # noqa: E402
     synonyms,
     train,
 )
-from ovsbench.cli.console import complain, say  # noqa: E402
+from ovsbench.cli.console import complain, say, whole_output  # noqa: E402
 
 OPTIONAL = frozenset({"torch", "torchvision", "open_clip", "transformers", "safetensors", "av", "decord"})
 """Modules that only some installations have."""
+
+
+UNUSABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS)
+"""Errors of the operating system that are of a path, wherever it is used."""
 
 
 class CommandLine(TyperGroup):
@@ -54,6 +59,11 @@ class CommandLine(TyperGroup):
             if error.name not in OPTIONAL:
                 raise
             complain(f'error: this needs {error.name}, which is not installed. pip install "ovsbench[gkc,video]"')
+            raise typer.Exit(1) from error
+        except OSError as error:
+            if error.errno not in UNUSABLE:
+                raise
+            complain(f"error: {error.filename}: {error.strerror}. Choose another path")
             raise typer.Exit(1) from error
         except MemoryError as error:
             complain(f"error: the memory of this machine is not enough: {error}. Use smaller frames or fewer processes")
@@ -139,4 +149,8 @@ for panel, verbs in VERBS.items():
 def main() -> None:
     """The console script."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # weights come from paths and caches; nothing is fetched unasked
-    app(prog_name="ovsbench")
+    with whole_output():
+        app(prog_name="ovsbench")
+
+
+interrupt.imports_are_done()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import json
+import os
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +20,20 @@ from ovsbench.benchmark.progress import plural as plural
 if TYPE_CHECKING:
     from ovsbench.plans.suite_run import Outcome
 
+from ovsbench.benchmark.visible_text import visible
+
 WIDTH_WITHOUT_TERMINAL = 200
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 def complain(text: str) -> None:
     """One line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(visible(text), file=sys.stderr, flush=True)
 
 
 def say(text: str = "") -> None:
     """One line on stdout."""
-    print(text, flush=True)
+    print(visible(text), flush=True)
 
 
 def reporting(as_json: bool) -> Report:
@@ -36,7 +43,37 @@ def reporting(as_json: bool) -> Report:
 
 def print_json(value: Any) -> None:
     """The one thing on stdout of a verb that was asked for `--json`."""
-    print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False))
+    say(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False))
+
+
+@contextlib.contextmanager
+def whole_output() -> Iterator[None]:
+    """Ends the command with a sentence where stdout is closed or full; what its encoding lacks is escaped."""
+    if sys.stdout is None:
+        complain("error: the standard output is closed, so no result can be printed. Redirect it, such as to /dev/null")
+        raise SystemExit(1)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # who read it has seen enough
+        _close_stdout()
+        raise SystemExit(1) from None
+    except OSError as error:
+        if error.filename is not None or error.errno not in _NO_ROOM:  # files are written under `files.writing`
+            raise
+        _close_stdout()
+        complain(f"error: the standard output cannot be written: {error.strerror}. Make room and run again")
+        raise SystemExit(1) from None
+
+
+def _close_stdout() -> None:
+    """Lets what is not written yet go nowhere, or the interpreter would complain of it as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> None:
@@ -57,10 +94,10 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for i, column in enumerate(columns):
         table.add_column(Text(column), justify="left" if i < words else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(visible(cell)) for cell in row))
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH_WITHOUT_TERMINAL, no_color=True)
     if title:
-        console.print(Text(title, style="bold"), soft_wrap=True)
+        console.print(Text(visible(title), style="bold"), soft_wrap=True)
     console.print(table)
 
 

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import sys
-from types import TracebackType
+from types import FrameType, TracebackType
+
+_SENTENCE = b"interrupted: nothing was begun; run the same command again\n"
 
 
-def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if not issubclass(kind, KeyboardInterrupt):
-        sys.__excepthook__(kind, error, trace)
-        return
-    sys.stdout.flush()
-    sys.stderr.write("interrupted: nothing was begun; run the same command again\n")
-    sys.stderr.flush()
+def _end(number: int, frame: FrameType | None) -> None:
+    """Ends the process here and now: modules amid their import may catch a KeyboardInterrupt and go on."""
+    os.write(2, _SENTENCE)
     os._exit(130)  # an uncaught Ctrl-C would end the process by its signal, which scripts cannot tell from a crash
 
 
+def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        _end(signal.SIGINT, None)
+    sys.__excepthook__(kind, error, trace)
+
+
 def install() -> None:
-    """From now on a Ctrl-C that nothing catches ends so."""
+    """From now on a Ctrl-C ends so, and one that nothing catches also later."""
     sys.excepthook = _say
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler and multiprocessing.parent_process() is None:
+        signal.signal(signal.SIGINT, _end)
+
+
+def imports_are_done() -> None:
+    """From now on a Ctrl-C is a KeyboardInterrupt again, which verbs answer."""
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

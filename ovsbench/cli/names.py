@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovsbench.benchmark.errors import UserError, did_you_mean
+from ovsbench.benchmark.storage.text_files import read_text
 
 if TYPE_CHECKING:
     from ovsbench.benchmark.types import Vocabulary
@@ -41,8 +42,8 @@ def read_names(path: Path, stuff: str = "") -> Vocabulary:
     try:
         if path.stat().st_size > MOST * LONGEST * 8:
             raise UserError(f"{path}: expected a list of names, got a file of {path.stat().st_size} bytes. Shorten it")
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: expected a list of names in UTF-8, a name a line, got an error: {error}") from error
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     return _vocabulary(lines, stuff, f"{path}: expected a name a line")

@@ -6,6 +6,7 @@ import sys
 import time
 
 from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.visible_text import visible
 from ovsbench.cli.console import complain, plural
 
 SECONDS_BETWEEN_LINES = 15.0
@@ -39,7 +40,7 @@ class Bars(Progress):
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=Console(stderr=True),
         )
-        self._id = self._bars.add_task(title, total=frames, done=0, videos=videos, fps=0.0)
+        self._id = self._bars.add_task(visible(title), total=frames, done=0, videos=videos, fps=0.0)
         self._bars.start()
 
     def frame(self, count: int = 1) -> None:

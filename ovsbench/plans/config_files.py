@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.storage.text_files import read_text
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -17,10 +18,10 @@ def read_config(path: Path) -> dict[str, Any]:
         UserError: it is missing or is no TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path))
     except FileNotFoundError:
         raise UserError(f"{path}: expected a TOML file, found none. See configs/ for some") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise UserError(f"{path}: expected a TOML file, got an error: {error}. Correct it") from error
 
 

@@ -1,7 +1,7 @@
 """Videos of the embedded world in the official layouts of real data sets, file names and numbering included.
 
-The world's classes get the numbers of a data set's classes, things those of things; so each reader can be tried, and
-tested, on a small tree that looks exactly like a download.
+The world's classes get the numbers of a data set's classes, things those of things; so each reader is
+tried on a small tree that looks exactly like a download.
 """
 
 from __future__ import annotations

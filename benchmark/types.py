@@ -225,7 +225,7 @@ class Video:
         return len(self.frames)
 
     def seconds(self, index: int) -> float | None:
-        """Seconds from the video's start at which frame `index` is shown; None where neither times nor rate are known."""
+        """When frame `index` is shown, in seconds from the start; None where neither times nor rate are known."""
         if self.times is not None:
             return self.times[index]
         return index / self.fps if self.fps else None

@@ -212,6 +212,7 @@ class Video:
         fps: frames a second, the mean of them where `times` are uneven; None where unknown.
         read: frame number to RGB image, uint8 (H, W, 3).
         times: presentation time of each frame in seconds, ascending; None where frames come evenly, or it is unknown.
+        notes: what the record of a run should say about how the video was read, such as that its end is missing.
     """
 
     id: str
@@ -220,6 +221,7 @@ class Video:
     read: Callable[[int], Image]
     fps: float | None = None
     times: tuple[float, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frames)

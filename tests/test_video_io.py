@@ -115,7 +115,7 @@ def test_decord_gives_the_same_pixels_or_is_refused(name, tmp_path):
     pytest.importorskip("decord")
     path = make_video(tmp_path / name, **FILES[name][0])
     if not FILES[name][1]:
-        with pytest.raises(DataError, match="decord .*Use the decoder 'av'"):
+        with pytest.raises(DataError, match=r"decord .*Use the decoder 'av'"):
             open_video(path, "decord")
         return
     through_av, through_decord = open_video(path), open_video(path, "decord")

@@ -63,7 +63,7 @@ def _transport_stream(file: BinaryIO, size: int) -> str:
     for length in _TS_PACKETS:
         for start in range(length):
             if head[start::length][:5] == b"\x47" * 5:
-                rest = (size - start) % length
+                rest = (size - start + (4 if length == 192 else 0)) % length  # the time stamp comes first
                 return f"expected packets of {length} bytes, the last one has {rest}" if rest else ""
     return ""
 

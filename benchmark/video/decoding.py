@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +18,7 @@ from ovsbench.benchmark.types import Image
 from ovsbench.benchmark.video.colours import to_rgb
 from ovsbench.benchmark.video.probe import StreamInfo, decoder, import_av, open_file
 
-Decoder = Literal["av", "decord"]
-DECODERS: tuple[Decoder, ...] = ("av", "decord")
+DECODERS = ("av", "decord")
 
 _DECORD_CODECS = {"h264", "hevc", "vp9", "mpeg4"}
 _DECORD_PIXELS = {"yuv420p", "yuvj420p"}
@@ -61,7 +60,7 @@ class AvReader:
             image = info.turn(to_rgb(frame))
         except import_av().error.FFmpegError as error:
             raise DataError(
-                f"{self._path}: frame {index} is damaged and cannot be decoded: {error}. Replace the file"
+                f"{self._path}: frame {index} is damaged and cannot be decoded: {error.strerror}. Replace the file"
             ) from error
         finally:
             if image is None or index == info.length - 1:

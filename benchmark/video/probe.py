@@ -7,6 +7,7 @@ are not counted. A file that is cut off is refused, or read as far as it goes wh
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from ovsbench.benchmark.video.completeness import missing_end
 # These formats store no presentation times, or make them up: their frames are counted from the first.
 _CONTAINERS_WITHOUT_TIMES = {"avi"}
 _WHOLE_BY_STRUCTURE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "gif"}  # see `missing_end`, and the index of MP4
+_REORDERED = 16  # frames that a decoder holds back at most (H.264, A.3)
 _DEFAULT_BONUS = 5_000_000  # pixels; what FFmpeg (ffmpeg_mux_init.c) adds to the size of a stream marked as default
 _ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 _VP8_IS_SHOWN = 0x10  # of the first byte of a frame (RFC 6386, 9.1)
@@ -156,7 +158,7 @@ def probe(path: Path, stream: int | None = None, *, allow_truncated: bool = Fals
                 time_base=chosen.time_base,
                 length=length,
                 size=size,
-                fps=float(chosen.average_rate) if chosen.average_rate else None,
+                fps=float(chosen.average_rate) if chosen.average_rate else _mean_rate(times, chosen.time_base),
                 turn=turn,
                 container=container.format.name,
                 codec=codec.name,
@@ -165,7 +167,9 @@ def probe(path: Path, stream: int | None = None, *, allow_truncated: bool = Fals
                 notes=(*notes, *more),
             )
     except (import_av().error.FFmpegError, OSError) as error:
-        raise DataError(f"{path}: expected a readable video file, got an error: {error}. Replace the file") from error
+        raise DataError(
+            f"{path}: expected a readable video file, got an error: {error.strerror}. Replace the file"
+        ) from error
 
 
 def _cut_off(path: Path, missing: str) -> DataError:
@@ -206,7 +210,8 @@ def _missing(path: Path, container: Any, stream: Any, packets: Sequence[_Packet]
     announced = len(stream.index_entries) if "mp4" in container.format.name else len(packets)
     if len(packets) != announced:
         return f"expected {announced} whole frames as announced, found {len(packets)} packets"
-    corrupt = [number for number, packet in enumerate(packets) if packet.is_corrupt]
+    joins = _joins(packets)  # where the packet before seems to lack its end, as counters of the container start anew
+    corrupt = [n for n, packet in enumerate(packets) if packet.is_corrupt and joins.isdisjoint((n + 1, n + 2))]
     if corrupt and any(packet.is_keyframe for packet in packets[corrupt[0] + 1 :]):
         raise DataError(
             f"{path}: packet {corrupt[0]} of {len(packets)} is damaged. Copy or download the file again, or take the "
@@ -217,16 +222,22 @@ def _missing(path: Path, container: Any, stream: Any, packets: Sequence[_Packet]
     return missing_end(path, container.format.name)
 
 
-def _damaged_end(path: Path, stream: int, start: int, last: int) -> str:
+def _joins(packets: Sequence[_Packet]) -> set[int]:
+    """The first packets of files that were appended to others: decoding times start anew there."""
+    times = [(number, packet.dts) for number, packet in enumerate(packets) if packet.dts is not None]
+    return {number for (_, before), (number, time) in itertools.pairwise(times) if time < before}
+
+
+def _damaged_end(path: Path, stream: int, key_time: int, last: int) -> str:
     """Decodes the last group of pictures, for formats that do not say where they end; "" if its last one is whole."""
-    try:
-        frame = deque(decoder(path, stream, start), maxlen=1).pop()
-    except IndexError:
-        return "expected whole frames, the last group of them cannot be decoded"
-    except import_av().error.FFmpegError as error:
-        return f"expected whole frames, the last group of them cannot be decoded: {error}"
-    is_whole = not frame.is_corrupt and frame.pts == last
-    return "" if is_whole else "expected whole frames, the last one is damaged"
+    for start in (key_time, None):  # from the first frame where a jump gives the frames other times
+        try:
+            frame = deque(decoder(path, stream, start), maxlen=1)
+        except import_av().error.FFmpegError as error:
+            return f"expected whole frames, the last ones cannot be decoded ({error.strerror})"
+        if frame and frame[0].pts == last and not frame[0].is_corrupt:
+            return ""
+    return "expected whole frames, the last one is damaged"
 
 
 def _layout(frame: Any, path: Path) -> tuple[Turn, tuple[int, int]]:
@@ -240,7 +251,7 @@ def _timeline(packets: Sequence[_Packet], container: str) -> tuple[tuple[int, ..
     """Presentation times of the frames shown, and for each the decoding time of the key frame to start from."""
     shown = [packet.pts for packet in packets if not packet.is_hidden]
     times = tuple(sorted({time for time in shown if time is not None}))
-    if container in _CONTAINERS_WITHOUT_TIMES or len(times) != len(shown):
+    if container in _CONTAINERS_WITHOUT_TIMES or len(times) != len(shown) or _joins(packets):
         return None, ()
     start_of: dict[int, int] = {}
     key_frames: list[tuple[int, int]] = []  # (presentation time, decoding time), in decoding order
@@ -253,6 +264,10 @@ def _timeline(packets: Sequence[_Packet], container: str) -> tuple[tuple[int, ..
         group = next((key for key in reversed(key_frames) if key[0] <= packet.pts), key_frames[0])
         start_of[packet.pts] = group[1]
     return times, tuple(start_of[time] for time in times)
+
+
+def _mean_rate(times: tuple[int, ...] | None, time_base: Fraction) -> float | None:
+    return float((len(times) - 1) / ((times[-1] - times[0]) * time_base)) if times and len(times) > 1 else None
 
 
 def _first_key_time(packets: Sequence[_Packet]) -> int | None:
@@ -274,7 +289,7 @@ def _decode(path: Path, stream: int, until: int | None) -> _Decoded:
             if until is not None and frame.pts is not None and frame.pts >= until:
                 break
     except import_av().error.FFmpegError as error:
-        return decoded._replace(failure=f"frame {len(decoded.times)} cannot be decoded: {error}")
+        return decoded._replace(failure=f"frame {len(decoded.times)} cannot be decoded ({error.strerror})")
     return decoded
 
 
@@ -292,34 +307,34 @@ def _readable(
     Raises:
         DataError: all frames were decoded, some cannot, and nobody allowed that; or there is damage before the end.
     """
-    notes = []
     if missing or (decoded.failure and times is None):
         if not allow_truncated:
             raise _cut_off(path, decoded.failure)
-        notes.append(f"cut off ({missing or decoded.failure}): read to frame {len(decoded.times) - 1}")
-    if times is None:
-        lost = sum(not packet.is_hidden for packet in packets) - len(decoded.times)
-        if lost > 0 and not notes:
-            notes.append(f"{lost} of {len(packets)} packets give no frame")
-        return None, (), len(decoded.times), notes
-    start_of = dict(zip(times, starts, strict=True))
-    if missing:
-        last = max(time for time in decoded.times if time is not None)
-        if decoded.failure and any(p.is_keyframe and p.pts is not None and p.pts > last for p in packets):
+        last = max((time for time in decoded.times if time is not None), default=0)
+        early = packets[:-_REORDERED]  # of these the decoder holds none back
+        if decoded.failure and any(p.is_keyframe and p.pts is not None and p.pts > last for p in early):
             raise DataError(f"{path}: {decoded.failure}, before the end. Take the part before it")
-        kept = [time for time in times if time in set(decoded.times)]
+        # The last packet may be cut without a mark of it, which decoders conceal; before its decoding time none lacks.
+        end, readable = packets[-1].dts, set(decoded.times)
+        kept = [t for t in itertools.takewhile(readable.__contains__, times or ()) if end is None or t < end]
+        length = min(len(decoded.times), len(packets) - 1) if times is None else len(kept)
+        notes = [f"cut off ({missing or decoded.failure}): read to frame {length - 1}"]
     else:  # leading pictures that the decoder skipped are not there
         last = decoded.times[-1] or 0
-        whole = set(decoded.times)
-        kept = [time for time in times if time > last or time in whole]
-    return tuple(kept), tuple(start_of[time] for time in kept), len(kept), notes
+        readable = set(decoded.times)
+        kept = [time for time in times or () if time > last or time in readable]
+        length = len(decoded.times) if times is None else len(kept)
+        lost = sum(not packet.is_hidden for packet in packets) - length if times is None else 0
+        notes = [f"{lost} of {len(packets)} packets give no frame"] if lost > 0 else []
+    start_of = dict(zip(times or (), starts, strict=True))
+    return None if times is None else tuple(kept), tuple(start_of[time] for time in kept), length, notes
 
 
 def decoder(path: Path, stream: int, start: int | None = None) -> Iterator[Any]:
     """The frames that come out of the decoder, from the key frame at or before `start` on, or all; in order."""
     with open_file(path) as container:
         video = container.streams[stream]
-        video.thread_type = "AUTO"
+        video.thread_type = "SLICE"  # with threads for frames the decoder marks damage by chance
         if start is not None:
             container.seek(start, stream=video, backward=True)
         yield from container.decode(video)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ovsbench.benchmark.errors import DataError, UserError, did_you_mean
 from ovsbench.benchmark.types import Image, Video
-from ovsbench.benchmark.video.decoding import DECODERS, AvReader, Decoder, DecordReader
+from ovsbench.benchmark.video.decoding import DECODERS, AvReader, DecordReader
 from ovsbench.benchmark.video.images import IMAGE_SUFFIXES, frame_count, open_animation, open_images, opened_image
 from ovsbench.benchmark.video.probe import import_av, probe
 
@@ -19,7 +19,7 @@ _TICKS = 90_000  # a second, in the time base of frames that come unevenly
 
 
 def open_video(
-    path: str | Path, decoder: Decoder = "av", *, stream: int | None = None, allow_truncated: bool = False
+    path: str | Path, decoder: str = "av", *, stream: int | None = None, allow_truncated: bool = False
 ) -> Video:
     """Opens a folder of images, an image or a video file as a video whose frames are read when asked for.
 

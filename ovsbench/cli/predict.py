@@ -42,6 +42,11 @@ def predict(
     start: Annotated[str, typer.Option("--start", help="First frame: a number from 0, or seconds, such as 4.5s.")] = "",
     end: Annotated[str, typer.Option("--end", help="The frame to stop before, likewise.")] = "",
     every: Annotated[int, typer.Option("--every", min=1, help="Take every n-th frame.")] = 1,
+    stream: Annotated[int | None, typer.Option("--stream", help="A video stream, as ffprobe counts them.")] = None,
+    allow_truncated: Annotated[
+        bool, typer.Option("--allow-truncated", help="Read a video file that is cut off as far as it goes.")
+    ] = False,
+    decoder: Annotated[str, typer.Option("--decoder", help="av, or decord where it gives the same frames.")] = "av",
     rle: Annotated[bool, typer.Option("--rle", help="Write masks as COCO run lengths into objects.jsonl too.")] = False,
     device: Device = "auto",
     option: Options = None,
@@ -73,8 +78,8 @@ def predict(
     if out.suffix.lower() != ".mp4":
         raise UserError(f"expected an output file that ends in .mp4, got {out}. Name it so")
     refuse_to_replace(video, out)
-    # PyAV notices damage within a file, which a video of unknown origin may have; decord hides it.
-    stored = cut(open_video(video, "av"), start=start, end=end, every=every)
+    whole = open_video(video, decoder, stream=stream, allow_truncated=allow_truncated)
+    stored = cut(whole, start=start, end=end, every=every)
     built = _built(method, checkpoint, device, method_options(option, text_bank), vocabulary)
 
     folder = out.with_suffix("")
@@ -122,7 +127,7 @@ def predict(
             ):
 
                 def write(frames: Iterator[tuple[int, Image, PanopticFrame]]) -> None:
-                    write_video(out, painted(frames, writer, lines), stored.fps)
+                    write_video(out, painted(frames, writer, lines), stored.fps, stored.times)
 
                 with Behind(write) as behind:
                     for frame in made(_remembering(replace(stored, read=images))):
@@ -135,7 +140,7 @@ def predict(
         watcher.stop()
     seconds = time.monotonic() - begin
     sheet.write(folder / SHEET)
-    write_json(folder / NAMES, _names_file(vocabulary))
+    write_json(folder / NAMES, _names_file(vocabulary, stored))
     found = {category.name: seen[category.name] for category in vocabulary}
     if as_json:
         print_json(
@@ -144,6 +149,7 @@ def predict(
                 "predictions": str(folder),
                 "sheet": str(folder / SHEET),
                 "frames": len(stored),
+                "notes": list(stored.notes),
                 "seconds": seconds,
                 "found": found,
                 "tracks": {name: len(ids) for name, ids in tracks.items()},
@@ -151,6 +157,8 @@ def predict(
         )
         return
     say(f"{plural(len(stored), 'frame')} in {seconds:.1f} s, painting and writing included")
+    for note in stored.notes:
+        say(f"  {note}")
     for category in vocabulary:
         if found[category.name]:
             objects = f", {plural(len(tracks[category.name]), 'track')}" if category.is_thing else ""
@@ -193,7 +201,8 @@ def _paint(painter: OverlayPainter, image: Image, frame: PanopticFrame) -> Image
 
 
 def _title(clip: Video, index: int) -> str:
-    return f"{index / clip.fps:.1f} s" if clip.fps else clip.frames[index]
+    seconds = clip.seconds(index)
+    return clip.frames[index] if seconds is None else f"{seconds:.1f} s"
 
 
 def refuse_to_replace(video: Path, out: Path) -> None:
@@ -224,6 +233,7 @@ def _remembering(video: Video) -> Video:
     return replace(video, read=lru_cache(maxsize=RECENT)(video.read))
 
 
-def _names_file(vocabulary: Vocabulary) -> dict[str, object]:
+def _names_file(vocabulary: Vocabulary, clip: Video) -> dict[str, object]:
     names = [{"id": c.id, "name": c.name, "synonyms": list(c.synonyms), "is_thing": c.is_thing} for c in vocabulary]
-    return {"schema": 1, "categories": names}
+    notes = {"notes": list(clip.notes)} if clip.notes else {}
+    return {"schema": 1, "categories": names, **notes}

@@ -4,9 +4,7 @@ The frames carry their number as eight black or white blocks, so a test reads fr
 """
 
 import random
-import struct
 import wave
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -20,48 +18,13 @@ from ovsbench.benchmark.video.probe import Turn, probe
 from ovsbench.benchmark.video.video_io import open_video, write_video
 
 av = pytest.importorskip("av")
-N = 30
-SHORT_GROUPS = {"bf": "2", "g": "8", "sc_threshold": "0"}
+from corpus_video import CASES, SHORT_GROUPS, Case, N, make_video, number, outcome, picture, trim  # noqa: E402
 
 
-def picture(number: int, height: int = 64, width: int = 96) -> np.ndarray:
-    image = np.full((height, width, 3), 96, np.uint8)
-    image[32:, :40] = (200, 40, 40)
-    for bit in range(8):
-        image[4:20, 8 * bit : 8 * bit + 8] = 255 * ((number >> bit) & 1)
-    return image
-
-
-def number(image: np.ndarray) -> int:
-    return sum(int(image[12, 8 * bit + 4].mean() > 128) << bit for bit in range(8))
-
-
-def make_video(path: Path, *, codec="libx264", pixels="yuv420p", options=None, size=(64, 96), times=None, turn=0,
-               muxer=None, frames=N) -> Path:  # fmt: skip
-    with av.open(str(path), "w", options=muxer or {}) as container:
-        stream = container.add_stream(codec, rate=25, options=options or {})
-        stream.height, stream.width, stream.pix_fmt = *size, pixels
-        if times is not None:
-            stream.codec_context.time_base = Fraction(1, 100)
-        if turn:
-            stream.set_display_rotation(turn)
-        for i in range(frames):
-            frame = av.VideoFrame.from_ndarray(picture(i, *size), format="rgb24")
-            if times is not None:
-                frame.pts, frame.time_base = times[i], Fraction(1, 100)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
-
-
-def trim(path: Path, frames: int) -> Path:
-    """Rewrites the edit list of an MP4 file so that players skip its first frames."""
-    content = bytearray(path.read_bytes())
-    at = content.find(b"elst") + 12
-    duration, start = struct.unpack(">Ii", content[at : at + 8])
-    content[at : at + 8] = struct.pack(">Ii", duration * (N - frames) // N, start + frames * 512)
-    path.write_bytes(content)
-    return path
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_file_of_the_corpus_is_read_as_it_has_to_be_or_refused_with_its_sentence(case: Case, tmp_path: Path):
+    said = outcome(case, tmp_path)
+    assert said.startswith("refused: " if case.refusal else "right: "), said
 
 
 def reader(video: Video) -> str:

@@ -34,27 +34,31 @@ def missing_end(path: Path, container: str) -> str:
 
 def _matroska(file: BinaryIO, size: int) -> str:
     """Walks the elements: each has an identifier and a length, both of variable width."""
-    place, end = 0, size
+    place, end, is_segment_whole = 0, size, False
     while place < end:
         file.seek(place)
         head = file.read(12)
         id_width = 9 - head[0].bit_length()
         size_width = 9 - head[id_width].bit_length() if id_width < len(head) else 0
-        if id_width > 4 or size_width > 8:
-            raise DataError(f"{file.name}: the file is damaged at byte {place} of {size}. Copy or download it again")
         begin = place + id_width + size_width
-        if size_width == 0 or begin > size:
+        if id_width <= 4 and (size_width == 0 or begin > size):
             return f"expected a whole element of Matroska at byte {place}, the file ends at {size}"
         element = int.from_bytes(head[:id_width])
-        length = int.from_bytes(head[id_width : id_width + size_width]) & (1 << 7 * size_width) - 1
-        is_unknown = length == (1 << 7 * size_width) - 1  # of a live stream
+        largest = (1 << 7 * size_width) - 1  # also stands for an unknown length, of a live stream
+        length = int.from_bytes(head[id_width : id_width + size_width]) & largest
+        is_entered, is_unknown = element in (_SEGMENT, _CLUSTER), length == largest
+        if (
+            id_width > 4
+            or size_width > 8
+            or (is_unknown and not is_entered)
+            or (is_segment_whole and not is_unknown and begin + length > end)
+        ):
+            raise DataError(f"{file.name}: the file is damaged at byte {place} of {size}. Copy or download it again")
         if not is_unknown and begin + length > size:
             return f"expected {begin + length} bytes of Matroska, the file ends at {size}"
         if element == _SEGMENT and not is_unknown:
-            end = begin + length  # what follows, such as padding, is no part of the video
-        place = begin if element in (_SEGMENT, _CLUSTER) else begin + length
-        if is_unknown and element not in (_SEGMENT, _CLUSTER):
-            raise DataError(f"{file.name}: the file is damaged at byte {place} of {size}. Copy or download it again")
+            end, is_segment_whole = begin + length, True  # what follows, such as padding, is no part of the video
+        place = begin if is_entered else begin + length
     return ""
 
 

@@ -26,6 +26,7 @@ from ovsbench.benchmark.video.completeness import missing_end
 _CONTAINERS_WITHOUT_TIMES = {"avi"}
 _WHOLE_BY_STRUCTURE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "gif"}  # see `missing_end`, and the index of MP4
 _REORDERED = 16  # frames that a decoder holds back at most (H.264, A.3)
+_LAST = 4  # packets that may be marked as damaged where only the end of a file is missing
 _DEFAULT_BONUS = 5_000_000  # pixels; what FFmpeg (ffmpeg_mux_init.c) adds to the size of a stream marked as default
 _ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 _VP8_IS_SHOWN = 0x10  # of the first byte of a frame (RFC 6386, 9.1)
@@ -212,7 +213,7 @@ def _missing(path: Path, container: Any, stream: Any, packets: Sequence[_Packet]
         return f"expected {announced} whole frames as announced, found {len(packets)} packets"
     joins = _joins(packets)  # where the packet before seems to lack its end, as counters of the container start anew
     corrupt = [n for n, packet in enumerate(packets) if packet.is_corrupt and joins.isdisjoint((n + 1, n + 2))]
-    if corrupt and any(packet.is_keyframe for packet in packets[corrupt[0] + 1 :]):
+    if corrupt and corrupt[0] < len(packets) - _LAST:
         raise DataError(
             f"{path}: packet {corrupt[0]} of {len(packets)} is damaged. Copy or download the file again, or take the "
             "part before it"
@@ -308,12 +309,13 @@ def _readable(
         DataError: all frames were decoded, some cannot, and nobody allowed that; or there is damage before the end.
     """
     if missing or (decoded.failure and times is None):
-        if not allow_truncated:
-            raise _cut_off(path, decoded.failure)
         last = max((time for time in decoded.times if time is not None), default=0)
         early = packets[:-_REORDERED]  # of these the decoder holds none back
-        if decoded.failure and any(p.is_keyframe and p.pts is not None and p.pts > last for p in early):
+        is_early = any(p.is_keyframe and p.pts is not None and p.pts > last for p in early)
+        if decoded.failure and (is_early or len(decoded.times) < len(early) * (times is None)):
             raise DataError(f"{path}: {decoded.failure}, before the end. Take the part before it")
+        if not allow_truncated:
+            raise _cut_off(path, decoded.failure)
         # The last packet may be cut without a mark of it, which decoders conceal; before its decoding time none lacks.
         end, readable = packets[-1].dts, set(decoded.times)
         kept = [t for t in itertools.takewhile(readable.__contains__, times or ()) if end is None or t < end]
@@ -326,6 +328,8 @@ def _readable(
         length = len(decoded.times) if times is None else len(kept)
         lost = sum(not packet.is_hidden for packet in packets) - length if times is None else 0
         notes = [f"{lost} of {len(packets)} packets give no frame"] if lost > 0 else []
+    if not length:
+        raise DataError(f"{path}: expected frames, none of the video stream is whole. Replace the file")
     start_of = dict(zip(times or (), starts, strict=True))
     return None if times is None else tuple(kept), tuple(start_of[time] for time in kept), length, notes
 

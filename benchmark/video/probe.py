@@ -129,7 +129,7 @@ def probe(path: Path, stream: int | None = None, *, allow_truncated: bool = Fals
         allow_truncated: read a file that is cut off as far as its frames are whole, with a note.
 
     Raises:
-        DataError: the file is missing, broken, cut off, HDR, or holds no video.
+        DataError: the file is missing, damaged, cut off, HDR, or holds no video.
         UserError: it holds no such stream.
     """
     if not path.is_file():
@@ -141,21 +141,35 @@ def probe(path: Path, stream: int | None = None, *, allow_truncated: bool = Fals
             codec = chosen.codec_context
             refuse_unknown_colours(codec, path)
             packets = [_packet(codec.name, packet) for packet in container.demux(chosen) if packet.size]
-            times, starts = _timeline(packets, container.format.name)
-            missing = _missing(path, container, chosen, packets)
-            if not missing and times and container.format.name not in _WHOLE_BY_STRUCTURE:
-                missing = _damaged_end(path, chosen.index, starts[-1], times[-1])
+            timeline = _timeline(packets, container.format.name)
+            missing = _missing(path, container, chosen, packets, timeline)
+            head = _decode(path, chosen.index, until=_first_key_time(packets) if timeline else None)
+            if timeline is None and head.failure:
+                if len(head.times) < len(packets) - _REORDERED:
+                    raise DataError(f"{path}: {head.failure}, before the end. Take the part before it")
+                missing = missing or head.failure
             if missing and not allow_truncated:
-                raise _cut_off(path, missing)
-            decoded = _decode(path, chosen.index, None if missing or times is None else _first_key_time(packets))
-            if decoded.first is None:
+                raise DataError(
+                    f"{path}: {missing}: the file is cut off. Copy or download it again, or read what is there with "
+                    "--allow-truncated"
+                )
+            timeline = timeline and _without_leading(timeline, head.times)
+            if missing and timeline:
+                timeline = _to_last_whole(path, chosen.index, timeline, packets[-1].dts)
+            # The last packet of a cut-off file may be cut without a mark of it, which decoders conceal.
+            length = len(timeline if timeline is not None else head.times[: len(packets) - bool(missing)])
+            if not length or head.first is None:
                 raise DataError(f"{path}: expected frames, none of the video stream can be decoded. Replace the file")
-            times, starts, length, more = _readable(path, packets, times, starts, decoded, missing, allow_truncated)
-            turn, size = _layout(decoded.first, path)
+            if missing:
+                notes += (f"cut off ({missing}): read to frame {length - 1}",)
+            elif timeline is None and (lost := sum(not packet.is_hidden for packet in packets) - length) > 0:
+                notes += (f"{lost} of {len(packets)} packets give no frame",)
+            times = None if timeline is None else tuple(timeline)
+            turn, size = _layout(head.first, path)
             return StreamInfo(
                 index=chosen.index,
                 times=times,
-                starts=starts,
+                starts=() if timeline is None else tuple(timeline.values()),
                 time_base=chosen.time_base,
                 length=length,
                 size=size,
@@ -164,21 +178,13 @@ def probe(path: Path, stream: int | None = None, *, allow_truncated: bool = Fals
                 container=container.format.name,
                 codec=codec.name,
                 pixels=codec.pix_fmt or "",
-                is_truncated=bool(missing or decoded.failure),
-                notes=(*notes, *more),
+                is_truncated=bool(missing),
+                notes=notes,
             )
     except (import_av().error.FFmpegError, OSError) as error:
         raise DataError(
             f"{path}: expected a readable video file, got an error: {error.strerror}. Replace the file"
         ) from error
-
-
-def _cut_off(path: Path, missing: str) -> DataError:
-    """The sentence about a file whose end is missing."""
-    return DataError(
-        f"{path}: {missing}: the file is cut off. Copy or download it again, or read what is there with "
-        "--allow-truncated"
-    )
 
 
 def _choose(container: Any, path: Path, wanted: int | None) -> tuple[Any, tuple[str, ...]]:
@@ -202,7 +208,9 @@ def _packet(codec: str, packet: Any) -> _Packet:
     return _Packet(packet.pts, packet.dts, packet.is_keyframe, is_hidden, packet.is_corrupt)
 
 
-def _missing(path: Path, container: Any, stream: Any, packets: Sequence[_Packet]) -> str:
+def _missing(
+    path: Path, container: Any, stream: Any, packets: Sequence[_Packet], timeline: dict[int, int] | None
+) -> str:
     """What a cut-off file lacks, "" for a whole one.
 
     Raises:
@@ -220,7 +228,10 @@ def _missing(path: Path, container: Any, stream: Any, packets: Sequence[_Packet]
         )
     if corrupt:
         return f"expected whole frames, packet {corrupt[0]} of {len(packets)} ends early"
-    return missing_end(path, container.format.name)
+    missing = missing_end(path, container.format.name)
+    if missing or timeline is None or container.format.name in _WHOLE_BY_STRUCTURE:
+        return missing
+    return _damaged_end(path, stream.index, timeline)
 
 
 def _joins(packets: Sequence[_Packet]) -> set[int]:
@@ -229,8 +240,9 @@ def _joins(packets: Sequence[_Packet]) -> set[int]:
     return {number for (_, before), (number, time) in itertools.pairwise(times) if time < before}
 
 
-def _damaged_end(path: Path, stream: int, key_time: int, last: int) -> str:
+def _damaged_end(path: Path, stream: int, timeline: dict[int, int]) -> str:
     """Decodes the last group of pictures, for formats that do not say where they end; "" if its last one is whole."""
+    last, key_time = next(reversed(timeline.items()))
     for start in (key_time, None):  # from the first frame where a jump gives the frames other times
         try:
             frame = deque(decoder(path, stream, start), maxlen=1)
@@ -248,12 +260,15 @@ def _layout(frame: Any, path: Path) -> tuple[Turn, tuple[int, int]]:
     return turn, (frame.width, frame.height) if turn.transpose else (frame.height, frame.width)
 
 
-def _timeline(packets: Sequence[_Packet], container: str) -> tuple[tuple[int, ...] | None, tuple[int, ...]]:
-    """Presentation times of the frames shown, and for each the decoding time of the key frame to start from."""
+def _timeline(packets: Sequence[_Packet], container: str) -> dict[int, int] | None:
+    """Presentation times of the frames shown, ascending, and for each the decoding time of the key frame to start from.
+
+    None where the file holds no trustworthy times.
+    """
     shown = [packet.pts for packet in packets if not packet.is_hidden]
-    times = tuple(sorted({time for time in shown if time is not None}))
+    times = sorted({time for time in shown if time is not None})
     if container in _CONTAINERS_WITHOUT_TIMES or len(times) != len(shown) or _joins(packets):
-        return None, ()
+        return None
     start_of: dict[int, int] = {}
     key_frames: list[tuple[int, int]] = []  # (presentation time, decoding time), in decoding order
     for packet in packets:
@@ -264,7 +279,7 @@ def _timeline(packets: Sequence[_Packet], container: str) -> tuple[tuple[int, ..
         # A frame shown before the latest key frame was predicted from the group before it.
         group = next((key for key in reversed(key_frames) if key[0] <= packet.pts), key_frames[0])
         start_of[packet.pts] = group[1]
-    return times, tuple(start_of[time] for time in times)
+    return {time: start_of[time] for time in times}
 
 
 def _mean_rate(times: tuple[int, ...] | None, time_base: Fraction) -> float | None:
@@ -276,11 +291,11 @@ def _first_key_time(packets: Sequence[_Packet]) -> int | None:
     return next((packet.pts for packet in packets if packet.is_keyframe and not packet.is_hidden), packets[0].pts)
 
 
-def _decode(path: Path, stream: int, until: int | None) -> _Decoded:
-    """Decodes the frames up to a presentation time, or all; incomplete ones before the first whole one are skipped."""
+def _decode(path: Path, stream: int, *, start: int | None = None, until: int | None = None) -> _Decoded:
+    """Decodes the frames from one time to another; incomplete ones before the first whole one are skipped."""
     decoded = _Decoded([], None, "")
     try:
-        for frame in decoder(path, stream):
+        for frame in decoder(path, stream, start):
             if frame.is_corrupt and decoded.times:
                 return decoded._replace(failure=f"frame {len(decoded.times)} is damaged")
             if frame.is_corrupt:
@@ -294,44 +309,26 @@ def _decode(path: Path, stream: int, until: int | None) -> _Decoded:
     return decoded
 
 
-def _readable(
-    path: Path,
-    packets: Sequence[_Packet],
-    times: tuple[int, ...] | None,
-    starts: tuple[int, ...],
-    decoded: _Decoded,
-    missing: str,
-    allow_truncated: bool,
-) -> tuple[tuple[int, ...] | None, tuple[int, ...], int, list[str]]:
-    """Times, starts and number of the frames that can be decoded, and notes.
+def _without_leading(timeline: dict[int, int], decoded: Sequence[int | None]) -> dict[int, int]:
+    """The timeline without the pictures at its start that the decoder skipped."""
+    last = max((time for time in decoded if time is not None), default=0)
+    return {time: start for time, start in timeline.items() if time > last or time in decoded}
 
-    Raises:
-        DataError: all frames were decoded, some cannot, and nobody allowed that; or there is damage before the end.
+
+def _to_last_whole(path: Path, stream: int, timeline: dict[int, int], end: int | None) -> dict[int, int]:
+    """The timeline of a cut-off file up to its last whole frame; `end` is its last decoding time.
+
+    Of the frames shown before the last decoding time, none was still to come. Damage before the last group of pictures
+    is found when its frame is read.
     """
-    if missing or (decoded.failure and times is None):
-        last = max((time for time in decoded.times if time is not None), default=0)
-        early = packets[:-_REORDERED]  # of these the decoder holds none back
-        is_early = any(p.is_keyframe and p.pts is not None and p.pts > last for p in early)
-        if decoded.failure and (is_early or len(decoded.times) < len(early) * (times is None)):
-            raise DataError(f"{path}: {decoded.failure}, before the end. Take the part before it")
-        if not allow_truncated:
-            raise _cut_off(path, decoded.failure)
-        # The last packet may be cut without a mark of it, which decoders conceal; before its decoding time none lacks.
-        end, readable = packets[-1].dts, set(decoded.times)
-        kept = [t for t in itertools.takewhile(readable.__contains__, times or ()) if end is None or t < end]
-        length = min(len(decoded.times), len(packets) - 1) if times is None else len(kept)
-        notes = [f"cut off ({missing or decoded.failure}): read to frame {length - 1}"]
-    else:  # leading pictures that the decoder skipped are not there
-        last = decoded.times[-1] or 0
-        readable = set(decoded.times)
-        kept = [time for time in times or () if time > last or time in readable]
-        length = len(decoded.times) if times is None else len(kept)
-        lost = sum(not packet.is_hidden for packet in packets) - length if times is None else 0
-        notes = [f"{lost} of {len(packets)} packets give no frame"] if lost > 0 else []
-    if not length:
-        raise DataError(f"{path}: expected frames, none of the video stream is whole. Replace the file")
-    start_of = dict(zip(times or (), starts, strict=True))
-    return None if times is None else tuple(kept), tuple(start_of[time] for time in kept), length, notes
+    last_start = next(reversed(timeline.values()))
+    whole = set(_decode(path, stream, start=last_start).times)
+    if not whole <= timeline.keys():  # a jump gives the frames other times
+        whole = set(_decode(path, stream).times)
+    kept = itertools.takewhile(
+        lambda time: (end is None or time < end) and (timeline[time] < last_start or time in whole), timeline
+    )
+    return {time: timeline[time] for time in kept}
 
 
 def decoder(path: Path, stream: int, start: int | None = None) -> Iterator[Any]:

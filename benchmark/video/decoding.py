@@ -16,7 +16,8 @@ import numpy as np
 from ovsbench.benchmark.errors import DataError, UserError
 from ovsbench.benchmark.types import Image
 from ovsbench.benchmark.video.colours import to_rgb
-from ovsbench.benchmark.video.probe import StreamInfo, decoder, import_av, open_file
+from ovsbench.benchmark.video.opening import decoder, import_av, open_file
+from ovsbench.benchmark.video.probe import StreamInfo
 
 DECODERS = ("av", "decord")
 

@@ -13,7 +13,8 @@ from ovsbench.benchmark.errors import DataError, UserError, did_you_mean
 from ovsbench.benchmark.types import Image, Video
 from ovsbench.benchmark.video.decoding import DECODERS, AvReader, DecordReader
 from ovsbench.benchmark.video.images import IMAGE_SUFFIXES, frame_count, open_animation, open_images, opened_image
-from ovsbench.benchmark.video.probe import import_av, probe
+from ovsbench.benchmark.video.opening import import_av
+from ovsbench.benchmark.video.probe import probe
 
 _TICKS = 90_000  # a second, in the time base of frames that come unevenly
 

@@ -1,6 +1,7 @@
 """Frames of video files, each number always the same picture: through PyAV, or decord where it is proven to agree.
 
-Read in order, 854x480 h264, both give 800 frames a second on two cores of a Xeon; out of order likewise.
+Measured on two cores, in order: 854x480 h264 at 450 frames a second through PyAV and 535 through decord (1.6 and 1.9 ms
+of processor a frame), 1080p at 167 and 203. No method is near that, so decord is not taken unless asked for.
 """
 
 from __future__ import annotations

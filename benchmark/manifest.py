@@ -19,7 +19,7 @@ from ovsbench.benchmark.errors import DataError, did_you_mean
 from ovsbench.benchmark.storage import files, store
 from ovsbench.benchmark.storage.track_store import TrackFolder
 from ovsbench.benchmark.types import Category, Image, Nearest, Offer, PanopticFrame, Rules, Task, Video, Vocabulary
-from ovsbench.benchmark.video.video_io import read_image
+from ovsbench.benchmark.video.images import read_image
 
 Role = Literal["benchmark", "train", "unlabelled"]
 MANIFEST = "manifest.json"

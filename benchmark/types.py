@@ -209,8 +209,10 @@ class Video:
         id: name, unique in the benchmark; one path component.
         frames: a name for each frame, in time order.
         size: (height, width) of every frame.
-        fps: frames a second, None where unknown.
+        fps: frames a second, the mean of them where `times` are uneven; None where unknown.
         read: frame number to RGB image, uint8 (H, W, 3).
+        times: presentation time of each frame in seconds, ascending; None where frames come evenly, or it is unknown.
+        notes: what the record of a run should say about how the video was read, such as that its end is missing.
     """
 
     id: str
@@ -218,9 +220,17 @@ class Video:
     size: tuple[int, int]
     read: Callable[[int], Image]
     fps: float | None = None
+    times: tuple[float, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def seconds(self, index: int) -> float | None:
+        """When frame `index` is shown, in seconds from the start; None where neither times nor rate are known."""
+        if self.times is not None:
+            return self.times[index]
+        return index / self.fps if self.fps else None
 
     def image(self, index: int) -> Image:
         """Frame `index` as RGB uint8 (H, W, 3).

@@ -15,7 +15,7 @@ from ovsbench.benchmark.storage.files import read_json
 from ovsbench.benchmark.storage.store import FrameFolder
 from ovsbench.benchmark.storage.track_store import TrackFolder
 from ovsbench.benchmark.video.image_hash import image_hash
-from ovsbench.benchmark.video.video_io import natural_key
+from ovsbench.benchmark.video.images import natural_key
 
 
 @dataclass(frozen=True)

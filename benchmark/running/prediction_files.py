@@ -103,7 +103,8 @@ class Sheet:
             return
         picture = PIL.Image.fromarray(image)
         picture.thumbnail((self.WIDEST, self.WIDEST))
-        at = f", {index / self._video.fps:.1f} s" if self._video.fps else ""
+        seconds = self._video.seconds(index)
+        at = "" if seconds is None else f", {seconds:.1f} s"
         self._images.append(np.asarray(picture))
         self._captions.append(f"frame {self._video.frames[index]}{at}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import replace
 
 from ovsbench.benchmark.errors import UserError
@@ -14,11 +15,12 @@ def cut(video: Video, *, start: str = "", end: str = "", every: int = 1) -> Vide
 
     Args:
         video: the whole.
-        start, end: a frame number from 0, or seconds with an s, such as "120" or "4.5s"; "" for the video's own.
+        start, end: a frame number from 0, or seconds with an s, such as "120" or "4.5s", for the first frame that is
+            shown then or later; "" for the video's own.
         every: 1 takes every frame.
 
     Raises:
-        UserError: not such a place, seconds in a video without a frame rate, or no frame left.
+        UserError: not such a place, seconds in a video without times or a frame rate, or no frame left.
     """
     if every < 1:
         raise UserError(f"expected every frame or every n-th, n at least 1, got {every}. Write 1 for all")
@@ -30,11 +32,13 @@ def cut(video: Video, *, start: str = "", end: str = "", every: int = 1) -> Vide
             f"{last}. Choose others"
         )
     read = video.read
+    times = [video.seconds(number) for number in numbers]
     return replace(
         video,
         frames=tuple(video.frames[number] for number in numbers),
         fps=None if video.fps is None else video.fps / every,
         read=lambda index: read(numbers[index]),
+        times=None if None in times else tuple(time for time in times if time is not None),
     )
 
 
@@ -49,6 +53,6 @@ def _frame(text: str, video: Video, default: int) -> int:
         seconds = math.nan
     if not (0 <= seconds < 1e9):
         raise UserError(f"expected a frame number or seconds, such as 120 or 4.5s, got {text!r}. Write it that way")
-    if video.fps is None:
+    if video.seconds(0) is None:
         raise UserError(f"{video.id}: its frame rate is unknown, so {text!r} is no place in it. Give a frame number")
-    return math.ceil(seconds * video.fps - 1e-6)
+    return bisect_left(range(len(video)), seconds - 1e-6, key=lambda number: video.seconds(number) or 0.0)

@@ -2,109 +2,67 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
 
 from ovsbench.benchmark.errors import DataError, UserError, did_you_mean
 from ovsbench.benchmark.storage.files import whole_file
 from ovsbench.benchmark.storage.folder_listing import list_files
-from ovsbench.benchmark.storage.image_files import BROKEN, open_image
 from ovsbench.benchmark.types import Image, Video
-from ovsbench.benchmark.video.decoding import DECODERS, AvReader, Decoder, DecordReader
-from ovsbench.benchmark.video.look import import_av, look
+from ovsbench.benchmark.video.decoding import DECODERS, AvReader, DecordReader
+from ovsbench.benchmark.video.images import IMAGE_SUFFIXES, frame_count, open_animation, open_images, opened_image
+from ovsbench.benchmark.video.opening import import_av
+from ovsbench.benchmark.video.probe import probe
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-
-
-def read_image(path: str | Path, size: tuple[int, int] | None = None) -> Image:
-    """Reads an image file as RGB uint8 (H, W, 3); an EXIF orientation is not applied.
-
-    Args:
-        path: the file.
-        size: (height, width) to bring it to, bilinearly; None for its own.
-
-    Raises:
-        DataError: the file is missing, or is no image that Pillow can read to its end.
-    """
-    try:
-        with open_image(path) as file:
-            image = file.convert("RGB")
-            if size is not None and (file.height, file.width) != size:
-                image = image.resize((size[1], size[0]), PIL.Image.Resampling.BILINEAR)
-            return np.array(image, dtype=np.uint8)  # a copy, because torch wants writable arrays
-    except FileNotFoundError:
-        raise DataError(f"{path}: expected an image, found no such file. Check the image root") from None
-    except BROKEN as error:
-        raise DataError(f"{path}: expected a readable image, got an error: {error}. Replace the file") from error
+_TICKS = 90_000  # a second, in the time base of frames that come unevenly
 
 
-def open_video(path: str | Path, decoder: Decoder = "auto") -> Video:
+def open_video(
+    path: str | Path, decoder: str = "av", *, stream: int | None = None, allow_truncated: bool = False
+) -> Video:
     """Opens a folder of images, an image or a video file as a video whose frames are read when asked for.
 
-    Frames may be asked for in any order; in order is fastest. Images are sorted by name, numbers by value.
-    `ovsbench.benchmark.video.look` says what `auto` does; a rotation stored in a video file is applied, an EXIF
-    orientation of images is not. Which decoder reads a file depends on the file alone, and both give the same pixels.
+    Frames may be asked for in any order; in order is fastest. Images are sorted by name, numbers by value. A rotation
+    stored in a video file and an EXIF orientation of images are applied.
 
     Args:
         path: the folder or file; its name without suffix is the id of the video.
-        decoder: for video files; `decord` and `av` insist on one. Forced onto a file with open groups of pictures,
-            decord is right in order only.
+        decoder: for video files; `decord` is taken only where it agrees with PyAV, see `DecordReader`.
+        stream: of a video file, as ffprobe counts; None for the one that FFmpeg takes.
+        allow_truncated: read a video file that is cut off as far as its frames are whole; `notes` says so.
 
     Raises:
         DataError: nothing there, no frame, or a file that cannot be read exactly.
-        UserError: the decoder is unknown or not installed.
+        UserError: the decoder is unknown or not installed, or there is no such stream.
     """
     path = Path(path)
     if decoder not in DECODERS:
         raise UserError(f"the decoder {decoder!r} is unknown; {did_you_mean(decoder, DECODERS)}")
     if path.is_dir():
-        return _open_images(path, [path / file.name for file in list_files(path, IMAGE_SUFFIXES)])
+        return open_images(path, [path / file.name for file in list_files(path, IMAGE_SUFFIXES)])
     if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-        return _open_images(path, [path])
-    facts = look(path)
-    use_decord = decoder == "decord" or (decoder == "auto" and not facts.doubts)
+        with opened_image(path) as file:
+            is_animation = frame_count(file) > 1
+        return open_animation(path) if is_animation else open_images(path, [path])
+    info = probe(path, stream, allow_truncated=allow_truncated)
     return Video(
         id=path.stem,
-        frames=tuple(f"{i:05d}" for i in range(facts.length)),
-        size=facts.size,
-        read=DecordReader(path, facts) if use_decord else AvReader(path, facts),
-        fps=facts.fps,
+        frames=tuple(f"{i:05d}" for i in range(info.length)),
+        size=info.size,
+        read=DecordReader(path, info) if decoder == "decord" else AvReader(path, info),
+        fps=info.fps,
+        times=info.seconds,
+        notes=info.notes,
     )
 
 
-def _open_images(path: Path, files: list[Path]) -> Video:
-    if not files:
-        raise DataError(
-            f"{path}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}) in this folder, found none. "
-            "Give the folder that holds the frames"
-        )
-    files = sorted(files, key=lambda file: natural_key(file.name))
-    height, width = read_image(files[0]).shape[:2]
-    return Video(
-        id=path.resolve().stem if path.is_file() else path.resolve().name,
-        frames=tuple(file.name for file in files),
-        size=(height, width),
-        read=lambda index: read_image(files[index]),
-    )
-
-
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sorts names with numbers in them by value.
-
-    >>> sorted(["f10.png", "f9.png"], key=natural_key)
-    ['f9.png', 'f10.png']
-    """
-    parts = re.split(r"([0-9]+)", name)
-    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]
-
-
-def write_video(path: str | Path, frames: Iterable[Image], fps: float | None = None) -> int:
+def write_video(
+    path: str | Path, frames: Iterable[Image], fps: float | None = None, times: Sequence[float] | None = None
+) -> int:
     """Writes RGB frames as an MP4 file (h264, 4:2:0, which every player reads) and returns how many there were.
 
     Frames stream through. An odd height or width grows by one repeated row or column, as 4:2:0 needs even ones. The
@@ -114,23 +72,32 @@ def write_video(path: str | Path, frames: Iterable[Image], fps: float | None = N
         path: where the file goes; an existing one is replaced.
         frames: uint8 (H, W, 3), all of one size.
         fps: frames a second; 10 where unknown.
+        times: when each frame is shown, in seconds; used in place of `fps` where they are uneven.
 
     Raises:
         DataError: no frame, a frame of another size, or the file cannot be written.
     """
     av = import_av()
     path = Path(path)
+    rate = Fraction(fps or 10).limit_denominator(1001)
+    ticks = None if times is None or _are_even(times) else [round((t - times[0]) * _TICKS) for t in times]
     try:
         with (
             whole_file(path) as partial,
-            av.open(str(partial), "w", format="mp4", options={"movflags": "faststart"}) as container,
+            av.open(f"file:{partial}", "w", format="mp4", options={"movflags": "faststart"}) as container,
         ):
-            return _encode(container, frames, path, Fraction(fps or 10).limit_denominator(1001))
+            return _encode(container, frames, path, rate, ticks)
     except av.error.FFmpegError as error:
         raise DataError(f"{path}: the video cannot be written: {error}. Check the folder and its free space") from error
 
 
-def _encode(container: Any, frames: Iterable[Image], path: Path, rate: Fraction) -> int:
+def _are_even(times: Sequence[float]) -> bool:
+    """Whether frames come at a constant rate; Matroska rounds times to milliseconds: 30 Hz as 33, 33 and 34."""
+    gaps = np.diff(times)
+    return not len(gaps) or bool(np.ptp(gaps) <= 0.1 * np.mean(gaps))
+
+
+def _encode(container: Any, frames: Iterable[Image], path: Path, rate: Fraction, ticks: Sequence[int] | None) -> int:
     import av
 
     stream, size, count = None, None, 0
@@ -141,6 +108,8 @@ def _encode(container: Any, frames: Iterable[Image], path: Path, rate: Fraction)
             stream = container.add_stream("libx264", rate=rate, options={"crf": "18", "preset": "veryfast"})
             stream.height, stream.width, stream.pix_fmt = height + height % 2, width + width % 2, "yuv420p"
             stream.codec_context.colorspace = av.video.reformatter.Colorspace.ITU709
+            if ticks is not None:
+                stream.codec_context.time_base = Fraction(1, _TICKS)
         if image.shape != size:
             raise DataError(
                 f"{path}: expected every frame to have the shape {size} of the first, frame {count - 1} has "
@@ -149,7 +118,10 @@ def _encode(container: Any, frames: Iterable[Image], path: Path, rate: Fraction)
         padded = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(padded, format="rgb24")
         # Players take untagged video for BT.709 or BT.601 depending on its size; so write one, and say which.
-        container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709")))
+        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
+        if ticks is not None:
+            frame.pts, frame.time_base = ticks[count - 1], Fraction(1, _TICKS)
+        container.mux(stream.encode(frame))
     if stream is None:
         raise DataError(f"{path}: expected at least one frame to write, got none. Check the input video")
     container.mux(stream.encode(None))

@@ -18,7 +18,7 @@ import numpy as np
 from ovsbench.benchmark.manifest import load
 from ovsbench.benchmark.processes import process_pool
 from ovsbench.benchmark.types import Image
-from ovsbench.benchmark.video.video_io import read_image
+from ovsbench.benchmark.video.images import read_image
 from ovsbench.gkc_video.training.caption_source import Captioned, CaptionSource
 from ovsbench.gkc_video.training.distributed import Ranks
 from ovsbench.gkc_video.training.frames import Augmentation, Drawn, FrameSource

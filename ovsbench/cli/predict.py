@@ -29,6 +29,11 @@ def predict(
     start: Annotated[str, typer.Option("--start", help="First frame: a number from 0, or seconds, such as 4.5s.")] = "",
     end: Annotated[str, typer.Option("--end", help="The frame to stop before, likewise.")] = "",
     every: Annotated[int, typer.Option("--every", min=1, help="Take every n-th frame.")] = 1,
+    stream: Annotated[int | None, typer.Option("--stream", help="A video stream, as ffprobe counts them.")] = None,
+    allow_truncated: Annotated[
+        bool, typer.Option("--allow-truncated", help="Read a video file that is cut off as far as it goes.")
+    ] = False,
+    decoder: Annotated[str, typer.Option("--decoder", help="av, or decord where it gives the same frames.")] = "av",
     rle: Annotated[bool, typer.Option("--rle", help="Write masks as COCO run lengths into objects.jsonl too.")] = False,
     device: Device = "auto",
     option: Options = None,
@@ -60,6 +65,9 @@ def predict(
         start=start,
         end=end,
         every=every,
+        stream=stream,
+        allow_truncated=allow_truncated,
+        decoder=decoder,
         rle=rle,
         progress=progress(quiet=as_json),
     )
@@ -71,6 +79,8 @@ def predict(
 
 def _print(done: VideoResult, vocabulary: Vocabulary) -> None:
     say(f"{plural(done.frames, 'frame')} in {done.seconds:.1f} s, painting and writing included")
+    for note in done.notes:
+        say(f"  {note}")
     for category in vocabulary:
         if count := done.found[category.name]:
             tracks = f", {plural(done.tracks[category.name], 'track')}" if category.is_thing else ""

@@ -19,7 +19,7 @@ from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.running.frame_loop import predict_video
 from ovsbench.benchmark.running.prediction_files import ObjectLines, Sheet
-from ovsbench.benchmark.storage.files import write_json, writing
+from ovsbench.benchmark.storage.files import SCHEMA, write_json, writing
 from ovsbench.benchmark.storage.store import VideoWriter
 from ovsbench.benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
 from ovsbench.benchmark.video.cut import cut
@@ -42,6 +42,7 @@ class VideoResult:
         seconds: painting and writing included.
         found: name to the number of frames that show it.
         tracks: name to the number of its tracks.
+        notes: what is odd about the video file, such as that it is cut off.
     """
 
     video: Path
@@ -51,6 +52,7 @@ class VideoResult:
     seconds: float
     found: dict[str, int]
     tracks: dict[str, int]
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -66,13 +68,17 @@ def predict_file(
     start: str = "",
     end: str = "",
     every: int = 1,
+    stream: int | None = None,
+    allow_truncated: bool = False,
+    decoder: str = "av",
     rle: bool = False,
     progress: Progress = SILENT,
 ) -> VideoResult:
     """Runs a method on a video and writes the overlay video, and the predictions in a folder beside it.
 
     Args:
-        video: a file, an image, or a folder of images; start, end and every choose frames, see `cut`.
+        video: a file, an image, or a folder of images; start, end and every choose frames, see `cut`; stream,
+            allow_truncated and decoder see `open_video`.
         vocabulary: the names to look for; synonyms are used where the method can.
         out: the overlay video; its folder has the same name without suffix.
         settings: the method, its checkpoint, options and device.
@@ -88,8 +94,8 @@ def predict_file(
     if out.suffix.lower() != ".mp4":
         raise UserError(f"expected an output file that ends in .mp4, got {out}")
     refuse_to_replace(video, out)
-    # PyAV notices damage within a file, which a video of unknown origin may have; decord hides it.
-    clip = cut(open_video(video, "av"), start=start, end=end, every=every)
+    whole = open_video(video, decoder, stream=stream, allow_truncated=allow_truncated)
+    clip = cut(whole, start=start, end=end, every=every)
     if any(c.synonyms for c in vocabulary) and "synonyms" in methods.Options.of(methods.find(settings.method)).kinds:
         settings = replace(settings, options={"synonyms": "true"} | dict(settings.options))
     method = create_without_labels(settings)
@@ -111,10 +117,11 @@ def predict_file(
     seconds = time.monotonic() - begin
     outputs.sheet.write(folder / SHEET)
     names = [{"id": c.id, "name": c.name, "synonyms": list(c.synonyms), "is_thing": c.is_thing} for c in vocabulary]
-    write_json(folder / NAMES, {"schema": 1, "categories": names})
+    notes = {"notes": list(clip.notes)} if clip.notes else {}
+    write_json(folder / NAMES, {"schema": SCHEMA, "categories": names, **notes})
     found = {c.name: outputs.frames_with[c.id] for c in vocabulary}
     tracks = {c.name: len({track for category, track in outputs.tracks if category == c.id}) for c in vocabulary}
-    return VideoResult(out, folder, folder / SHEET, len(clip), seconds, found, tracks)
+    return VideoResult(out, folder, folder / SHEET, len(clip), seconds, found, tracks, clip.notes)
 
 
 class _RecentImages:
@@ -144,7 +151,7 @@ class _Outputs:
     tracks: set[tuple[int, int]] = field(default_factory=set)  # category, track
 
     def __call__(self, frames: Iterator[PanopticFrame]) -> None:
-        write_video(self.out, self._painted(frames), self.clip.fps)
+        write_video(self.out, self._painted(frames), self.clip.fps, self.clip.times)
 
     def _painted(self, frames: Iterator[PanopticFrame]) -> Iterator[Image]:
         painter = OverlayPainter(self.vocabulary, numbered=True)
@@ -156,7 +163,8 @@ class _Outputs:
             self.tracks |= seen
             picture = _paint(painter, self.images(index), frame)
             self.sheet.add(index, picture)
-            title = f"{index / self.clip.fps:.1f} s" if self.clip.fps else self.clip.frames[index]
+            seconds = self.clip.seconds(index)
+            title = self.clip.frames[index] if seconds is None else f"{seconds:.1f} s"
             yield with_legend(picture, painter.labels(frame), title)
 
 

@@ -70,7 +70,7 @@ def build(
     for option, value in (("threshold", threshold), ("objectness", objectness), ("overlap", overlap)):
         if not 0.0 <= value <= 1.0:
             raise MethodError(f"option {option} of method closed-set: expected 0 to 1, got {value}. Write one")
-    settings = association(linking.associate, vote=linking.vote, patience=linking.patience)
+    settings = association(linking.association, vote=linking.vote, max_age_seconds=linking.max_age_seconds)
     prepare()
     from transformers import AutoModelForUniversalSegmentation
 
@@ -193,7 +193,7 @@ class ClosedSet:
                 f"none of the {len(matrix)} classes of {type(self.model).__name__} maps to a name of the vocabulary. "
                 "Give a CLIP that compares words, --option clip=..., or lower --option threshold"
             )
-        linker = Linker(vocabulary, self.association, self.delay)
+        linker = Linker(vocabulary, self.association, self.delay, video.fps)
         for image in video.images():
             proposals = self._propose(image, matrix, is_open=False)
             yield from linker.add(proposals, proposals.probabilities)

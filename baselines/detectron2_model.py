@@ -67,7 +67,7 @@ def build(
         raise MethodError(
             f"the method detectron2 needs detectron2 ({error}). Install it from its repository, see INSTALL there"
         ) from error
-    settings = association(linking.associate, vote=linking.vote, patience=linking.patience)
+    settings = association(linking.association, vote=linking.vote, max_age_seconds=linking.max_age_seconds)
     setup = get_cfg()
     setup.merge_from_file(str(config))
     setup.MODEL.DEVICE = choose(device)
@@ -142,7 +142,7 @@ class Detectron2Method:
             self.told.update(found.notes)
             for key, text in found.notes.items():
                 print(f"{self.name}: {key}: {text}", file=sys.stderr)
-        linker = Linker(vocabulary, self.association, self.delay)
+        linker = Linker(vocabulary, self.association, self.delay, video.fps)
         for image in video.images():
             with torch.inference_mode():
                 regions = regions_of_output(self.run(image), self.things, self.stuff, self.score)

@@ -43,7 +43,7 @@ def build(
         checkpoint: of the other method.
         device: of the other method.
         method: the other method, a name of `ovsbench list methods` or file.py:build.
-        linking: how its segments are linked; a method's own option `associate` has to be left out.
+        linking: how its segments are linked; a method's own option `association` has to be left out.
         of_method: its options.
 
     Raises:
@@ -51,11 +51,11 @@ def build(
     """
     if not method:
         raise MethodError("the method linked links the frames of another, got none. Name it: --option method=dense")
-    settings = association(linking.associate, vote=linking.vote, patience=linking.patience)
+    settings = association(linking.association, vote=linking.vote, max_age_seconds=linking.max_age_seconds)
     inner = methods.create(method, checkpoint=checkpoint, device=device, options=of_method)
     if hasattr(inner, "with_labels"):
         raise MethodError(f"the method {method} needs labels, so there is nothing to link. Choose another")
-    return Linked(inner, settings, linking.delay, f"{linking.associate}; the tracks of {method} itself are not used")
+    return Linked(inner, settings, linking.delay, f"{linking.association}; the tracks of {method} itself are not used")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Linked:
 
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
         """Yields the frames of the other method, their things linked."""
-        linker = Linker(vocabulary, self.settings, self.delay)
+        linker = Linker(vocabulary, self.settings, self.delay, video.fps)
         for index, frame in enumerate(self.inner.predict(video, vocabulary, rules)):
             proposals = regions_of_frame(frame, video.image(index), vocabulary)
             yield from linker.add(proposals, proposals.probabilities)

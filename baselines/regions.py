@@ -126,7 +126,7 @@ class RegionMethod:
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
         """Yields one frame for each image; its memory does not grow with the video."""
         propose, name = self.masks.reader(vocabulary), self.names.reader(vocabulary)
-        linker = Linker(vocabulary, self.masks.association, self.masks.delay)
+        linker = Linker(vocabulary, self.masks.association, self.masks.delay, video.fps)
         for image in video.images():
             with self.cost.frame():
                 proposals = propose(image)

@@ -44,7 +44,7 @@ def build(
         clip: the CLIP that names the masks: a file or shipped name, or, with `clip_model`, an open_clip tag or weights
             file; for a shipped GKC, by default, the shipped CLIP of the same world.
         wording: how the CLIP is asked.
-        of_masks: options of the method that gives the masks, such as objectness, side and associate of gkc.
+        of_masks: options of the method that gives the masks, such as objectness, side and association of gkc.
 
     Raises:
         MethodError: a checkpoint is missing or is none.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ovsbench.benchmark.errors import MethodError, did_you_mean
-from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.metrics import VideoCounts, frame_metrics_for
 from ovsbench.benchmark.panoptic import dense, overlap_dense
 from ovsbench.benchmark.progress import SILENT, Progress
@@ -35,14 +35,14 @@ class Variant:
 
     @staticmethod
     def read(text: str) -> Variant:
-        """A variant from the name of an association and changes: "combined,birth=0.5,vote=no,delay=4".
+        """A variant from the name of an association and changes: "combined,min_similarity=0.5,vote=no,delay=4".
 
         Raises:
             MethodError: an unknown association or setting, or a value that does not fit.
         """
         name, *changes = [part.strip() for part in text.split(",")]
         kinds = {f.name: type(getattr(Association(), f.name)) for f in fields(Association)}
-        kinds |= {"revival": float, "delay": int}
+        kinds |= {"reid_threshold": float, "delay": int}
         values: dict[str, Any] = {}
         for change in changes:
             key, equals, value = change.partition("=")
@@ -54,9 +54,11 @@ class Variant:
         delay = int(values.pop("delay", 0))
         return Variant(text, replace(association(name), **values), delay)
 
-    def link(self, frames: Iterable[Proposals], vocabulary: Vocabulary) -> Iterator[PanopticFrame]:
-        """The frames of one video as this variant links them."""
-        linker = Linker(vocabulary, self.settings, self.delay)
+    def link(
+        self, frames: Iterable[Proposals], vocabulary: Vocabulary, fps: float | None = None
+    ) -> Iterator[PanopticFrame]:
+        """The frames of one video as this variant links them; fps None where unknown."""
+        linker = Linker(vocabulary, self.settings, self.delay, fps)
         for proposals in frames:
             yield from linker.add(proposals, proposals.probabilities)
         yield from linker.rest()
@@ -102,7 +104,7 @@ def compare(
             regions = record(method, benchmark.video(entry.id), benchmark.vocabulary, folder / entry.id)
             progress.frame(len(entry.frames))
             for variant in variants:
-                counts[variant.name].append(_count(variant, regions, benchmark, entry.id))
+                counts[variant.name].append(_count(variant, regions, benchmark, entry))
                 progress.frame(len(entry.frames))
             progress.video()
     finally:
@@ -111,10 +113,10 @@ def compare(
     return {name: values_of(total(videos, benchmark.rules), groups) for name, videos in counts.items()}
 
 
-def _count(variant: Variant, regions: Recorded, benchmark: Benchmark, video: str) -> VideoCounts:
-    truth = benchmark.truth_frames(video)
+def _count(variant: Variant, regions: Recorded, benchmark: Benchmark, entry: VideoEntry) -> VideoCounts:
+    truth = benchmark.truth_frames(entry.id)
     accumulators = {m.name: m.start(benchmark.vocabulary, benchmark.rules) for m in frame_metrics_for(benchmark.rules)}
-    for index, frame in enumerate(variant.link(regions, benchmark.vocabulary)):
+    for index, frame in enumerate(variant.link(regions, benchmark.vocabulary, entry.fps)):
         true, predicted = truth.dense(index), dense(frame)
         overlap = overlap_dense(true, predicted)
         for accumulator in accumulators.values():
@@ -163,7 +165,7 @@ def follow(
             regions = record(method, clip.video, vocabulary, folder / clip.video.id)
             progress.frame(len(clip.video))
             for variant in variants:
-                linked = (frame.ids for frame in variant.link(regions, vocabulary))
+                linked = (frame.ids for frame in variant.link(regions, vocabulary, clip.video.fps))
                 masks = (image.max(-1) > 0 for image in clip.masks.images())
                 found[variant.name][clip.video.id] = persistence(zip(linked, masks, strict=True))
                 progress.frame(len(clip.video))

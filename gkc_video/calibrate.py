@@ -182,7 +182,7 @@ def _panoptic(
 ) -> Iterator[tuple[float, PanopticFrame]]:
     table = replace(method.names(classes.offered), handicap=None)
     handicap = np.array([category.id in classes.seen for category in classes.offered], np.float32)
-    linkers = {value: Linker(classes.offered, method.association, method.delay) for value in values}
+    linkers = {value: Linker(classes.offered, method.association, method.delay, entry.fps) for value in values}
     for images in batched(benchmark.video(entry.id).images(), method.batch):
         for proposals in propose_all(method.model, images, table, method.merging):
             for value, linker in linkers.items():

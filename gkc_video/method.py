@@ -25,7 +25,8 @@ from ovsbench.gkc_video.model.load import RANDOM, load_gkc, random_gkc
 from ovsbench.gkc_video.model.network import GKC
 from ovsbench.gkc_video.model.post_processing import Proposals, assemble, class_map, propose, propose_all
 from ovsbench.gkc_video.text.text_space import Bank, NameTable, TextSpace, name_table
-from ovsbench.gkc_video.tracking.tracker import DEFAULT, Association, Regions, Track, Tracker, association
+from ovsbench.gkc_video.tracking.tracker import DEFAULT, Association, Regions, Track, Tracker
+from ovsbench.gkc_video.tracking.tracker import association as settings_of
 
 TASKS = ("semantic", "panoptic")
 NEEDS = "-c GKC; extra gkc"
@@ -40,9 +41,9 @@ def build(
     objectness: float = 0.5,
     overlap: float = 0.5,
     side: int | None = None,
-    associate: str = DEFAULT,
+    association: str = DEFAULT,
     vote: bool = True,
-    patience: int | None = None,
+    max_age_seconds: float | None = None,
     delay: int = 0,
     batch: int = 1,
     precision: Literal["float32", "bfloat16"] = "float32",
@@ -61,9 +62,9 @@ def build(
         objectness: see `Merging`, like `overlap`.
         overlap: share of its mask that a region must keep.
         side: shorter side of the network's input; by default the size it was trained for.
-        associate: how regions are linked over time, a name of `ovsbench.gkc_video.tracking.tracker.ASSOCIATIONS`.
+        association: how regions are linked over time, a name of `ovsbench.gkc_video.tracking.tracker.ASSOCIATIONS`.
         vote: whether class scores are averaged along a track.
-        patience: frames for which an unseen object is remembered; by default as the association has it.
+        max_age_seconds: for how long an unseen object is kept; by default as the association has it.
         delay: frames that an answer waits, so that so many later ones vote for its classes too; 0 answers at once.
         batch: frames that go through the network at once.
         precision: of the network's arithmetic.
@@ -86,7 +87,7 @@ def build(
             raise MethodError(f"option {name} of method gkc: expected a number from 0 to 1, got {value}. Write one")
     for name, count, least in (
         ("side", side, 1),
-        ("patience", patience, 0),
+        ("max_age_seconds", max_age_seconds, 0),
         ("delay", delay, 0),
         ("batch", batch, 1),
         ("tiles", tiles, 0),
@@ -95,7 +96,7 @@ def build(
             raise MethodError(f"option {name} of method gkc: expected at least {least}, got {count}. Write more")
     if calibration is not None and not math.isfinite(calibration):
         raise MethodError(f"option calibration of method gkc: expected a number, got {calibration}. Write one")
-    linking = association(associate, vote=vote, patience=patience)
+    linking = settings_of(association, vote=vote, max_age_seconds=max_age_seconds)
     is_random = str(checkpoint).startswith(RANDOM)
     path = checkpoint if is_random else checkpoints.resolve(checkpoint)
     loaded = random_gkc(str(path), choose(device)) if is_random else load_gkc(path, choose(device))
@@ -129,7 +130,7 @@ def build(
             "trained_on": story.get("data", ""),
             **story,
             **space.about,
-            "association": f"{associate}; of ovsbench, not part of GKC",
+            "association": f"{association}; of ovsbench, not part of GKC",
         },
     )
 
@@ -187,7 +188,7 @@ class GKCMethod:
         return propose(self.model, image, table, self.merging)
 
     def _panoptic(self, video: Video, table: NameTable, vocabulary: Vocabulary) -> Iterator[PanopticFrame]:
-        linker = Linker(vocabulary, self.association, self.delay)
+        linker = Linker(vocabulary, self.association, self.delay, video.fps)
         for images in batched(video.images(), self.batch):
             for proposals in propose_all(self.model, images, table, self.merging):
                 yield from linker.add(proposals, proposals.probabilities)
@@ -214,11 +215,12 @@ class Linker:
         vocabulary: the C classes.
         settings: of the linking.
         delay: frames that an answer waits for later votes.
+        fps: frames a second of the video, None where unknown.
     """
 
-    def __init__(self, vocabulary: Vocabulary, settings: Association, delay: int = 0) -> None:
+    def __init__(self, vocabulary: Vocabulary, settings: Association, delay: int = 0, fps: float | None = None) -> None:
         self._vocabulary = vocabulary
-        self._tracker = Tracker(settings)
+        self._tracker = Tracker(settings, fps)
         self._delay = delay
         self._waiting: deque[tuple[Proposals, npt.NDArray[np.float32], tuple[Track, ...]]] = deque()
 

@@ -78,14 +78,14 @@ def test_regions_are_made_once_and_read_back_as_they_were(tmp_path: Path):
 
 def test_a_variant_is_a_name_with_changes():
     assert Variant.read("combined") == Variant("combined", Association())
-    made = Variant.read("motion, birth=0.5,vote=no,delay=3,revival=0.7")
-    assert (made.settings.birth, made.settings.vote, made.settings.motion, made.delay) == (0.5, False, True, 3)
-    assert made.settings.revival == 0.7
+    made = Variant.read("motion, min_similarity=0.5,vote=no,delay=3,reid_threshold=0.7")
+    assert (made.settings.min_similarity, made.settings.vote, made.settings.motion, made.delay) == (0.5, False, True, 3)
+    assert made.settings.reid_threshold == 0.7
     for text, sentence in {
         "combned": "did you mean 'combined'",
-        "combined,brith=1": "did you mean 'birth'",
+        "combined,min_similarty=1": "did you mean 'min_similarity'",
         "combined,vote=maybe": "expected yes or no",
-        "combined,patience=long": "expected a number, got 'long'",
+        "combined,max_age_seconds=long": "expected a number, got 'long'",
     }.items():
         with pytest.raises(MethodError, match=sentence):
             Variant.read(text)

@@ -101,7 +101,7 @@ def test_a_region_has_the_mean_of_its_pixels():
 @pytest.mark.parametrize(("method", "options"), [("dense", {"masks": "gkc-world"}), ("fc-clip", {})])
 def test_masks_of_gkc_can_be_named_by_dense_features(method, options):
     checkpoint = "clip-world" if method == "dense" else "gkc-world"
-    made = methods.create(method, checkpoint=checkpoint, device="cpu", options={**options, "associate": "iou"})
+    made = methods.create(method, checkpoint=checkpoint, device="cpu", options={**options, "association": "iou"})
     frames = checked(made, clip_of_frames(64, 96, 3))
     assert made.notes["association"].startswith("iou")
     assert "naming" in made.notes["milliseconds a frame"]

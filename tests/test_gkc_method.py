@@ -23,7 +23,7 @@ from ovsbench.gkc_video.tracking.tracker import ASSOCIATIONS  # noqa: E402
         ({"objectness": float("nan")}, "from 0 to 1, got nan"),
         ({"overlap": -0.1}, "overlap"),
         ({"side": 0}, "side of method gkc: expected at least 1, got 0"),
-        ({"patience": -1}, "patience"),
+        ({"max_age_seconds": -1}, "max_age_seconds"),
         ({"calibration": float("nan")}, "calibration of method gkc: expected a number, got nan"),
     ],
 )

@@ -14,12 +14,10 @@ from scipy import ndimage
 
 from ovsbench.baselines.shared_options import Wording
 from ovsbench.benchmark.errors import MethodError
-from ovsbench.benchmark.types import Image, Vocabulary
+from ovsbench.benchmark.types import Vocabulary
 from ovsbench.gkc_video import checkpoint as checkpoints
 from ovsbench.gkc_video.device import choose
-from ovsbench.gkc_video.text import clip as clips
-from ovsbench.gkc_video.text.clip import Clip
-from ovsbench.gkc_video.text.text_space import NameTable, Prompted, name_table
+from ovsbench.gkc_video.text import Clip, NameTable, Prompted, load_clip, name_table
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Namer:
                     f"expected a prompt with one {{}} where the name goes, got {template!r}. "
                     "Write one such as 'a photo of a {}'"
                 )
-        clip = clips.load(weights, model=wording.clip_model, device=choose(device))
+        clip = load_clip(weights, model=wording.clip_model, device=choose(device))
         return Namer(clip, _digest(clip, weights), templates, wording.synonyms)
 
     @property
@@ -95,20 +93,23 @@ class RegionClassifier:
     classes: int
 
     @torch.no_grad()
-    def probabilities(self, image: Image, numbers: npt.NDArray[np.integer], count: int) -> npt.NDArray[np.float32]:
-        """Classifies the regions 1 to `count` of a numbered frame, all cut-outs in one batch.
+    def probabilities(
+        self, frame: torch.Tensor, region_map: npt.NDArray[np.integer], count: int
+    ) -> npt.NDArray[np.float32]:
+        """Classifies the regions 1 to `count` of a frame, all cut-outs in one batch.
 
         Args:
-            image: uint8 (H, W, 3).
-            numbers: (H, W), 0 for no region; each of 1 to `count` has a pixel.
+            frame: uint8 (3, H, W).
+            region_map: (H, W), 0 for no region; each of 1 to `count` has a pixel.
             count: number of regions.
 
         Returns:
             (count, classes) float32, rows sum to 1.
         """
+        image = frame.permute(1, 2, 0).cpu().numpy()
         crops = [
-            self.clip.mask_crop(image[box], numbers[box] == number)
-            for number, box in enumerate(ndimage.find_objects(numbers, max_label=count), start=1)
+            self.clip.mask_crop(image[box], region_map[box] == number)
+            for number, box in enumerate(ndimage.find_objects(region_map, max_label=count), start=1)
         ]
         logits = self.clip.model.logit_scale.exp() * self.clip.encode_images(crops) @ self.table.vectors.T
         return class_probabilities(logits, self.table, self.classes).cpu().numpy()

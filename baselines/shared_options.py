@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ovsbench.gkc_video.tracking.tracker import DEFAULT
+from ovsbench.gkc_video.tracking import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Wording:
 
 @dataclass(frozen=True)
 class Linking:
-    """How the regions of a frame-wise method are linked over time; see `ovsbench.gkc_video.tracking.tracker`.
+    """How the regions of a frame-wise method are linked over time; see `ovsbench.gkc_video.tracking`.
 
     Attributes:
         association: name of the association.

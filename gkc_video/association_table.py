@@ -15,10 +15,11 @@ from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.running.scores import total, values_of
 from ovsbench.benchmark.storage.files import json_digest
 from ovsbench.benchmark.types import PanopticFrame, Video, Vocabulary
-from ovsbench.gkc_video.method import GKCMethod, Linker
-from ovsbench.gkc_video.model.post_processing import Proposals
+from ovsbench.gkc_video.method import GKCMethod
+from ovsbench.gkc_video.proposals import Proposals
 from ovsbench.gkc_video.region_cache import Recorded, record
 from ovsbench.gkc_video.tracking.identity_persistence import Persistence, persistence
+from ovsbench.gkc_video.tracking.linker import Linker
 from ovsbench.gkc_video.tracking.tracker import ASSOCIATIONS, Association, association
 
 VARIANTS = (*ASSOCIATIONS, "iou,vote=no", "steady,vote=no", "steady,delay=12")
@@ -60,7 +61,7 @@ class Variant:
         """The frames of one video as this variant links them; fps None where unknown."""
         linker = Linker(vocabulary, self.settings, self.delay, fps)
         for proposals in frames:
-            yield from linker.add(proposals, proposals.probabilities)
+            yield from linker.add(proposals)
         yield from linker.rest()
 
 
@@ -92,7 +93,7 @@ def compare(
         variants: the rows.
         cache: folder for the regions.
         limit: only the first so many videos.
-        progress: told of frames, those of the model and of every variant.
+        progress: notified of frames, those of the model and of every variant.
     """
     entries = benchmark.entries[:limit]
     frames = sum(len(entry.frames) for entry in entries)
@@ -154,7 +155,7 @@ def follow(
         vocabulary: the names offered; they decide which queries become regions.
         variants: the rows.
         cache: folder for the regions.
-        progress: told of frames.
+        progress: notified of frames.
     """
     frames = sum(len(clip.video) for clip in clips)
     progress.start(len(clips), frames * (1 + len(variants)), "associations on clips")
@@ -177,4 +178,5 @@ def follow(
 
 def _key(method: GKCMethod, data: str, vocabulary: Vocabulary) -> str:
     """Names what the regions depend on: weights, thresholds, frames and words."""
-    return json_digest([method.checkpoint_sha256, repr(method.merging), data, vocabulary.digest, method.synonyms])[:16]
+    settings = method.network.side, method.network.precision, method.post_processing
+    return json_digest([method.checkpoint_sha256, repr(settings), data, vocabulary.digest, method.synonyms])[:16]

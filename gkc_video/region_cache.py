@@ -14,7 +14,8 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.storage.files import writing
 from ovsbench.benchmark.types import Video, Vocabulary
 from ovsbench.gkc_video.method import GKCMethod
-from ovsbench.gkc_video.model.post_processing import Proposals
+from ovsbench.gkc_video.model import uploaded
+from ovsbench.gkc_video.proposals import Proposals
 
 
 def record(method: GKCMethod, video: Video, vocabulary: Vocabulary, folder: Path) -> Recorded:
@@ -25,12 +26,13 @@ def record(method: GKCMethod, video: Video, vocabulary: Vocabulary, folder: Path
     """
     if not folder.is_dir():
         partial = folder.with_name(f".{folder.name}.partial")
-        table = method.names(vocabulary)
+        propose = method.reader(vocabulary)
         with writing(folder):
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            for index, image in enumerate(video.images()):
-                _save(partial / f"{index:05d}.npz", method.propose(image, table))
+            batches = uploaded(video.images(), method.batch, method.device)
+            for index, proposals in enumerate(proposals for frames in batches for proposals in propose(frames)):
+                _save(partial / f"{index:05d}.npz", proposals)
             partial.rename(folder)
     return Recorded(folder, len(video))
 

@@ -136,12 +136,12 @@ class NameTable:
     Attributes:
         vectors: (N, D) unit vectors, one for each name.
         owner: (N,) int64, index of each name's category in the vocabulary.
-        handicap: (C,) taken from the logit of each category before they compete; None for none.
+        base_logit_penalty: (C,) taken from the logit of each category before they compete; None for none.
     """
 
     vectors: torch.Tensor
     owner: torch.Tensor
-    handicap: torch.Tensor | None = None
+    base_logit_penalty: torch.Tensor | None = None
 
 
 def name_table(space: TextSpace, vocabulary: Vocabulary, *, synonyms: bool) -> NameTable:

@@ -100,7 +100,7 @@ class GKCTraining:
             1.0 if step < 0.8 * self.steps else 0.1 if step < 0.9 * self.steps else 0.01
         )
 
-    def check_ranks(self, size: int) -> None:
+    def check_world_size(self, size: int) -> None:
         """Refuses a number of processes that the frames of a step cannot be dealt out to.
 
         Raises:

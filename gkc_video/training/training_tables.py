@@ -29,7 +29,7 @@ _TABLES = {
         "kind",
         "out",
         "side",
-        "calibration",
+        "base_logit_penalty",
         "start",
         "start_part",
         "data",
@@ -80,7 +80,7 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
         if training.captions:
             captions_file(tables)
         evaluation_of(tables)
-        calibration_of(tables)
+        base_logit_penalty_of(tables)
         if is_ours(tables["clip"]):
             resolve(tables["clip"]["checkpoint"])
         if "bank" in tables.get("text", {}):
@@ -94,11 +94,11 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
     return out or Path(tables["out"])
 
 
-def calibration_of(tables: Mapping[str, Any]) -> float:
+def base_logit_penalty_of(tables: Mapping[str, Any]) -> float:
     """What the method takes from the logits of seen classes, see `ovsbench.gkc_video.method.build`; 0 by default."""
-    value = tables.get("calibration", 0.0)
+    value = tables.get("base_logit_penalty", 0.0)
     if not fits(value, float):
-        raise MethodError(f"calibration: expected a number, got {value!r}. Correct it")
+        raise MethodError(f"base_logit_penalty: expected a number, got {value!r}. Correct it")
     return float(value)
 
 
@@ -142,7 +142,7 @@ def thesaurus_of(sources: SynonymSources) -> Thesaurus:
 
 
 def words_of(sources: SynonymSources, labelled: FrameSource, space: TextSpace) -> NameTable:
-    """Names and synonyms of the classes taught that have a vector, without those that name a novel or held-out one."""
+    """Names and synonyms of the classes to learn that have a vector, without those of a novel or held-out one."""
     hidden = [category for category in labelled.benchmark.vocabulary if category.id not in labelled.vocabulary]
     found = thesaurus_of(sources).diversify(labelled.vocabulary, hidden)
     known = [dataclasses.replace(c, synonyms=tuple(word for word in c.synonyms if space.knows(word))) for c in found]

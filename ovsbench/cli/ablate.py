@@ -217,10 +217,10 @@ def _cost(path: Path) -> Cost:
     from ovsbench.gkc_video import checkpoint
     from ovsbench.plans.ablation_table import Cost
 
-    story = checkpoint.read(path, "gkc")[0].story
-    settings, steps = story["training"], story["steps"]
+    metadata = checkpoint.read(path, "gkc")[0].metadata
+    settings, steps = metadata["training"], metadata["steps"]
     late = steps - int(settings["distil_from"] * steps)
-    return Cost(steps, steps * settings["batch"], late * settings["unlabelled"], story["seconds"])
+    return Cost(steps, steps * settings["batch"], late * settings["unlabelled"], metadata["seconds"])
 
 
 def _mean(costs: Sequence[Cost]) -> Cost:

@@ -35,7 +35,7 @@ def calibrate(
     option: Options = None,
     as_json: Json = False,
 ) -> None:
-    """Choose the calibration of GKC: what is taken from the logits of classes whose masks were seen in training.
+    """Choose the base logit penalty of GKC: what is taken from the logits of classes whose masks were seen in training.
 
     It is chosen on base classes that a training held out (training.hold_out), never on novel ones: no novel name is
     offered, and pixels of novel classes are void. The network runs once on each frame for all values together. Stopped,
@@ -53,14 +53,17 @@ def calibrate(
 
     tried = parse_values(values)
     options = method_options(option, None)
-    if "calibration" in options:
-        raise UserError("expected options beside calibration, which is what is chosen. Give its values with --values")
+    if "base_logit_penalty" in options:
+        raise UserError(
+            "expected options beside base_logit_penalty, which is chosen here. Give its values with --values"
+        )
     benchmark = manifest.load(data)
-    method: Any = methods.create("gkc", checkpoint=checkpoint, device=device, options={**options, "calibration": "0"})
+    options = {**options, "base_logit_penalty": "0"}
+    method: Any = methods.create("gkc", checkpoint=checkpoint, device=device, options=options)
     folder = out or Path("runs") / f"calibrate-{Path(checkpoint or 'gkc').stem}"
     rows = work.calibrate(method, benchmark, tried, folder, limit=limit, progress=progress(quiet=as_json))
     chosen = work.best(rows)
-    line = f"calibration = {chosen.value:.10g}"
+    line = f"base_logit_penalty = {chosen.value:.10g}"
     videos = len(benchmark.entries[:limit])
     content = {
         "schema": files.SCHEMA,
@@ -111,8 +114,8 @@ def _print(method: GKCMethod, benchmark: Benchmark, rows: list[Row], videos: int
     held = sorted(method.held_out)
     shown = ", ".join(held[:6]) + (", ..." if len(held) > 6 else "")
     print_table(
-        f"{benchmark.name}, {plural(videos, 'video')}: mIoU by calibration; held out: {shown}",
-        ["calibration", "seen", "held out", "harmonic"],
+        f"{benchmark.name}, {plural(videos, 'video')}: mIoU by base logit penalty; held out: {shown}",
+        ["penalty", "seen", "held out", "harmonic"],
         [[f"{row.value:.10g}", *map(fraction, (row.seen, row.held_out, row.harmonic))] for row in rows],
         words=0,
     )

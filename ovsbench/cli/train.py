@@ -58,20 +58,20 @@ def train(
     for part in before:
         refuse_other_recipe(part.checkpoint, training_recipe(part.tables))
     try:
-        with join(device) as (ranks, chosen):
+        with join(device) as (distributed, chosen):
             for part in before:
-                with ranks.first_alone():
+                with distributed.first_alone():
                     build_data(part.tables, tell)
                     is_made = part.checkpoint.exists()
-                    if ranks.is_first:
+                    if distributed.is_first:
                         write_recipe(part.checkpoint, training_recipe(part.tables))
                         tell(f"{part.checkpoint}, by {part.file}, {'is there already' if is_made else 'comes first'}")
                 if not is_made:
-                    fit(part.tables, part.checkpoint, device=chosen, ranks=ranks, log=tell)
-            with ranks.first_alone():
+                    fit(part.tables, part.checkpoint, device=chosen, distributed=distributed, log=tell)
+            with distributed.first_alone():
                 build_data(last.tables, tell)
-            checkpoint = fit(last.tables, last.out, device=chosen, ranks=ranks, log=tell)
-            if not ranks.is_first:
+            checkpoint = fit(last.tables, last.out, device=chosen, distributed=distributed, log=tell)
+            if not distributed.is_first:
                 return
     except KeyboardInterrupt:
         kept = (
@@ -81,8 +81,8 @@ def train(
         )
         raise StoppedError(f"interrupted: {kept}") from None
     if as_json:
-        story = checkpoints.read(checkpoint, last.tables["kind"])[0].story
-        print_json({"checkpoint": str(checkpoint), "sha256": checkpoints.digest(checkpoint), **story})
+        metadata = checkpoints.read(checkpoint, last.tables["kind"])[0].metadata
+        print_json({"checkpoint": str(checkpoint), "sha256": checkpoints.digest(checkpoint), **metadata})
     elif last.tables["kind"] == "clip":
         finish(checkpoint, ["ovsbench", "train", "configs/world.toml", "--set", f"clip.checkpoint={checkpoint}"])
     else:

@@ -113,7 +113,7 @@ class PooledNamer:
             pixels = input_pixels(clip, frame, self.side, 32)
             pooled = F.normalize(mask_pooled(clip.model.visual, clip.name, pixels, proposals.region_map, count), dim=-1)
             logits = self.namer.scale * pooled.float() @ table.vectors.T
-            out = class_probabilities(logits, table, len(vocabulary)).cpu().numpy()
+            out = class_probabilities(logits, table).cpu().numpy()
             return geometric(proposals.probabilities, out, weights)
 
         return name

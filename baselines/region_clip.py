@@ -66,7 +66,7 @@ class Namer:
     def table(self, vocabulary: Vocabulary) -> NameTable:
         """Vectors of the vocabulary's names, on the CLIP's device."""
         table = name_table(Prompted(self.clip, self.templates), vocabulary, synonyms=self.synonyms)
-        return NameTable(table.vectors.to(self.clip.device), table.owner.to(self.clip.device))
+        return table.to(self.clip.device)
 
     @property
     def scale(self) -> float:
@@ -75,7 +75,7 @@ class Namer:
 
     def learn(self, vocabulary: Vocabulary) -> RegionClassifier:
         """Encodes the names of a vocabulary."""
-        return RegionClassifier(self.clip, self.table(vocabulary), len(vocabulary))
+        return RegionClassifier(self.clip, self.table(vocabulary))
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,10 @@ class RegionClassifier:
     Attributes:
         clip: the model.
         table: vectors of the names.
-        classes: size of the vocabulary.
     """
 
     clip: Clip
     table: NameTable
-    classes: int
 
     @torch.no_grad()
     def probabilities(
@@ -112,18 +110,18 @@ class RegionClassifier:
             for number, box in enumerate(ndimage.find_objects(region_map, max_label=count), start=1)
         ]
         logits = self.clip.model.logit_scale.exp() * self.clip.encode_images(crops) @ self.table.vectors.T
-        return class_probabilities(logits, self.table, self.classes).cpu().numpy()
+        return class_probabilities(logits, self.table).cpu().numpy()
 
 
-def class_logits(names: torch.Tensor, table: NameTable, classes: int) -> torch.Tensor:
+def class_logits(names: torch.Tensor, table: NameTable) -> torch.Tensor:
     """(..., names) to (..., classes): a class with several names has the highest of them."""
-    spread = names.new_full((*names.shape[:-1], classes), -torch.inf)
+    spread = names.new_full((*names.shape[:-1], table.classes), -torch.inf)
     return spread.scatter_reduce(-1, table.owner.to(names.device).expand(names.shape), names, "amax")
 
 
-def class_probabilities(names: torch.Tensor, table: NameTable, classes: int) -> torch.Tensor:
+def class_probabilities(names: torch.Tensor, table: NameTable) -> torch.Tensor:
     """Logits (..., names) to probabilities (..., classes)."""
-    return class_logits(names, table, classes).softmax(-1)
+    return class_logits(names, table).softmax(-1)
 
 
 def _digest(clip: Clip, weights: str | Path) -> str:

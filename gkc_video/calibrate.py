@@ -208,7 +208,7 @@ def _semantic(
 
 def _without_penalty(method: GKCMethod, classes: Classes) -> tuple[NameTable, torch.Tensor]:
     """The names without the method's own penalty; and (C,), 1 for each class that was seen."""
-    table = replace(method.name_table(classes.offered), base_logit_penalty=None)
+    table = replace(method.name_table(classes.offered), penalty=None)
     return table, torch.tensor([float(c.id in classes.seen) for c in classes.offered], device=table.vectors.device)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -42,7 +42,7 @@ def build(
     batch: int = 1,
     precision: Precision = "float32",
     compile: bool = False,
-    cuda_graphs: bool = False,
+    cuda_graphs: bool | None = None,
     tiles: int = 0,
     base_logit_penalty: float | None = None,
 ) -> GKCMethod:
@@ -63,7 +63,7 @@ def build(
         batch: frames that go through the network at once.
         precision: of the network's arithmetic.
         compile: whether torch compiles the network at the first frame of each size, which takes minutes and then pays.
-        cuda_graphs: whether the compiled network is also replayed as a CUDA graph; on a GPU alone.
+        cuda_graphs: whether the network is recorded at the first frames of each size and replayed; by default on a GPU.
         tiles: for timing alone, see `PostProcessing`.
         base_logit_penalty: taken from the logits of the classes whose masks were seen in training, against the bias for
             them; by default as the checkpoint's header says. `ovsbench calibrate` chooses it on held-out base classes.
@@ -83,12 +83,17 @@ def build(
         raise MethodError(f"option base_logit_penalty of method gkc: expected a number, got {base_logit_penalty}")
     linking = settings_of(association, vote=vote, max_age_seconds=max_age_seconds)
     loaded, digest = _opened(checkpoint, choose(device))
-    if compile or cuda_graphs:
-        compile_in_place(loaded.model, graphs=cuda_graphs)
+    on_gpu = loaded.model.no_object.is_cuda
+    if cuda_graphs and not on_gpu:
+        raise MethodError(f"option cuda_graphs needs a model on a GPU, this one is on {device}. Leave the option")
+    side = loaded.side if side is None else side
+    network = Network.prepared(loaded.model, side, precision, cuda_graphs=on_gpu and cuda_graphs is not False)
+    if compile:
+        compile_in_place(loaded.model)
     space = loaded.space if text_bank is None else Bank.read(text_bank)
     known = {key: str(loaded.metadata[key]) for key in _NOTES if loaded.metadata.get(key)}
     return GKCMethod(
-        Network(loaded.model, loaded.side if side is None else side, precision),
+        network,
         space,
         PostProcessing(objectness, min_kept_share=min_kept_share, tiles=tiles),
         linking,
@@ -169,13 +174,11 @@ class GKCMethod:
         """The vocabulary's vectors on the model's device; those of the last vocabulary are kept for the next video."""
         if vocabulary.digest not in self._tables:
             table = name_table(self.space, vocabulary, synonyms=self.synonyms)
-            device = self.network.device
-            self._tables.clear()
-            penalty = None
             if self.base_logit_penalty:
                 rows = [self.base_logit_penalty * (category.name in self.seen) for category in vocabulary]
-                penalty = torch.tensor(rows, device=device)
-            self._tables[vocabulary.digest] = NameTable(table.vectors.to(device), table.owner.to(device), penalty)
+                table = replace(table, penalty=torch.tensor(rows))
+            self._tables.clear()
+            self._tables[vocabulary.digest] = table.to(self.network.device)
         return self._tables[vocabulary.digest]
 
     def reader(self, vocabulary: Vocabulary) -> Callable[[torch.Tensor], list[Proposals]]:

@@ -73,6 +73,6 @@ def test_a_base_logit_penalty_is_held_against_the_classes_that_training_saw():
     model = SimpleNamespace(no_object=torch.zeros(1))
     bank = Bank(("dog", "cat"), torch.eye(2), "none", "{}", {})
     made = GKCMethod(Network(model), bank, None, None, base_logit_penalty=1.5, seen=frozenset({"dog"}))  # type: ignore[arg-type]
-    assert made.name_table(words).base_logit_penalty.tolist() == [1.5, 0.0]
+    assert made.name_table(words).penalty.tolist() == [1.5, 0.0]
     plain = GKCMethod(Network(model), bank, None, None, seen=frozenset({"dog"}))  # type: ignore[arg-type]
-    assert plain.name_table(words).base_logit_penalty is None
+    assert plain.name_table(words).penalty is None

@@ -83,20 +83,20 @@ class DenseScorer:
 
     def reader(self, vocabulary: Vocabulary) -> Callable[[torch.Tensor], npt.NDArray[np.float32]]:
         """Encodes the names; frames (3, H, W) to probabilities (C, H, W), with a last one for the background if any."""
-        table, classes = self.namer.table(vocabulary), len(vocabulary)
+        table = self.namer.table(vocabulary)
         if self.background:
             others = Prompted(self.namer.clip, self.namer.templates).encode(self.background).to(table.vectors)
-            owner = torch.full((len(others),), classes, device=table.owner.device)
-            table = NameTable(torch.cat([table.vectors, others]), torch.cat([table.owner, owner]))
-            classes += 1
-        return lambda frame: self._score(frame, table, classes)
+            owner = torch.full((len(others),), table.classes, device=table.owner.device)
+            vectors, owners = torch.cat([table.vectors, others]), torch.cat([table.owner, owner])
+            table = NameTable(vectors, owners, table.classes + 1)
+        return lambda frame: self._score(frame, table)
 
     @torch.inference_mode()
-    def _score(self, frame: torch.Tensor, table: NameTable, classes: int) -> npt.NDArray[np.float32]:
+    def _score(self, frame: torch.Tensor, table: NameTable) -> npt.NDArray[np.float32]:
         clip = self.namer.clip
         pixels = input_pixels(clip, frame, self.side, stride(clip.model.visual, clip.name))
         size = (pixels.shape[2], pixels.shape[3])
-        total = pixels.new_zeros(classes, *size)
+        total = pixels.new_zeros(table.classes, *size)
         seen = pixels.new_zeros(size)
         boxes = list(windows(size, self.window, self.step or 1))
         for start in range(0, len(boxes), BATCH):
@@ -104,7 +104,7 @@ class DenseScorer:
             found = dense_features(clip.model.visual, clip.name, torch.cat([pixels[box] for box in some]), self.kind)
             patches = F.normalize(found.patches.float(), dim=1)
             cosines = torch.einsum("bdhw,nd->bhwn", patches, table.vectors)
-            logits = class_logits(self.namer.scale * cosines, table, classes).permute(0, 3, 1, 2)
+            logits = class_logits(self.namer.scale * cosines, table).permute(0, 3, 1, 2)
             for box, one in zip(some, logits, strict=True):
                 extent = pixels[box].shape[2:]
                 total[box[1:]] += F.interpolate(one[None], extent, mode="bilinear", align_corners=False)[0]

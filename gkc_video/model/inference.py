@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.timing.stages import stage
-from ovsbench.gkc_video.model.network import GKC, class_logits, pad
+from ovsbench.gkc_video.model.network import GKC, pad
+from ovsbench.gkc_video.model.preparing import cast_once, fold_norms
 from ovsbench.gkc_video.text.text_space import NameTable
 
 Precision = Literal["float32", "bfloat16"]
+MOST_GRAPHS = 8
+"""Shapes of input for which a recorded network is kept; each keeps its own memory on the device."""
 
 
 @dataclass(frozen=True)
@@ -37,19 +40,61 @@ class RawOutputs:
     size: tuple[int, int]
 
 
+class ClassHead(NamedTuple):
+    """The names that embeddings are compared with, as they are needed in each frame.
+
+    Attributes:
+        anchors: (D, N + 1), scaled vectors of the names and, last, of no-object.
+        owner: (N + 1,), the class of each; no-object is the class C.
+        classes: C.
+        penalty: see `NameTable`.
+    """
+
+    anchors: torch.Tensor
+    owner: torch.Tensor
+    classes: int
+    penalty: torch.Tensor | None
+
+    @staticmethod
+    def of(model: GKC, table: NameTable) -> ClassHead:
+        """Of a vocabulary's names, which are thus projected once."""
+        owner = torch.cat([table.owner, torch.full_like(table.owner[:1], table.classes)])
+        return ClassHead(model.anchors(table.vectors).float().T.contiguous(), owner, table.classes, table.penalty)
+
+    def logits(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """(B, Q, C + 1) of embeddings (B, Q, D): a class has its best name's, less its penalty."""
+        names = F.normalize(embeddings, dim=-1) @ self.anchors
+        best = names.new_full((*names.shape[:-1], self.classes + 1), -torch.inf)
+        best = best.scatter_reduce_(-1, self.owner.expand_as(names), names, "amax", include_self=False)
+        return penalised(best, self.penalty)
+
+
 @dataclass(frozen=True)
 class Network:
-    """A GKC and how it is run.
+    """A GKC and how it is run; `prepared` makes one ready.
 
     Attributes:
         model: in evaluation mode.
         side: shorter side of its input in pixels, None for the frame's own size.
-        precision: of its arithmetic; what it gives is float32.
+        precision: of its weights and arithmetic; normalisation, logits and what it gives are float32.
+        cuda_graphs: whether its launches are recorded for each shape of its input and replayed as one, on a GPU.
     """
 
     model: GKC
     side: int | None = None
     precision: Precision = "float32"
+    cuda_graphs: bool = False
+    _heads: list[tuple[NameTable, ClassHead]] = field(default_factory=list, repr=False, compare=False)
+    _graphs: dict[torch.Size, Graph] = field(default_factory=dict, repr=False, compare=False)
+
+    @staticmethod
+    def prepared(model: GKC, side: int | None, precision: Precision, *, cuda_graphs: bool) -> Network:
+        """With batch normalisation folded and the weights cast, in place."""
+        if model.trunk.kind == "resnet":
+            fold_norms(model.trunk)
+        if precision == "bfloat16":
+            cast_once(model, torch.bfloat16)
+        return Network(model, side, precision, cuda_graphs)
 
     @property
     def device(self) -> torch.device:
@@ -74,14 +119,26 @@ class Network:
                 height, width = pixels.shape[-2:]
                 pixels = pad(pixels).to(memory_format=torch.channels_last)
             with stage("model"):
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-                    last = self.model(pixels, last_only=True)[-1]
-                copies = [part.to(torch.float32, copy=True) for part in (last.masks, last.embeddings, last.states)]
-                masks, embeddings, states = copies  # a CUDA graph writes over what it gave at its next run
+                masks, embeddings, states = self._forward(pixels)
                 masks = masks[..., : -(-height // 4), : -(-width // 4)]
-                named = class_logits(self.model.logits(embeddings, table.vectors), table.owner)
-                classes = penalised(named, table.base_logit_penalty)
+                classes = self._head(table).logits(embeddings)
         return RawOutputs(masks, embeddings, states, classes, size)
+
+    def _forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """Masks, embeddings and states in float32, of the caller's own: a graph writes over what it gave before."""
+        if not (self.cuda_graphs and pixels.is_cuda):
+            last = self.model(pixels, last_only=True)[-1]
+            return [part.to(torch.float32, copy=True) for part in (last.masks, last.embeddings, last.states)]
+        if pixels.shape not in self._graphs:
+            if len(self._graphs) >= MOST_GRAPHS:
+                self._graphs.clear()
+            self._graphs[pixels.shape] = Graph(self.model, pixels)
+        return self._graphs[pixels.shape].replay(pixels)
+
+    def _head(self, table: NameTable) -> ClassHead:
+        if not self._heads or self._heads[0][0] is not table:
+            self._heads[:] = [(table, ClassHead.of(self.model, table))]
+        return self._heads[0][1]
 
     def _resized(self, frames: torch.Tensor) -> torch.Tensor:
         shortest = min(frames.shape[-2:])
@@ -90,6 +147,37 @@ class Network:
         factor = self.side / shortest
         size = [max(1, round(n * factor)) for n in frames.shape[-2:]]
         return F.interpolate(frames.float(), size, mode="bilinear", align_corners=False, antialias=factor < 1)
+
+
+class Graph:
+    """The eager network recorded as one CUDA graph for one shape of its input: one launch instead of a thousand.
+
+    Args:
+        model: in evaluation mode, on a GPU.
+        pixels: of that shape; they only serve to record.
+    """
+
+    WARM_UP = 3
+    """Runs before the recording, in which libraries choose their kernels and constants of the shape are made."""
+
+    def __init__(self, model: GKC, pixels: torch.Tensor) -> None:
+        self._pixels = pixels.clone(memory_format=torch.channels_last)
+        beside = torch.cuda.Stream()
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):
+            for _ in range(self.WARM_UP):
+                model(self._pixels, last_only=True)
+        torch.cuda.current_stream().wait_stream(beside)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            last = model(self._pixels, last_only=True)[-1]
+            self._outputs = [part.float() for part in (last.masks, last.embeddings, last.states)]
+
+    def replay(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """Masks, embeddings and states of other pixels of the shape, as copies."""
+        self._pixels.copy_(pixels)
+        self._graph.replay()
+        return [part.clone() for part in self._outputs]
 
 
 def penalised(logits: torch.Tensor, penalty: torch.Tensor | None) -> torch.Tensor:

@@ -101,7 +101,7 @@ def train(
     torch.manual_seed(settings.seed)
     labelled, captions = material.labelled, material.captions
     words = material.words or name_table(material.space, labelled.vocabulary, synonyms=settings.diversify != "off")
-    words = NameTable(words.vectors.to(device), words.owner.to(device))
+    words = words.to(device)
     model_config = replace(model_config, distil_head=settings.tgkd != "off")
     model = _student(settings, model_config, material, distributed, device, log)
     optimiser = optimiser_of(model, settings)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.types import Vocabulary
-from ovsbench.gkc_video.text.text_space import TextSpace
+from ovsbench.gkc_video.text import TextSpace
 
 How = Literal["name", "synonym", "likeness"]
 

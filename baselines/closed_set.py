@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -23,14 +22,11 @@ from ovsbench.baselines.shared_options import Linking, Wording
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.machine import path_digest
 from ovsbench.benchmark.timing.stages import stage
-from ovsbench.benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.benchmark.types import PanopticFrame, Rules, Video, Vocabulary
 from ovsbench.gkc_video.device import choose
-from ovsbench.gkc_video.method import Linker
-from ovsbench.gkc_video.model.inference import Merging
-from ovsbench.gkc_video.model.post_processing import Proposals, regions_of
-from ovsbench.gkc_video.text.text_space import TextSpace
-from ovsbench.gkc_video.torchvision_shim import prepare
-from ovsbench.gkc_video.tracking.tracker import Association, association
+from ovsbench.gkc_video.model import PostProcessing, RawOutputs, post_process, prepare_torchvision, uploaded
+from ovsbench.gkc_video.text import Prompted, TextSpace
+from ovsbench.gkc_video.tracking import Association, Linker, Proposals, association
 
 TASKS = ("semantic", "panoptic")
 NEEDS = "-c folder of transformers; extra gkc"
@@ -44,7 +40,7 @@ def build(
     clip: str | None = None,
     threshold: float = 0.9,
     objectness: float = 0.5,
-    overlap: float = 0.5,
+    min_kept_share: float = 0.5,
     side: int | None = None,
     wording: Wording = Wording(),
     linking: Linking = Linking(),
@@ -57,7 +53,7 @@ def build(
         clip: whose text encoder compares words that are neither equal nor synonyms; without one they stay unmapped.
         threshold: the least cosine of two words that mean the same.
         objectness: a query less likely to be of a mapped class is dropped.
-        overlap: share of its mask that a region must keep.
+        min_kept_share: share of its mask that a region must keep.
         side: shorter side of the input in pixels; by default as the folder's preprocessor says, or the frame's own.
         wording: how the CLIP is asked.
         linking: of regions over time.
@@ -67,11 +63,11 @@ def build(
     """
     if checkpoint is None:
         raise MethodError("the method closed-set needs a folder that transformers saved, got none. Give one with -c")
-    for option, value in (("threshold", threshold), ("objectness", objectness), ("overlap", overlap)):
+    for option, value in (("threshold", threshold), ("objectness", objectness), ("min_kept_share", min_kept_share)):
         if not 0.0 <= value <= 1.0:
-            raise MethodError(f"option {option} of method closed-set: expected 0 to 1, got {value}. Write one")
-    settings = association(linking.associate, vote=linking.vote, patience=linking.patience)
-    prepare()
+            raise MethodError(f"option {option} of method closed-set: expected 0 to 1, got {value}")
+    settings = association(linking.association, vote=linking.vote, max_age_seconds=linking.max_age_seconds)
+    prepare_torchvision()
     from transformers import AutoModelForUniversalSegmentation
 
     chosen = choose(device)
@@ -83,7 +79,6 @@ def build(
     digest = path_digest(checkpoint)
     if clip is not None:
         from ovsbench.baselines.region_clip import Namer
-        from ovsbench.gkc_video.text.text_space import Prompted
 
         namer = Namer.load(clip, wording, device=device)
         space = Prompted(namer.clip, namer.templates)
@@ -91,7 +86,7 @@ def build(
     return ClosedSet(
         model,
         Input.of(checkpoint, model.config, side),
-        Merging(objectness=objectness, overlap=overlap),
+        PostProcessing(objectness, min_kept_share=min_kept_share),
         settings,
         linking.delay,
         space,
@@ -122,17 +117,17 @@ class Input:
         square = getattr(config, "image_size", None) if "eomt" in str(config.model_type) else None
         return Input(usual.mean or _MEAN, usual.std or _STD, side or usual.side, square)
 
-    def pixels(self, image: Image, device: torch.device) -> torch.Tensor:
-        """(1, 3, h, w) normalised."""
-        height, width = image.shape[:2]
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(device).float() / 255
+    def pixels(self, frames: torch.Tensor) -> torch.Tensor:
+        """uint8 (B, 3, H, W) to (B, 3, h, w) normalised."""
+        height, width = frames.shape[-2:]
+        pixels = frames.float() / 255
         factor = 1.0 if self.side is None else self.side / min(height, width)
         size = [max(1, round(n * factor / 32)) * 32 for n in (height, width)]
         if self.square is not None:
             size = [self.square, self.square]
         if size != [height, width]:
             pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=size[0] < height)
-        mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (self.mean, self.std))
+        mean, std = (torch.tensor(v, device=frames.device).view(1, 3, 1, 1) for v in (self.mean, self.std))
         return (pixels - mean) / std
 
 
@@ -142,19 +137,15 @@ class ClosedSet:
 
     model: Any
     input: Input
-    merging: Merging
+    post_processing: PostProcessing
     association: Association
     delay: int
     space: TextSpace | None
     threshold: float
-    sha256: str
+    checkpoint_sha256: str
     name: str = "closed-set"
-    told: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def checkpoint_sha256(self) -> str:
-        """Of the folder, and of the CLIP if there is one."""
-        return self.sha256
+    batch: int = 1
+    class_map_notes: dict[str, str] = field(default_factory=dict)
 
     @property
     def device(self) -> str:
@@ -165,7 +156,7 @@ class ClosedSet:
     def notes(self) -> Mapping[str, str]:
         """Facts for the record of a run; the mapping once a vocabulary was seen."""
         likeness = "none" if self.space is None else f"at least {self.threshold:g}"
-        return {"architecture": type(self.model).__name__, "likeness of words": likeness, **self.told}
+        return {"architecture": type(self.model).__name__, "likeness of words": likeness, **self.class_map_notes}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -173,10 +164,10 @@ class ClosedSet:
         return tuple(str(self.model.config.id2label[number]) for number in range(self.model.config.num_labels))
 
     def mapping(self, vocabulary: Vocabulary) -> ClassMap:
-        """Maps the classes, and tells it once."""
+        """Maps the classes, and prints the mapping once."""
         found = map_classes(self.classes, vocabulary, space=self.space, threshold=self.threshold)
-        if dict(found.notes).items() - self.told.items():
-            self.told.update(found.notes)
+        if dict(found.notes).items() - self.class_map_notes.items():
+            self.class_map_notes.update(found.notes)
             for key, text in found.notes.items():
                 print(f"{self.name}: {key}: {text}", file=sys.stderr)
         return found
@@ -193,43 +184,42 @@ class ClosedSet:
                 f"none of the {len(matrix)} classes of {type(self.model).__name__} maps to a name of the vocabulary. "
                 "Give a CLIP that compares words, --option clip=..., or lower --option threshold"
             )
-        linker = Linker(vocabulary, self.association, self.delay)
-        for image in video.images():
-            proposals = self._propose(image, matrix, is_open=False)
-            yield from linker.add(proposals, proposals.probabilities)
+        linker = Linker(vocabulary, self.association, self.delay, video.fps)
+        for frames in uploaded(video.images(), self.batch, self.device):
+            for proposals in self._propose(frames, matrix, is_open=False):
+                yield from linker.add(proposals)
         yield from linker.rest()
 
     def reader(self, vocabulary: Vocabulary) -> Propose:
         """Regions of all classes; their probabilities are of the mapped ones, even where none is."""
         matrix = torch.from_numpy(self.mapping(vocabulary).matrix)
-        return lambda image: self._propose(image, matrix, is_open=True)
+        return lambda frames: self._propose(frames, matrix, is_open=True)
+
+    def _propose(self, frames: torch.Tensor, matrix: torch.Tensor, *, is_open: bool) -> list[Proposals]:
+        return post_process(self._run(frames, matrix, is_open=is_open), self.post_processing)
 
     @torch.inference_mode()
-    def _propose(self, image: Image, matrix: torch.Tensor, *, is_open: bool) -> Proposals:
+    def _run(self, frames: torch.Tensor, matrix: torch.Tensor, *, is_open: bool) -> RawOutputs:
+        """The network on frames; if open, a class that maps to no name is spread over all names."""
         with stage("resize"):
-            pixels = self.input.pixels(image, next(self.model.parameters()).device)
+            pixels = self.input.pixels(frames)
         with stage("model"):
             found = self.model(pixel_values=pixels, **self._task())
-        masks = found.masks_queries_logits[0].float()
-        own = found.class_queries_logits[0].float().softmax(-1)  # (Q, L + 1)
-        mapped = own[:, :-1] @ matrix.to(own)  # (Q, C)
+        own = found.class_queries_logits.float().softmax(-1)  # (B, Q, L + 1)
+        mapped = own[..., :-1] @ matrix.to(own)  # (B, Q, C)
+        share, nothing = mapped.sum(-1, keepdim=True), own[..., -1:]
+        if is_open:
+            even = (1 - nothing) / mapped.shape[-1]
+            mapped = torch.where(share > 1e-6, mapped / share.clamp(min=1e-6) * (1 - nothing), even)
+        else:
+            nothing = 1 - share
+        classes = torch.cat([mapped, nothing], -1).clamp(min=1e-12).log()
         states = _states(found, own)
-        if not is_open:
-            chance = torch.cat([mapped, 1 - mapped.sum(1, keepdim=True)], 1)
-            return self._regions(masks, states, chance, image)
-        even = (1 - own[:, -1:]) / mapped.shape[1]
-        share = mapped.sum(1, keepdim=True)
-        spread = torch.where(share > 1e-6, mapped / share.clamp(min=1e-6) * (1 - own[:, -1:]), even)
-        chance = torch.cat([spread, own[:, -1:]], 1)
-        return self._regions(masks, states, chance, image)
-
-    def _regions(self, masks: torch.Tensor, states: torch.Tensor, chance: torch.Tensor, image: Image) -> Proposals:
-        with stage("post-processing"):
-            size = (image.shape[0], image.shape[1])
-            return regions_of(masks, states, states, chance.clamp(min=1e-12).log(), size, self.merging)
+        size = (frames.shape[-2], frames.shape[-1])
+        return RawOutputs(found.masks_queries_logits.float(), states, states, classes, size)
 
     def _task(self) -> dict[str, torch.Tensor]:
-        """OneFormer is told its task in words, as CLIP's tokens."""
+        """OneFormer takes its task in words, as CLIP's tokens."""
         if self.model.config.model_type != "oneformer":
             return {}
         import open_clip
@@ -239,9 +229,9 @@ class ClosedSet:
 
 
 def _states(found: Any, own: torch.Tensor) -> torch.Tensor:
-    """What tells queries apart, (Q, E): the decoder's last states, or the class scores where a model keeps none."""
+    """What distinguishes queries, (B, Q, E): last states of the decoder, or class scores where it keeps none."""
     for key in ("transformer_decoder_last_hidden_state", "transformer_decoder_object_queries"):
         states = getattr(found, key, None)
-        if isinstance(states, torch.Tensor) and states.ndim == 3 and states.shape[1] == len(own):
-            return states[0].float()
+        if isinstance(states, torch.Tensor) and states.ndim == 3 and states.shape[1] == own.shape[1]:
+            return states.float()
     return own

@@ -1,6 +1,6 @@
 """Training-free dense CLIP: every patch is compared with every name; raw, MaskCLIP, SCLIP, ClearCLIP or NACLIP.
 
-The formulas stand in `dense.attention`. Segments are made by class (one a class, so objects are not told apart), or by
+The formulas stand in `dense.attention`. Segments are made by class (one a class, so objects are not kept apart), or by
 the masks of another method, each named by the mean of its pixels and linked over time.
 """
 
@@ -16,14 +16,15 @@ import numpy as np
 from ovsbench.baselines.dense.attention import Kind
 from ovsbench.baselines.shared_options import Wording
 from ovsbench.benchmark.errors import MethodError
-from ovsbench.benchmark.types import Image, Method, PanopticFrame, Rules, Segment, Video, Vocabulary
+from ovsbench.benchmark.types import Method, PanopticFrame, Rules, Segment, Video, Vocabulary
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import torch
 
     from ovsbench.baselines.dense.scores import DenseScorer
     from ovsbench.baselines.regions import Name
-    from ovsbench.gkc_video.model.post_processing import Proposals
+    from ovsbench.gkc_video.tracking import Proposals
 
 
 TASKS = ("semantic", "panoptic")
@@ -66,9 +67,7 @@ def build(
         raise MethodError("the method dense needs a CLIP, got no checkpoint. Give one, such as -c clip-world")
     for option, value, least in (("side", side, 8), ("window", window, 8), ("step", step, 1), ("refine", refine, 0)):
         if value is not None and value < least:
-            raise MethodError(
-                f"option {option} of method dense: expected at least {least}, got {value}. Write a larger one"
-            )
+            raise MethodError(f"option {option} of method dense: expected at least {least}, got {value}")
     if masks is None and of_masks:
         raise MethodError(f"option {next(iter(of_masks))} of method dense belongs to masks. Name masks=CHECKPOINT too")
     from ovsbench.baselines.dense.scores import DenseScorer
@@ -110,8 +109,14 @@ class DenseClip:
 
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
         """Yields one frame for each image."""
+        from ovsbench.gkc_video.model import uploaded
+
         score = self.scorer.reader(vocabulary)
-        return (by_class(score(image), vocabulary) for image in video.images())
+        return (
+            by_class(score(frame), vocabulary)
+            for frames in uploaded(video.images(), 1, self.device)
+            for frame in frames
+        )
 
 
 def by_class(chance: npt.NDArray[np.float32], vocabulary: Vocabulary) -> PanopticFrame:
@@ -146,17 +151,17 @@ class DenseNamer:
         """Encodes the names once a video."""
         score = self.scorer.reader(vocabulary)
 
-        def name(image: Image, proposals: Proposals) -> npt.NDArray[np.float32]:
-            return region_means(score(image), proposals.numbers, len(proposals.objectness))
+        def name(frame: torch.Tensor, proposals: Proposals) -> npt.NDArray[np.float32]:
+            return region_means(score(frame), proposals.region_map, len(proposals.objectness))
 
         return name
 
 
 def region_means(
-    chance: npt.NDArray[np.float32], numbers: npt.NDArray[np.int32], count: int
+    chance: npt.NDArray[np.float32], region_map: npt.NDArray[np.integer], count: int
 ) -> npt.NDArray[np.float32]:
     """Mean of (C, H, W) in each of the regions 1 to `count` of (H, W): (count, C)."""
-    flat = numbers.ravel()
+    flat = region_map.ravel()
     areas = np.maximum(np.bincount(flat, minlength=count + 1)[1:], 1)
     sums = [np.bincount(flat, weights=one.ravel(), minlength=count + 1)[1:] for one in chance]
     return (np.stack(sums, 1) / areas[:, None]).astype(np.float32)

@@ -24,9 +24,7 @@ from ovsbench.benchmark.storage.text_files import read_text
 from ovsbench.benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
 from ovsbench.gkc_video.checkpoint import fill
 from ovsbench.gkc_video.device import choose
-from ovsbench.gkc_video.method import Linker
-from ovsbench.gkc_video.model.post_processing import Proposals
-from ovsbench.gkc_video.tracking.tracker import Association, association
+from ovsbench.gkc_video.tracking import Association, Linker, Proposals, association
 
 TASKS = ("semantic", "panoptic")
 NEEDS = "-c weights, config=FILE.yaml, names=FILE.json; detectron2 from its repository; extras gkc, detectron2"
@@ -68,7 +66,7 @@ def build(
         raise MethodError(
             f"the method detectron2 needs detectron2 ({error}). Install it from its repository, see INSTALL there"
         ) from error
-    settings = association(linking.associate, vote=linking.vote, patience=linking.patience)
+    settings = association(linking.association, vote=linking.vote, max_age_seconds=linking.max_age_seconds)
     setup = get_cfg()
     setup.merge_from_file(str(config))
     setup.MODEL.DEVICE = choose(device)
@@ -127,28 +125,28 @@ class Detectron2Method:
     checkpoint_sha256: str = ""
     device: str = "cpu"
     name: str = "detectron2"
-    told: dict[str, str] = field(default_factory=dict)
+    class_map_notes: dict[str, str] = field(default_factory=dict)
 
     @property
     def notes(self) -> Mapping[str, str]:
         """Facts for the record of a run; the mapping once a vocabulary was seen."""
-        return {"architecture": "detectron2", **self.told}
+        return {"architecture": "detectron2", **self.class_map_notes}
 
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
         """Yields one frame for each image; regions of unmapped classes are void."""
         classes = list(dict.fromkeys([*self.things, *self.stuff]))
         found = map_classes(classes, vocabulary)
         target = {match.name: match.target for match in found.matches if match.target is not None}
-        if dict(found.notes).items() - self.told.items():
-            self.told.update(found.notes)
+        if dict(found.notes).items() - self.class_map_notes.items():
+            self.class_map_notes.update(found.notes)
             for key, text in found.notes.items():
                 print(f"{self.name}: {key}: {text}", file=sys.stderr)
-        linker = Linker(vocabulary, self.association, self.delay)
+        linker = Linker(vocabulary, self.association, self.delay, video.fps)
         for image in video.images():
             with torch.inference_mode():
                 regions = regions_of_output(self.run(image), self.things, self.stuff, self.score)
             proposals = as_proposals([r for r in regions if r.name in target], target, image.shape[:2], len(vocabulary))
-            yield from linker.add(proposals, proposals.probabilities)
+            yield from linker.add(proposals)
         yield from linker.rest()
 
 
@@ -191,21 +189,21 @@ def as_proposals(
     regions: Sequence[Region], target: Mapping[str, int], size: tuple[int, ...], classes: int
 ) -> Proposals:
     """Regions without overlap: a pixel goes to the surest; those left without a pixel disappear."""
-    numbers = np.zeros(size, np.int32)
+    region_map = np.zeros(size, np.int32)
     kept: list[Region] = []
     for region in sorted(regions, key=lambda one: -one.score):
-        own = region.mask & (numbers == 0)
+        own = region.mask & (region_map == 0)
         if own.any():
             kept.append(region)
-            numbers[own] = len(kept)
-    small = numbers[CELL // 2 :: CELL, CELL // 2 :: CELL]
+            region_map[own] = len(kept)
+    small = region_map[CELL // 2 :: CELL, CELL // 2 :: CELL]
     chance = np.zeros((len(kept), classes), np.float32)
     for row, region in enumerate(kept):
         chance[row, target[region.name]] = 1.0
     return Proposals(
-        numbers,
+        region_map,
         small[None] == np.arange(1, len(kept) + 1)[:, None, None],
-        chance,  # the class is all the looks there are
+        chance,  # the class is all that is known of its appearance
         np.array([min(max(region.score, 0.0), 1.0) for region in kept], np.float32),
         chance,
     )

@@ -19,12 +19,12 @@ import numpy.typing as npt
 
 from ovsbench.baselines.shared_options import Wording
 from ovsbench.benchmark.errors import MethodError
-from ovsbench.benchmark.types import Image, Method, Vocabulary
+from ovsbench.benchmark.types import Method, Vocabulary
 
 if TYPE_CHECKING:
     from ovsbench.baselines.region_clip import Namer
     from ovsbench.baselines.regions import Name
-    from ovsbench.gkc_video.model.post_processing import Proposals
+    from ovsbench.gkc_video.tracking import Proposals
 
 
 TASKS = ("semantic", "panoptic")
@@ -61,9 +61,7 @@ def build(
         raise MethodError("the method fc-clip needs masks, got no checkpoint. Give one, such as -c gkc-world")
     for option, value in (("alpha", alpha), ("beta", beta)):
         if not 0.0 <= value <= 1.0:
-            raise MethodError(
-                f"option {option} of method fc-clip: expected a number from 0 to 1, got {value}. Write one"
-            )
+            raise MethodError(f"option {option} of method fc-clip: expected a number from 0 to 1, got {value}")
     from ovsbench.baselines.dense.pooling import require_convolutions
     from ovsbench.baselines.mask_sources import open_masks, require_clip
     from ovsbench.baselines.region_clip import Namer
@@ -108,14 +106,14 @@ class PooledNamer:
         weights = np.array([self.beta if c.is_novel else self.alpha for c in vocabulary], np.float32)
 
         @torch.inference_mode()
-        def name(image: Image, proposals: Proposals) -> npt.NDArray[np.float32]:
+        def name(frame: torch.Tensor, proposals: Proposals) -> npt.NDArray[np.float32]:
             count = len(proposals.objectness)
             if not count:
                 return np.zeros((0, len(vocabulary)), np.float32)
-            pixels = input_pixels(clip, image, self.side, 32)
-            pooled = F.normalize(mask_pooled(clip.model.visual, clip.name, pixels, proposals.numbers, count), dim=-1)
+            pixels = input_pixels(clip, frame, self.side, 32)
+            pooled = F.normalize(mask_pooled(clip.model.visual, clip.name, pixels, proposals.region_map, count), dim=-1)
             logits = self.namer.scale * pooled.float() @ table.vectors.T
-            out = class_probabilities(logits, table, len(vocabulary)).cpu().numpy()
+            out = class_probabilities(logits, table).cpu().numpy()
             return geometric(proposals.probabilities, out, weights)
 
         return name

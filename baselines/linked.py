@@ -1,7 +1,7 @@
 """Any frame-wise method with any association: its segments are linked anew, whatever ids it gave them.
 
 A segment is known by its mask, its class with its score, and the mean and spread of its colours; things of other
-frames are linked to it by `ovsbench.gkc_video.tracking.tracker`, and classes are voted along a track.
+frames are linked to it by `ovsbench.gkc_video.tracking`, and classes are voted along a track.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from ovsbench.benchmark import methods
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.panoptic import dense
 from ovsbench.benchmark.types import Image, Method, PanopticFrame, Rules, Video, Vocabulary
-from ovsbench.gkc_video.method import Linker
-from ovsbench.gkc_video.model.post_processing import Proposals
-from ovsbench.gkc_video.tracking.tracker import Association, association
+from ovsbench.gkc_video.tracking import Association, Linker, Proposals, association
 
 TASKS = ("panoptic",)
 NEEDS = "method=NAME and what that needs; extra gkc"
@@ -43,7 +41,7 @@ def build(
         checkpoint: of the other method.
         device: of the other method.
         method: the other method, a name of `ovsbench list methods` or file.py:build.
-        linking: how its segments are linked; a method's own option `associate` has to be left out.
+        linking: how its segments are linked; a method's own option `association` has to be left out.
         of_method: its options.
 
     Raises:
@@ -51,11 +49,11 @@ def build(
     """
     if not method:
         raise MethodError("the method linked links the frames of another, got none. Name it: --option method=dense")
-    settings = association(linking.associate, vote=linking.vote, patience=linking.patience)
+    settings = association(linking.association, vote=linking.vote, max_age_seconds=linking.max_age_seconds)
     inner = methods.create(method, checkpoint=checkpoint, device=device, options=of_method)
     if hasattr(inner, "with_labels"):
         raise MethodError(f"the method {method} needs labels, so there is nothing to link. Choose another")
-    return Linked(inner, settings, linking.delay, f"{linking.associate}; the tracks of {method} itself are not used")
+    return Linked(inner, settings, linking.delay, f"{linking.association}; the tracks of {method} itself are not used")
 
 
 @dataclass(frozen=True)
@@ -65,13 +63,13 @@ class Linked:
     inner: Method
     settings: Association
     delay: int
-    story: str
+    about: str
     name: str = "linked"
 
     @property
     def notes(self) -> Mapping[str, str]:
         """The other method's, and the association."""
-        return {**getattr(self.inner, "notes", {}), "association": self.story}
+        return {**getattr(self.inner, "notes", {}), "association": self.about}
 
     def __getattr__(self, key: str) -> Any:
         """What the record asks of a method, such as its device, is the other method's."""
@@ -81,19 +79,19 @@ class Linked:
 
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
         """Yields the frames of the other method, their things linked."""
-        linker = Linker(vocabulary, self.settings, self.delay)
+        linker = Linker(vocabulary, self.settings, self.delay, video.fps)
         for index, frame in enumerate(self.inner.predict(video, vocabulary, rules)):
             proposals = regions_of_frame(frame, video.image(index), vocabulary)
-            yield from linker.add(proposals, proposals.probabilities)
+            yield from linker.add(proposals)
         yield from linker.rest()
 
 
 def regions_of_frame(frame: PanopticFrame, image: Image, vocabulary: Vocabulary) -> Proposals:
-    """The segments of a finished frame as regions, with looks that any method has: colours."""
-    numbers, segments = dense(frame)
+    """The segments of a finished frame as regions, with an appearance that any method has: colours."""
+    region_map, segments = dense(frame)
     count, index_of = len(segments), {category.id: number for number, category in enumerate(vocabulary)}
-    step = max(1, -(-max(numbers.shape) // CELLS))
-    small = numbers[step // 2 :: step, step // 2 :: step]
+    step = max(1, -(-max(region_map.shape) // CELLS))
+    small = region_map[step // 2 :: step, step // 2 :: step]
     masks = small[None] == np.arange(1, count + 1)[:, None, None]
     probabilities = np.zeros((count, len(index_of)), np.float32)
     for row, segment in enumerate(segments):
@@ -101,17 +99,17 @@ def regions_of_frame(frame: PanopticFrame, image: Image, vocabulary: Vocabulary)
         probabilities[row] = rest
         probabilities[row, index_of[segment.category]] = max(segment.score, 1e-6)
     return Proposals(
-        numbers.astype(np.int32),
+        region_map.astype(np.int32),
         masks,
-        _colours(numbers, image, count),
+        _colours(region_map, image, count),
         np.ones(count, np.float32),
         probabilities / np.maximum(probabilities.sum(1, keepdims=True), 1e-6),
     )
 
 
-def _colours(numbers: npt.NDArray[Any], image: Image, count: int) -> npt.NDArray[np.float32]:
+def _colours(region_map: npt.NDArray[Any], image: Image, count: int) -> npt.NDArray[np.float32]:
     """Unit vectors (count, 6): mean of the three channels about grey, and their standard deviations."""
-    flat = numbers.ravel()
+    flat = region_map.ravel()
     areas = np.maximum(np.bincount(flat, minlength=count + 1)[1:], 1)
     channels = image.reshape(-1, 3).astype(np.float64) / 127.5 - 1
     means = np.stack([np.bincount(flat, c, count + 1)[1:] / areas for c in channels.T], 1)

@@ -94,13 +94,17 @@ class OracleMasks:
     def _predict(
         self, truth: Callable[[str, int], PanopticFrame], video: Video, vocabulary: Vocabulary
     ) -> Iterator[PanopticFrame]:
+        from ovsbench.gkc_video.model import uploaded
+
         classifier = self.namer.learn(vocabulary)
         categories = [category.id for category in vocabulary]
         votes: dict[int, npt.NDArray[np.float32]] = {}  # sums over the frames seen
-        for index in range(len(video)):
+        device = str(self.namer.clip.device)
+        pictures = (pixels for (pixels,) in uploaded(video.images(), 1, device))
+        for index, pixels in enumerate(pictures):
             frame = truth(video.id, index)
-            numbers, segments = dense(frame)
-            probabilities = classifier.probabilities(video.image(index), numbers, len(segments))
+            region_map, segments = dense(frame)
+            probabilities = classifier.probabilities(pixels, region_map, len(segments))
             named = {}
             for segment, row in zip(segments, probabilities, strict=True):
                 votes[segment.id] = row + votes[segment.id] if self.vote and segment.id in votes else row

@@ -14,12 +14,10 @@ from scipy import ndimage
 
 from ovsbench.baselines.shared_options import Wording
 from ovsbench.benchmark.errors import MethodError
-from ovsbench.benchmark.types import Image, Vocabulary
+from ovsbench.benchmark.types import Vocabulary
 from ovsbench.gkc_video import checkpoint as checkpoints
 from ovsbench.gkc_video.device import choose
-from ovsbench.gkc_video.text import clip as clips
-from ovsbench.gkc_video.text.clip import Clip
-from ovsbench.gkc_video.text.text_space import NameTable, Prompted, name_table
+from ovsbench.gkc_video.text import Clip, NameTable, Prompted, load_clip, name_table
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Namer:
                     f"expected a prompt with one {{}} where the name goes, got {template!r}. "
                     "Write one such as 'a photo of a {}'"
                 )
-        clip = clips.load(weights, model=wording.clip_model, device=choose(device))
+        clip = load_clip(weights, model=wording.clip_model, device=choose(device))
         return Namer(clip, _digest(clip, weights), templates, wording.synonyms)
 
     @property
@@ -68,7 +66,7 @@ class Namer:
     def table(self, vocabulary: Vocabulary) -> NameTable:
         """Vectors of the vocabulary's names, on the CLIP's device."""
         table = name_table(Prompted(self.clip, self.templates), vocabulary, synonyms=self.synonyms)
-        return NameTable(table.vectors.to(self.clip.device), table.owner.to(self.clip.device))
+        return table.to(self.clip.device)
 
     @property
     def scale(self) -> float:
@@ -77,7 +75,7 @@ class Namer:
 
     def learn(self, vocabulary: Vocabulary) -> RegionClassifier:
         """Encodes the names of a vocabulary."""
-        return RegionClassifier(self.clip, self.table(vocabulary), len(vocabulary))
+        return RegionClassifier(self.clip, self.table(vocabulary))
 
 
 @dataclass(frozen=True)
@@ -87,42 +85,43 @@ class RegionClassifier:
     Attributes:
         clip: the model.
         table: vectors of the names.
-        classes: size of the vocabulary.
     """
 
     clip: Clip
     table: NameTable
-    classes: int
 
     @torch.no_grad()
-    def probabilities(self, image: Image, numbers: npt.NDArray[np.integer], count: int) -> npt.NDArray[np.float32]:
-        """Classifies the regions 1 to `count` of a numbered frame, all cut-outs in one batch.
+    def probabilities(
+        self, frame: torch.Tensor, region_map: npt.NDArray[np.integer], count: int
+    ) -> npt.NDArray[np.float32]:
+        """Classifies the regions 1 to `count` of a frame, all cut-outs in one batch.
 
         Args:
-            image: uint8 (H, W, 3).
-            numbers: (H, W), 0 for no region; each of 1 to `count` has a pixel.
+            frame: uint8 (3, H, W).
+            region_map: (H, W), 0 for no region; each of 1 to `count` has a pixel.
             count: number of regions.
 
         Returns:
             (count, classes) float32, rows sum to 1.
         """
+        image = frame.permute(1, 2, 0).cpu().numpy()
         crops = [
-            self.clip.mask_crop(image[box], numbers[box] == number)
-            for number, box in enumerate(ndimage.find_objects(numbers, max_label=count), start=1)
+            self.clip.mask_crop(image[box], region_map[box] == number)
+            for number, box in enumerate(ndimage.find_objects(region_map, max_label=count), start=1)
         ]
         logits = self.clip.model.logit_scale.exp() * self.clip.encode_images(crops) @ self.table.vectors.T
-        return class_probabilities(logits, self.table, self.classes).cpu().numpy()
+        return class_probabilities(logits, self.table).cpu().numpy()
 
 
-def class_logits(names: torch.Tensor, table: NameTable, classes: int) -> torch.Tensor:
+def class_logits(names: torch.Tensor, table: NameTable) -> torch.Tensor:
     """(..., names) to (..., classes): a class with several names has the highest of them."""
-    spread = names.new_full((*names.shape[:-1], classes), -torch.inf)
+    spread = names.new_full((*names.shape[:-1], table.classes), -torch.inf)
     return spread.scatter_reduce(-1, table.owner.to(names.device).expand(names.shape), names, "amax")
 
 
-def class_probabilities(names: torch.Tensor, table: NameTable, classes: int) -> torch.Tensor:
+def class_probabilities(names: torch.Tensor, table: NameTable) -> torch.Tensor:
     """Logits (..., names) to probabilities (..., classes)."""
-    return class_logits(names, table, classes).softmax(-1)
+    return class_logits(names, table).softmax(-1)
 
 
 def _digest(clip: Clip, weights: str | Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -13,18 +13,18 @@ import numpy.typing as npt
 import torch
 
 from ovsbench.benchmark.timing.stages import StageClock, is_heard, stage
-from ovsbench.benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
-from ovsbench.gkc_video.method import Linker
-from ovsbench.gkc_video.model.post_processing import Proposals
-from ovsbench.gkc_video.tracking.tracker import Association
+from ovsbench.benchmark.types import PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.gkc_video.model import uploaded
+from ovsbench.gkc_video.tracking import Association, Linker, Proposals
 
-Propose = Callable[[Image], Proposals]
-Name = Callable[[Image, Proposals], npt.NDArray[np.float32]]
-"""A frame and its N regions to class probabilities (N, C)."""
+Propose = Callable[[torch.Tensor], list[Proposals]]
+"""Frames on the device of the masks, uint8 (B, 3, H, W), to the regions of each."""
+Name = Callable[[torch.Tensor, Proposals], npt.NDArray[np.float32]]
+"""One of these frames (3, H, W) and its N regions to class probabilities (N, C)."""
 
 
 class MaskSource(Protocol):
-    """Whoever gives masks; `sha256` is of its weights, `notes` are facts for the record."""
+    """A method that gives its masks to others; `batch` frames go through it at once."""
 
     @property
     def association(self) -> Association: ...
@@ -33,7 +33,10 @@ class MaskSource(Protocol):
     def delay(self) -> int: ...
 
     @property
-    def sha256(self) -> str: ...
+    def batch(self) -> int: ...
+
+    @property
+    def checkpoint_sha256(self) -> str: ...
 
     @property
     def device(self) -> str: ...
@@ -42,12 +45,12 @@ class MaskSource(Protocol):
     def notes(self) -> Mapping[str, str]: ...
 
     def reader(self, vocabulary: Vocabulary) -> Propose:
-        """The function from frame to regions; a source without classes ignores the vocabulary."""
+        """The function from frames to regions; a source without classes ignores the vocabulary."""
         ...
 
 
 class RegionNamer(Protocol):
-    """Whoever names regions."""
+    """A classifier of regions; `sha256` is of its weights, `notes` are facts for the record."""
 
     @property
     def sha256(self) -> str: ...
@@ -61,30 +64,32 @@ class RegionNamer(Protocol):
 
 
 class Cost:
-    """Seconds by stage over all frames but the first of a process, in which models warm up.
+    """Seconds by stage over all frames but the first batch of a process, in which models warm up.
 
     Args:
         device: whose queued work is waited for at the end of each stage.
     """
 
     def __init__(self, device: str) -> None:
-        self.frames = -1
+        self.frames = 0
+        self._is_warm = False
         self._wait = (lambda: torch.cuda.synchronize(device)) if device.startswith("cuda") else (lambda: None)
         self._clock = StageClock(wait=self._wait)
 
     @contextlib.contextmanager
-    def frame(self) -> Iterator[None]:
-        """Times a frame, unless somebody else is timing the method."""
+    def frames_of(self, count: int) -> Iterator[None]:
+        """Times a batch of frames, unless somebody else is timing the method."""
         if is_heard():
             yield
             return
-        with (self._clock if self.frames >= 0 else StageClock(wait=self._wait)).listening():
+        with (self._clock if self._is_warm else StageClock(wait=self._wait)).listening():
             yield
-        self.frames += 1
+        self.frames += count if self._is_warm else 0
+        self._is_warm = True
 
     @property
     def notes(self) -> Mapping[str, str]:
-        """The cost in words; nothing before the second frame."""
+        """The cost in words; nothing before the second batch."""
         if self.frames < 1:
             return {}
         parts = [f"{name} {1000 * spent / self.frames:.1f}" for name, spent in self._clock.seconds.items()]
@@ -93,18 +98,17 @@ class Cost:
 
 @dataclass(frozen=True)
 class RegionMethod:
-    """Masks from one, names from the other; `story` holds further notes."""
+    """Masks from one, names from the other."""
 
     name: str
     masks: MaskSource
     names: RegionNamer
     cost: Cost
-    story: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def checkpoint_sha256(self) -> str:
         """Of both: other weights of either make another method."""
-        return hashlib.sha256(f"{self.masks.sha256} {self.names.sha256}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.masks.checkpoint_sha256} {self.names.sha256}".encode()).hexdigest()
 
     @property
     def device(self) -> str:
@@ -117,8 +121,7 @@ class RegionMethod:
         return {
             **self.masks.notes,
             **self.names.notes,
-            **self.story,
-            "masks sha256": self.masks.sha256,
+            "masks sha256": self.masks.checkpoint_sha256,
             "names sha256": self.names.sha256,
             **self.cost.notes,
         }
@@ -126,12 +129,13 @@ class RegionMethod:
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
         """Yields one frame for each image; its memory does not grow with the video."""
         propose, name = self.masks.reader(vocabulary), self.names.reader(vocabulary)
-        linker = Linker(vocabulary, self.masks.association, self.masks.delay)
-        for image in video.images():
-            with self.cost.frame():
-                proposals = propose(image)
-                with stage("naming"):
-                    probabilities = name(image, proposals)
-                ready = list(linker.add(proposals, probabilities))
+        linker = Linker(vocabulary, self.masks.association, self.masks.delay, video.fps)
+        for frames in uploaded(video.images(), self.masks.batch, self.masks.device):
+            with self.cost.frames_of(len(frames)):
+                ready: list[PanopticFrame] = []
+                for frame, proposals in zip(frames, propose(frames), strict=True):
+                    with stage("naming"):
+                        probabilities = name(frame, proposals)
+                    ready += linker.add(proposals, probabilities)
             yield from ready
         yield from linker.rest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ovsbench.gkc_video.tracking.tracker import DEFAULT
+from ovsbench.gkc_video.tracking import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,16 @@ class Wording:
 
 @dataclass(frozen=True)
 class Linking:
-    """How the regions of a frame-wise method are linked over time; see `ovsbench.gkc_video.tracking.tracker`.
+    """How the regions of a frame-wise method are linked over time; see `ovsbench.gkc_video.tracking`.
 
     Attributes:
-        associate: name of the association.
+        association: name of the association.
         vote: whether class scores are averaged along a track.
-        patience: frames for which an unseen object is remembered; by default as the association has it.
+        max_age_seconds: for how long an unseen object is kept; by default as the association has it.
         delay: frames that an answer waits for later votes; 0 answers at once, which is online.
     """
 
-    associate: str = DEFAULT
+    association: str = DEFAULT
     vote: bool = True
-    patience: int | None = None
+    max_age_seconds: float | None = None
     delay: int = 0

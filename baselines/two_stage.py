@@ -16,12 +16,14 @@ import numpy.typing as npt
 
 from ovsbench.baselines.shared_options import Wording
 from ovsbench.benchmark.errors import MethodError
-from ovsbench.benchmark.types import Image, Method, Vocabulary
+from ovsbench.benchmark.types import Method, Vocabulary
 
 if TYPE_CHECKING:
+    import torch
+
     from ovsbench.baselines.region_clip import Namer
     from ovsbench.baselines.regions import MaskSource, Name, RegionMethod
-    from ovsbench.gkc_video.model.post_processing import Proposals
+    from ovsbench.gkc_video.tracking import Proposals
 
 
 TASKS = ("semantic", "panoptic")
@@ -44,7 +46,7 @@ def build(
         clip: the CLIP that names the masks: a file or shipped name, or, with `clip_model`, an open_clip tag or weights
             file; for a shipped GKC, by default, the shipped CLIP of the same world.
         wording: how the CLIP is asked.
-        of_masks: options of the method that gives the masks, such as objectness, side and associate of gkc.
+        of_masks: options of the method that gives the masks, such as objectness, side and association of gkc.
 
     Raises:
         MethodError: a checkpoint is missing or is none.
@@ -88,7 +90,7 @@ class CropNamer:
         """Encodes the names once a video."""
         classifier = self.namer.learn(vocabulary)
 
-        def name(image: Image, proposals: Proposals) -> npt.NDArray[np.float32]:
-            return classifier.probabilities(image, proposals.numbers, len(proposals.objectness))
+        def name(frame: torch.Tensor, proposals: Proposals) -> npt.NDArray[np.float32]:
+            return classifier.probabilities(frame, proposals.region_map, len(proposals.objectness))
 
         return name

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from ovsbench.baselines.hf_folder import load_folder
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.types import Image, PanopticFrame, Segment, Vocabulary
-from ovsbench.gkc_video.torchvision_shim import prepare
+from ovsbench.gkc_video.model import prepare_torchvision
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def square_pixels(image: Image, side: int, mean: float | tuple[float, ...], std:
 
 def clip_tokens(texts: Sequence[str], length: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and attention mask (N, length) of CLIP's tokenizer, which SAM 3 and OWLv2 share; 0 after the end."""
-    prepare()
+    prepare_torchvision()
     from open_clip.tokenizer import SimpleTokenizer
 
     ids = SimpleTokenizer(context_length=length)(list(texts))
@@ -76,7 +76,7 @@ def open_model(name: str, folder: Path, device: str) -> Any:
     Raises:
         MethodError: this transformers does not have the class, or the folder is not of it.
     """
-    prepare()
+    prepare_torchvision()
     import transformers
 
     if not hasattr(transformers, name):

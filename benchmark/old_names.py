@@ -14,7 +14,7 @@ OLD_NAMES: Mapping[StoredFile, Mapping[str, str]] = {
     "run": {"target": "entry_point"},
     "checkpoint": {"story": "metadata", "config.calibration": "config.base_logit_penalty"},
     "card": {},
-    "recipe": {"calibration": "base_logit_penalty"},
+    "recipe": {"calibration": "base_logit_penalty", "losses.unclaimed": "losses.pseudo_masks"},
 }
 """Kind of file to old key to new key, dots between the levels: `run.json`, the header of a checkpoint, `card.toml` and
 the settings that a checkpoint was trained with (`*.recipe.json`). An old name never gets another meaning."""

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from ovsbench.benchmark.errors import MethodError, did_you_mean
-from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.metrics import VideoCounts, described, frame_metrics_for
 from ovsbench.benchmark.panoptic import dense, overlap_dense
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.running.scores import total, values_of
 from ovsbench.benchmark.storage.files import json_digest
 from ovsbench.benchmark.types import PanopticFrame, Video, Vocabulary
-from ovsbench.gkc_video.method import GKCMethod, Linker
-from ovsbench.gkc_video.model.post_processing import Proposals
+from ovsbench.gkc_video.method import GKCMethod
+from ovsbench.gkc_video.proposals import Proposals
 from ovsbench.gkc_video.region_cache import Recorded, record
 from ovsbench.gkc_video.tracking.identity_persistence import Persistence, persistence
+from ovsbench.gkc_video.tracking.linker import Linker
 from ovsbench.gkc_video.tracking.tracker import ASSOCIATIONS, Association, association
 
 VARIANTS = (*ASSOCIATIONS, "iou,vote=no", "steady,vote=no", "steady,delay=12")
@@ -35,14 +36,14 @@ class Variant:
 
     @staticmethod
     def read(text: str) -> Variant:
-        """A variant from the name of an association and changes: "combined,birth=0.5,vote=no,delay=4".
+        """A variant from the name of an association and changes: "combined,min_similarity=0.5,vote=no,delay=4".
 
         Raises:
             MethodError: an unknown association or setting, or a value that does not fit.
         """
         name, *changes = [part.strip() for part in text.split(",")]
         kinds = {f.name: type(getattr(Association(), f.name)) for f in fields(Association)}
-        kinds |= {"revival": float, "delay": int}
+        kinds |= {"reid_threshold": float, "delay": int}
         values: dict[str, Any] = {}
         for change in changes:
             key, equals, value = change.partition("=")
@@ -54,11 +55,13 @@ class Variant:
         delay = int(values.pop("delay", 0))
         return Variant(text, replace(association(name), **values), delay)
 
-    def link(self, frames: Iterable[Proposals], vocabulary: Vocabulary) -> Iterator[PanopticFrame]:
-        """The frames of one video as this variant links them."""
-        linker = Linker(vocabulary, self.settings, self.delay)
+    def link(
+        self, frames: Iterable[Proposals], vocabulary: Vocabulary, fps: float | None = None
+    ) -> Iterator[PanopticFrame]:
+        """The frames of one video as this variant links them; fps None where unknown."""
+        linker = Linker(vocabulary, self.settings, self.delay, fps)
         for proposals in frames:
-            yield from linker.add(proposals, proposals.probabilities)
+            yield from linker.add(proposals)
         yield from linker.rest()
 
 
@@ -90,7 +93,7 @@ def compare(
         variants: the rows.
         cache: folder for the regions.
         limit: only the first so many videos.
-        progress: told of frames, those of the model and of every variant.
+        progress: notified of frames, those of the model and of every variant.
     """
     entries = benchmark.entries[:limit]
     frames = sum(len(entry.frames) for entry in entries)
@@ -102,7 +105,7 @@ def compare(
             regions = record(method, benchmark.video(entry.id), benchmark.vocabulary, folder / entry.id)
             progress.frame(len(entry.frames))
             for variant in variants:
-                counts[variant.name].append(_count(variant, regions, benchmark, entry.id))
+                counts[variant.name].append(_count(variant, regions, benchmark, entry))
                 progress.frame(len(entry.frames))
             progress.video()
     finally:
@@ -111,10 +114,10 @@ def compare(
     return {name: values_of(total(videos, benchmark.rules), groups) for name, videos in counts.items()}
 
 
-def _count(variant: Variant, regions: Recorded, benchmark: Benchmark, video: str) -> VideoCounts:
-    truth = benchmark.truth_frames(video)
+def _count(variant: Variant, regions: Recorded, benchmark: Benchmark, entry: VideoEntry) -> VideoCounts:
+    truth = benchmark.truth_frames(entry.id)
     accumulators = {m.name: m.start(benchmark.vocabulary, benchmark.rules) for m in frame_metrics_for(benchmark.rules)}
-    for index, frame in enumerate(variant.link(regions, benchmark.vocabulary)):
+    for index, frame in enumerate(variant.link(regions, benchmark.vocabulary, entry.fps)):
         true, predicted = truth.dense(index), dense(frame)
         overlap = overlap_dense(true, predicted)
         for accumulator in accumulators.values():
@@ -159,7 +162,7 @@ def follow(
         vocabulary: the names offered; they decide which queries become regions.
         variants: the rows.
         cache: folder for the regions.
-        progress: told of frames.
+        progress: notified of frames.
     """
     frames = sum(len(clip.video) for clip in clips)
     progress.start(len(clips), frames * (1 + len(variants)), "associations on clips")
@@ -170,7 +173,7 @@ def follow(
             regions = record(method, clip.video, vocabulary, folder / clip.video.id)
             progress.frame(len(clip.video))
             for variant in variants:
-                linked = (frame.ids for frame in variant.link(regions, vocabulary))
+                linked = (frame.ids for frame in variant.link(regions, vocabulary, clip.video.fps))
                 masks = (image.max(-1) > 0 for image in clip.masks.images())
                 found[variant.name][clip.video.id] = persistence(zip(linked, masks, strict=True))
                 progress.frame(len(clip.video))
@@ -182,4 +185,5 @@ def follow(
 
 def _key(method: GKCMethod, data: str, vocabulary: Vocabulary) -> str:
     """Names what the regions depend on: weights, thresholds, frames and words."""
-    return json_digest([method.checkpoint_sha256, repr(method.merging), data, vocabulary.digest, method.synonyms])[:16]
+    settings = method.network.side, method.network.precision, method.post_processing
+    return json_digest([method.checkpoint_sha256, repr(settings), data, vocabulary.digest, method.synonyms])[:16]

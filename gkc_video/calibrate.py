@@ -1,6 +1,6 @@
-"""Chooses the calibration of a checkpoint on base classes that its training held out; novel classes take no part.
+"""Chooses the base logit penalty of a checkpoint on base classes that its training held out, without novel ones.
 
-Neither the name of a novel class is offered, nor its label looked at: its pixels are void. A calibration only moves the
+Neither the name of a novel class is offered, nor its label read: its pixels are void. A penalty only moves the
 choice between classes, so the network runs once on each frame and every value chooses among the same regions.
 """
 
@@ -24,13 +24,15 @@ from ovsbench.benchmark.panoptic import DenseFrame, dense, overlap_dense, void_c
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.types import PanopticFrame, Vocabulary
-from ovsbench.gkc_video.method import GKCMethod, Linker, batched, paint
-from ovsbench.gkc_video.model.inference import run
-from ovsbench.gkc_video.model.post_processing import class_map_of, propose_all
+from ovsbench.gkc_video.method import GKCMethod
+from ovsbench.gkc_video.model import class_maps, post_process, uploaded
+from ovsbench.gkc_video.proposals import paint
+from ovsbench.gkc_video.text import NameTable
+from ovsbench.gkc_video.tracking import Linker
 
 COUNTS = "calibration.jsonl"
 """In the output folder: one line for each video and value, so that a stopped calibration goes on."""
-_SMALLEST = np.finfo(np.float32).tiny
+_LEAST = np.finfo(np.float32).tiny
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,12 @@ def calibrate(
     """Scores of every value, in rising order; what an earlier, stopped call counted is kept.
 
     Args:
-        method: of a checkpoint with held-out classes; its own calibration is not used.
+        method: of a checkpoint with held-out classes; its own penalty is not used.
         benchmark: with labels.
         values: to try.
         out: folder for the counts, made if missing.
         limit: only the first so many videos.
-        progress: told of frames and videos.
+        progress: notified of frames and videos.
 
     Raises:
         MethodError, DataError: see `Classes.of`; or the frames show no pixel of seen, or of held-out classes, or the
@@ -180,13 +182,13 @@ def _count(
 def _panoptic(
     method: GKCMethod, benchmark: Benchmark, classes: Classes, values: Sequence[float], entry: VideoEntry
 ) -> Iterator[tuple[float, PanopticFrame]]:
-    table = replace(method.names(classes.offered), handicap=None)
-    handicap = np.array([category.id in classes.seen for category in classes.offered], np.float32)
-    linkers = {value: Linker(classes.offered, method.association, method.delay) for value in values}
-    for images in batched(benchmark.video(entry.id).images(), method.batch):
-        for proposals in propose_all(method.model, images, table, method.merging):
+    linkers = {value: Linker(classes.offered, method.association, method.delay, entry.fps) for value in values}
+    table, penalty = _without_penalty(method, classes)
+    of_seen: npt.NDArray[np.float32] = penalty.cpu().numpy()
+    for images in uploaded(benchmark.video(entry.id).images(), method.batch, method.network.device):
+        for proposals in post_process(method.network.run(images, table), method.post_processing):
             for value, linker in linkers.items():
-                for frame in linker.add(proposals, less(proposals.probabilities, value * handicap)):
+                for frame in linker.add(proposals, penalised(proposals.probabilities, np.float32(value) * of_seen)):
                     yield value, frame
     for value, linker in linkers.items():
         for frame in linker.rest():
@@ -196,23 +198,36 @@ def _panoptic(
 def _semantic(
     method: GKCMethod, benchmark: Benchmark, classes: Classes, values: Sequence[float], entry: VideoEntry
 ) -> Iterator[tuple[float, PanopticFrame]]:
-    table = replace(method.names(classes.offered), handicap=None)
-    handicap = torch.tensor([float(c.id in classes.seen) for c in classes.offered], device=table.vectors.device)
-    for images in batched(benchmark.video(entry.id).images(), method.batch):
-        for output in run(method.model, images, table, method.merging):
-            for value in values:
-                yield value, paint(class_map_of(output, entry.size, value * handicap), classes.offered)
+    table, penalty = _without_penalty(method, classes)
+    for images in uploaded(benchmark.video(entry.id).images(), method.batch, method.network.device):
+        outputs = method.network.run(images, table)
+        for value in values:
+            for class_map in class_maps(outputs, value * penalty):
+                yield value, paint(class_map, classes.offered)
 
 
-def less(probabilities: npt.NDArray[np.float32], handicap: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Class probabilities (N, C) as they are if a handicap (C,) is taken from the logits; see `forward.handicapped`."""
-    logits = np.log(np.maximum(probabilities, _SMALLEST)) - handicap
+def _without_penalty(method: GKCMethod, classes: Classes) -> tuple[NameTable, torch.Tensor]:
+    """The names without the method's own penalty; and (C,), 1 for each class that was seen."""
+    table = replace(method.name_table(classes.offered), penalty=None)
+    return table, torch.tensor([float(c.id in classes.seen) for c in classes.offered], device=table.vectors.device)
+
+
+def penalised(probabilities: npt.NDArray[np.float32], penalty: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Class probabilities (N, C) as they are if a penalty (C,) is taken from the logits, see `inference.penalised`."""
+    logits = np.log(np.maximum(probabilities, _LEAST)) - penalty
     return np.asarray(softmax(logits, axis=-1), np.float32)
 
 
 def _key(method: GKCMethod, benchmark: Benchmark, classes: Classes) -> str:
     """Digest of all that decides the counts beside the value."""
-    settings = [method.merging, method.association, method.delay, method.synonyms]
+    settings = [
+        method.network.side,
+        method.network.precision,
+        method.post_processing,
+        method.association,
+        method.delay,
+        method.synonyms,
+    ]
     facts = [method.checkpoint_sha256, *map(repr, settings), dict(method.notes), benchmark.digest, Miou().version]
     return files.json_digest([*facts, classes.offered.digest, sorted(classes.seen)])
 

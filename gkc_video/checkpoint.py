@@ -1,6 +1,6 @@
 """Checkpoint files: safetensors with a JSON header, so that loading one cannot run code.
 
-The header names the kind of model, its configuration, and the story of its training. Half-precision on disk,
+The header names the kind of model, its configuration, and what is known of its training. Half-precision on disk,
 float32 in memory.
 """
 
@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from ovsbench.benchmark.errors import MethodError, did_you_mean
+from ovsbench.benchmark.old_names import renamed
 from ovsbench.benchmark.storage import files
 
 SHIPPED = Path(__file__).parent / "checkpoints"
@@ -33,12 +34,12 @@ class Header:
     Attributes:
         kind: "clip" or "gkc".
         config: what is needed to build the model, as plain JSON values.
-        story: how it came to be: data, steps, losses, what was seen; for people and for the run's record.
+        metadata: how it came to be: data, steps, losses, what was seen; for people and for the run's record.
     """
 
     kind: str
     config: Mapping[str, Any]
-    story: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
 
 def shipped() -> dict[str, Path]:
@@ -79,7 +80,7 @@ def write(path: Path, header: Header, tensors: Mapping[str, torch.Tensor]) -> No
     stored = {
         name: (t.half() if t.is_floating_point() else t).detach().cpu().contiguous() for name, t in tensors.items()
     }
-    about = {"schema": _SCHEMA, "kind": header.kind, "config": header.config, "story": header.story}
+    about = {"schema": _SCHEMA, "kind": header.kind, "config": header.config, "metadata": header.metadata}
     data = save(stored, metadata={_HEADER_KEY: json.dumps(about, sort_keys=True)})
     files.write_bytes(path, data)
 
@@ -103,14 +104,14 @@ def read(path: Path, kind: str) -> tuple[Header, dict[str, torch.Tensor]]:
                     f"{path}: expected a {kind!r} checkpoint of schema {_SCHEMA}, got {about.get('kind')!r} of schema "
                     f"{about.get('schema')}. Give the checkpoint of the method you named"
                 )
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            about, tensors = renamed("checkpoint", about), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise MethodError(
             f"{path}: expected a safetensors checkpoint, got a file that is not one ({error}). "
             "Give a file that `ovsbench train` wrote"
         ) from error
     tensors = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
-    return Header(about["kind"], about["config"], about["story"]), tensors
+    return Header(about["kind"], about["config"], about["metadata"]), tensors
 
 
 def refuse_larger(path: Path, tensors: Mapping[str, torch.Tensor], least: int) -> None:

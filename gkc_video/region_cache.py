@@ -13,7 +13,8 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.storage.files import whole_folder, writing
 from ovsbench.benchmark.types import Video, Vocabulary
 from ovsbench.gkc_video.method import GKCMethod
-from ovsbench.gkc_video.model.post_processing import Proposals
+from ovsbench.gkc_video.model import uploaded
+from ovsbench.gkc_video.proposals import Proposals
 
 
 def record(method: GKCMethod, video: Video, vocabulary: Vocabulary, folder: Path) -> Recorded:
@@ -23,10 +24,11 @@ def record(method: GKCMethod, video: Video, vocabulary: Vocabulary, folder: Path
         DataError: the folder cannot be written.
     """
     if not folder.is_dir():
-        table = method.names(vocabulary)
+        propose = method.reader(vocabulary)
         with whole_folder(folder) as partial, writing(folder):
-            for index, image in enumerate(video.images()):
-                _save(partial / f"{index:05d}.npz", method.propose(image, table))
+            batches = uploaded(video.images(), method.batch, method.device)
+            for index, proposals in enumerate(proposals for frames in batches for proposals in propose(frames)):
+                _save(partial / f"{index:05d}.npz", proposals)
     return Recorded(folder, len(video))
 
 

@@ -39,7 +39,7 @@ def test_an_object_that_moves_keeps_its_id():
     assert seen == [[1]] * 6
 
 
-def test_two_objects_that_swap_places_keep_their_ids_by_their_looks():
+def test_two_objects_that_swap_places_keep_their_ids_by_their_appearance():
     tracker = Tracker()
     tracker.link(regions((0, RED, [1, 0]), (6, BLUE, [0, 1])))
     ids, _ = tracker.link(regions((0, BLUE, [0, 1]), (6, RED, [1, 0])))
@@ -54,8 +54,8 @@ def test_twins_keep_their_ids_by_their_places():
 
 
 @pytest.mark.parametrize(("hidden", "expected"), [(3, 1), (4, 2)])
-def test_a_hidden_object_is_remembered_for_as_long_as_patience_says(hidden: int, expected: int):
-    tracker = Tracker(Association(patience=3))
+def test_a_hidden_object_is_remembered_for_as_long_as_its_maximal_age_says(hidden: int, expected: int):
+    tracker = Tracker(Association(max_age_seconds=0.3))
     tracker.link(regions((0, RED, [1, 0])))
     for _ in range(hidden):
         tracker.link(regions())
@@ -79,8 +79,8 @@ def test_votes_outweigh_one_bad_frame():
     assert plain[2] == pytest.approx([0.3, 0.7])
 
 
-def test_memory_depends_on_patience_not_on_length():
-    tracker = Tracker(Association(patience=5))
+def test_memory_depends_on_the_maximal_age_not_on_length():
+    tracker = Tracker(Association(max_age_seconds=0.5))
     rng = np.random.default_rng(0)
     for _ in range(300):
         embedding = rng.standard_normal(4).astype(np.float32)
@@ -159,13 +159,13 @@ def test_the_blended_memory_is_three_tenths_old():
 
 
 def test_many_vectors_are_kept_up_to_the_memory_and_the_nearest_count():
-    tracker = Tracker(replace(ASSOCIATIONS["top-k"], memory=3, best=2, birth=-1.0))
+    tracker = Tracker(replace(ASSOCIATIONS["top-k"], gallery_size=3, top_k=2, min_similarity=-1.0))
     for _ in range(5):
         (track,) = tracker.follow(regions((0, RED, [1, 0])))
     (track,) = tracker.follow(regions((0, BLUE, [1, 0])))
     assert track.vectors.tolist() == [RED.tolist(), RED.tolist(), BLUE.tolist()]
-    assert cosines(BLUE[None], [track.vectors], best=2).tolist() == [[0.5]]
-    assert cosines(BLUE[None], [track.vectors], best=9)[0, 0] == pytest.approx(1 / 3)
+    assert cosines(BLUE[None], [track.vectors], top_k=2).tolist() == [[0.5]]
+    assert cosines(BLUE[None], [track.vectors], top_k=9)[0, 0] == pytest.approx(1 / 3)
 
 
 def test_motion_expects_an_object_where_its_speed_brings_it():
@@ -176,28 +176,32 @@ def test_motion_expects_an_object_where_its_speed_brings_it():
     tracker = Tracker(ASSOCIATIONS["motion"])
     for frame in frames:
         tracker.follow(frame)
-    near = similarity(crossed, tracker._tracks, 3, replace(ASSOCIATIONS["motion"], embedding=0.0, classes=0.0))
+    near = similarity(
+        crossed, tracker._tracks, 3, replace(ASSOCIATIONS["motion"], appearance_weight=0.0, class_weight=0.0)
+    )
     assert near[0].tolist() == pytest.approx([1.0, 0.2])  # cells 4-6 against 2-4 moved by 2, and 1 cell of 5 with 6-8
 
 
-def test_a_visible_object_is_preferred_to_a_hidden_twin_of_better_looks():
+def test_a_visible_object_is_preferred_to_a_hidden_twin_of_better_appearance():
     mixed = ((RED + BLUE) / np.sqrt(2)).astype(np.float32)
     frames = (
         regions((0, RED, [1, 0]), (6, mixed, [1, 0])),
         regions((6, mixed, [1, 0])),  # the red one is hidden
         regions((6, RED, [1, 0])),  # and here the other one looks red
     )
-    assert follow("revival", *frames)[2] == [2]
+    assert follow("reid", *frames)[2] == [2]
     back = (*frames, regions((0, RED, [1, 0]), (6, mixed, [1, 0])))
-    assert follow("revival", *back)[3] == [1, 2], "it is recognised when it returns, far from where it went"
-    assert follow("revival", *back, revival=1.1)[3] == [3, 2]
+    assert follow("reid", *back)[3] == [1, 2], "it is recognised when it returns, far from where it went"
+    assert follow("reid", *back, reid_threshold=1.1)[3] == [3, 2]
 
 
 def test_names_of_associations_are_known_or_answered_with_the_known_ones():
     with pytest.raises(MethodError, match=r"'combned' is unknown; did you mean 'combined'\?"):
         association("combned")
     assert association("combined") == Association()
-    assert association("iou", vote=False, patience=3) == replace(ASSOCIATIONS["iou"], vote=False, patience=3)
+    assert association("iou", vote=False, max_age_seconds=0.3) == replace(
+        ASSOCIATIONS["iou"], vote=False, max_age_seconds=0.3
+    )
     assert not association("none").vote
 
 
@@ -219,7 +223,7 @@ def test_every_association_gives_each_region_of_a_frame_its_own_track_and_surviv
 @given(st.integers(0, 10_000))
 def test_the_assignment_is_the_best_of_all_permutations(seed: int):
     rng = np.random.default_rng(seed)
-    how = Association(birth=-1.0)
+    how = Association(min_similarity=-1.0)
 
     def draw(count: int) -> Regions:
         vectors = rng.standard_normal((count, 4)).astype(np.float32)

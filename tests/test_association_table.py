@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -16,8 +17,8 @@ from ovsbench.benchmark.errors import DataError, MethodError
 from ovsbench.benchmark.types import Category, Video, Vocabulary
 from ovsbench.benchmark.video.video_io import open_video
 from ovsbench.gkc_video.association_table import Clip, Variant, compare, follow
-from ovsbench.gkc_video.model.inference import Merging
-from ovsbench.gkc_video.model.post_processing import Proposals
+from ovsbench.gkc_video.model import Network, PostProcessing
+from ovsbench.gkc_video.proposals import Proposals
 from ovsbench.gkc_video.region_cache import record
 from ovsbench.gkc_video.tracking.identity_persistence import persistence
 from ovsbench.gkc_video.tracking.tracker import Association
@@ -26,28 +27,29 @@ WORDS = Vocabulary((Category(1, "dog", True),))
 
 
 class Seer:
-    """Stands for GKC: every grey value of the picture but 0 is a region, its looks are the value."""
+    """Stands for GKC: every grey value of the picture but 0 is a region, its appearance is the value."""
 
-    checkpoint_sha256, merging, synonyms = "seer", Merging(), False
+    checkpoint_sha256, synonyms, batch, device = "seer", False, 1, "cpu"
+    network, post_processing = Network(None), PostProcessing()  # type: ignore[arg-type]
 
     def __init__(self) -> None:
         self.frames = 0
 
-    def names(self, vocabulary: Vocabulary) -> int:
-        return len(vocabulary)
+    def reader(self, vocabulary: Vocabulary) -> Callable[[Any], list[Proposals]]:
+        return lambda frames: [self.propose(frame.permute(1, 2, 0).numpy(), len(vocabulary)) for frame in frames]
 
     def propose(self, image: np.ndarray, classes: int) -> Proposals:
         self.frames += 1
         values = [v for v in np.unique(image[..., 0]).tolist() if v]
-        numbers = np.zeros(image.shape[:2], np.int32)
+        region_map = np.zeros(image.shape[:2], np.int32)
         for number, value in enumerate(values, 1):
-            numbers[image[..., 0] == value] = number
-        masks = np.stack([numbers == n for n in range(1, len(values) + 1)])
-        looks = np.eye(256, dtype=np.float32)[values]
+            region_map[image[..., 0] == value] = number
+        masks = np.stack([region_map == n for n in range(1, len(values) + 1)])
+        appearance = np.eye(256, dtype=np.float32)[values]
         return Proposals(
-            numbers,
+            region_map,
             masks,
-            looks,
+            appearance,
             np.ones(len(values), np.float32),
             np.full((len(values), classes), 1 / classes, np.float32),
         )
@@ -65,7 +67,7 @@ def test_regions_are_made_once_and_read_back_as_they_were(tmp_path: Path):
     kept = record(seer, video, WORDS, tmp_path / "kept")  # type: ignore[arg-type]
     for image, back in zip(video.images(), kept, strict=True):
         made = Seer().propose(image, 1)
-        for name in ("numbers", "masks", "embeddings", "objectness", "probabilities"):
+        for name in ("region_map", "masks", "embeddings", "objectness", "probabilities"):
             assert np.array_equal(getattr(made, name), getattr(back, name)), name
         assert back.masks.dtype == bool
         assert back.queries is None
@@ -78,14 +80,14 @@ def test_regions_are_made_once_and_read_back_as_they_were(tmp_path: Path):
 
 def test_a_variant_is_a_name_with_changes():
     assert Variant.read("combined") == Variant("combined", Association())
-    made = Variant.read("motion, birth=0.5,vote=no,delay=3,revival=0.7")
-    assert (made.settings.birth, made.settings.vote, made.settings.motion, made.delay) == (0.5, False, True, 3)
-    assert made.settings.revival == 0.7
+    made = Variant.read("motion, min_similarity=0.5,vote=no,delay=3,reid_threshold=0.7")
+    assert (made.settings.min_similarity, made.settings.vote, made.settings.motion, made.delay) == (0.5, False, True, 3)
+    assert made.settings.reid_threshold == 0.7
     for text, sentence in {
         "combned": "did you mean 'combined'",
-        "combined,brith=1": "did you mean 'birth'",
+        "combined,min_similarty=1": "did you mean 'min_similarity'",
         "combined,vote=maybe": "expected yes or no",
-        "combined,patience=long": "expected a number, got 'long'",
+        "combined,max_age_seconds=long": "expected a number, got 'long'",
     }.items():
         with pytest.raises(MethodError, match=sentence):
             Variant.read(text)

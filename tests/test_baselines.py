@@ -14,13 +14,12 @@ from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Video, Vocabulary, check_frame
 
 torch = pytest.importorskip("torch")
-from ovsbench.baselines.mask_sources import GkcMasks  # noqa: E402
 from ovsbench.baselines.region_clip import Namer  # noqa: E402
 from ovsbench.baselines.shared_options import Wording  # noqa: E402
 from ovsbench.gkc_video.method import GKCMethod  # noqa: E402
-from ovsbench.gkc_video.model.inference import Merging  # noqa: E402
+from ovsbench.gkc_video.model import Network, PostProcessing  # noqa: E402
 from ovsbench.gkc_video.model.network import GKC, ModelConfig  # noqa: E402
-from ovsbench.gkc_video.model.post_processing import Proposals  # noqa: E402
+from ovsbench.gkc_video.proposals import Proposals  # noqa: E402
 from ovsbench.gkc_video.text import clip as clips  # noqa: E402
 from ovsbench.gkc_video.text.text_space import Prompted  # noqa: E402
 from ovsbench.gkc_video.tracking.tracker import Association  # noqa: E402
@@ -199,12 +198,12 @@ def test_a_prompt_without_a_place_for_the_name_is_refused():
 
 def proposals(rows: list[list[int]]) -> Proposals:
     """Regions as GKC would propose them; its own embeddings and classes all say the same."""
-    numbers = np.array(rows, np.int32)
-    count = int(numbers.max())
-    masks = np.stack([numbers == n for n in range(1, count + 1)])
+    region_map = np.array(rows, np.int32)
+    count = int(region_map.max())
+    masks = np.stack([region_map == n for n in range(1, count + 1)])
     axis = np.eye(count, 8, dtype=np.float32)
     even = np.full((count, len(VOCABULARY)), 1 / len(VOCABULARY), np.float32)
-    return Proposals(numbers, masks, axis, np.full(count, 0.8, np.float32), even)
+    return Proposals(region_map, masks, axis, np.full(count, 0.8, np.float32), even)
 
 
 class HandMadeGKC:
@@ -212,15 +211,13 @@ class HandMadeGKC:
 
     association = Association()
     delay = 0
+    batch = 1
     checkpoint_sha256 = "student"
     device = "cpu"
     notes: ClassVar = {"trained_on": "nothing"}
 
-    def names(self, vocabulary):
-        return vocabulary
-
-    def propose(self, image, table):
-        return proposals([[1, 1, 2, 2], [1, 1, 2, 2]])
+    def reader(self, vocabulary):
+        return lambda frames: [proposals([[1, 1, 2, 2], [1, 1, 2, 2]]) for _ in frames]
 
 
 def test_two_stages_name_the_regions_of_gkc_by_their_look_and_link_them_as_gkc_does():
@@ -229,7 +226,7 @@ def test_two_stages_name_the_regions_of_gkc_by_their_look_and_link_them_as_gkc_d
         painted(ids, {1: COLOURS["red"], 2: COLOURS["green"]}),
         painted(ids, {1: (190, 10, 0), 2: (10, 190, 0)}),
     ]
-    first, second = predict(two_stage.two_stage(GkcMasks(HandMadeGKC()), Namer(ColourClip())), video(*images))
+    first, second = predict(two_stage.two_stage(HandMadeGKC(), Namer(ColourClip())), video(*images))
     left, right = int(first.ids[0, 0]), int(first.ids[0, 3])
     assert {first.segments[left].category, second.segments[left].category} == {1}
     assert {first.segments[right].category, second.segments[right].category} == {5}
@@ -240,15 +237,13 @@ def test_two_stages_name_the_regions_of_gkc_by_their_look_and_link_them_as_gkc_d
 def test_all_regions_of_a_frame_go_through_clip_together():
     clip = ColourClip()
     image = painted(np.array([[1, 1, 2, 2]] * 2), {1: COLOURS["red"], 2: COLOURS["blue"]})
-    predict(two_stage.two_stage(GkcMasks(HandMadeGKC()), Namer(clip)), video(image, image, image))
+    predict(two_stage.two_stage(HandMadeGKC(), Namer(clip)), video(image, image, image))
     assert clip.crops_seen == [2, 2, 2]
 
 
 def test_the_record_of_two_stages_changes_with_the_weights_of_either():
     digests = {
-        two_stage.two_stage(
-            GkcMasks(SimpleNamespace(checkpoint_sha256=student)), Namer(ColourClip(), teacher)
-        ).checkpoint_sha256
+        two_stage.two_stage(SimpleNamespace(checkpoint_sha256=student), Namer(ColourClip(), teacher)).checkpoint_sha256
         for student in "ab"
         for teacher in "ab"
     }
@@ -256,7 +251,7 @@ def test_the_record_of_two_stages_changes_with_the_weights_of_either():
 
 
 def test_the_cost_of_two_stages_is_told_by_stage():
-    method = two_stage.two_stage(GkcMasks(HandMadeGKC()), Namer(ColourClip()))
+    method = two_stage.two_stage(HandMadeGKC(), Namer(ColourClip()))
     assert "milliseconds a frame" not in method.notes
     image = painted(np.array([[1, 1, 2, 2]] * 2), {1: COLOURS["red"], 2: COLOURS["blue"]})
     predict(method, video(image, image, image))
@@ -281,13 +276,13 @@ def untrained() -> tuple[GKCMethod, Namer]:
     shape = ModelConfig("ovsbench-world", width, queries=6, width=32, encoder_layers=1, decoder_layers=2,
                         feed_forward=32, heads=4)  # fmt: skip
     student = GKC(shape, clips.create("ovsbench-world")[0].visual).eval()
-    return GKCMethod(student, Prompted(clip), Merging(objectness=0.0), Association()), Namer(clip)
+    return GKCMethod(Network(student), Prompted(clip), PostProcessing(objectness=0.0), Association()), Namer(clip)
 
 
 def test_models_without_training_still_give_predictions_that_the_engine_accepts(untrained, build_benchmark, tmp_path):
     gkc, namer = untrained
     built = build_benchmark(videos=1, frames=2, size=(64, 96))
-    for method in (two_stage.two_stage(GkcMasks(gkc), namer), oracle_masks.OracleMasks(namer)):
+    for method in (two_stage.two_stage(gkc, namer), oracle_masks.OracleMasks(namer)):
         facts = engine.predict(method, built, tmp_path / method.name, settings=record.Settings(method=method.name))
         assert facts.device == "cpu"
         assert ("milliseconds a frame" in facts.notes) == (method.name == "two-stage")

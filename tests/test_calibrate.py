@@ -1,4 +1,4 @@
-"""The calibration that is chosen on base classes that a training held out."""
+"""The base logit penalty that is chosen on base classes that a training held out."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from ovsbench.cli import app  # noqa: E402
 from ovsbench.data_prep.world.build import WorldSettings, build_world  # noqa: E402
 from ovsbench.gkc_video import calibrate as calibrating  # noqa: E402
 from ovsbench.gkc_video import checkpoint  # noqa: E402
-from ovsbench.gkc_video.calibrate import COUNTS, calibrate, less  # noqa: E402
+from ovsbench.gkc_video.calibrate import COUNTS, calibrate  # noqa: E402
 from ovsbench.gkc_video.method import GKCMethod, build  # noqa: E402
-from ovsbench.gkc_video.model.inference import handicapped  # noqa: E402
+from ovsbench.gkc_video.model.inference import penalised as penalised_logits  # noqa: E402
 from ovsbench.gkc_video.training.train import train  # noqa: E402
 
 torch.set_num_threads(1)
@@ -58,11 +58,11 @@ def present(folders: dict[str, Path]) -> list[str]:
 def knows_too_much(folders: dict[str, Path], present: list[str], tmp_path_factory: pytest.TempPathFactory) -> GKCMethod:
     """The shipped checkpoint, with a header that says that it never saw two of its classes."""
     header, tensors = checkpoint.read(checkpoint.resolve("gkc-world"), "gkc")
-    story = {**header.story, "held_out": present[:2]}
-    story["classes"] = [name for name in header.story["classes"] if name not in present[:2]]
+    metadata = {**header.metadata, "held_out": present[:2]}
+    metadata["classes"] = [name for name in header.metadata["classes"] if name not in present[:2]]
     path = tmp_path_factory.mktemp("weights") / "held.safetensors"
-    checkpoint.write(path, replace(header, story=story), tensors)
-    return build(checkpoint=path, device="cpu", calibration=0.0)
+    checkpoint.write(path, replace(header, metadata=metadata), tensors)
+    return build(checkpoint=path, device="cpu", base_logit_penalty=0.0)
 
 
 def recipe(folders: dict[str, Path], **training: object) -> dict:
@@ -80,15 +80,16 @@ def recipe(folders: dict[str, Path], **training: object) -> dict:
 def test_taking_from_logits_and_from_probabilities_is_the_same():
     """Odds 4 : 2 less ln 4 on the first are 1 : 2; and any other case as the network's logits have it."""
     odds = np.array([[4, 2]], np.float32) / 6
-    assert less(odds, np.array([np.log(4), 0], np.float32))[0].tolist() == pytest.approx([1 / 3, 2 / 3])
+    moved = calibrating.penalised(odds, np.array([np.log(4), 0], np.float32))
+    assert moved[0].tolist() == pytest.approx([1 / 3, 2 / 3])
     rng = np.random.default_rng(0)
     logits = torch.tensor(rng.normal(size=(50, 8)) * 9, dtype=torch.float32)
-    handicap = torch.tensor(rng.normal(size=7), dtype=torch.float32)
-    before, after = (h.softmax(-1)[:, :-1].numpy() for h in (logits, handicapped(logits, handicap)))
+    penalty = torch.tensor(rng.normal(size=7), dtype=torch.float32)
+    before, after = (h.softmax(-1)[:, :-1].numpy() for h in (logits, penalised_logits(logits, penalty)))
     given = before / before.sum(-1, keepdims=True)
-    assert np.allclose(less(given, handicap.numpy()), after / after.sum(-1, keepdims=True), atol=1e-5)
-    assert less(odds, np.array([1e6, 0], np.float32))[0].tolist() == [0, 1]
-    assert np.isfinite(less(np.array([[1, 0]], np.float32), np.array([1e6, 1e6], np.float32))).all()
+    assert np.allclose(calibrating.penalised(given, penalty.numpy()), after / after.sum(-1, keepdims=True), atol=1e-5)
+    assert calibrating.penalised(odds, np.array([1e6, 0], np.float32))[0].tolist() == [0, 1]
+    assert np.isfinite(calibrating.penalised(np.array([[1, 0]], np.float32), np.array([1e6, 1e6], np.float32))).all()
 
 
 @pytest.mark.parametrize("task", ["panoptic", "semantic"])
@@ -99,11 +100,11 @@ def test_one_pass_gives_what_a_run_for_every_value_gives(
     data = load(folders["train"])
     data = replace(data, rules=Rules(task=task, vpq_windows=(1,)), entries=data.entries[:2])  # type: ignore[arg-type]
     values = (0.0, 2.5)
-    method = replace(knows_too_much, calibration=7.0, _tables={})  # its own value does not matter
+    method = replace(knows_too_much, base_logit_penalty=7.0, _tables={})  # its own value does not matter
     rows = calibrate(method, data, values, tmp_path / "out")
     ids = {c.name: c.id for c in data.vocabulary}
     for row, value in zip(rows, values, strict=True):
-        slow = replace(knows_too_much, calibration=value, _tables={})
+        slow = replace(knows_too_much, base_logit_penalty=value, _tables={})
         settings = Settings("gkc", None, {}, "base", "cpu")
         engine.predict(slow, data, tmp_path / f"run{value}", settings=settings)
         engine.score(data, tmp_path / f"run{value}")
@@ -227,7 +228,7 @@ def test_the_verb_chooses_a_value_from_a_training_to_a_line(
         (("-c", "held.safetensors", "--values", "0,much"), "numbers separated by commas, got 'much'"),
         (("-c", "held.safetensors", "--values", "inf"), "got 'inf'"),
         (("-c", "held.safetensors", "--values", ","), "expected at least one number"),
-        (("-c", "held.safetensors", "--option", "calibration=1"), "Give its values with --values"),
+        (("-c", "held.safetensors", "--option", "base_logit_penalty=1"), "Give its values with --values"),
         (("-c", "held.safetensors", "-o", folders["dev"]), "expected a new folder or one of a calibration"),
     ):
         wrong = ovsbench("calibrate", folders["dev"], *arguments)

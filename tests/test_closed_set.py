@@ -158,7 +158,7 @@ def folder(tmp_path_factory):
 
 def test_the_mapping_is_stored_in_the_record_of_a_run(folder, build_benchmark, tmp_path):
     built = build_benchmark(videos=1, frames=2, size=(64, 64))
-    method = methods.create("closed-set", checkpoint=folder, device="cpu", options={"associate": "iou"})
+    method = methods.create("closed-set", checkpoint=folder, device="cpu", options={"association": "iou"})
     facts = engine.predict(method, built, tmp_path / "run", settings=record.Settings("closed-set", str(folder)))
     assert "Dog = dog (name)" in facts.notes["mapped"]
     assert facts.checkpoint_sha256 == machine.path_digest(folder)

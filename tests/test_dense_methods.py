@@ -51,13 +51,13 @@ def test_every_kind_takes_any_frame_size(namer, kind):
 
 @needs_weights
 def test_windows_slide_and_their_scores_are_means(namer):
-    image = clip_of_frames(64, 96).image(0)
+    image = torch.from_numpy(clip_of_frames(64, 96).image(0)).permute(2, 0, 1)
     one = scorer(namer, side=64, window=64, step=32).reader(NAMES)(image)
     assert one.shape == (3, 64, 96)
     np.testing.assert_allclose(one.sum(0), 1, atol=1e-5)
     # A frame of two windows side by side, the second one of the same pixels: both get the scores of one alone.
-    twice = np.concatenate([image[:, :64]] * 2, 1)
-    alone = scorer(namer, side=64).reader(NAMES)(np.ascontiguousarray(image[:, :64]))
+    twice = torch.cat([image[..., :64]] * 2, -1)
+    alone = scorer(namer, side=64).reader(NAMES)(image[..., :64])
     both = scorer(namer, side=64, window=64, step=64).reader(NAMES)(twice)
     np.testing.assert_allclose(both[:, :, :64], alone, atol=1e-5)
     np.testing.assert_allclose(both[:, :, 64:], alone, atol=1e-5)
@@ -101,7 +101,7 @@ def test_a_region_has_the_mean_of_its_pixels():
 @pytest.mark.parametrize(("method", "options"), [("dense", {"masks": "gkc-world"}), ("fc-clip", {})])
 def test_masks_of_gkc_can_be_named_by_dense_features(method, options):
     checkpoint = "clip-world" if method == "dense" else "gkc-world"
-    made = methods.create(method, checkpoint=checkpoint, device="cpu", options={**options, "associate": "iou"})
+    made = methods.create(method, checkpoint=checkpoint, device="cpu", options={**options, "association": "iou"})
     frames = checked(made, clip_of_frames(64, 96, 3))
     assert made.notes["association"].startswith("iou")
     assert "naming" in made.notes["milliseconds a frame"]

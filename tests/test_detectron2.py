@@ -58,7 +58,7 @@ def test_each_kind_of_answer_becomes_a_frame_and_unmapped_classes_are_void(capsy
 def test_the_surest_instance_has_the_pixel():
     regions = adapter.regions_of_output(INSTANCES, THINGS, STUFF, 0.5)
     proposals = adapter.as_proposals(regions, {"dog": 0}, (8, 4), 3)
-    assert proposals.numbers[0].tolist() == [1, 1, 2, 0]
+    assert proposals.region_map[0].tolist() == [1, 1, 2, 0]
     assert proposals.objectness.tolist() == pytest.approx([0.9, 0.7])
 
 

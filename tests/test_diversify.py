@@ -24,7 +24,7 @@ from ovsbench.gkc_video.training.diversify import ImageNames, StepNames, draw_wo
 from ovsbench.gkc_video.training.losses import Target  # noqa: E402
 
 torch.set_num_threads(1)
-EYE = NameTable(torch.eye(5), torch.tensor([0, 0, 0, 1, 1]))  # class 0 has the words 0, 1, 2; class 1 the words 3, 4
+EYE = NameTable(torch.eye(5), torch.tensor([0, 0, 0, 1, 1]), 2)  # class 0 has the words 0, 1, 2; class 1 the words 3, 4
 
 
 def test_a_drawn_word_takes_the_place_of_its_class_and_a_second_one_is_appended():

@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch")
 from ovsbench.benchmark.errors import DataError, MethodError  # noqa: E402
 from ovsbench.data_prep.world.build import WorldSettings, build_world  # noqa: E402
 from ovsbench.gkc_video import checkpoint  # noqa: E402
-from ovsbench.gkc_video.training import train_gkc  # noqa: E402
 from ovsbench.gkc_video.training.curve_log import Curve  # noqa: E402
 from ovsbench.gkc_video.training.train import train  # noqa: E402
+from ovsbench.gkc_video.training.training_state import State  # noqa: E402
 from ovsbench.gkc_video.training.training_tables import check  # noqa: E402
 
 torch.set_num_threads(1)
@@ -54,22 +54,22 @@ def test_a_training_is_evaluated_and_resumed_and_its_weights_do_not_notice(tmp_p
     assert (tmp_path / "watched.evaluation.png").read_bytes()[:4] == b"\x89PNG"
     best = max(found, key=lambda row: float(row["VPQ.all"]))
     header, _ = checkpoint.read(tmp_path / "watched.best.safetensors", "gkc")
-    assert header.story["steps"] == int(best["step"])
+    assert header.metadata["steps"] == int(best["step"])
     left = sorted(path.name for path in tmp_path.iterdir())
     assert [name for name in left if name.startswith(".")] == [], "no state, no run is left"
 
-    save = train_gkc.save_state
+    save = State.save
 
     def save_and_stop(*arguments: object) -> None:
         save(*arguments)
-        if arguments[4] == 4:
+        if arguments[3] == 4:
             raise KeyboardInterrupt
 
     alone = {key: value for key, value in tables.items() if key != "evaluation"}
-    monkeypatch.setattr(train_gkc, "save_state", save_and_stop)
+    monkeypatch.setattr(State, "save", save_and_stop)
     with pytest.raises(KeyboardInterrupt):
         train(tables, tmp_path / "stopped.safetensors", device="cpu", log=lines.append)
-    monkeypatch.setattr(train_gkc, "save_state", save)
+    monkeypatch.setattr(State, "save", save)
     # What a killed run had added after its state is dropped.
     Curve(tmp_path / "stopped.evaluation.csv").add(9, {"VPQ.all": 1.0}, 0)
     stopped = train(tables, tmp_path / "stopped.safetensors", device="cpu", log=lines.append)

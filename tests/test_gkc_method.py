@@ -10,10 +10,10 @@ torch = pytest.importorskip("torch")
 
 from ovsbench.benchmark.errors import MethodError  # noqa: E402
 from ovsbench.benchmark.types import Category, Vocabulary  # noqa: E402
-from ovsbench.gkc_video.method import GKCMethod, Linker, build  # noqa: E402
-from ovsbench.gkc_video.model.inference import handicapped  # noqa: E402
-from ovsbench.gkc_video.model.post_processing import Proposals  # noqa: E402
-from ovsbench.gkc_video.tracking.tracker import ASSOCIATIONS  # noqa: E402
+from ovsbench.gkc_video.method import GKCMethod, build  # noqa: E402
+from ovsbench.gkc_video.model.inference import Network, penalised  # noqa: E402
+from ovsbench.gkc_video.proposals import Proposals  # noqa: E402
+from ovsbench.gkc_video.tracking import ASSOCIATIONS, Linker  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -21,10 +21,10 @@ from ovsbench.gkc_video.tracking.tracker import ASSOCIATIONS  # noqa: E402
     [
         ({"objectness": 7.0}, "objectness of method gkc: expected a number from 0 to 1, got 7"),
         ({"objectness": float("nan")}, "from 0 to 1, got nan"),
-        ({"overlap": -0.1}, "overlap"),
+        ({"min_kept_share": -0.1}, "min_kept_share"),
         ({"side": 0}, "side of method gkc: expected at least 1, got 0"),
-        ({"patience": -1}, "patience"),
-        ({"calibration": float("nan")}, "calibration of method gkc: expected a number, got nan"),
+        ({"max_age_seconds": -1}, "max_age_seconds"),
+        ({"base_logit_penalty": float("nan")}, "base_logit_penalty of method gkc: expected a number, got nan"),
     ],
 )
 def test_an_option_out_of_its_range_is_refused_before_weights_are_read(options: dict, sentence: str):
@@ -34,7 +34,7 @@ def test_an_option_out_of_its_range_is_refused_before_weights_are_read(options: 
 
 def test_the_method_tells_the_device_that_its_model_is_on():
     model = SimpleNamespace(no_object=torch.zeros(1))
-    assert GKCMethod(model, None, None, None).device == "cpu"  # type: ignore[arg-type]
+    assert GKCMethod(Network(model), None, None, None).device == "cpu"  # type: ignore[arg-type]
 
 
 def test_an_answer_that_waits_is_named_by_later_votes_too():
@@ -58,21 +58,21 @@ def test_an_answer_that_waits_is_named_by_later_votes_too():
     assert named(9, "none") == [4, 5, 5], "without tracks nobody votes"
 
 
-def test_a_handicap_moves_the_choice_between_classes_and_not_whether_there_is_one():
-    """Odds 4 : 2 : 1 for base, novel, nothing; a handicap of ln 4 on base leaves 1 : 2, together still 6 of 7."""
+def test_a_penalty_moves_the_choice_between_classes_and_not_whether_there_is_one():
+    """Odds 4 : 2 : 1 for base, novel, nothing; a penalty of ln 4 on base leaves 1 : 2, together still 6 of 7."""
     logits = torch.tensor([[4.0, 2.0, 1.0]]).log()
-    found = handicapped(logits, torch.tensor([np.log(4.0), 0.0])).softmax(-1)[0]
+    found = penalised(logits, torch.tensor([np.log(4.0), 0.0])).softmax(-1)[0]
     assert found.tolist() == pytest.approx([2 / 7, 4 / 7, 1 / 7], abs=1e-6)
-    assert handicapped(logits, None) is logits
+    assert penalised(logits, None) is logits
 
 
-def test_calibration_is_held_against_the_classes_that_training_saw():
-    from ovsbench.gkc_video.text.text_space import Bank
+def test_a_base_logit_penalty_is_held_against_the_classes_that_training_saw():
+    from ovsbench.gkc_video.text import Bank
 
     words = Vocabulary((Category(4, "dog", True), Category(5, "cat", True, is_novel=True)))
     model = SimpleNamespace(no_object=torch.zeros(1))
     bank = Bank(("dog", "cat"), torch.eye(2), "none", "{}", {})
-    made = GKCMethod(model, bank, None, None, calibration=1.5, seen=frozenset({"dog"}))  # type: ignore[arg-type]
-    assert made.names(words).handicap.tolist() == [1.5, 0.0]
-    plain = GKCMethod(model, bank, None, None, seen=frozenset({"dog"}))  # type: ignore[arg-type]
-    assert plain.names(words).handicap is None
+    made = GKCMethod(Network(model), bank, None, None, base_logit_penalty=1.5, seen=frozenset({"dog"}))  # type: ignore[arg-type]
+    assert made.name_table(words).penalty.tolist() == [1.5, 0.0]
+    plain = GKCMethod(Network(model), bank, None, None, seen=frozenset({"dog"}))  # type: ignore[arg-type]
+    assert plain.name_table(words).penalty is None

@@ -24,14 +24,14 @@ from ovsbench.gkc_video import checkpoint  # noqa: E402
 from ovsbench.gkc_video.text.synonyms import Table, Thesaurus  # noqa: E402
 from ovsbench.gkc_video.text.text_space import Bank  # noqa: E402
 from ovsbench.gkc_video.training import caption_source as captions_file  # noqa: E402
-from ovsbench.gkc_video.training import train_gkc  # noqa: E402
 from ovsbench.gkc_video.training.caption_source import CaptionSource, read_captions  # noqa: E402
-from ovsbench.gkc_video.training.distributed import ALONE, Ranks  # noqa: E402
+from ovsbench.gkc_video.training.distributed import ALONE, Distributed  # noqa: E402
 from ovsbench.gkc_video.training.frame_reader import batches  # noqa: E402
 from ovsbench.gkc_video.training.frames import Augmentation, FrameSource  # noqa: E402
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining  # noqa: E402
 from ovsbench.gkc_video.training.grounding import WordFinder, contrast, known_words, similarities  # noqa: E402
 from ovsbench.gkc_video.training.train import train  # noqa: E402
+from ovsbench.gkc_video.training.training_state import State  # noqa: E402
 from ovsbench.gkc_video.training.training_tables import check  # noqa: E402
 
 torch.set_num_threads(1)
@@ -182,12 +182,12 @@ def test_captions_become_words_and_tell_whether_they_name_something_novel(write)
     found = source(file)
     dog, cat = found.vectors.tolist().index([1, 0]), found.vectors.tolist().index([0, 1])
     assert found.pictures == ((file.parent / "a.png", ((dog,), (dog,))), (file.parent / "b.png", ((cat, dog),)))
-    assert found.told.names_novel
-    assert found.told.about.endswith("2 pictures, 2 words")
+    assert found.facts.names_novel
+    assert found.facts.about.endswith("2 pictures, 2 words")
     without = source(file, novel_words=False)
     assert without.pictures[1][1] == ((dog,),)
-    assert without.told.names_novel, "the picture shows it all the same"
-    assert not source(write(layout((1, "a dog"), (2, "a dog")))).told.names_novel
+    assert without.facts.names_novel, "the picture shows it all the same"
+    assert not source(write(layout((1, "a dog"), (2, "a dog")))).facts.names_novel
     path, words = found.pick(np.random.default_rng(0))
     assert (path, words) == found.pick(np.random.default_rng(0))
 
@@ -235,7 +235,7 @@ def test_captions_that_are_missing_or_too_large_are_refused(write, tmp_path: Pat
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("data")
     build_world(root / "train", WorldSettings("train", videos=2, frames=2))
-    build_world(root / "told", WorldSettings("unlabelled", videos=3, frames=2))
+    build_world(root / "captioned", WorldSettings("unlabelled", videos=3, frames=2))
     return {path.name: path for path in root.iterdir()}
 
 
@@ -243,7 +243,7 @@ def recipe(folders: dict[str, Path], **training: object) -> dict:
     return {
         "kind": "gkc",
         "data": {name: {"folder": str(folders[where])} for name, where in
-                 (("labelled", "train"), ("unlabelled", "told"), ("captions", "told"))},
+                 (("labelled", "train"), ("unlabelled", "captioned"), ("captions", "captioned"))},
         "clip": {"checkpoint": "clip-world"},
         "model": {"queries": 6, "width": 32, "encoder_layers": 1, "decoder_layers": 1, "feed_forward": 32, "heads": 4},
         "augmentation": {"size": [64, 96]},
@@ -257,7 +257,8 @@ def quiet(line: str) -> None:
 
 
 def test_captions_of_the_world_name_what_its_frames_show(folders):
-    data, found = load(folders["told"]), read_captions(folders["told"], folders["told"] / "captions.json")
+    folder = folders["captioned"]
+    data, found = load(folder), read_captions(folder, folder / "captions.json")
     words = {word: c for c in data.vocabulary for word in (c.name, *c.synonyms)}
     finder = WordFinder.of(list(words))
     assert [path.name for path, _ in found] == ["00000.jpg", "00001.jpg"] * 3
@@ -272,37 +273,37 @@ def test_a_stopped_training_with_captions_goes_on_to_the_same_bytes_and_says_wha
 ):
     tables = recipe(folders)
     whole = train(tables, tmp_path / "whole.safetensors", device="cpu", log=quiet)
-    save = train_gkc.save_state
+    save = State.save
 
     def save_and_stop(*arguments: object) -> None:
         save(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_gkc, "save_state", save_and_stop)
+        patch.setattr(State, "save", save_and_stop)
         with pytest.raises(KeyboardInterrupt):
             train(tables, tmp_path / "stopped.safetensors", device="cpu", log=quiet)
     stopped = train(tables, tmp_path / "stopped.safetensors", device="cpu", log=quiet)
     (header, one), (_, two) = checkpoint.read(whole, "gkc"), checkpoint.read(stopped, "gkc")
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert header.story["saw_novel"] == "words in captions"
-    assert header.story["captions"].startswith("captions.json, sha256 ")
-    assert header.story["final"]["grounding"] > 0
+    assert header.metadata["saw_novel"] == "words in captions"
+    assert header.metadata["captions"].startswith("captions.json, sha256 ")
+    assert header.metadata["final"]["grounding"] > 0
     plain = train(recipe(folders, captions=0), tmp_path / "plain.safetensors", device="cpu", log=quiet)
     header, three = checkpoint.read(plain, "gkc")
-    assert "grounding" not in header.story["final"]
-    assert (header.story["saw_novel"], header.story["captions"]) == ("no", "")
+    assert "grounding" not in header.metadata["final"]
+    assert (header.metadata["saw_novel"], header.metadata["captions"]) == ("no", "")
     assert not all(torch.equal(one[name], three[name]) for name in one)
 
 
 def test_a_training_passes_over_novel_words_and_tells_of_the_pictures(tmp_path: Path, folders):
     tables = recipe(folders, steps=1, novel_words=False)
     header, _ = checkpoint.read(train(tables, tmp_path / "a.safetensors", device="cpu", log=quiet), "gkc")
-    assert header.story["saw_novel"] == "without labels"
+    assert header.metadata["saw_novel"] == "without labels"
     tables = {**recipe(folders, steps=1, unlabelled=2, distil_from=0.0), "start": str(tmp_path / "a.safetensors")}
     header, _ = checkpoint.read(train(tables, tmp_path / "b.safetensors", device="cpu", log=quiet), "gkc")
-    assert header.story["saw_novel"] == "without labels; words in captions"
-    assert {"distil", "grounding"} <= set(header.story["final"])
+    assert header.metadata["saw_novel"] == "without labels; words in captions"
+    assert {"distil", "grounding"} <= set(header.metadata["final"])
 
 
 def test_words_of_classes_that_are_held_out_are_passed_over(tmp_path: Path, folders, monkeypatch):
@@ -311,12 +312,12 @@ def test_words_of_classes_that_are_held_out_are_passed_over(tmp_path: Path, fold
     monkeypatch.setattr(CaptionSource, "of", lambda *a, **k: kept.append((a, of(*a, **k))) or kept[-1][1])
     tables = recipe(folders, steps=1, hold_out=12)
     header, _ = checkpoint.read(train(tables, tmp_path / "a.safetensors", device="cpu", log=quiet), "gkc")
-    (_, _, known, *_), told = kept[0]
-    used = {row for _, captions in told.pictures for rows in captions for row in rows}
+    (_, _, known, *_), source = kept[0]
+    used = {row for _, captions in source.pictures for rows in captions for row in rows}
     names = {list(known.values())[row].name for row in used}
-    assert len(header.story["held_out"]) == 12
+    assert len(header.metadata["held_out"]) == 12
     assert names
-    assert not names & set(header.story["held_out"])
+    assert not names & set(header.metadata["held_out"])
 
 
 def test_captioned_pictures_do_not_depend_on_who_reads_them(folders):
@@ -324,19 +325,19 @@ def test_captioned_pictures_do_not_depend_on_who_reads_them(folders):
     vocabulary = frames.benchmark.vocabulary
     space = Bank(tuple(c.name for c in vocabulary), torch.eye(len(vocabulary)), "m", "{}")
     known = known_words(vocabulary, NONE)
-    told = CaptionSource.of(folders["told"], folders["told"] / "captions.json", known, space)
+    source = CaptionSource.of(folders["captioned"], folders["captioned"] / "captions.json", known, space)
     settings = GKCTraining(steps=6, batch=2, captions=4)
 
-    def drawn(ranks: Ranks = ALONE, readers: int = 0):
+    def samples(distributed: Distributed = ALONE, readers: int = 0):
         how = replace(settings, readers=readers)
-        with closing(batches(how, frames, None, first=4, ranks=ranks, captions=told)) as read:
+        with closing(batches(how, frames, None, first=4, distributed=distributed, captions=source)) as read:
             return [(c.image, c.words) for part in next(read) for c in part.captioned]
 
-    alone = drawn()
+    alone = samples()
     assert [image.shape for image, _ in alone] == [(64, 96, 3)] * 4
-    shares = [drawn(Ranks(rank, 2)) for rank in range(2)]
+    shares = [samples(Distributed(rank, 2)) for rank in range(2)]
     dealt = [shares[0][0], shares[1][0], shares[0][1], shares[1][1]]
-    for other in (drawn(readers=1), dealt):
+    for other in (samples(readers=1), dealt):
         assert [words for _, words in other] == [words for _, words in alone]
         assert np.array_equal([image for image, _ in other], [image for image, _ in alone])
 

@@ -19,6 +19,7 @@ from ovsbench.gkc_video.training.frame_reader import _read_there  # noqa: E402
 from ovsbench.gkc_video.training.frames import Augmentation, FrameSource  # noqa: E402
 from ovsbench.gkc_video.training.hold_out import held_out  # noqa: E402
 from ovsbench.gkc_video.training.train import train  # noqa: E402
+from ovsbench.gkc_video.training.training_state import State  # noqa: E402
 from ovsbench.gkc_video.training.training_tables import SynonymSources, words_of  # noqa: E402
 
 torch.set_num_threads(1)
@@ -60,14 +61,14 @@ def test_segments_of_held_out_classes_are_void_and_no_class(build_benchmark: Cal
     assert [c.name for c in source.vocabulary] == ["dog", "grass"], "classes 0 and 1 of the loss"
     met = set()
     for seed in range(8):
-        drawn = source.draw(np.random.default_rng(seed))
-        truth = data.truth("v0", drawn.frame)
-        taught = {key: s.category for key, s in truth.segments.items() if s.category != 2}
-        known = np.isin(truth.ids, list(taught))[:, :: -1 if drawn.flips[0] else 1]
-        assert drawn.target is not None
-        assert np.allclose(drawn.target.valid, known.reshape(8, 4, 8, 4).mean((1, 3))), "a cell is 4 x 4 pixels"
-        assert sorted(drawn.target.classes.tolist()) == sorted((4, 9).index(c) for c in taught.values())
-        assert set(source.original(drawn)[1].segments) == set(taught), "nor is the teacher asked about them"
+        sample = source.draw(np.random.default_rng(seed))
+        truth = data.truth("v0", sample.frame)
+        visible = {key: s.category for key, s in truth.segments.items() if s.category != 2}
+        known = np.isin(truth.ids, list(visible))[:, :: -1 if sample.flips[0] else 1]
+        assert sample.target is not None
+        assert np.allclose(sample.target.valid, known.reshape(8, 4, 8, 4).mean((1, 3))), "a cell is 4 x 4 pixels"
+        assert sorted(sample.target.classes.tolist()) == sorted((4, 9).index(c) for c in visible.values())
+        assert set(source.original(sample)[1].segments) == set(visible), "nor is the teacher asked about them"
         met |= {s.category for s in truth.segments.values()}
         (other,) = _read_there(data.folder, source.augmentation, hidden, [(seed,)])
         (again,) = (source.draw(np.random.default_rng((seed,))),)
@@ -101,7 +102,7 @@ def test_a_number_is_drawn_by_the_seed_from_base_classes():
 def test_what_cannot_be_held_out_is_refused_before_anything_is_built(
     folders: dict[str, Path], tmp_path: Path, wanted: object, sentence: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.delattr("ovsbench.gkc_video.text.clip.load")
+    monkeypatch.delattr("ovsbench.gkc_video.text.clip.load_clip")
     with pytest.raises((MethodError, DataError), match=sentence):
         train(recipe(folders, hold_out=wanted), tmp_path / "m.safetensors", device="cpu", log=quiet)
 
@@ -140,21 +141,21 @@ def test_the_header_names_what_was_seen_and_what_was_held_out(
 
     monkeypatch.setattr(train_gkc, "losses", losses)
     out = train(recipe(folders, hold_out=HIDDEN), tmp_path / "m.safetensors", device="cpu", log=quiet)
-    story = checkpoint.read(out, "gkc")[0].story
+    metadata = checkpoint.read(out, "gkc")[0].metadata
     base = [c.name for c in load(folders["train"]).vocabulary.offered("base")]
-    assert sorted(story["held_out"]) == HIDDEN
-    assert story["classes"] == [name for name in base if name not in HIDDEN]
+    assert sorted(metadata["held_out"]) == HIDDEN
+    assert metadata["classes"] == [name for name in base if name not in HIDDEN]
     assert offered == [len(base) - 2]
     with pytest.raises(MethodError, match=r"start: expected weights that never saw .* masks of 'sand'"):
         train({**recipe(folders, hold_out=["sand"]), "start": str(out)}, tmp_path / "n.safetensors", log=quiet)
 
-    save = train_gkc.save_state
+    save = State.save
 
     def save_and_stop(*arguments: object) -> None:
         save(*arguments)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_gkc, "save_state", save_and_stop)
+    monkeypatch.setattr(State, "save", save_and_stop)
     with pytest.raises(KeyboardInterrupt):
         train(recipe(folders, steps=2, hold_out=2), tmp_path / "s.safetensors", device="cpu", log=quiet)
     with pytest.raises(DataError, match="a stopped training with other settings"):
@@ -167,5 +168,5 @@ def test_a_frame_whose_every_segment_is_held_out_teaches_nothing_and_breaks_noth
     base = [c.name for c in load(folders["train"]).vocabulary.offered("base")]
     tables = recipe(folders, hold_out=[name for name in base if name != "sand"], steps=2, batch=2)
     header, _ = checkpoint.read(train(tables, tmp_path / "m.safetensors", device="cpu", log=quiet), "gkc")
-    assert header.story["classes"] == ["sand"]
-    assert all(np.isfinite(value) for value in header.story["final"].values())
+    assert header.metadata["classes"] == ["sand"]
+    assert all(np.isfinite(value) for value in header.metadata["final"].values())

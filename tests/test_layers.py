@@ -27,7 +27,18 @@ BELOW = {
 """For each room those that it may import. Some are named before there is a file in them: the order is settled."""
 
 INSIDE = {
-    "gkc_video": ("device", "torchvision_shim", "checkpoint", "text", "model", "tracking", "method", "*", "training"),
+    "gkc_video": (
+        "device",
+        "torchvision_shim",
+        "checkpoint",
+        "proposals",
+        "text",
+        "model",
+        "tracking",
+        "method",
+        "*",
+        "training",
+    ),
     "leaderboard": ("bundle", "*", "site", "server"),
     "benchmark": ("errors", "types", "*"),
 }
@@ -104,6 +115,22 @@ def test_parts_of_a_room_import_only_parts_before_them(name):
     for used in own_imports(parsed(name)):
         if room_of(used) == room and used != f"ovsbench.{room}":
             assert level_of(used, order) <= level_of(name, order), f"{name} imports {used}"
+
+
+PUBLIC = {f"ovsbench.gkc_video.{part}" for part in ("model", "text", "tracking", "device", "checkpoint")}
+"""What of gkc_video other methods build on: packages with a list of names, and two modules."""
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if room_of(name) == "baselines"])
+def test_baselines_use_only_what_gkc_video_offers_to_others(name):
+    for used in own_imports(parsed(name)):
+        if room_of(used) == "gkc_video" and used not in PUBLIC:
+            package, _, attribute = used.rpartition(".")
+            assert package in PUBLIC, f"{name} imports {used}"
+            listed = [
+                node for node in parsed(package).body if isinstance(node, ast.Assign) and "__all__" in ast.dump(node)
+            ]
+            assert not listed or attribute in ast.literal_eval(listed[0].value), f"{name} imports {used}"
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if room_of(name) in ("benchmark", "data_prep", "leaderboard")])

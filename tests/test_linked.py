@@ -59,7 +59,7 @@ def tracks(method, colour):
 
 
 def test_a_frame_wise_method_gets_tracks(framewise):
-    method = methods.create("linked", options={"method": framewise, "level": "2", "associate": "combined"})
+    method = methods.create("linked", options={"method": framewise, "level": "2", "association": "combined"})
     red, green = tracks(method, 0), tracks(method, 1)
     assert len(set(map(tuple, red))) == len(set(map(tuple, green))) == 1
     assert red[0] != green[0]
@@ -68,14 +68,14 @@ def test_a_frame_wise_method_gets_tracks(framewise):
 
 
 def test_without_association_every_frame_stands_alone(framewise):
-    assert len(set(map(tuple, tracks(linked.build(method=framewise, linking=Linking(associate="none")), 0)))) == 5
+    assert len(set(map(tuple, tracks(linked.build(method=framewise, linking=Linking(association="none")), 0)))) == 5
 
 
 def test_what_cannot_be_linked_is_one_sentence(framewise):
     for options, sentence in (
         ({}, "Name it: --option method=dense"),
         ({"method": "constant"}, "needs labels"),
-        ({"method": framewise, "associate": "iuo"}, "'iuo' is unknown; did you mean 'iou'"),
+        ({"method": framewise, "association": "iuo"}, "'iuo' is unknown; did you mean 'iou'"),
         ({"method": framewise, "lvel": "1"}, "no option 'lvel'; did you mean 'level'"),
     ):
         with pytest.raises(MethodError, match=sentence):

@@ -65,12 +65,12 @@ def test_a_recipe_of_real_data_trains_on_a_tiny_tree_of_its_layout(name: str, tm
     check(tables)
     build_data(tables)
     build_data(tables)  # the second time it is there
-    story = checkpoint.read(train(tables, device="cpu", log=lambda line: None), "gkc")[0].story
-    assert story["steps"] == 2
+    metadata = checkpoint.read(train(tables, device="cpu", log=lambda line: None), "gkc")[0].metadata
+    assert metadata["steps"] == 2
     data = load("built")
     assert data.role == "train"
-    assert story["saw_novel"] == "no"
-    assert not {c.name for c in data.vocabulary if c.is_novel} & set(story["classes"])
+    assert metadata["saw_novel"] == "no"
+    assert not {c.name for c in data.vocabulary if c.is_novel} & set(metadata["classes"])
 
 
 def test_the_recipe_of_coco_learns_from_captions_too(tmp_path: Path, monkeypatch):
@@ -90,10 +90,10 @@ def test_the_recipe_of_coco_learns_from_captions_too(tmp_path: Path, monkeypatch
     tables = with_overrides(tomllib.loads((CONFIGS / "coco-gkc.toml").read_text()), {**SMALL, **changed})
     check(tables)
     build_data(tables)
-    story = checkpoint.read(train(tables, device="cpu", log=lambda line: None), "gkc")[0].story
-    assert story["final"]["grounding"] > 0
-    assert story["saw_novel"] == "words in captions", "cows are novel in this split"
-    assert story["captions"].endswith(f"{len(names)} pictures, 4 words")
+    metadata = checkpoint.read(train(tables, device="cpu", log=lambda line: None), "gkc")[0].metadata
+    assert metadata["final"]["grounding"] > 0
+    assert metadata["saw_novel"] == "words in captions", "cows are novel in this split"
+    assert metadata["captions"].endswith(f"{len(names)} pictures, 4 words")
 
 
 def test_crowds_are_void_to_a_training(tmp_path: Path):
@@ -105,14 +105,14 @@ def test_crowds_are_void_to_a_training(tmp_path: Path):
     data = build_coco_panoptic(tmp_path / "raw", tmp_path / "built", split=None)
     source = FrameSource(data, Augmentation((96, 160), brightness=0.0))
     for seed in range(4):
-        drawn = source.draw(np.random.default_rng(seed))
-        _, truth = source.original(drawn)
+        sample = source.draw(np.random.default_rng(seed))
+        _, truth = source.original(sample)
         crowds = [s for s in truth.segments.values() if s.is_crowd]
-        assert drawn.target is not None
+        assert sample.target is not None
         assert len(crowds) == 1
-        assert len(drawn.target.classes) == len(truth.segments) - 1
+        assert len(sample.target.classes) == len(truth.segments) - 1
         labelled = np.isin(truth.ids, [s.id for s in truth.segments.values() if not s.is_crowd]).mean()
-        assert drawn.target.valid.mean().item() == pytest.approx(labelled, abs=1e-6)
+        assert sample.target.valid.mean().item() == pytest.approx(labelled, abs=1e-6)
 
 
 def test_the_papers_schedule_falls_twice():

@@ -18,14 +18,15 @@ from ovsbench.data_prep.world.world_captions import build_captions  # noqa: E402
 from ovsbench.gkc_video import checkpoint  # noqa: E402
 from ovsbench.gkc_video.text import clip  # noqa: E402
 from ovsbench.gkc_video.training import train_gkc  # noqa: E402
-from ovsbench.gkc_video.training.distributed import ALONE, Ranks  # noqa: E402
+from ovsbench.gkc_video.training.distributed import ALONE, Distributed  # noqa: E402
 from ovsbench.gkc_video.training.frame_reader import batches  # noqa: E402
 from ovsbench.gkc_video.training.frames import Augmentation, FrameSource, _recoloured  # noqa: E402
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining  # noqa: E402
 from ovsbench.gkc_video.training.late_mean import Mean  # noqa: E402
-from ovsbench.gkc_video.training.teacher_cache import Teaching  # noqa: E402
+from ovsbench.gkc_video.training.teacher_cache import TeacherCache  # noqa: E402
 from ovsbench.gkc_video.training.train import train  # noqa: E402
 from ovsbench.gkc_video.training.train_clip import contrast, schedule  # noqa: E402
+from ovsbench.gkc_video.training.training_state import State  # noqa: E402
 from ovsbench.gkc_video.training.training_tables import check  # noqa: E402
 from ovsbench.gkc_video.training.unlabelled import confident_regions  # noqa: E402
 
@@ -62,27 +63,27 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(tmp_path: Path, folders, m
     tables = recipe(folders, unlabelled=1, distil_from=0.0)
     whole = train(tables, tmp_path / "whole.safetensors", device="cpu", log=lambda line: None)
 
-    save = train_gkc.save_state
+    save = State.save
 
     def save_and_stop(*arguments: object) -> None:
         save(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_gkc, "save_state", save_and_stop)
+    monkeypatch.setattr(State, "save", save_and_stop)
     with pytest.raises(KeyboardInterrupt):
         train(tables, tmp_path / "stopped.safetensors", device="cpu", log=lambda line: None)
     assert not (tmp_path / "stopped.safetensors").exists()
     with pytest.raises(DataError, match="stopped training with other settings"):
         train(recipe(folders, seed=5), tmp_path / "stopped.safetensors", device="cpu", log=lambda line: None)
-    monkeypatch.setattr(train_gkc, "save_state", save)
+    monkeypatch.setattr(State, "save", save)
     lines: list[str] = []
     stopped = train(tables, tmp_path / "stopped.safetensors", device="cpu", log=lines.append)
     assert lines[0] == "going on after step 2"
     (first, one), (second, two) = checkpoint.read(whole, "gkc"), checkpoint.read(stopped, "gkc")
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert first.story["saw_novel"] == "without labels"
-    assert first.story["training"] == second.story["training"]
+    assert first.metadata["saw_novel"] == "without labels"
+    assert first.metadata["training"] == second.metadata["training"]
     assert not list(tmp_path.glob(".*.state"))
 
 
@@ -91,9 +92,9 @@ def test_training_brings_the_loss_down_and_records_that_novel_things_stayed_unse
     tables = recipe(folders, steps=50, batch=4, learning_rate=3e-3)
     out = train(tables, tmp_path / "m.safetensors", device="cpu", log=lines.append)
     header, tensors = checkpoint.read(out, "gkc")
-    assert header.story["final"]["mask"] < 0.62, "0.69 is what a mask of one half everywhere costs"
-    assert header.story["saw_novel"] == "no"
-    assert "red heart" not in header.story["classes"]
+    assert header.metadata["final"]["mask"] < 0.62, "0.69 is what a mask of one half everywhere costs"
+    assert header.metadata["saw_novel"] == "no"
+    assert "red heart" not in header.metadata["classes"]
     assert any(name.startswith("text.") for name in tensors)
 
 
@@ -104,7 +105,7 @@ def test_a_training_can_start_from_a_checkpoint_also_of_another_shape(tmp_path: 
     out = train(tables, tmp_path / "second.safetensors", device="cpu", log=lines.append)
     total = lines[0].split()[2]
     assert lines[0] == f"{total} of {total} tensors start from first.safetensors"
-    assert checkpoint.digest(first) in checkpoint.read(out, "gkc")[0].story["start"]
+    assert checkpoint.digest(first) in checkpoint.read(out, "gkc")[0].metadata["start"]
     tables["model"] = {**tables["model"], "queries": 5}
     train(tables, tmp_path / "third.safetensors", device="cpu", log=lines.append)
     wider = next(line for line in lines[1:] if "start from" in line)
@@ -121,8 +122,8 @@ def test_a_training_can_start_from_the_masks_alone_and_keeps_what_its_start_saw(
     assert "student.segmenter.transformer.queries_features.weight" in same
     assert "student.trunk.visual.conv1.weight" in same
     assert not {n for n in same if n.startswith("student.project.") and n.endswith("weight")}, "names begin anew"
-    assert header.story["start_part"] == "masks"
-    assert header.story["saw_novel"] == "without labels", "the start saw novel things"
+    assert header.metadata["start_part"] == "masks"
+    assert header.metadata["saw_novel"] == "without labels", "the start saw novel things"
     with pytest.raises(MethodError, match="start_part: expected one of all, masks, got 'names'"):
         train({**tables, "start_part": "names"}, tmp_path / "third.safetensors", **quiet)
 
@@ -135,8 +136,8 @@ def test_a_teacher_learns_from_pictures(tmp_path: Path, folders):
     }
     out = train(tables, tmp_path / "clip.safetensors", device="cpu", log=lambda line: None)
     header, _ = checkpoint.read(out, "clip")
-    assert header.story["final_loss"] < np.log(32)
-    assert header.story["pictures"] == 96
+    assert header.metadata["final_loss"] < np.log(32)
+    assert header.metadata["pictures"] == 96
 
 
 @pytest.mark.parametrize(
@@ -234,8 +235,8 @@ def test_a_drawn_frame_keeps_image_and_target_together(folders):
     moved = FrameSource(data, Augmentation((64, 96), scale=(0.8, 1.2), flip_vertical=True, brightness=0.0))
     for source, size in ((plain, (96, 160)), (moved, (64, 96))):
         for seed in range(5):
-            drawn = source.draw(np.random.default_rng(seed))
-            image, target = drawn.image, drawn.target
+            sample = source.draw(np.random.default_rng(seed))
+            image, target = sample.image, sample.target
             assert image.shape == (*size, 3)
             assert target is not None
             assert target.masks.shape[1:] == target.valid.shape == (size[0] // 4, size[1] // 4)
@@ -282,14 +283,15 @@ def test_the_same_step_sees_the_same_frames(folders):
     source = FrameSource(load(folders["train"]), Augmentation((96, 160)))
     settings = GKCTraining(steps=11, batch=4, accumulate=2)
 
-    def images(first: int, ranks: Ranks = ALONE, readers: int = 0) -> list[np.ndarray]:
-        with closing(batches(replace(settings, readers=readers), source, None, first=first, ranks=ranks)) as read:
+    def images(first: int, distributed: Distributed = ALONE, readers: int = 0) -> list[np.ndarray]:
+        how = replace(settings, readers=readers)
+        with closing(batches(how, source, None, first=first, distributed=distributed)) as read:
             return [image for part in next(read) for image in part.images]
 
     alone = images(9)
     assert np.array_equal(alone, images(9, readers=1)), "who reads them does not matter"
     assert not np.array_equal(alone, images(10))
-    shares = [images(9, Ranks(rank, 2)) for rank in range(2)]
+    shares = [images(9, Distributed(rank, 2)) for rank in range(2)]
     assert np.array_equal(alone, [shares[0][0], shares[1][0], shares[0][1], shares[1][1]]), "two parts, dealt out"
 
 
@@ -311,8 +313,8 @@ def test_every_kind_of_diversification_trains(tmp_path: Path, folders, how: str)
         recipe(folders, steps=1, diversify=how, tgkd="separate"), tmp_path / "a.safetensors", device="cpu", log=quiet
     )
     header, tensors = checkpoint.read(out, "gkc")
-    assert header.story["words"] > len(header.story["classes"])
-    assert {"tgkd", "pairs", "names", "classes"} <= set(header.story["final"])
+    assert header.metadata["words"] > len(header.metadata["classes"])
+    assert {"tgkd", "pairs", "names", "classes"} <= set(header.metadata["final"])
     assert not [name for name in tensors if "distil" in name or "relation" in name], "only training needs them"
 
 
@@ -321,14 +323,14 @@ def test_a_training_that_diversifies_and_distils_goes_on_to_the_same_bytes(tmp_p
     tables = recipe(folders, diversify="thresRand", tgkd="merged", region_dropout=0.5, accumulate=2)
     whole = train(tables, tmp_path / "whole.safetensors", device="cpu", log=quiet)
     tables["clip"]["cache"] = str(tmp_path / "cache")
-    save = train_gkc.save_state
+    save = State.save
 
     def save_and_stop(*arguments: object) -> None:
         save(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_gkc, "save_state", save_and_stop)
+        patch.setattr(State, "save", save_and_stop)
         with pytest.raises(KeyboardInterrupt):
             train(tables, tmp_path / "stopped.safetensors", device="cpu", log=quiet)
     train(tables, tmp_path / "stopped.safetensors", device="cpu", log=quiet)
@@ -345,18 +347,18 @@ def test_a_training_that_diversifies_and_distils_goes_on_to_the_same_bytes(tmp_p
 def test_cached_vectors_are_those_of_the_teacher(tmp_path: Path, folders):
     data = load(folders["train"])
     source = FrameSource(data, Augmentation((96, 160), flip_vertical=True, brightness=0.0))
-    teacher = clip.load("clip-world")
-    cached = Teaching(teacher, source, "x", tmp_path)
+    teacher = clip.load_clip("clip-world")
+    cached = TeacherCache(teacher, source, "x", tmp_path)
     for seed in range(4):
-        drawn = source.draw(np.random.default_rng(seed))
-        assert drawn.target is not None
-        image, truth = source.original(drawn)
-        way = np.s_[:: -1 if drawn.flips[1] else 1, :: -1 if drawn.flips[0] else 1]
-        assert np.array_equal(image[way], drawn.image)
-        numbers = [sorted(truth.segments)[place] for place in drawn.target.kept]
-        crops = [teacher.mask_crop(drawn.image, truth.ids[way] == number) for number in numbers]
+        sample = source.draw(np.random.default_rng(seed))
+        assert sample.target is not None
+        image, truth = source.original(sample)
+        way = np.s_[:: -1 if sample.flips[1] else 1, :: -1 if sample.flips[0] else 1]
+        assert np.array_equal(image[way], sample.image)
+        numbers = [sorted(truth.segments)[place] for place in sample.target.kept]
+        crops = [teacher.mask_crop(sample.image, truth.ids[way] == number) for number in numbers]
         for _ in range(2):  # asked, then from the cache
-            found = cached.regions(drawn)
+            found = cached.regions(sample)
             assert torch.allclose(found.regions, teacher.encode_images(crops), atol=2e-3)
             assert found.boxes.shape == found.regions.shape
 

@@ -79,10 +79,10 @@ def test_both_are_trained_and_the_first_only_once(files: Path, monkeypatch: pyte
     assert not Path("first.safetensors").exists(), "it lies beside what it is made for"
     header, _ = checkpoint.read(Path("own.safetensors"), "gkc")
     assert header.config["side"] == 96
-    assert header.story["start"].startswith("own.start.safetensors, sha256 ")
+    assert header.metadata["start"].startswith("own.start.safetensors, sha256 ")
     begun, _ = checkpoint.read(Path("own.start.safetensors"), "gkc")
-    assert (begun.story["start"], begun.config["side"]) == ("", 64)
-    assert begun.story["training"]["learning_rate"] == header.story["training"]["learning_rate"] == 1e-4
+    assert (begun.metadata["start"], begun.config["side"]) == ("", 64)
+    assert begun.metadata["training"]["learning_rate"] == header.metadata["training"]["learning_rate"] == 1e-4
 
     code, said = ovsbench("train", "second.toml", "-o", "own.safetensors", "--set", "training.steps=3")
     assert code == 1
@@ -94,7 +94,7 @@ def test_a_finished_checkpoint_can_be_named_instead(files: Path):
     assert ovsbench("train", "first.toml")[0] == 0
     code, said = ovsbench("train", "second.toml", "--set", "start=first.safetensors")
     assert code == 0, said
-    assert checkpoint.read(Path("second.safetensors"), "gkc")[0].story["start"].startswith("first.safetensors")
+    assert checkpoint.read(Path("second.safetensors"), "gkc")[0].metadata["start"].startswith("first.safetensors")
     assert not Path("second.start.safetensors").exists()
 
 

@@ -18,9 +18,9 @@ from ovsbench.baselines.dense.towers import Family, family, resized_positions, r
 from ovsbench.benchmark.errors import MethodError
 
 
-def shares(numbers: npt.NDArray[np.int32], count: int, grid: tuple[int, int]) -> torch.Tensor:
+def shares(region_map: npt.NDArray[np.integer], count: int, grid: tuple[int, int]) -> torch.Tensor:
     """How much of every patch belongs to each of the regions 1 to `count`, (count, h, w) in [0, 1]."""
-    masks = torch.from_numpy(numbers)[None] == torch.arange(1, count + 1)[:, None, None]
+    masks = torch.from_numpy(region_map)[None] == torch.arange(1, count + 1)[:, None, None]
     return F.adaptive_avg_pool2d(masks[:, None].float(), grid)[:, 0]
 
 
@@ -39,7 +39,7 @@ def require_convolutions(visual: Any, name: str) -> Family:
 
 
 def mask_pooled(
-    visual: Any, name: str, pixels: torch.Tensor, numbers: npt.NDArray[np.int32], count: int
+    visual: Any, name: str, pixels: torch.Tensor, region_map: npt.NDArray[np.integer], count: int
 ) -> torch.Tensor:
     """Vectors (count, D) of the regions of one frame, not normalised.
 
@@ -47,7 +47,7 @@ def mask_pooled(
         visual: a ResNet's or a ConvNeXt's tower.
         name: of the CLIP, for messages.
         pixels: (1, 3, H, W) normalised, multiples of 32.
-        numbers: (h, w) at any size, 0 for no region.
+        region_map: (h, w) at any size, 0 for no region.
         count: number of regions, each with a pixel.
 
     Raises:
@@ -56,7 +56,7 @@ def mask_pooled(
     which = require_convolutions(visual, name)
     features = resnet_features(visual, pixels) if which == "resnet" else visual.trunk.forward_features(pixels)
     grid = (features.shape[2], features.shape[3])
-    weights = shares(numbers, count, grid).to(features).flatten(1)  # (N, h w)
+    weights = shares(region_map, count, grid).to(features).flatten(1)  # (N, h w)
     mean = weights @ features[0].flatten(1).T / weights.sum(1, keepdim=True).clamp(min=1e-9)  # (N, C)
     if which == "timm":
         vectors: torch.Tensor = visual.head(visual.trunk.forward_head(mean[:, :, None, None]))

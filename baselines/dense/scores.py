@@ -15,9 +15,8 @@ from ovsbench.baselines.dense.refine import refine
 from ovsbench.baselines.dense.towers import dense_features, family, stride
 from ovsbench.baselines.region_clip import Namer, class_logits
 from ovsbench.benchmark.errors import MethodError
-from ovsbench.benchmark.types import Image, Vocabulary
-from ovsbench.gkc_video.text.clip import Clip
-from ovsbench.gkc_video.text.text_space import NameTable, Prompted
+from ovsbench.benchmark.types import Vocabulary
+from ovsbench.gkc_video.text import Clip, NameTable, Prompted
 
 USUAL: Mapping[str, Kind] = {"vit": "naclip", "resnet": "maskclip", "timm": "raw"}
 BATCH = 32
@@ -82,22 +81,22 @@ class DenseScorer:
             **({"refinement": f"{self.refining} rounds"} if self.refining else {}),
         }
 
-    def reader(self, vocabulary: Vocabulary) -> Callable[[Image], npt.NDArray[np.float32]]:
-        """Encodes the names; frames (H, W, 3) to probabilities (C, H, W), with a last one for the background if any."""
-        table, classes = self.namer.table(vocabulary), len(vocabulary)
+    def reader(self, vocabulary: Vocabulary) -> Callable[[torch.Tensor], npt.NDArray[np.float32]]:
+        """Encodes the names; frames (3, H, W) to probabilities (C, H, W), with a last one for the background if any."""
+        table = self.namer.table(vocabulary)
         if self.background:
             others = Prompted(self.namer.clip, self.namer.templates).encode(self.background).to(table.vectors)
-            owner = torch.full((len(others),), classes, device=table.owner.device)
-            table = NameTable(torch.cat([table.vectors, others]), torch.cat([table.owner, owner]))
-            classes += 1
-        return lambda image: self._score(image, table, classes)
+            owner = torch.full((len(others),), table.classes, device=table.owner.device)
+            vectors, owners = torch.cat([table.vectors, others]), torch.cat([table.owner, owner])
+            table = NameTable(vectors, owners, table.classes + 1)
+        return lambda frame: self._score(frame, table)
 
     @torch.inference_mode()
-    def _score(self, image: Image, table: NameTable, classes: int) -> npt.NDArray[np.float32]:
+    def _score(self, frame: torch.Tensor, table: NameTable) -> npt.NDArray[np.float32]:
         clip = self.namer.clip
-        pixels = input_pixels(clip, image, self.side, stride(clip.model.visual, clip.name))
+        pixels = input_pixels(clip, frame, self.side, stride(clip.model.visual, clip.name))
         size = (pixels.shape[2], pixels.shape[3])
-        total = pixels.new_zeros(classes, *size)
+        total = pixels.new_zeros(table.classes, *size)
         seen = pixels.new_zeros(size)
         boxes = list(windows(size, self.window, self.step or 1))
         for start in range(0, len(boxes), BATCH):
@@ -105,16 +104,16 @@ class DenseScorer:
             found = dense_features(clip.model.visual, clip.name, torch.cat([pixels[box] for box in some]), self.kind)
             patches = F.normalize(found.patches.float(), dim=1)
             cosines = torch.einsum("bdhw,nd->bhwn", patches, table.vectors)
-            logits = class_logits(self.namer.scale * cosines, table, classes).permute(0, 3, 1, 2)
+            logits = class_logits(self.namer.scale * cosines, table).permute(0, 3, 1, 2)
             for box, one in zip(some, logits, strict=True):
                 extent = pixels[box].shape[2:]
                 total[box[1:]] += F.interpolate(one[None], extent, mode="bilinear", align_corners=False)[0]
                 seen[box[2:]] += 1
-        frame_size = image.shape[:2]
+        frame_size = frame.shape[-2:]
         means = F.interpolate((total / seen)[None], frame_size, mode="bilinear", align_corners=False)[0]
         chance = means.softmax(0)
         if self.refining:
-            colours = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).to(chance)
+            colours = frame.to(chance)
             chance = refine(chance, colours, self.refining)
         return chance.cpu().numpy()
 
@@ -142,19 +141,19 @@ def windows(size: tuple[int, int], window: int | None, step: int) -> Iterator[Bo
             )
 
 
-def input_pixels(clip: Clip, image: Image, side: int, unit: int) -> torch.Tensor:
+def input_pixels(clip: Clip, frame: torch.Tensor, side: int, unit: int) -> torch.Tensor:
     """A frame as the input (1, 3, H, W) of a tower, on the CLIP's device.
 
     Args:
         clip: gives statistics and device.
-        image: uint8 (H, W, 3).
+        frame: uint8 (3, H, W).
         side: wanted length of the shorter side in pixels.
         unit: height and width become multiples of it, the nearest ones.
     """
-    factor = side / min(image.shape[:2])
-    size = [max(1, round(n * factor / unit)) * unit for n in image.shape[:2]]
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(clip.device).float()
-    if list(image.shape[:2]) != size:
-        shrinks = size[0] < image.shape[0]
+    factor = side / min(frame.shape[-2:])
+    size = [max(1, round(n * factor / unit)) * unit for n in frame.shape[-2:]]
+    pixels = frame[None].to(clip.device).float()
+    if list(frame.shape[-2:]) != size:
+        shrinks = size[0] < frame.shape[-2]
         pixels = F.interpolate(pixels, size, mode="bicubic", align_corners=False, antialias=shrinks).clamp(0, 255)
     return clip.normalise(pixels)

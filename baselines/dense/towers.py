@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from ovsbench.baselines.dense.attention import KEEPS_THE_BLOCK, Kind, attend
 from ovsbench.benchmark.errors import MethodError
-from ovsbench.gkc_video.model.positions import resized_positions
+from ovsbench.gkc_video.model import resized_positions
 
 Family = Literal["vit", "resnet", "timm"]
 

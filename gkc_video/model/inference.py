@@ -1,103 +1,196 @@
-"""What the network says of frames: from images to masks, embeddings and class logits, on any device."""
+"""The network at test time: frames in; masks, embeddings and class logits out, on any device."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.timing.stages import stage
-from ovsbench.benchmark.types import Image
-from ovsbench.gkc_video.model.network import GKC, class_logits, pad
+from ovsbench.gkc_video.model.network import GKC, pad
+from ovsbench.gkc_video.model.preparing import cast_once, fold_norms
 from ovsbench.gkc_video.text.text_space import NameTable
+
+Precision = Literal["float32", "bfloat16"]
+MOST_GRAPHS = 8
+"""Shapes of input for which a recorded network is kept; each keeps its own memory on the device."""
 
 
 @dataclass(frozen=True)
-class Merging:
-    """How queries become regions.
+class RawOutputs:
+    """What a network says of B frames, before post-processing.
 
     Attributes:
-        objectness: a query whose probability of being any named class is lower is dropped.
-        doubled: of two queries whose masks overlap with a higher IoU, the less confident is dropped.
-        overlap: a region that keeps a smaller share of its own mask, after the others took theirs, is dropped.
-        smallest: a region of fewer mask cells (4 x 4 pixels of the network's input) is dropped.
-        side: the shorter side of the network's input in pixels, None for the frame's own size.
-        precision: of the network's arithmetic; what follows it is float32.
-        tiles: for timing alone: regions are so many tiles of the frame in place of the masks, 0 for none.
-    """
-
-    objectness: float = 0.5
-    doubled: float = 0.6
-    overlap: float = 0.5
-    smallest: int = 3
-    side: int | None = None
-    precision: Literal["float32", "bfloat16"] = "float32"
-    tiles: int = 0
-
-
-class Output(NamedTuple):
-    """What the network says of one frame.
-
-    Attributes:
-        masks: logits (Q, h, w), without the padding.
-        embeddings: (Q, D).
-        states: (Q, E).
-        classes: logits (Q, C + 1), no-object last.
+        masks: logits (B, Q, h, w), without the padding.
+        embeddings: (B, Q, D), not normalised.
+        states: (B, Q, E), what distinguishes the queries, not normalised.
+        classes: logits (B, Q, C + 1), no-object last.
+        size: (H, W) of the frames.
     """
 
     masks: torch.Tensor
     embeddings: torch.Tensor
     states: torch.Tensor
     classes: torch.Tensor
+    size: tuple[int, int]
 
 
-@torch.inference_mode()
-def run(model: GKC, images: Sequence[Image], table: NameTable, merging: Merging) -> list[Output]:
-    """The network's word on each of some frames of one size, float32 whatever the precision within.
+class ClassHead(NamedTuple):
+    """The names that embeddings are compared with, as they are needed in each frame.
 
-    Raises:
-        MethodError: the device's memory is not enough.
+    Attributes:
+        anchors: (D, N + 1), scaled vectors of the names and, last, of no-object.
+        owner: (N + 1,), the class of each; no-object is the class C.
+        classes: C.
+        penalty: see `NameTable`.
     """
-    device, side = table.vectors.device, merging.side
-    with enough_memory(device, len(images), images[0].shape[:2]):
-        with stage("resize"):
-            pixels = torch.stack([torch.from_numpy(np.ascontiguousarray(image)) for image in images])
-            if device.type == "cuda":  # from pinned memory the copy does not hold up the processor
-                pixels = pixels.pin_memory()
-            pixels = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2)
-            shortest = min(pixels.shape[-2:])
-            if side is not None and shortest != side:
-                factor = side / shortest
-                size = [max(1, round(n * factor)) for n in pixels.shape[-2:]]
-                pixels = F.interpolate(pixels.float(), size, mode="bilinear", align_corners=False, antialias=factor < 1)
-            height, width = pixels.shape[-2:]
-            pixels = pad(pixels).to(memory_format=torch.channels_last)
-        with stage("model"):
-            with torch.autocast(device.type, torch.bfloat16, enabled=merging.precision == "bfloat16"):
-                last = model(pixels, last_only=True)[-1]
-            copies = [part.to(torch.float32, copy=True) for part in (last.masks, last.embeddings, last.states)]
-            masks, embeddings, states = copies  # a CUDA graph writes over what it gave at its next run
-            masks = masks[..., : -(-height // 4), : -(-width // 4)]
-            named = class_logits(model.logits(embeddings, table.vectors), table.owner)
-            classes = handicapped(named, table.handicap)
-    return [Output(*parts) for parts in zip(masks, embeddings, states, classes, strict=True)]
+
+    anchors: torch.Tensor
+    owner: torch.Tensor
+    classes: int
+    penalty: torch.Tensor | None
+
+    @staticmethod
+    def of(model: GKC, table: NameTable) -> ClassHead:
+        """Of a vocabulary's names, which are thus projected once."""
+        owner = torch.cat([table.owner, torch.full_like(table.owner[:1], table.classes)])
+        return ClassHead(model.anchors(table.vectors).float().T.contiguous(), owner, table.classes, table.penalty)
+
+    def logits(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """(B, Q, C + 1) of embeddings (B, Q, D): a class has its best name's, less its penalty."""
+        names = F.normalize(embeddings, dim=-1) @ self.anchors
+        best = names.new_full((*names.shape[:-1], self.classes + 1), -torch.inf)
+        best = best.scatter_reduce_(-1, self.owner.expand_as(names), names, "amax", include_self=False)
+        return penalised(best, self.penalty)
 
 
-def handicapped(logits: torch.Tensor, handicap: torch.Tensor | None) -> torch.Tensor:
-    """Class logits (..., C + 1), no-object last, less a handicap (C,).
+@dataclass(frozen=True)
+class Network:
+    """A GKC and how it is run; `prepared` makes one ready.
+
+    Attributes:
+        model: in evaluation mode.
+        side: shorter side of its input in pixels, None for the frame's own size.
+        precision: of its weights and arithmetic; normalisation, logits and what it gives are float32.
+        cuda_graphs: whether its launches are recorded for each shape of its input and replayed as one, on a GPU.
+    """
+
+    model: GKC
+    side: int | None = None
+    precision: Precision = "float32"
+    cuda_graphs: bool = False
+    _heads: list[tuple[NameTable, ClassHead]] = field(default_factory=list, repr=False, compare=False)
+    _graphs: dict[torch.Size, Graph] = field(default_factory=dict, repr=False, compare=False)
+
+    @staticmethod
+    def prepared(model: GKC, side: int | None, precision: Precision, *, cuda_graphs: bool) -> Network:
+        """With batch normalisation folded and the weights cast, in place."""
+        if model.trunk.kind == "resnet":
+            fold_norms(model.trunk)
+        if precision == "bfloat16":
+            cast_once(model, torch.bfloat16)
+        return Network(model, side, precision, cuda_graphs)
+
+    @property
+    def device(self) -> torch.device:
+        """That the model is on."""
+        return self.model.no_object.device
+
+    @torch.inference_mode()
+    def run(self, frames: torch.Tensor, table: NameTable) -> RawOutputs:
+        """Runs the network on frames of one size at once.
+
+        Args:
+            frames: uint8 (B, 3, H, W) on the model's device.
+            table: names to choose from, on the same device.
+
+        Raises:
+            MethodError: the device's memory is not enough.
+        """
+        size = (frames.shape[-2], frames.shape[-1])
+        with enough_memory(self.device, len(frames), size):
+            with stage("resize"):
+                pixels = self._resized(frames)
+                height, width = pixels.shape[-2:]
+                pixels = pad(pixels).to(memory_format=torch.channels_last)
+            with stage("model"):
+                masks, embeddings, states = self._forward(pixels)
+                masks = masks[..., : -(-height // 4), : -(-width // 4)]
+                classes = self._head(table).logits(embeddings)
+        return RawOutputs(masks, embeddings, states, classes, size)
+
+    def _forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """Masks, embeddings and states in float32, of the caller's own: a graph writes over what it gave before."""
+        if not (self.cuda_graphs and pixels.is_cuda):
+            last = self.model(pixels, last_only=True)[-1]
+            return [part.to(torch.float32, copy=True) for part in (last.masks, last.embeddings, last.states)]
+        if pixels.shape not in self._graphs:
+            if len(self._graphs) >= MOST_GRAPHS:
+                self._graphs.clear()
+            self._graphs[pixels.shape] = Graph(self.model, pixels)
+        return self._graphs[pixels.shape].replay(pixels)
+
+    def _head(self, table: NameTable) -> ClassHead:
+        if not self._heads or self._heads[0][0] is not table:
+            self._heads[:] = [(table, ClassHead.of(self.model, table))]
+        return self._heads[0][1]
+
+    def _resized(self, frames: torch.Tensor) -> torch.Tensor:
+        shortest = min(frames.shape[-2:])
+        if self.side is None or shortest == self.side:
+            return frames
+        factor = self.side / shortest
+        size = [max(1, round(n * factor)) for n in frames.shape[-2:]]
+        return F.interpolate(frames.float(), size, mode="bilinear", align_corners=False, antialias=factor < 1)
+
+
+class Graph:
+    """The eager network recorded as one CUDA graph for one shape of its input: one launch instead of a thousand.
+
+    Args:
+        model: in evaluation mode, on a GPU.
+        pixels: of that shape; they only serve to record.
+    """
+
+    WARM_UP = 3
+    """Runs before the recording, in which libraries choose their kernels and constants of the shape are made."""
+
+    def __init__(self, model: GKC, pixels: torch.Tensor) -> None:
+        self._pixels = pixels.clone(memory_format=torch.channels_last)
+        beside = torch.cuda.Stream()
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):
+            for _ in range(self.WARM_UP):
+                model(self._pixels, last_only=True)
+        torch.cuda.current_stream().wait_stream(beside)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            last = model(self._pixels, last_only=True)[-1]
+            self._outputs = [part.float() for part in (last.masks, last.embeddings, last.states)]
+
+    def replay(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """Masks, embeddings and states of other pixels of the shape, as copies."""
+        self._pixels.copy_(pixels)
+        self._graph.replay()
+        return [part.clone() for part in self._outputs]
+
+
+def penalised(logits: torch.Tensor, penalty: torch.Tensor | None) -> torch.Tensor:
+    """Class logits (..., C + 1), no-object last, less a penalty (C,) of each class: calibrated stacking.
 
     Only the choice between classes changes: the probability that a query is any of them at all stays.
+
+    Source: Chao et al., An Empirical Study and Analysis of Generalized Zero-Shot Learning, ECCV 2016.
     """
-    if handicap is None:
+    if penalty is None:
         return logits
     named = logits[..., :-1]
-    less = named - handicap
+    less = named - penalty
     kept = named.logsumexp(-1, keepdim=True) - less.logsumexp(-1, keepdim=True)
     return torch.cat([less + kept, logits[..., -1:]], -1)
 
@@ -112,8 +205,8 @@ def enough_memory(device: torch.device, batch: int, size: tuple[int, ...]) -> It
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        told = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not told and not any(sign in str(error) for sign in ("can't allocate memory", "not enough memory")):
+        is_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not is_memory and not any(sign in str(error) for sign in ("can't allocate memory", "not enough memory")):
             raise
         raise MethodError(
             f"the memory of {device.type} is not enough for {batch} {'frame' if batch == 1 else 'frames'} of "

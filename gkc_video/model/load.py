@@ -26,15 +26,15 @@ class LoadedGKC:
         model: on its device, in evaluation mode.
         space: turns names into vectors.
         side: the shorter side of the input it was trained for, None where any.
-        story: how it was trained.
-        calibration: see `ovsbench.gkc_video.method.build`.
+        metadata: how it was trained.
+        base_logit_penalty: see `ovsbench.gkc_video.method.build`.
     """
 
     model: GKC
     space: TextSpace
     side: int | None
-    story: Mapping[str, Any]
-    calibration: float = 0.0
+    metadata: Mapping[str, Any]
+    base_logit_penalty: float = 0.0
 
 
 RANDOM = "random:"
@@ -94,8 +94,8 @@ def load_gkc(path: Path, device: str) -> LoadedGKC:
     model = GKC(config, image_tower(config))
     checkpoint.fill(model, student, path)
     channels_last(model.to(device)).eval().requires_grad_(False)
-    calibration = float(header.config.get("calibration", 0.0))
-    return LoadedGKC(model, space, header.config.get("side"), header.story, calibration)
+    base_logit_penalty = float(header.config.get("base_logit_penalty", 0.0))
+    return LoadedGKC(model, space, header.config.get("side"), header.metadata, base_logit_penalty)
 
 
 def image_tower(config: ModelConfig, *, weights: bool = False) -> Any:

@@ -17,17 +17,10 @@ from torch import nn
 
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.gkc_video.model.region_head import Features, RegionHead
+from ovsbench.gkc_video.model.segmenter import Segmenter
 from ovsbench.gkc_video.model.trunk import Trunk
-from ovsbench.gkc_video.torchvision_shim import prepare
 
-prepare()
-
-from transformers import Mask2FormerConfig  # noqa: E402
-from transformers.models.mask2former.modeling_mask2former import (  # noqa: E402
-    Mask2FormerPixelDecoder,
-    Mask2FormerPreTrainedModel,
-    Mask2FormerTransformerModule,
-)
+from transformers import Mask2FormerConfig  # isort: skip  (after segmenter, which prepares torchvision)
 
 STRIDE = 32
 """Frames are padded to a multiple of this; masks come at a quarter of the padded size."""
@@ -113,27 +106,6 @@ class Prediction:
         return Prediction(self.masks[frames], self.embeddings[frames], self.states[frames], copies)
 
 
-class Segmenter(Mask2FormerPreTrainedModel):
-    """Pixel decoder and masked-attention decoder over a trunk's pyramid; the class is not their business."""
-
-    def __init__(self, config: Mask2FormerConfig, channels: list[int]) -> None:
-        super().__init__(config)
-        self.pixel_decoder = Mask2FormerPixelDecoder(config, feature_channels=channels)
-        self.transformer = Mask2FormerTransformerModule(in_features=config.feature_size, config=config)
-        self.post_init()  # also fills the level embedding, which is born uninitialised
-
-    def forward(self, pyramid: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor], torch.Tensor]:
-        """States (B, Q, C) and mask logits (B, Q, h, w) at every prediction point, and the mask features."""
-        decoded = self.pixel_decoder(pyramid)
-        out = self.transformer(
-            multi_scale_features=list(decoded.multi_scale_features),
-            mask_features=decoded.mask_features,
-            output_hidden_states=True,
-        )
-        states = [state.transpose(0, 1) for state in out.intermediate_hidden_states]
-        return states, list(out.masks_queries_logits), decoded.mask_features
-
-
 class GKC(nn.Module):
     """The student: trunk, segmenter, and a projection of its queries into the text space."""
 
@@ -188,13 +160,17 @@ class GKC(nn.Module):
     def look(self, pixels: torch.Tensor, *, last_only: bool = False) -> tuple[list[Prediction], Features]:
         """`forward`, and the features with which further regions of these frames can be named by `embed`."""
         pyramid = self.trunk((pixels.float() - self.mean) / self.std)
-        states, masks, mask_features = self.segmenter(pyramid)
+        if last_only:
+            state, mask, mask_features = self.segmenter.last(pyramid)
+            states, masks = [state], [mask]
+        else:
+            states, masks, mask_features = self.segmenter(pyramid)
         features = Features(torch.cat([mask_features, pyramid[0]], 1), pyramid[1])
-        last = len(states) - 1
-        joined = [*states[:last], self._joined(states[last], masks[last], features)]
-        wanted = [last] if last_only else range(last + 1)
+        joined = [*states[:-1], self._joined(states[-1], masks[-1], features)]
+        first = len(self.project) - len(states)  # the point of the first of them
         return [
-            Prediction(masks[n], self.project[n](joined[n]), states[n], self._copies(n, joined[n])) for n in wanted
+            Prediction(masks[n], self.project[first + n](of), states[n], self._copies(first + n, of))
+            for n, of in enumerate(joined)
         ], features
 
     def embed(self, states: torch.Tensor, masks: torch.Tensor, features: Features) -> torch.Tensor:
@@ -210,9 +186,12 @@ class GKC(nn.Module):
 
     def logits(self, embeddings: torch.Tensor, names: torch.Tensor) -> torch.Tensor:
         """Scaled cosines (B, Q, K + 1) with unit name vectors (K, D), or (B, K, D); the last column is no-object."""
+        return F.normalize(embeddings, dim=-1) @ self.anchors(names).transpose(-1, -2)
+
+    def anchors(self, names: torch.Tensor) -> torch.Tensor:
+        """What unit embeddings are multiplied by for their logits: the names and no-object, (..., K + 1, D), scaled."""
         nothing = F.normalize(self.no_object, dim=-1).expand(*names.shape[:-2], 1, -1)
-        anchors = torch.cat([names, nothing], -2)
-        return self.log_scale.exp() * F.normalize(embeddings, dim=-1) @ anchors.transpose(-1, -2)
+        return self.log_scale.exp() * torch.cat([names, nothing], -2)
 
 
 def class_logits(logits: torch.Tensor, owner: torch.Tensor, *, mean: bool = False) -> torch.Tensor:

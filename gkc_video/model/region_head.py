@@ -49,10 +49,10 @@ class RegionHead(nn.Module):
     def forward(self, masks: torch.Tensor, features: Features) -> torch.Tensor:
         """masks: logits (B, Q, h, w); features of the same B frames; returns (B, Q, width)."""
         batch, queries = masks.shape[:2]
-        share = masks.detach().sigmoid()
+        share = masks.detach().float().sigmoid()
         grid = _box_grids(share > 0.5, self.GRID)  # (B, Q, G, G, 2)
         maps = (self.fine(features.fine), self.coarse(features.coarse))
-        windows = [F.grid_sample(m, grid.flatten(1, 2), align_corners=False) for m in maps]  # (B, C, Q*G, G)
+        windows = [F.grid_sample(m.float(), grid.flatten(1, 2), align_corners=False) for m in maps]  # (B, C, Q*G, G)
         window = torch.cat(windows, 1).unflatten(2, (queries, self.GRID)).transpose(1, 2).flatten(0, 1)
         shape = F.grid_sample(share.flatten(0, 1)[:, None], grid.flatten(0, 1), align_corners=False)  # (B*Q, 1, G, G)
         seen = self.look(torch.cat([window * shape, shape], 1)).flatten(1)
@@ -65,9 +65,10 @@ def _box_grids(inside: torch.Tensor, side: int) -> torch.Tensor:
     ends = []
     for dim, length in ((-2, width), (-1, height)):
         line = inside.any(dim)  # (B, Q, length)
-        first = line.float().argmax(-1)
-        last = length - line.flip(-1).float().argmax(-1)
-        none = ~line.any(-1)
+        cells = torch.arange(length, device=inside.device)
+        first = torch.where(line, cells, length).amin(-1)
+        last = torch.where(line, cells + 1, 0).amax(-1)
+        none = last == 0
         first, last = first.masked_fill(none, 0), last.masked_fill(none, length)
         steps = (torch.arange(side, device=inside.device) + 0.5) / side
         at = first[..., None] + steps * (last - first)[..., None]

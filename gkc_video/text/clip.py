@@ -150,7 +150,7 @@ def _wants_quick_gelu(name: str, pretrained: str | None) -> bool:
     return wants
 
 
-def load(weights: str | Path, *, model: str | None = None, device: str = "cpu") -> Clip:
+def load_clip(weights: str | Path, *, model: str | None = None, device: str = "cpu") -> Clip:
     """CLIP from a checkpoint of `ovsbench train`, or, with `model`, from open_clip's own tags and files.
 
     Args:

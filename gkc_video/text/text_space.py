@@ -136,12 +136,19 @@ class NameTable:
     Attributes:
         vectors: (N, D) unit vectors, one for each name.
         owner: (N,) int64, index of each name's category in the vocabulary.
-        handicap: (C,) taken from the logit of each category before they compete; None for none.
+        classes: categories of the vocabulary.
+        penalty: (C,) taken from the logit of each category before they compete; None for none.
     """
 
     vectors: torch.Tensor
     owner: torch.Tensor
-    handicap: torch.Tensor | None = None
+    classes: int
+    penalty: torch.Tensor | None = None
+
+    def to(self, device: str | torch.device) -> NameTable:
+        """On another device."""
+        penalty = None if self.penalty is None else self.penalty.to(device)
+        return NameTable(self.vectors.to(device), self.owner.to(device), self.classes, penalty)
 
 
 def name_table(space: TextSpace, vocabulary: Vocabulary, *, synonyms: bool) -> NameTable:
@@ -155,4 +162,4 @@ def name_table(space: TextSpace, vocabulary: Vocabulary, *, synonyms: bool) -> N
         words = dict.fromkeys((category.name, *category.synonyms) if synonyms else (category.name,))
         names += list(words)
         owner += [number] * len(words)
-    return NameTable(space.encode(names), torch.tensor(owner))
+    return NameTable(space.encode(names), torch.tensor(owner), len(vocabulary))

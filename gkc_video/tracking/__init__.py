@@ -1,1 +1,7 @@
-"""Regions of single frames linked over time."""
+"""Regions of single frames linked over time; no torch."""
+
+from ovsbench.gkc_video.proposals import Proposals
+from ovsbench.gkc_video.tracking.linker import Linker
+from ovsbench.gkc_video.tracking.tracker import ASSOCIATIONS, DEFAULT, Association, association
+
+__all__ = ["ASSOCIATIONS", "DEFAULT", "Association", "Linker", "Proposals", "association"]

@@ -1,4 +1,4 @@
-"""How much a region of this frame is like a track: by looks, by place and by class. Arrays in, arrays out."""
+"""How much a region of this frame is like a track: by appearance, by place and by class. Arrays in, arrays out."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ Array = npt.NDArray[np.float32]
 Masks = npt.NDArray[np.bool_]
 
 
-def cosines(vectors: Array, memories: Sequence[Array], best: int = 1) -> Array:
-    """Cosine of every vector with every memory: the mean of its `best` highest ones, (N, T).
+def cosines(vectors: Array, memories: Sequence[Array], top_k: int = 1) -> Array:
+    """Cosine of every vector with every memory: the mean of its `top_k` highest ones, (N, T).
 
     Args:
         vectors: (N, D) unit vectors.
         memories: T arrays (K, D) of unit vectors, K of at least 1 and not the same for all.
-        best: how many of a memory's vectors count; 1 is its nearest one.
+        top_k: how many of a memory's vectors count; 1 is its nearest one.
 
     >>> red, blue = np.eye(2, dtype=np.float32)
-    >>> cosines(red[None], [np.stack([red, blue]), blue[None]], best=2).tolist()
+    >>> cosines(red[None], [np.stack([red, blue]), blue[None]], top_k=2).tolist()
     [[0.5, 0.0]]
     """
-    columns = [np.sort(vectors @ memory.T, axis=1)[:, -best:].mean(1) for memory in memories]
+    columns = [np.sort(vectors @ memory.T, axis=1)[:, -top_k:].mean(1) for memory in memories]
     return np.stack(columns, axis=1).astype(np.float32)
 
 

@@ -46,61 +46,68 @@ class Association:
     """Settings of the linking.
 
     Attributes:
-        looks: which vectors are compared: those of the text space, or the segmenter's queries where there are some.
-        embedding, overlap, classes: weights of cosine, mask IoU and class agreement in the similarity of a region and a
-            track; they are divided by their sum.
-        birth: a pair less similar than this is not linked: the region starts a track.
-        patience: frames for which an unseen track is remembered.
-        inertia: share of the old vector that a track keeps when it is seen again; for `memory` 1.
-        memory: how many of its vectors a track keeps, each as it was; with 1 they are blended.
-        best: of a track's vectors, so many of the nearest count.
+        appearance: which vectors are compared: of the text space, or the segmenter's queries where there are some.
+        appearance_weight, iou_weight, class_weight: weights of cosine, mask IoU and class agreement in the similarity
+            of a region and a track; they are divided by their sum.
+        min_similarity: a pair less similar than this is not linked: the region starts a track.
+        max_age_seconds: for how long an unseen track is kept, by the rate of the video.
+        momentum: share of the old vector that a track keeps when it is seen again; for a `gallery_size` of 1.
+        gallery_size: how many of its vectors a track keeps, each as it was; with 1 they are blended.
+        top_k: of a track's vectors, so many of the nearest count.
         motion: whether a track's mask is carried along by its speed before its overlap counts.
-        revival: None lets hidden tracks compete with visible ones. Otherwise they are offered only what visible ones
-            leave, and take it if cosine and class agreement alone reach this.
+        reid_threshold: None lets hidden tracks compete with visible ones. Otherwise they are offered only what visible
+            ones leave, and take it if cosine and class agreement alone reach this.
         vote: whether class scores are averaged along a track.
     """
 
-    looks: Literal["text", "query"] = "text"
-    embedding: float = 1.0
-    overlap: float = 1.0
-    classes: float = 0.5
-    birth: float = 0.4
-    patience: int = 12
-    inertia: float = 0.6
-    memory: int = 1
-    best: int = 1
+    appearance: Literal["text", "query"] = "text"
+    appearance_weight: float = 1.0
+    iou_weight: float = 1.0
+    class_weight: float = 0.5
+    min_similarity: float = 0.4
+    max_age_seconds: float = 1.2
+    momentum: float = 0.6
+    gallery_size: int = 1
+    top_k: int = 1
     motion: bool = False
-    revival: float | None = None
+    reid_threshold: float | None = None
     vote: bool = True
 
 
-_LOOKS = Association(looks="query", overlap=0.0, classes=0.0, birth=-1.0, inertia=0.0, patience=0)
+_QUERY = Association(
+    appearance="query", iou_weight=0.0, class_weight=0.0, min_similarity=-1.0, momentum=0.0, max_age_seconds=0.0
+)
 ASSOCIATIONS: Mapping[str, Association] = MappingProxyType(
     {
-        "none": Association(embedding=0.0, overlap=0.0, classes=0.0, birth=2.0, patience=0, vote=False),
-        "iou": Association(embedding=0.0, classes=0.0, birth=0.1, patience=0),
-        "query": _LOOKS,  # as MinVIS: every region to the last frame's most alike one
-        "memory": replace(_LOOKS, inertia=0.3, birth=0.4, patience=12),  # as OV2Seg: 0.7 of now, 0.3 of before
-        "top-k": replace(_LOOKS, memory=8, best=3, birth=0.4, patience=12),
-        "steady": replace(_LOOKS, overlap=0.5, memory=8, best=3, birth=0.4, patience=12),
+        "none": Association(
+            appearance_weight=0.0, iou_weight=0.0, class_weight=0.0, min_similarity=2.0, max_age_seconds=0.0, vote=False
+        ),
+        "iou": Association(appearance_weight=0.0, class_weight=0.0, min_similarity=0.1, max_age_seconds=0.0),
+        "query": _QUERY,  # as MinVIS: every region to the last frame's most alike one
+        "memory": replace(_QUERY, momentum=0.3, min_similarity=0.4),  # as OV2Seg: 0.7 of now, 0.3 of before
+        "top-k": replace(_QUERY, gallery_size=8, top_k=3, min_similarity=0.4),
+        "steady": replace(_QUERY, iou_weight=0.5, gallery_size=8, top_k=3, min_similarity=0.4),
         "combined": Association(),
         "motion": Association(motion=True),
-        "revival": Association(motion=True, revival=0.8),
+        "reid": Association(motion=True, reid_threshold=0.8),
     }
 )
 """Every association by its name."""
+
+DEFAULT_FPS = 10.0
+"""Frames a second of a video that does not state its rate, such as a folder of images."""
 
 DEFAULT = "steady"
 """The best on the world's dev part by VPQ, STQ, IDF1 and HOTA, and of J of the followed object on real clips."""
 
 
-def association(name: str, *, vote: bool = True, patience: int | None = None) -> Association:
+def association(name: str, *, vote: bool = True, max_age_seconds: float | None = None) -> Association:
     """The settings of a name.
 
     Args:
         name: one of `ASSOCIATIONS`.
         vote: False leaves class scores as each frame has them.
-        patience: instead of the one that belongs to the name.
+        max_age_seconds: instead of the one that belongs to the name.
 
     Raises:
         MethodError: no such name.
@@ -108,7 +115,11 @@ def association(name: str, *, vote: bool = True, patience: int | None = None) ->
     if name not in ASSOCIATIONS:
         raise MethodError(f"the association {name!r} is unknown; {did_you_mean(name, ASSOCIATIONS)}")
     known = ASSOCIATIONS[name]
-    return replace(known, vote=known.vote and vote, patience=known.patience if patience is None else patience)
+    return replace(
+        known,
+        vote=known.vote and vote,
+        max_age_seconds=known.max_age_seconds if max_age_seconds is None else max_age_seconds,
+    )
 
 
 @dataclass
@@ -139,10 +150,10 @@ class Track:
 
     def see(self, mask: Masks, vector: Array, scores: Array, frame: int, settings: Association) -> None:
         """Takes in the region that was linked to the track."""
-        if settings.memory > 1:
-            self.vectors = np.concatenate([self.vectors, vector[None]])[-settings.memory :]
+        if settings.gallery_size > 1:
+            self.vectors = np.concatenate([self.vectors, vector[None]])[-settings.gallery_size :]
         else:
-            mixed = settings.inertia * self.vectors[0] + (1 - settings.inertia) * vector
+            mixed = settings.momentum * self.vectors[0] + (1 - settings.momentum) * vector
             self.vectors = (mixed / max(float(np.linalg.norm(mixed)), 1e-6)).astype(np.float32)[None]
         step = (centre(mask) - centre(self.mask)) / np.float32(frame - self.seen)
         self.speed = step if self.times == 1 else np.add(self.speed, step, dtype=np.float32) * np.float32(0.5)
@@ -150,10 +161,16 @@ class Track:
 
 
 class Tracker:
-    """Links the regions of successive frames of one video; memory depends on the tracks, not on the length."""
+    """Links the regions of successive frames of one video; memory depends on the tracks, not on the length.
 
-    def __init__(self, settings: Association | None = None) -> None:
+    Args:
+        settings: of the linking.
+        fps: frames a second of the video; None takes `DEFAULT_FPS`.
+    """
+
+    def __init__(self, settings: Association | None = None, fps: float | None = None) -> None:
         self.settings = settings or Association()
+        self._max_age = round(self.settings.max_age_seconds * (fps or DEFAULT_FPS))
         self._tracks: list[Track] = []
         self._next = 1
         self._frame = 0
@@ -169,10 +186,10 @@ class Tracker:
     def follow(self, regions: Regions) -> tuple[Track, ...]:
         """The track of each region; regions without one among those known start theirs."""
         self._frame += 1
-        keep = self._frame - self.settings.patience - 1
+        keep = self._frame - self._max_age - 1
         self._tracks = [track for track in self._tracks if track.seen >= keep]
         vectors = regions.embeddings
-        if self.settings.looks == "query" and regions.queries is not None:
+        if self.settings.appearance == "query" and regions.queries is not None:
             vectors = regions.queries
         pairs = self._pairs(regions, vectors)
         found = []
@@ -190,13 +207,13 @@ class Tracker:
     def _pairs(self, regions: Regions, vectors: Array) -> dict[int, Track]:
         """Region number to track."""
         everyone = range(len(regions))
-        if self.settings.revival is None:
-            return self._assign(regions, vectors, list(everyone), self._tracks, self.settings.birth)
+        if self.settings.reid_threshold is None:
+            return self._assign(regions, vectors, list(everyone), self._tracks, self.settings.min_similarity)
         visible = [track for track in self._tracks if track.seen == self._frame - 1]
-        pairs = self._assign(regions, vectors, list(everyone), visible, self.settings.birth)
+        pairs = self._assign(regions, vectors, list(everyone), visible, self.settings.min_similarity)
         rest = [number for number in everyone if number not in pairs]
         hidden = [track for track in self._tracks if track.seen < self._frame - 1]
-        return pairs | self._assign(regions, vectors, rest, hidden, self.settings.revival)
+        return pairs | self._assign(regions, vectors, rest, hidden, self.settings.reid_threshold)
 
     def _assign(
         self, regions: Regions, vectors: Array, numbers: Sequence[int], tracks: Sequence[Track], least: float
@@ -223,15 +240,15 @@ def similarity(regions: Regions, tracks: Sequence[Track], frame: int, settings: 
         settings: weights.
     """
     near = np.zeros((len(regions), len(tracks)), np.float32)
-    total = np.full(len(tracks), settings.embedding + settings.classes, np.float32)
-    if settings.embedding:
-        cosine = cosines(regions.embeddings, [track.vectors for track in tracks], settings.best)
-        near += settings.embedding * np.clip(cosine, 0, 1)
-    if settings.classes:
-        near += settings.classes * agreement(regions.scores, np.stack([track.vote for track in tracks]))
-    if settings.overlap:
+    total = np.full(len(tracks), settings.appearance_weight + settings.class_weight, np.float32)
+    if settings.appearance_weight:
+        cosine = cosines(regions.embeddings, [track.vectors for track in tracks], settings.top_k)
+        near += settings.appearance_weight * np.clip(cosine, 0, 1)
+    if settings.class_weight:
+        near += settings.class_weight * agreement(regions.scores, np.stack([track.vote for track in tracks]))
+    if settings.iou_weight:
         masks = [moved(track.mask, track.speed) if settings.motion else track.mask for track in tracks]
-        fresh = np.array([track.seen == frame - 1 for track in tracks], np.float32) * settings.overlap
+        fresh = np.array([track.seen == frame - 1 for track in tracks], np.float32) * settings.iou_weight
         near += fresh * iou(regions.masks, np.stack(masks))
         total += fresh
     return (near / np.maximum(total, 1e-6)).astype(np.float32)

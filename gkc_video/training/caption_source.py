@@ -43,7 +43,7 @@ class Captioned:
 
 
 @dataclass(frozen=True)
-class Told:
+class CaptionFacts:
     """What a training met in captions, for its checkpoint.
 
     Attributes:
@@ -62,12 +62,12 @@ class CaptionSource:
     Attributes:
         pictures: path, and for each caption that has known words, their rows.
         vectors: (W, D) unit vectors of the words.
-        told: what they tell.
+        facts: for the checkpoint.
     """
 
     pictures: tuple[tuple[Path, tuple[tuple[int, ...], ...]], ...]
     vectors: torch.Tensor
-    told: Told
+    facts: CaptionFacts
 
     @staticmethod
     def of(
@@ -103,7 +103,7 @@ class CaptionSource:
             )
         used = len({row for _, captions in kept for rows in captions for row in rows})
         about = f"{file.name}, sha256 {digest(file)}, {len(kept)} pictures, {used} words"
-        return CaptionSource(tuple(kept), space.encode(words), Told(about, names_novel))
+        return CaptionSource(tuple(kept), space.encode(words), CaptionFacts(about, names_novel))
 
     def pick(self, rng: np.random.Generator) -> tuple[Path, tuple[int, ...]]:
         """A random picture and the words of a random one of its captions."""

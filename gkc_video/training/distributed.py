@@ -30,16 +30,16 @@ _PATIENCE = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
-class Ranks:
+class Distributed:
     """The place of this process among those that train together.
 
     Attributes:
         rank: from 0; the process 0 writes files and talks.
-        size: number of processes.
+        world_size: number of processes.
     """
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
 
     @property
     def is_first(self) -> bool:
@@ -48,7 +48,7 @@ class Ranks:
 
     def part(self, items: Sequence[Item]) -> Sequence[Item]:
         """What of a list is for this process."""
-        return items[self.rank :: self.size]
+        return items[self.rank :: self.world_size]
 
     def means(self, parts: Mapping[str, Mean]) -> dict[str, torch.Tensor]:
         """The losses with counts of all processes; their values, and gradients, are to be summed over the processes.
@@ -56,7 +56,7 @@ class Ranks:
         Args:
             parts: the same names with as many points in every process.
         """
-        if self.size == 1:
+        if self.world_size == 1:
             return {name: part.value for name, part in parts.items()}
         counts = torch.cat([part.count for part in parts.values()])
         dist.all_reduce(counts)
@@ -66,24 +66,24 @@ class Ranks:
 
     def sums(self, values: Mapping[str, float]) -> dict[str, float]:
         """Numbers summed over the processes."""
-        if self.size == 1:
+        if self.world_size == 1:
             return dict(values)
         numbers = torch.tensor(list(values.values()), dtype=torch.float64)
-        gathered: list[torch.Tensor] = [numbers] * self.size
+        gathered: list[torch.Tensor] = [numbers] * self.world_size
         dist.all_gather_object(gathered, numbers)
         return dict(zip(values, torch.stack(gathered).sum(0).tolist(), strict=True))
 
     def all_of(self, items: Sequence[str]) -> list[str]:
         """The texts of all processes."""
-        if self.size == 1:
+        if self.world_size == 1:
             return list(items)
-        lists: list[list[str]] = [[] for _ in range(self.size)]
+        lists: list[list[str]] = [[] for _ in range(self.world_size)]
         dist.all_gather_object(lists, list(items))
         return [item for one in lists for item in one]
 
     def add_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Sums the gradients over the processes; a parameter without a gradient in any of them keeps none."""
-        if self.size == 1:
+        if self.world_size == 1:
             return
         members = list(parameters)
         reached = torch.tensor([p.grad is not None for p in members], dtype=torch.float32, device=members[0].device)
@@ -98,7 +98,7 @@ class Ranks:
 
     def copy_from_first(self, tensors: Iterable[torch.Tensor]) -> None:
         """Overwrites tensors by those of the first process."""
-        if self.size > 1:
+        if self.world_size > 1:
             for tensor in tensors:
                 first = tensor.detach().contiguous()
                 dist.broadcast(first, 0)
@@ -107,18 +107,18 @@ class Ranks:
     @contextmanager
     def first_alone(self) -> Iterator[None]:
         """The first process goes through the block, then the others do."""
-        if self.size > 1 and not self.is_first:
+        if self.world_size > 1 and not self.is_first:
             dist.barrier()
         yield
-        if self.size > 1 and self.is_first:
+        if self.world_size > 1 and self.is_first:
             dist.barrier()
 
 
-ALONE = Ranks()
+ALONE = Distributed()
 
 
 @contextmanager
-def join(device: str) -> Iterator[tuple[Ranks, str]]:
+def join(device: str) -> Iterator[tuple[Distributed, str]]:
     """Connects the processes that torchrun started; without torchrun there is one.
 
     Args:
@@ -141,6 +141,6 @@ def join(device: str) -> Iterator[tuple[Ranks, str]]:
         device = choose(device)
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=_PATIENCE)
     try:
-        yield Ranks(dist.get_rank(), size), device
+        yield Distributed(dist.get_rank(), size), device
     finally:
         dist.destroy_process_group()

@@ -30,7 +30,7 @@ THRESHOLD = 0.1
 
 @dataclass(frozen=True)
 class ImageNames:
-    """The list of names that the regions of one image are told from.
+    """The list of names that the regions of one image are classified among.
 
     Attributes:
         words: rows of the word table; the first C are the classes' slots.

@@ -20,8 +20,8 @@ from ovsbench.benchmark.processes import process_pool
 from ovsbench.benchmark.types import Image
 from ovsbench.benchmark.video.images import read_image
 from ovsbench.gkc_video.training.caption_source import Captioned, CaptionSource
-from ovsbench.gkc_video.training.distributed import Ranks
-from ovsbench.gkc_video.training.frames import Augmentation, Drawn, FrameSource
+from ovsbench.gkc_video.training.distributed import Distributed
+from ovsbench.gkc_video.training.frames import Augmentation, FrameSource, Sample
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining
 from ovsbench.gkc_video.training.step import Batch
 
@@ -46,12 +46,12 @@ class Plan:
     captioned: tuple[tuple[int, ...], ...]
 
     @staticmethod
-    def of(settings: GKCTraining, ranks: Ranks) -> Plan:
+    def of(settings: GKCTraining, distributed: Distributed) -> Plan:
         """Place p belongs to part p modulo the number of parts; within a part the processes take turns."""
 
         def deal(count: int) -> tuple[tuple[int, ...], ...]:
             parts = [range(count)[n :: settings.accumulate] for n in range(settings.accumulate)]
-            return tuple(tuple(ranks.part(part)) for part in parts)
+            return tuple(tuple(distributed.part(part)) for part in parts)
 
         return Plan(deal(settings.batch), deal(settings.unlabelled), deal(settings.captions))
 
@@ -62,7 +62,7 @@ def batches(
     unlabelled: FrameSource | None,
     *,
     first: int,
-    ranks: Ranks,
+    distributed: Distributed,
     captions: CaptionSource | None = None,
 ) -> Generator[list[Batch]]:
     """The parts of each step from `first` on, as far as they are for this process.
@@ -72,10 +72,10 @@ def batches(
         labelled: frames with labels.
         unlabelled: frames without; None if there are none.
         first: step to begin with.
-        ranks: place of this process.
+        distributed: place of this process.
         captions: captioned pictures; None if there are none. They are changed as labelled frames are.
     """
-    plan = Plan.of(settings, ranks)
+    plan = Plan.of(settings, distributed)
     pool = process_pool(settings.readers) if settings.readers else ThreadPoolExecutor(1)
     with pool as executor:
         waiting: deque[_Asked] = deque()
@@ -96,8 +96,8 @@ def distils(settings: GKCTraining, step: int) -> bool:
 class _Asked:
     """The frames of a step that are being read; words: of each captioned picture."""
 
-    labelled: Future[list[Drawn]]
-    unlabelled: Future[list[Drawn]] | None
+    labelled: Future[list[Sample]]
+    unlabelled: Future[list[Sample]] | None
     pictures: Future[list[Image]] | None
     words: list[tuple[int, ...]]
 
@@ -113,7 +113,7 @@ def _ask(
 ) -> _Asked:
     """The frames of a step, asked for as one piece of work for each source: messages cost more than their content."""
 
-    def draw(source: FrameSource, use: int, places: Sequence[tuple[int, ...]]) -> Future[list[Drawn]]:
+    def draw(source: FrameSource, use: int, places: Sequence[tuple[int, ...]]) -> Future[list[Sample]]:
         seeds = [(settings.seed, use, step, place) for part in places for place in part]
         if settings.readers:
             return executor.submit(_read_there, source.benchmark.folder, source.augmentation, source.held_out, seeds)
@@ -144,19 +144,19 @@ def _collect(plan: Plan, asked: _Asked) -> list[Batch]:
             [next(frames) for _ in places],
             list(itertools.islice(others, len(more))),
             places,
-            list(itertools.islice(pictures, len(told))),
+            list(itertools.islice(pictures, len(picked))),
         )
-        for places, more, told in zip(plan.labelled, plan.unlabelled, plan.captioned, strict=True)
+        for places, more, picked in zip(plan.labelled, plan.unlabelled, plan.captioned, strict=True)
     ]
 
 
-def _read(source: FrameSource, seeds: Sequence[tuple[int, ...]]) -> list[Drawn]:
+def _read(source: FrameSource, seeds: Sequence[tuple[int, ...]]) -> list[Sample]:
     return [source.draw(np.random.default_rng(seed)) for seed in seeds]
 
 
 def _read_there(
     folder: Path, augmentation: Augmentation, held_out: frozenset[int], seeds: Sequence[tuple[int, ...]]
-) -> list[Drawn]:
+) -> list[Sample]:
     return _read(_opened(folder, augmentation, held_out), seeds)
 
 

@@ -55,7 +55,7 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Sample:
     """A frame as a training step sees it.
 
     Attributes:
@@ -78,7 +78,7 @@ class FrameSource:
     Args:
         benchmark: the folder.
         augmentation: what is done to its frames.
-        held_out: ids of base classes that nothing is told about: their segments are void, and no class.
+        held_out: ids of base classes that the training must not see: their segments are void, and they are no class.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class FrameSource:
     def __len__(self) -> int:
         return len(self._index)
 
-    def draw(self, rng: np.random.Generator) -> Drawn:
+    def draw(self, rng: np.random.Generator) -> Sample:
         """A random frame, augmented."""
         number, index = self._index[int(rng.integers(len(self._index)))]
         video = self._videos[number]
@@ -110,15 +110,15 @@ class FrameSource:
             numbers = np.where(np.isin(frame.numbers, crowds), 0, frame.numbers).astype(np.int32)
             classes = [self._class_of[s.category] for s in frame.segments]
         image, numbers, flips = self._augment(image, numbers, rng)
-        return Drawn(image, None if numbers is None else _target(numbers, classes), number, index, flips)
+        return Sample(image, None if numbers is None else _target(numbers, classes), number, index, flips)
 
-    def original(self, drawn: Drawn) -> tuple[Image, PanopticFrame]:
+    def original(self, sample: Sample) -> tuple[Image, PanopticFrame]:
         """Picture and labels of a labelled frame as they are in the folder, without what is held out."""
-        return self._videos[drawn.video].image(drawn.frame), self._truth(drawn.video, drawn.frame)
+        return self._videos[sample.video].image(sample.frame), self._truth(sample.video, sample.frame)
 
-    def where(self, drawn: Drawn) -> str:
+    def where(self, sample: Sample) -> str:
         """Names the frame, for messages."""
-        return f"{self._videos[drawn.video].id}/{self._videos[drawn.video].frames[drawn.frame]}"
+        return f"{self._videos[sample.video].id}/{self._videos[sample.video].frames[sample.frame]}"
 
     def augmented(self, image: Image, rng: np.random.Generator) -> Image:
         """A picture from elsewhere as a training picture of this source."""

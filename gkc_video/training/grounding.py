@@ -8,8 +8,8 @@ For B pictures with captions, queries q of picture i with embeddings e_q, words 
     loss = mean over i of half of  -log softmax over j of s S_ij  at j = i  and  -log softmax over j of s S_ji  at j = i
 
 s is the model's inverse temperature; o_q = 1 - probability of no-object among the words of the batch and the names of
-the classes taught, without gradient. Captions with the same words are right answers together, an equal share each. Each
-process, and each part of a step, contrasts its own captions alone.
+the classes to learn, without gradient. Captions with the same words are right answers together, an equal share each.
+Each process, and each part of a step, contrasts its own captions alone.
 
 Source: the grounding loss of OpenSeg (Ghiasi et al., Scaling Open-Vocabulary Image Segmentation with Image-Level
 Labels, ECCV 2022), an idea that CGG (ICCV 2023) shares; o_q, and what equal captions are, is ours. The released code of
@@ -107,7 +107,7 @@ def ground(
         embeddings: (B, Q, D) of the pictures' queries, not normalised.
         captions: for each picture, the rows of its caption's words; at least one.
         words: (W, D) unit vectors.
-        names: (C, D) unit vectors of further names that a query may stand for when it is told from no-object.
+        names: (C, D) unit vectors of further names that a query may stand for when it is distinguished from no-object.
     """
     if not captions:
         return Mean.of(embeddings.sum() * 0, 0)

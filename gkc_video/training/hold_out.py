@@ -54,7 +54,7 @@ def refuse_start(start: Path, names: Collection[str]) -> None:
     """
     if start.is_dir():
         return
-    met = sorted(set(names) & set(checkpoint.read(start, "gkc")[0].story.get("classes", ())))
+    met = sorted(set(names) & set(checkpoint.read(start, "gkc")[0].metadata.get("classes", ())))
     if met:
         raise MethodError(
             f"start: expected weights that never saw what [training] hold_out names, but {start.name} was trained on "

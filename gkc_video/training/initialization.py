@@ -59,7 +59,7 @@ def saw_novel(path: Path) -> str:
     """What the training of a start is known to have met of novel things, in the words of a checkpoint's header."""
     if path.is_dir():
         return "not known: it starts from a Mask2Former"
-    return str(checkpoint.read(path, "gkc")[0].story.get("saw_novel", "not known: its start does not say"))
+    return str(checkpoint.read(path, "gkc")[0].metadata.get("saw_novel", "not known: its start does not say"))
 
 
 def _gkc(path: Path) -> dict[str, torch.Tensor]:

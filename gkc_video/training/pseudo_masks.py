@@ -17,9 +17,9 @@ from scipy import ndimage
 from ovsbench.gkc_video.training.losses import Target
 
 Mask = npt.NDArray[np.bool_]
-SMALLEST = 0.03
+MIN_AREA = 0.03
 """Share of the frame from which on what is left over is taken for something."""
-ALIKE = 0.8
+SAME_OBJECT = 0.8
 """Cosine of two regions' teacher vectors above which they are parts of the same."""
 
 
@@ -29,11 +29,11 @@ class Region:
 
     Attributes:
         mask: (h, w).
-        look: (D,), the teacher's unit vector.
+        vector: (D,), the teacher's unit vector.
     """
 
     mask: Mask
-    look: torch.Tensor
+    vector: torch.Tensor
 
 
 def left_over(known: Sequence[Mask], shape: tuple[int, int]) -> list[Mask]:
@@ -41,32 +41,32 @@ def left_over(known: Sequence[Mask], shape: tuple[int, int]) -> list[Mask]:
     free = ndimage.binary_opening(~_union(known, shape), np.ones((3, 3), bool))
     parts, _ = ndimage.label(free)
     areas = np.bincount(parts.ravel())
-    return [parts == number for number in range(1, len(areas)) if areas[number] >= SMALLEST * free.size]
+    return [parts == number for number in range(1, len(areas)) if areas[number] >= MIN_AREA * free.size]
 
 
-def claim(parts: Sequence[Region], known: Sequence[Region], shape: tuple[int, int]) -> tuple[Target, list[Region]]:
-    """What has to be claimed in one frame, as a target of one class, and the part whose look stands for each mask.
+def targets_of(parts: Sequence[Region], known: Sequence[Region], shape: tuple[int, int]) -> tuple[Target, list[Region]]:
+    """The pseudo masks of one frame, as a target of one class, and the part whose vector stands for each mask.
 
     Parts that the teacher sees alike are one, and known regions that it sees like them join them: a surface that was
     taken for several. Where the two kinds meet, and where nothing is known, cells are void.
 
     Args:
-        parts: from `left_over`, looked at by the teacher.
+        parts: from `left_over`, with their teacher vectors.
         known: regions that student and teacher agree on.
         shape: (h, w).
     """
     masks: list[Mask] = []
-    looks: list[Region] = []
+    chosen: list[Region] = []
     for part in sorted(parts, key=lambda part: -part.mask.sum()):
-        near = [n for n, kept in enumerate(looks) if float(kept.look @ part.look) > ALIKE]
+        near = [n for n, kept in enumerate(chosen) if float(kept.vector @ part.vector) > SAME_OBJECT]
         if near:
             masks[near[0]] = masks[near[0]] | part.mask
         else:
             masks.append(part.mask)
-            looks.append(part)
+            chosen.append(part)
     others: list[Mask] = []
     for region in known:
-        near = [n for n, kept in enumerate(looks) if float(kept.look @ region.look) > ALIKE]
+        near = [n for n, kept in enumerate(chosen) if float(kept.vector @ region.vector) > SAME_OBJECT]
         if near:
             masks[near[0]] = masks[near[0]] | region.mask
         else:
@@ -76,7 +76,7 @@ def claim(parts: Sequence[Region], known: Sequence[Region], shape: tuple[int, in
     sure &= ~(_union(masks, shape) & rest)
     stacked = np.stack(masks) if masks else np.zeros((0, *shape), bool)
     classes = torch.zeros(len(masks), dtype=torch.int64)
-    return Target(torch.from_numpy(stacked).float(), classes, torch.from_numpy(sure).float()), looks
+    return Target(torch.from_numpy(stacked).float(), classes, torch.from_numpy(sure).float()), chosen
 
 
 def _union(masks: Sequence[Mask], shape: tuple[int, int]) -> Mask:

@@ -16,7 +16,7 @@ from ovsbench.gkc_video.text.clip import Clip
 from ovsbench.gkc_video.training import tgkd
 from ovsbench.gkc_video.training.caption_source import Captioned
 from ovsbench.gkc_video.training.diversify import StepNames
-from ovsbench.gkc_video.training.frames import Drawn
+from ovsbench.gkc_video.training.frames import Sample
 from ovsbench.gkc_video.training.grounding import ground
 from ovsbench.gkc_video.training.late_mean import Mean
 from ovsbench.gkc_video.training.losses import Matches, Target, Weights, match_all, supervised
@@ -34,21 +34,21 @@ class Batch:
         captioned: pictures with the words of their captions.
     """
 
-    labelled: list[Drawn]
-    unlabelled: list[Drawn]
+    labelled: list[Sample]
+    unlabelled: list[Sample]
     places: tuple[int, ...] = ()
     captioned: list[Captioned] = field(default_factory=list)
 
     @property
     def images(self) -> list[Image]:
         """All images: labelled, unlabelled, captioned."""
-        frames = [drawn.image for drawn in (*self.labelled, *self.unlabelled)]
+        frames = [sample.image for sample in (*self.labelled, *self.unlabelled)]
         return [*frames, *(captioned.image for captioned in self.captioned)]
 
     @property
     def targets(self) -> list[Target]:
         """Of the labelled frames."""
-        return [drawn.target for drawn in self.labelled if drawn.target is not None]
+        return [sample.target for sample in self.labelled if sample.target is not None]
 
 
 def losses(
@@ -58,7 +58,7 @@ def losses(
     weights: Weights,
     *,
     teacher: Clip | None = None,
-    taught: Sequence[torch.Tensor] | None = None,
+    teacher_vectors: Sequence[torch.Tensor] | None = None,
     words: torch.Tensor | None = None,
     form: str = "merged",
     region_dropout: float = 0.0,
@@ -66,7 +66,7 @@ def losses(
     rngs: Sequence[np.random.Generator] = (),
 ) -> dict[str, Mean]:
     """The parts of a step's loss, not yet weighted: mask, dice, classes, names; where asked for distil, profiles,
-    unclaimed, tgkd, pairs, grounding.
+    pseudo_masks, tgkd, pairs, grounding.
 
     Args:
         model: in training mode.
@@ -74,7 +74,7 @@ def losses(
         names: of this step.
         weights: of matching and no-object.
         teacher: for unlabelled frames, of which there may be none; None if there is no distillation in this step.
-        taught: the teacher's vectors (N, D) of each labelled frame's regions, for text-guided distillation.
+        teacher_vectors: the teacher's vectors (N, D) of each labelled frame's regions, for text-guided distillation.
         words: (W, D) unit vectors of the words of captions, for grounding.
         form: of it, "merged" or "separate".
         region_dropout: chance of each labelled region to teach no name in this step.
@@ -96,14 +96,14 @@ def losses(
         dropped = [torch.from_numpy(chance < region_dropout).to(device) for chance in chances]
     parts = supervised(seen, logits, targets, weights, matches, dropped)
     parts["names"] = _naming(model, seen[-1], features, targets, names.offered, matches[-1])
-    if taught is not None:
+    if teacher_vectors is not None:
         assert model.relation_scale is not None, "text-guided distillation needs a distil_head"
         chosen = [_some_regions(len(t.classes), region_limit, rng) for t, rng in zip(targets, rngs, strict=True)]
-        parts |= _tgkd(seen, matches, taught, names.regions, model.relation_scale, chosen, form)
+        parts |= _tgkd(seen, matches, teacher_vectors, names.regions, model.relation_scale, chosen, form)
     if teacher is not None:
         theirs = slice(labelled, labelled + len(batch.unlabelled))
         points = [p.of(theirs) for p in predictions]
-        images = [drawn.image for drawn in batch.unlabelled]
+        images = [sample.image for sample in batch.unlabelled]
         parts |= unlabelled(model, points, features.of(theirs), images, names.plain, teacher, weights)
     if words is not None:
         captions = [captioned.words for captioned in batch.captioned]
@@ -151,7 +151,7 @@ def _some_regions(count: int, limit: int, rng: np.random.Generator) -> torch.Ten
 def _tgkd(
     predictions: Sequence[Prediction],
     matches: Matches,
-    taught: Sequence[torch.Tensor],
+    teacher_vectors: Sequence[torch.Tensor],
     names: Sequence[torch.Tensor],
     scale: torch.Tensor,
     chosen: Sequence[torch.Tensor],
@@ -166,7 +166,7 @@ def _tgkd(
             takes = (queries >= 0) & chosen[frame].to(queries.device)
             if takes.any():
                 student = F.normalize(prediction.copies[frame, queries[takes]], dim=-1)
-                images.append(tgkd.relations(student, taught[frame][takes], names[frame][takes], scale))
+                images.append(tgkd.relations(student, teacher_vectors[frame][takes], names[frame][takes], scale))
         if not images:
             nothing = Mean.of(prediction.copies.sum() * 0, 0)
             values = {"tgkd": nothing} if form == "merged" else {"tgkd": nothing, "pairs": nothing}

@@ -1,4 +1,4 @@
-"""The text side of a training step: which names the labelled frames are told from."""
+"""The text side of a training step: the names that labelled frames are classified among."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Names:
 
     Attributes:
         plain: (C, D) unit vectors of the class names.
-        offered: what the labelled frames are told from.
+        offered: the names that labelled frames are classified among.
         targets: their labels, with classes as places in `offered`.
         regions: (N, D) for each labelled frame, the vector of the name that each region has.
     """

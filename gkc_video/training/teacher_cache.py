@@ -1,7 +1,7 @@
 """What the teacher says about the labelled regions of a training set; it is always the same, so it is paid for once.
 
-For each region: the vector of the region alone on grey (what distillation copies) and that of its box (what tells which
-synonym fits), for the frame as it is and for each way in which training flips it. Cuts and changes of size and
+For each region: the vector of the region alone on grey (what distillation copies) and that of its box (by which a
+synonym is chosen), for the frame as it is and for each way in which training flips it. Cuts and changes of size and
 brightness are left out: the teacher sees the whole region.
 """
 
@@ -22,12 +22,12 @@ from ovsbench.benchmark.panoptic import dense
 from ovsbench.benchmark.pictures.crops import cut_out
 from ovsbench.benchmark.storage import files
 from ovsbench.gkc_video.text.clip import Clip
-from ovsbench.gkc_video.training.frames import Drawn, FrameSource
+from ovsbench.gkc_video.training.frames import FrameSource, Sample
 
 
 @dataclass(frozen=True)
-class Taught:
-    """The teacher's vectors of the regions of one drawn frame, unit length, (N, D) each.
+class TeacherVectors:
+    """The teacher's vectors of the regions of one sampled frame, unit length, (N, D) each.
 
     Attributes:
         regions: of the region alone on grey.
@@ -39,8 +39,8 @@ class Taught:
 
 
 @dataclass(frozen=True)
-class Teaching:
-    """Asks the teacher, or the cache.
+class TeacherCache:
+    """The teacher's vectors of labelled regions, computed once.
 
     Attributes:
         clip: the teacher.
@@ -55,33 +55,35 @@ class Teaching:
     cache: Path | None = None
     _folder: list[Path] = field(default_factory=list, repr=False)
 
-    def regions(self, drawn: Drawn) -> Taught:
-        """The vectors of the regions that are left in a drawn frame, in the order of its target."""
-        assert drawn.target is not None
-        path = self._path(drawn)
+    def regions(self, sample: Sample) -> TeacherVectors:
+        """The vectors of the regions that are left in a sampled frame, in the order of its target."""
+        assert sample.target is not None
+        path = self._path(sample)
         if path is None or not path.exists():
-            vectors = self._ask(drawn)
+            vectors = self._ask(sample)
             if path is not None:
                 files.write_bytes(path, save({"vectors": vectors.half().cpu()}), rivals=True)
         else:
             with _reading(path) as file:
                 vectors = file.get_tensor("vectors").float()
-        flips = 2 * drawn.flips[1] + drawn.flips[0] if self.source.augmentation.flip_vertical else int(drawn.flips[0])
-        chosen = vectors[flips, :, list(drawn.target.kept)].to(self.clip.device)
-        return Taught(chosen[0], chosen[1])
+        flips = (
+            2 * sample.flips[1] + sample.flips[0] if self.source.augmentation.flip_vertical else int(sample.flips[0])
+        )
+        chosen = vectors[flips, :, list(sample.target.kept)].to(self.clip.device)
+        return TeacherVectors(chosen[0], chosen[1])
 
-    def _path(self, drawn: Drawn) -> Path | None:
+    def _path(self, sample: Sample) -> Path | None:
         if self.cache is None:
             return None
         if not self._folder:  # reading the data set's digest takes a while
             key = [self.source.benchmark.digest, self.teacher_digest, self.clip.name, self.clip.side, 1]
             key += sorted(self.source.held_out)  # without them a frame has fewer regions
             self._folder.append(self.cache / files.json_digest([*key, self.source.augmentation.flip_vertical])[:16])
-        return self._folder[0] / f"{drawn.video}-{drawn.frame}.safetensors"
+        return self._folder[0] / f"{sample.video}-{sample.frame}.safetensors"
 
-    def _ask(self, drawn: Drawn) -> torch.Tensor:
+    def _ask(self, sample: Sample) -> torch.Tensor:
         """(flips, 2, segments, D): flips none, left-right, then with up-down the same two; region and box."""
-        image, frame = self.source.original(drawn)
+        image, frame = self.source.original(sample)
         found = dense(frame)
         masks = [found.numbers == number for number in range(1, len(found.segments) + 1)]
         ways: list[tuple[slice, slice]] = [np.s_[:, :], np.s_[:, ::-1]]

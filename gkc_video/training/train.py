@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.manifest import load
 from ovsbench.gkc_video.checkpoint import digest as checkpoint_digest
@@ -19,14 +21,14 @@ from ovsbench.gkc_video.text import clip
 from ovsbench.gkc_video.text.text_space import Bank, Prompted, TextSpace
 from ovsbench.gkc_video.training import train_clip, train_gkc
 from ovsbench.gkc_video.training.caption_source import CaptionSource
-from ovsbench.gkc_video.training.distributed import ALONE, Ranks
+from ovsbench.gkc_video.training.distributed import ALONE, Distributed
 from ovsbench.gkc_video.training.evaluation import Evaluator
 from ovsbench.gkc_video.training.frames import Augmentation, FrameSource
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining
 from ovsbench.gkc_video.training.grounding import known_words
 from ovsbench.gkc_video.training.hold_out import held_out
 from ovsbench.gkc_video.training.losses import Weights
-from ovsbench.gkc_video.training.teacher_cache import Teaching
+from ovsbench.gkc_video.training.teacher_cache import TeacherCache
 from ovsbench.gkc_video.training.training_tables import (
     SynonymSources,
     captions_file,
@@ -48,7 +50,7 @@ def train(
     out: Path | None = None,
     *,
     device: str = "auto",
-    ranks: Ranks = ALONE,
+    distributed: Distributed = ALONE,
     log: Log = print,
 ) -> Path:
     """Trains what the tables describe and writes a checkpoint.
@@ -59,7 +61,7 @@ def train(
             settings; `configs/` has examples. The folders exist.
         out: instead of the tables' own.
         device: torch device, "auto" for the first GPU.
-        ranks: this process among those that train together, see `ovsbench.gkc_video.training.distributed.join`.
+        distributed: this process among those that train together, see `ovsbench.gkc_video.training.distributed.join`.
         log: takes a line now and then.
 
     Returns:
@@ -71,46 +73,90 @@ def train(
     """
     target = check(tables, out)
     if tables["kind"] == "gkc":
-        return _train_gkc(tables, target, ranks, choose(device), log)
-    if ranks.size > 1:
+        return _train_gkc(tables, target, distributed, choose(device), log)
+    if distributed.world_size > 1:
         raise MethodError('a teacher, kind = "clip", is trained by one process. Start it without torchrun')
     settings = settings_of(train_clip.ClipTraining, tables, "training")
     return train_clip.train(settings, folder_of(tables, "captions"), target, device=choose(device), log=log)
 
 
-def _train_gkc(tables: Mapping[str, Any], out: Path, ranks: Ranks, device: str, log: Log) -> Path:
-    source = tables.get("clip", {})
-    augmentation = settings_of(Augmentation, tables, "augmentation")
-    settings = settings_of(GKCTraining, tables, "training")
-    if "checkpoint" in source:
-        teacher = clip.load(source["checkpoint"], model=source.get("model"), device=device)
-    else:  # a trunk from nothing, for those who have no weights
-        teacher = clip.freeze(*clip.create(source["model"], device=device), source["model"], "")
-    text = tables.get("text", {})
+@dataclasses.dataclass(frozen=True)
+class TextSide:
+    """What turns names into vectors, and what a checkpoint has to hold of it.
+
+    Attributes:
+        space: the vectors.
+        about: for the header of the checkpoint.
+        tensors: weights of a text encoder, or the vectors of a bank.
+    """
+
     space: TextSpace
-    if "bank" in text:
-        bank = Bank.read(Path(text["bank"]), text.get("alias"))
+    about: Mapping[str, object]
+    tensors: Mapping[str, torch.Tensor]
+
+    @staticmethod
+    def of_bank(table: Mapping[str, Any], device: str) -> TextSide:
+        """Vectors that were computed elsewhere."""
+        bank = Bank.read(Path(table["bank"]), table.get("alias"))
+        about = {"kind": "bank", "names": list(bank.names), "model": bank.model, "prompt": bank.prompt}
         space = dataclasses.replace(bank, vectors=bank.vectors.to(device))
-        about: dict[str, object] = {
-            "kind": "bank",
-            "names": list(bank.names),
-            "model": bank.model,
-            "prompt": bank.prompt,
-        }
-        about["alias"] = dict(bank.alias)
-        tensors = {"vectors": bank.vectors}
-    else:
-        space = Prompted(teacher, tuple(text.get("templates", ["{}"])))
-        about = {"kind": "clip", "model": teacher.name, "templates": list(space.templates)}
+        return TextSide(space, {**about, "alias": dict(bank.alias)}, {"vectors": bank.vectors})
+
+    @staticmethod
+    def of_encoder(teacher: clip.Clip, templates: tuple[str, ...]) -> TextSide:
+        """The text encoder of the CLIP that also teaches."""
         state = teacher.model.state_dict()
         tensors = clip.pack_tokens({name: t for name, t in state.items() if not name.startswith("visual.")})
-    shape = ModelConfig.from_json({"trunk": teacher.name, **tables.get("model", {}), "text_width": space.width})
+        about = {"kind": "clip", "model": teacher.name, "templates": list(templates)}
+        return TextSide(Prompted(teacher, templates), about, tensors)
+
+
+def _train_gkc(tables: Mapping[str, Any], out: Path, distributed: Distributed, device: str, log: Log) -> Path:
+    source, text = tables.get("clip", {}), tables.get("text", {})
+    settings = settings_of(GKCTraining, tables, "training")
+    if "checkpoint" in source:
+        teacher = clip.load_clip(source["checkpoint"], model=source.get("model"), device=device)
+    else:  # a trunk from nothing, for those who have no weights
+        teacher = clip.freeze(*clip.create(source["model"], device=device), source["model"], "")
+    if "bank" in text:
+        side = TextSide.of_bank(text, device)
+    else:
+        side = TextSide.of_encoder(teacher, tuple(text.get("templates", ["{}"])))
+    shape = ModelConfig.from_json({"trunk": teacher.name, **tables.get("model", {}), "text_width": side.space.width})
     shape = dataclasses.replace(shape, backbone=describe(shape.trunk))
-    own_trunk = shape.trunk != teacher.name
+    evaluator = None
+    evaluation = evaluation_of(tables)
+    if evaluation is not None:
+        folder = Path(tables["evaluation"]["folder"])
+        evaluator = Evaluator(evaluation, load(folder), out, device=device, log=log)
+    trunk = image_tower(shape, weights=True) if shape.trunk != teacher.name else teacher.model.visual
+    return train_gkc.train(
+        settings,
+        shape,
+        settings_of(Weights, tables, "losses"),
+        _material(tables, settings, teacher, side.space, trunk),
+        out=out,
+        config={
+            "text": side.about,
+            "side": tables.get("side"),
+            "base_logit_penalty": tables.get("base_logit_penalty", 0.0),
+        },
+        text_tensors=side.tensors,
+        evaluator=evaluator,
+        distributed=distributed,
+        device=device,
+        log=log,
+    )
+
+
+def _material(
+    tables: Mapping[str, Any], settings: GKCTraining, teacher: clip.Clip, space: TextSpace, trunk: torch.nn.Module
+) -> train_gkc.Material:
+    """Data, words, teacher and first weights, as far as the settings need them."""
+    augmentation, source = settings_of(Augmentation, tables, "augmentation"), tables.get("clip", {})
     data, sources = load(folder_of(tables, "labelled")), settings_of(SynonymSources, tables, "synonyms")
     labelled = FrameSource(data, augmentation, held_out(settings.hold_out, data.vocabulary, settings.seed))
-    words = words_of(sources, labelled, space) if settings.diversify != "off" else None
-    captions = None
+    captions = unlabelled = teacher_cache = None
     if settings.captions:
         captions = CaptionSource.of(
             folder_of(tables, "captions"),
@@ -119,41 +165,20 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, ranks: Ranks, device: str, 
             space,
             hidden=labelled.held_out | (frozenset() if settings.novel_words else data.vocabulary.novel),
         )
-    teaching = None
     if settings.needs_teacher:
         cache = Path(source["cache"]) if "cache" in source else None
         digest = checkpoint_digest(resolve(source["checkpoint"])) if is_ours(source) else str(source.get("checkpoint"))
-        teaching = Teaching(teacher, labelled, digest, cache)
-    unlabelled = None
+        teacher_cache = TeacherCache(teacher, labelled, digest, cache)
     if settings.unlabelled:
         unlabelled = FrameSource(load(folder_of(tables, "unlabelled")), augmentation)
-    evaluator = None
-    evaluation = evaluation_of(tables)
-    if evaluation is not None:
-        folder = Path(tables["evaluation"]["folder"])
-        evaluator = Evaluator(evaluation, load(folder), out, device=device, log=log)
-    trunk = image_tower(shape, weights=True) if own_trunk else teacher.model.visual
-    material = train_gkc.Material(
+    return train_gkc.Material(
         labelled,
         unlabelled,
         space,
-        teaching,
+        teacher_cache,
         trunk,
-        words=words,
+        words=words_of(sources, labelled, space) if settings.diversify != "off" else None,
         captions=captions,
         start=start_of(tables),
         start_part=tables.get("start_part", "all"),
-    )
-    return train_gkc.train(
-        settings,
-        shape,
-        settings_of(Weights, tables, "losses"),
-        material,
-        out=out,
-        config={"text": about, "side": tables.get("side"), "calibration": tables.get("base_logit_penalty", 0.0)},
-        text_tensors=tensors,
-        evaluator=evaluator,
-        ranks=ranks,
-        device=device,
-        log=log,
     )

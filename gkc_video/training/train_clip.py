@@ -128,7 +128,7 @@ def train(settings: ClipTraining, folder: Path, out: Path, *, device: str = "cpu
         running += 0.02 * (loss.item() - running)
         if (step + 1) % 100 == 0 or step + 1 == settings.steps:
             log(f"step {step + 1}/{settings.steps}  loss {running:.3f}  {time.perf_counter() - started:.0f} s")
-    story = {
+    metadata = {
         "training": asdict(settings),
         "data": folder.name,
         "pictures": len(tokens),
@@ -137,7 +137,7 @@ def train(settings: ClipTraining, folder: Path, out: Path, *, device: str = "cpu
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }
-    header = checkpoint.Header("clip", {"model": settings.model}, story)
+    header = checkpoint.Header("clip", {"model": settings.model}, metadata)
     checkpoint.write(out, header, clip.pack_tokens(model.state_dict()))
     return out
 

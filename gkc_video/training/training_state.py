@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -27,46 +28,55 @@ def optimiser_of(model: GKC, settings: GKCTraining) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups)
 
 
-def save_state(
-    path: Path, identity: str, model: GKC, optimiser: torch.optim.Optimizer, step: int, spent: float
-) -> None:
-    """Writes the state after `step` steps and `spent` seconds; the file is whole or the one before.
+@dataclass(frozen=True)
+class State:
+    """The file from which a killed training goes on.
 
-    Raises:
-        DataError: it cannot be written, such as on a full disk.
+    Attributes:
+        path: of the file.
+        identity: settings and data; a state of other ones is refused.
     """
-    state = {"identity": identity, "model": model.state_dict(), "optimiser": optimiser.state_dict()}
-    try:
-        with whole_file(path) as beside:
-            torch.save({**state, "step": step, "spent": spent}, beside)
-    except RuntimeError as error:  # torch reports a full disk so
-        raise DataError(f"{path}: the state of the training cannot be written: {error}. Make room") from error
 
+    path: Path
+    identity: str
 
-def resume(path: Path, identity: str, model: GKC, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
-    """Takes over a state that was saved with the same settings; (0, 0) if there is none.
+    def save(self, model: GKC, optimiser: torch.optim.Optimizer, step: int, spent: float) -> None:
+        """Writes the state after `step` steps and `spent` seconds; the file is whole or the one before.
 
-    Returns:
-        steps done and seconds spent.
+        Raises:
+            DataError: it cannot be written, such as on a full disk.
+        """
+        state = {"identity": self.identity, "model": model.state_dict(), "optimiser": optimiser.state_dict()}
+        try:
+            with whole_file(self.path) as beside:
+                torch.save({**state, "step": step, "spent": spent}, beside)
+        except RuntimeError as error:  # torch reports a full disk so
+            raise DataError(f"{self.path}: the state of the training cannot be written: {error}. Make room") from error
 
-    Raises:
-        DataError: the state is of another training, or damaged.
-    """
-    if not path.is_file():
-        return 0, 0.0
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        same = state["identity"] == identity
-    except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
-        raise DataError(
-            f"{path}: expected the state of a stopped training, got {str(error).splitlines()[0] or 'nothing'}. "
-            "Remove it to start afresh"
-        ) from error
-    if not same:
-        raise DataError(
-            f"{path}: a stopped training with other settings or data lies there. Remove it to start afresh, or choose "
-            "another output"
-        )
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"]), float(state["spent"])
+    def resume(self, model: GKC, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
+        """Takes over a state that was saved with the same settings; (0, 0) if there is none.
+
+        Returns:
+            steps done and seconds spent.
+
+        Raises:
+            DataError: the state is of another training, or damaged.
+        """
+        if not self.path.is_file():
+            return 0, 0.0
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            same = state["identity"] == self.identity
+        except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
+            raise DataError(
+                f"{self.path}: expected the state of a stopped training, got "
+                f"{str(error).splitlines()[0] or 'nothing'}. Remove it to start afresh"
+            ) from error
+        if not same:
+            raise DataError(
+                f"{self.path}: a stopped training with other settings or data lies there. Remove it to start afresh, "
+                "or choose another output"
+            )
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        return int(state["step"]), float(state["spent"])

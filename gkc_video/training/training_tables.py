@@ -190,7 +190,7 @@ def thesaurus_of(sources: SynonymSources) -> Thesaurus:
 
 
 def words_of(sources: SynonymSources, labelled: FrameSource, space: TextSpace) -> NameTable:
-    """Names and synonyms of the classes taught that have a vector, without those that name a novel or held-out one."""
+    """Names and synonyms of the classes to learn that have a vector, without those of a novel or held-out one."""
     hidden = [category for category in labelled.benchmark.vocabulary if category.id not in labelled.vocabulary]
     found = thesaurus_of(sources).diversify(labelled.vocabulary, hidden)
     known = [dataclasses.replace(c, synonyms=tuple(word for word in c.synonyms if space.knows(word))) for c in found]

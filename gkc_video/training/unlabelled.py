@@ -13,7 +13,7 @@ from ovsbench.gkc_video.model.network import GKC, Features, Prediction
 from ovsbench.gkc_video.text.clip import Clip
 from ovsbench.gkc_video.training.late_mean import Mean
 from ovsbench.gkc_video.training.losses import Target, Weights, binary, dice_loss, distillation, match, profiles
-from ovsbench.gkc_video.training.pseudo_masks import Region, claim, left_over
+from ovsbench.gkc_video.training.pseudo_masks import Region, left_over, targets_of
 
 AGREED = 0.85
 """Cosine of a region's embedding with the teacher's vector above which it counts as known."""
@@ -28,7 +28,7 @@ def unlabelled(
     teacher: Clip,
     weights: Weights,
 ) -> dict[str, Mean]:
-    """The losses distil, and where their weights are not 0 profiles and unclaimed, of B unlabelled frames.
+    """The losses distil, and where their weights are not 0 profiles and pseudo_masks, of B unlabelled frames.
 
     Args:
         model: in training mode.
@@ -47,46 +47,48 @@ def unlabelled(
             owners.append((frame, query))
             crops.append(teacher.mask_crop(image, inside))
     frames, queries = [list(of) for of in zip(*owners, strict=True)] if owners else ([], [])
-    own, told = last.embeddings[frames, queries], teacher.encode_images(crops)
+    own, teacher_vectors = last.embeddings[frames, queries], teacher.encode_images(crops)
     parts = {}
-    if weights.unclaimed:
-        targets, looks = _claims(last, owners, own, told, images, teacher)
-        parts["unclaimed"], claimed, has = _claimed(model, points, features, targets, weights)
-        own, told = torch.cat([own, claimed]), torch.cat([told, looks[has]])
-    parts["distil"] = distillation(own, told)
+    if weights.pseudo_masks:
+        targets, vectors_of_parts = _pseudo_targets(last, owners, own, teacher_vectors, images, teacher)
+        parts["pseudo_masks"], matched, has = _pseudo_losses(model, points, features, targets, weights)
+        own, teacher_vectors = torch.cat([own, matched]), torch.cat([teacher_vectors, vectors_of_parts[has]])
+    parts["distil"] = distillation(own, teacher_vectors)
     if weights.profiles:
-        parts["profiles"] = profiles(own, told, names, float(teacher.model.logit_scale.exp()))
+        parts["profiles"] = profiles(own, teacher_vectors, names, float(teacher.model.logit_scale.exp()))
     return parts
 
 
 @torch.no_grad()
-def _claims(
+def _pseudo_targets(
     last: Prediction,
     owners: Sequence[tuple[int, int]],
     own: torch.Tensor,
-    told: torch.Tensor,
+    teacher_vectors: torch.Tensor,
     images: Sequence[Image],
     teacher: Clip,
 ) -> tuple[list[Target], torch.Tensor]:
-    """Masks that are to be claimed in each frame, and the teacher's vectors of all of them, (N, D).
+    """The pseudo masks of each frame, and the teacher's vectors of all of them, (N, D).
 
     Only where student and teacher agree on most sharp regions of a frame: early on all of it is left over.
     """
-    agreed = ((F.normalize(own, dim=-1) * told).sum(-1) > AGREED).tolist()
+    agreed = ((F.normalize(own, dim=-1) * teacher_vectors).sum(-1) > AGREED).tolist()
     targets: list[Target] = []
-    looks: list[torch.Tensor] = []
+    vectors_of_parts: list[torch.Tensor] = []
     for frame, image in enumerate(images):
         inside = (last.masks[frame] > 0).cpu().numpy()
         shape = inside.shape[1:]
         sharp = [(n, query) for n, (at, query) in enumerate(owners) if at == frame]
-        known = [Region(inside[query], told[n].cpu()) for n, query in sharp if agreed[n]]
+        known = [Region(inside[query], teacher_vectors[n].cpu()) for n, query in sharp if agreed[n]]
         enough = 2 * len(known) > len(sharp)
         masks = left_over([region.mask for region in known], shape) if enough else []
         vectors = teacher.encode_images([teacher.mask_crop(image, _enlarged(mask)) for mask in masks]).cpu()
-        target, parts = claim([Region(*part) for part in zip(masks, vectors, strict=True)], known, shape)
+        target, parts = targets_of([Region(*part) for part in zip(masks, vectors, strict=True)], known, shape)
         targets.append(target)
-        looks.extend(part.look for part in parts)
-    return targets, torch.stack(looks).to(told.device) if looks else told[:0]
+        vectors_of_parts.extend(part.vector for part in parts)
+    return targets, torch.stack(vectors_of_parts).to(teacher_vectors.device) if vectors_of_parts else teacher_vectors[
+        :0
+    ]
 
 
 def _enlarged(mask: np.ndarray) -> np.ndarray:
@@ -95,11 +97,11 @@ def _enlarged(mask: np.ndarray) -> np.ndarray:
     return (F.interpolate(cells, scale_factor=4.0, mode="bilinear")[0, 0] > 0.5).numpy()
 
 
-def _claimed(
+def _pseudo_losses(
     model: GKC, points: Sequence[Prediction], features: Features, targets: Sequence[Target], weights: Weights
 ) -> tuple[Mean, torch.Tensor, torch.Tensor]:
-    """The mask losses of what is to be claimed, a frame's mean; the embeddings (M, D) that the claiming queries have
-    when they see exactly these masks; and which of all N masks are claimed, (N,) bool: queries may be too few."""
+    """The mask losses of the pseudo masks, a frame's mean; the embeddings (M, D) that the matched queries have
+    when they see exactly these masks; and which of all N masks were matched, (N,) bool: queries may be too few."""
     device = model.no_object.device
     losses, embeddings, has = [], [points[-1].embeddings[:0, 0]], [torch.zeros(0, dtype=torch.bool, device=device)]
     for point in points:
@@ -108,7 +110,7 @@ def _claimed(
             if not len(target.classes):
                 continue
             masks, truth, valid = point.masks[frame], target.masks.to(device), target.valid.to(device)
-            unnamed = masks.new_zeros(len(masks), 2)  # names have no say in who claims
+            unnamed = masks.new_zeros(len(masks), 2)  # names take no part in this matching
             queries = match(masks, unnamed, Target(truth, target.classes.to(device), valid), weights)
             found = queries >= 0
             queries, truth = queries[found], truth[found]

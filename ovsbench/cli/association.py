@@ -48,7 +48,7 @@ def association(
     \b
     [bold]Examples[/bold]
       ovsbench association data/dev -c gkc-world
-      ovsbench association data/dev -c gkc-world --variant combined --variant motion,birth=0.5,vote=no
+      ovsbench association data/dev -c gkc-world --variant combined --variant motion,min_similarity=0.5,vote=no
       ovsbench association JPEGImages/480p --objects Annotations/480p --names "dog, car, tree" -c gkc.safetensors
     """
     from ovsbench.benchmark import manifest, methods

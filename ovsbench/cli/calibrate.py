@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.storage.files import SCHEMA
 from ovsbench.cli.console import finish, fraction, plural, print_json, print_table, say
 from ovsbench.cli.options import Checkpoint, Device, Json, Limit, Options, method_options
 from ovsbench.cli.progress_bar import progress
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ovsbench.gkc_video.calibrate import Row
     from ovsbench.gkc_video.method import GKCMethod
 
-RESULT, OPTION = "calibration.json", "calibration"
+RESULT, OPTION = "calibration.json", "base_logit_penalty"
 """The file of the result, and the option of GKC that is chosen."""
 VALUES = "0,0.25,0.5,0.75,1,1.5,2,3,4"
 
@@ -37,7 +38,7 @@ def calibrate(
     option: Options = None,
     as_json: Json = False,
 ) -> None:
-    """Choose the calibration of GKC: what is taken from the logits of classes whose masks were seen in training.
+    """Choose the base logit penalty of GKC: what is taken from the logits of classes whose masks were seen in training.
 
     It is chosen on base classes that a training held out (training.hold_out), never on novel ones: no novel name is
     offered, and pixels of novel classes are void. The network runs once on each frame for all values together. Stopped,
@@ -72,7 +73,7 @@ def calibrate(
 def _content(method: GKCMethod, benchmark: Benchmark, rows: Sequence[Row], best: float, videos: int) -> dict[str, Any]:
     """What the file of the result holds."""
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "checkpoint_sha256": method.checkpoint_sha256,
         "benchmark": {"name": benchmark.name, "digest": benchmark.digest, "videos": videos},
         "seen": sorted(method.seen),

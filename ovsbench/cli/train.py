@@ -45,8 +45,8 @@ def train(
     if as_json:
         from ovsbench.gkc_video import checkpoint as checkpoints
 
-        story = checkpoints.read(checkpoint, kind)[0].story
-        print_json({"checkpoint": str(checkpoint), "sha256": checkpoints.digest(checkpoint), **story})
+        metadata = checkpoints.read(checkpoint, kind)[0].metadata
+        print_json({"checkpoint": str(checkpoint), "sha256": checkpoints.digest(checkpoint), **metadata})
     elif kind == "clip":
         finish(checkpoint, ["ovsbench", "train", "configs/world.toml", "--set", f"clip.checkpoint={checkpoint}"])
     else:

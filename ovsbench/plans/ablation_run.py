@@ -157,7 +157,7 @@ def _cost(path: Path) -> Cost:
     """What a checkpoint's header says of its training."""
     from ovsbench.gkc_video import checkpoint
 
-    story = checkpoint.read(path, "gkc")[0].story
-    settings, steps = story["training"], story["steps"]
+    metadata = checkpoint.read(path, "gkc")[0].metadata
+    settings, steps = metadata["training"], metadata["steps"]
     late = steps - int(settings["distil_from"] * steps)
-    return Cost(steps, steps * settings["batch"], late * settings["unlabelled"], story["seconds"])
+    return Cost(steps, steps * settings["batch"], late * settings["unlabelled"], metadata["seconds"])

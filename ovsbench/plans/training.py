@@ -106,20 +106,20 @@ def train_parts(parts: Sequence[TrainingPart], device: str, *, report: Report, p
     for part in before:
         refuse_other_recipe(part.checkpoint, training_recipe(part.tables))
     try:
-        with join(device) as (ranks, chosen):
+        with join(device) as (distributed, chosen):
             for part in before:
-                with ranks.first_alone():
+                with distributed.first_alone():
                     build_data(part.tables, report, progress)
                     is_made = part.checkpoint.exists()
-                    if ranks.is_first:
+                    if distributed.is_first:
                         write_recipe(part.checkpoint, training_recipe(part.tables))
                         report(f"{part.checkpoint}, by {part.file}, {'is there already' if is_made else 'comes first'}")
                 if not is_made:
-                    train(part.tables, part.checkpoint, device=chosen, ranks=ranks, log=report)
-            with ranks.first_alone():
+                    train(part.tables, part.checkpoint, device=chosen, distributed=distributed, log=report)
+            with distributed.first_alone():
                 build_data(last.tables, report, progress)
-            checkpoint = train(last.tables, last.out, device=chosen, ranks=ranks, log=report)
-            return checkpoint if ranks.is_first else None
+            checkpoint = train(last.tables, last.out, device=chosen, distributed=distributed, log=report)
+            return checkpoint if distributed.is_first else None
     except KeyboardInterrupt:
         kept = (
             "a teacher is trained in one go and nothing of it is kept; the same command starts again"

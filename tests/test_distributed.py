@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from ovsbench.benchmark.errors import DataError, MethodError  # noqa: E402
 from ovsbench.data_prep.world.build import WorldSettings, build_world  # noqa: E402
-from ovsbench.gkc_video.training.distributed import Ranks  # noqa: E402
+from ovsbench.gkc_video.training.distributed import Distributed  # noqa: E402
 from ovsbench.gkc_video.training.frame_reader import Plan  # noqa: E402
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining  # noqa: E402
 from ovsbench.gkc_video.training.late_mean import Mean  # noqa: E402
@@ -41,7 +41,7 @@ def keep_values(settings, step, model, parts, *rest):
 torch.nn.utils.clip_grad_norm_, train_gkc._backward = keep_gradients, keep_values
 main()
 """
-PARTS = ("mask", "dice", "classes", "names", "tgkd", "pairs", "distil", "profiles", "unclaimed")
+PARTS = ("mask", "dice", "classes", "names", "tgkd", "pairs", "distil", "profiles", "pseudo_masks")
 RECIPE = """
 kind = "gkc"
 start = "gkc-world-fast"
@@ -62,7 +62,7 @@ heads = 4
 size = [96, 160]
 [losses]
 profiles = 1.0
-unclaimed = 1.0
+pseudo_masks = 1.0
 [training]
 steps = 2
 batch = 2
@@ -134,7 +134,7 @@ def test_two_processes_compute_what_one_does(tmp_path: Path):
 
 def test_a_step_is_dealt_out_to_parts_and_processes():
     settings = GKCTraining(batch=8, accumulate=2, unlabelled=3)
-    plans = [Plan.of(settings, Ranks(rank, 2)) for rank in range(2)]
+    plans = [Plan.of(settings, Distributed(rank, 2)) for rank in range(2)]
     assert plans[0].labelled == ((0, 4), (1, 5))
     assert plans[1].labelled == ((2, 6), (3, 7))
     assert plans[0].unlabelled == ((0,), (1,))

@@ -1,0 +1,61 @@
+"""Regions of frames linked into panoptic frames with identities, for any frame-wise method."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from ovsbench.benchmark.timing.stages import stage
+from ovsbench.benchmark.types import PanopticFrame, Vocabulary
+from ovsbench.gkc_video.proposals import Proposals, assemble
+from ovsbench.gkc_video.tracking.tracker import Association, Regions, Track, Tracker
+
+
+class Linker:
+    """Links named regions to those of the frames before, for any method that has regions; one for each video.
+
+    Args:
+        vocabulary: the C classes.
+        settings: of the linking.
+        delay: frames that an answer waits for later votes.
+        fps: frames a second of the video, None where unknown.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, settings: Association, delay: int = 0, fps: float | None = None) -> None:
+        self._vocabulary = vocabulary
+        self._tracker = Tracker(settings, fps)
+        self._delay = delay
+        self._waiting: deque[tuple[Proposals, npt.NDArray[np.float32], tuple[Track, ...]]] = deque()
+
+    def add(
+        self, proposals: Proposals, probabilities: npt.NDArray[np.float32] | None = None
+    ) -> Iterator[PanopticFrame]:
+        """Takes in a frame's regions; yields what is ready.
+
+        Args:
+            proposals: N regions.
+            probabilities: (N, C) of the classes, if another than the proposals' own.
+        """
+        if probabilities is None:
+            probabilities = proposals.probabilities
+        with stage("association"):
+            regions = Regions(proposals.masks, proposals.embeddings, probabilities, proposals.queries)
+            self._waiting.append((proposals, probabilities, self._tracker.follow(regions)))
+        while len(self._waiting) > self._delay:
+            yield self._frame()
+
+    def rest(self) -> Iterator[PanopticFrame]:
+        """Yields the frames that still wait at the end of the video."""
+        while self._waiting:
+            yield self._frame()
+
+    def _frame(self) -> PanopticFrame:
+        proposals, probabilities, tracks = self._waiting.popleft()
+        ids = np.array([track.id for track in tracks], np.int64)
+        if self._tracker.settings.vote and tracks:
+            probabilities = np.stack([track.vote for track in tracks])
+        with stage("post-processing"):
+            return assemble(proposals, ids, probabilities, self._vocabulary)

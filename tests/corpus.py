@@ -36,10 +36,10 @@ from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.folder_listing import IMAGES, files_in, folders_in
 from ovsbench.benchmark.storage.label_png import read_colours, read_values, voc_colours
 from ovsbench.benchmark.storage.text_bank import read_bank
-from ovsbench.benchmark.video.video_io import open_video, read_image
+from ovsbench.benchmark.video.images import read_image
+from ovsbench.benchmark.video.video_io import open_video
 from ovsbench.cli import app
 from ovsbench.cli.names import read_names
-from ovsbench.cli.train import read_config
 from ovsbench.data_prep.camvid import build_camvid
 from ovsbench.data_prep.defects import Defects
 from ovsbench.data_prep.listing import read_list
@@ -47,6 +47,7 @@ from ovsbench.data_prep.split import load_split
 from ovsbench.data_prep.vspw import build_vspw
 from ovsbench.data_prep.ytvis import build_own_classes
 from ovsbench.leaderboard.bundle.card import parse_toml
+from ovsbench.plans.config_files import read_config
 
 MARK = b"\xef\xbb\xbf"
 

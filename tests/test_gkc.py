@@ -412,9 +412,7 @@ def test_a_model_of_the_papers_size_runs_from_frames_to_predictions_with_random_
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 9999), st.integers(1, 5), st.tuples(st.integers(1, 7), st.integers(1, 7)), st.integers(1, 40))
-def test_at_each_pixel_the_highest_of_the_maps_around_it_wins(
-    seed: int, count: int, cells: tuple[int, int], side: int
-):
+def test_at_each_pixel_the_highest_of_the_maps_around_it_wins(seed: int, count: int, cells: tuple[int, int], side: int):
     generator = torch.Generator().manual_seed(seed)
     maps = torch.rand(count, *cells, generator=generator)
     size = (side, max(1, side - 5))

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import ndimage
 
+from ovsbench.baselines.cut_outs import cut_outs
 from ovsbench.baselines.shared_options import Wording
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.types import Vocabulary
@@ -104,12 +104,8 @@ class RegionClassifier:
         Returns:
             (count, classes) float32, rows sum to 1.
         """
-        image = frame.permute(1, 2, 0).cpu().numpy()
-        crops = [
-            self.clip.mask_crop(image[box], region_map[box] == number)
-            for number, box in enumerate(ndimage.find_objects(region_map, max_label=count), start=1)
-        ]
-        logits = self.clip.model.logit_scale.exp() * self.clip.encode_images(crops) @ self.table.vectors.T
+        pixels = cut_outs(frame.to(self.clip.device), region_map, count, self.clip.side)
+        logits = self.clip.model.logit_scale.exp() * self.clip.encode_pixels(pixels) @ self.table.vectors.T
         return class_probabilities(logits, self.table).cpu().numpy()
 
 

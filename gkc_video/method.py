@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from ovsbench.gkc_video.model import Network, PostProcessing, class_maps, post_p
 from ovsbench.gkc_video.model.compiling import compile_in_place
 from ovsbench.gkc_video.model.inference import Precision
 from ovsbench.gkc_video.model.load import RANDOM, LoadedGKC, load_gkc, random_gkc
+from ovsbench.gkc_video.model.packing import Packed
+from ovsbench.gkc_video.model.post_processing import launch, unpacked
 from ovsbench.gkc_video.proposals import Proposals, paint
 from ovsbench.gkc_video.text import Bank, NameTable, TextSpace, name_table
 from ovsbench.gkc_video.tracking import DEFAULT, Association, Linker
@@ -60,7 +63,7 @@ def build(
         vote: whether class scores are averaged along a track.
         max_age_seconds: for how long an unseen object is kept; by default as the association has it.
         delay: frames that an answer waits, so that so many later ones vote for its classes too; 0 answers at once.
-        batch: frames that go through the network at once.
+        batch: frames that go through the network at once; on a GPU an answer also waits for the next batch.
         precision: of the network's arithmetic.
         compile: whether torch compiles the network at the first frame of each size, which takes minutes and then pays.
         cuda_graphs: whether the network is recorded at the first frames of each size and replayed; by default on a GPU.
@@ -83,15 +86,10 @@ def build(
         raise MethodError(f"option base_logit_penalty of method gkc: expected a number, got {base_logit_penalty}")
     linking = settings_of(association, vote=vote, max_age_seconds=max_age_seconds)
     loaded, digest = _opened(checkpoint, choose(device))
-    on_gpu = loaded.model.no_object.is_cuda
-    if cuda_graphs and not on_gpu:
-        raise MethodError(f"option cuda_graphs needs a model on a GPU, this one is on {device}. Leave the option")
-    side = loaded.side if side is None else side
-    network = Network.prepared(loaded.model, side, precision, cuda_graphs=on_gpu and cuda_graphs is not False)
+    network = _network(loaded, side, precision, cuda_graphs)
     if compile:
-        compile_in_place(loaded.model)
+        compile_in_place(network.model)
     space = loaded.space if text_bank is None else Bank.read(text_bank)
-    known = {key: str(loaded.metadata[key]) for key in _NOTES if loaded.metadata.get(key)}
     return GKCMethod(
         network,
         space,
@@ -104,17 +102,15 @@ def build(
         seen=frozenset(loaded.metadata.get("classes", ())),
         held_out=frozenset(loaded.metadata.get("held_out", ())),
         checkpoint_sha256=digest,
-        notes={
-            "trained_on": known.get("data", ""),
-            **known,
-            **space.about,
-            "association": f"{association}; of ovsbench, not part of GKC",
-        },
+        notes={**_notes(loaded), **space.about, "association": f"{association}; of ovsbench, not part of GKC"},
     )
 
 
-_NOTES = ("data", "saw_novel", "unlabelled", "captions")
-"""What a checkpoint's metadata contributes to the record of a run."""
+def _notes(loaded: LoadedGKC) -> dict[str, str]:
+    """What a checkpoint's metadata contributes to the record of a run."""
+    keys = ("data", "saw_novel", "unlabelled", "captions")
+    known = {key: str(loaded.metadata[key]) for key in keys if loaded.metadata.get(key)}
+    return {"trained_on": known.get("data", ""), **known}
 
 
 def _check_shares(**options: float) -> None:
@@ -135,6 +131,14 @@ def _opened(checkpoint: Path, device: str) -> tuple[LoadedGKC, str]:
         return random_gkc(str(checkpoint), device), ""
     path = checkpoints.resolve(checkpoint)
     return load_gkc(path, device), checkpoints.digest(path)
+
+
+def _network(loaded: LoadedGKC, side: int | None, precision: Precision, cuda_graphs: bool | None) -> Network:
+    device = loaded.model.no_object.device.type
+    if cuda_graphs and device != "cuda":
+        raise MethodError(f"option cuda_graphs needs a model on a GPU, this one is on {device}. Leave the option")
+    graphs = device == "cuda" and cuda_graphs is not False
+    return Network.prepared(loaded.model, loaded.side if side is None else side, precision, cuda_graphs=graphs)
 
 
 @dataclass(frozen=True)
@@ -187,11 +191,21 @@ class GKCMethod:
         return lambda frames: post_process(self.network.run(frames, table), self.post_processing)
 
     def _panoptic(self, video: Video, vocabulary: Vocabulary) -> Iterator[PanopticFrame]:
-        propose, linker = self.reader(vocabulary), Linker(vocabulary, self.association, self.delay, video.fps)
-        for frames in uploaded(video.images(), self.batch, self.network.device):
-            for proposals in propose(frames):
-                yield from linker.add(proposals)
+        linker = Linker(vocabulary, self.association, self.delay, video.fps)
+        for proposals in self._regions(video, vocabulary):
+            yield from linker.add(proposals)
         yield from linker.rest()
+
+    def _regions(self, video: Video, vocabulary: Vocabulary) -> Iterator[Proposals]:
+        """The regions of each frame; a GPU already works on the next batch while those of the last one are taken."""
+        table, waiting = self.name_table(vocabulary), deque[Packed]()
+        ahead = 1 if self.network.device.type == "cuda" else 0
+        for frames in uploaded(video.images(), self.batch, self.network.device):
+            waiting.append(launch(self.network.run(frames, table), self.post_processing))
+            if len(waiting) > ahead:
+                yield from unpacked(waiting.popleft(), self.post_processing)
+        for packed in waiting:
+            yield from unpacked(packed, self.post_processing)
 
     def _semantic(self, video: Video, vocabulary: Vocabulary) -> Iterator[PanopticFrame]:
         table = self.name_table(vocabulary)

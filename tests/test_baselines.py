@@ -7,13 +7,16 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from ovsbench.baselines import constant, oracle_masks, two_stage
 from ovsbench.benchmark import engine, record
 from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.pictures.crops import cut_out
 from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Video, Vocabulary, check_frame
 
 torch = pytest.importorskip("torch")
+from ovsbench.baselines.cut_outs import cut_outs  # noqa: E402
 from ovsbench.baselines.region_clip import Namer  # noqa: E402
 from ovsbench.baselines.shared_options import Wording  # noqa: E402
 from ovsbench.gkc_video.method import GKCMethod  # noqa: E402
@@ -44,15 +47,12 @@ class ColourClip:
         words = {**COLOURS, "crimson": COLOURS["red"]}
         return torch.nn.functional.normalize(torch.tensor([words[t] for t in texts], dtype=torch.float32), dim=-1)
 
-    def encode_images(self, images, batch=64):
-        self.crops_seen.append(len(images))
-        if not images:
+    def encode_pixels(self, pixels):
+        self.crops_seen.append(len(pixels))
+        if not len(pixels):
             return torch.zeros(0, 3)
-        means = [image[(image != GREY).any(-1)].mean(0) for image in images]
-        return torch.nn.functional.normalize(torch.tensor(np.stack(means), dtype=torch.float32), dim=-1)
-
-    def mask_crop(self, image, mask):
-        return np.where(mask[..., None], image, np.uint8(GREY))
+        means = [one[:, (one - GREY).abs().amax(0) > 30].mean(1) for one in pixels]
+        return torch.nn.functional.normalize(torch.stack(means), dim=-1)
 
 
 def video(*images: np.ndarray) -> Video:
@@ -168,6 +168,24 @@ def test_all_cut_outs_of_a_frame_are_encoded_in_one_call():
     image = painted(truth.ids, dict(zip((1, 2, 3), COLOURS.values(), strict=True)))
     predict(oracle_masks.OracleMasks(Namer(clip)).with_labels(lambda *_: truth), video(image, image))
     assert clip.crops_seen == [3, 3]
+
+
+@pytest.mark.parametrize("side", [16, 64])
+def test_cut_outs_on_the_device_are_those_of_pillow(side):
+    """Boxes from a third to three times the side; Pillow reduces with another filter, so single pixels may differ."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 255, (12, 20, 3), dtype=np.uint8)
+    image = np.asarray(Pillow.fromarray(coarse).resize((160, 96), Pillow.Resampling.BICUBIC))
+    region_map = np.zeros((96, 160), np.uint8)
+    region_map[5:50, 10:31], region_map[60:76, 40:150], region_map[:48, 150:] = 1, 2, 3
+    region_map[20:30, 15:20] = 0
+    frame = torch.from_numpy(image.copy()).permute(2, 0, 1)
+    found = cut_outs(frame, region_map, 3, side).permute(0, 2, 3, 1).numpy()
+    for number, one in enumerate(found, 1):
+        expected = cut_out(image, region_map == number, side).astype(np.float32)
+        assert np.abs(one - expected).mean() < (1.5 if side == 16 else 0.5)
+        assert np.corrcoef(one.ravel(), expected.ravel())[0, 1] > 0.98
+    assert cut_outs(frame, region_map, 0, side).shape == (0, 3, side, side)
 
 
 def test_a_frame_without_segments_is_answered_with_none():

@@ -161,6 +161,21 @@ def test_packed_tensors_come_out_as_they_went_in(queries: int):
             assert np.array_equal(array, tensor[frame].numpy())
 
 
+def test_frames_come_in_batches_the_last_one_of_what_is_left_and_are_read_as_they_are_wanted():
+    read = []
+
+    def images():
+        for number in range(5):
+            read.append(number)
+            yield np.full((2, 3, 3), number, np.uint8)
+
+    batches = uploaded(images(), 2, "cpu")
+    first = next(batches)
+    assert read == [0, 1]
+    assert (first.dtype, tuple(first.shape)) == (torch.uint8, (2, 3, 2, 3))
+    assert [frames[:, 0, 0, 0].tolist() for frames in (first, *batches)] == [[0, 1], [2, 3], [4]]
+
+
 TINY = ModelConfig(
     "ovsbench-world", 128, queries=6, width=32, encoder_layers=1, decoder_layers=2, feed_forward=32, heads=4
 )

@@ -92,7 +92,7 @@ class Segmenter(Mask2FormerPreTrainedModel):
         shapes = tuple((x.shape[2], x.shape[3]) for x in levels)
         hidden = torch.cat([x.flatten(2).transpose(1, 2) for x in levels], 1)  # (B, S, C)
         grid = _once(_grid)(shapes, hidden.shape[2], hidden.device)
-        positions = grid.positions.to(hidden.dtype) + decoder.level_embed[grid.level]
+        positions = grid.positions.to(hidden.dtype) + decoder.level_embed.index_select(0, grid.level)
         for layer in decoder.encoder.layers:
             hidden = layer.self_attn_layer_norm(hidden + _deformable(layer.self_attn, hidden, positions, grid))
             hidden = layer.final_layer_norm(hidden + layer.fc2(F.relu(layer.fc1(hidden))))
@@ -145,7 +145,8 @@ def _deformable(attention: Any, hidden: torch.Tensor, positions: torch.Tensor, g
     queries = hidden + positions
     value = attention.value_proj(hidden).transpose(1, 2)  # (B, C, S)
     offsets = attention.sampling_offsets(queries).unflatten(2, (heads, levels, points, 2))
-    where = grid.centres[:, None, None, None] + offsets * grid.steps  # in [-1, 1], (B, S, heads, L, P, 2)
+    centres = grid.centres[:, None, None, None]
+    where = torch.addcmul(centres, offsets, grid.steps.to(offsets.dtype))  # in [-1, 1], (B, S, heads, L, P, 2)
     # Cells innermost, so that every operation runs along them.
     where = where.permute(3, 0, 2, 4, 1, 5).flatten(1, 2)  # (L, B heads, P, S, 2)
     weights = attention.attention_weights(queries).transpose(1, 2).unflatten(1, (heads, -1))

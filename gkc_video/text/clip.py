@@ -72,10 +72,14 @@ class Clip:
         """Unit vectors, float32 (N, D), of uint8 (side, side, 3) images."""
         if not images:
             return torch.zeros(0, self.width, device=self.device)
-        vectors = []
-        for i in range(0, len(images), batch):
-            pixels = torch.from_numpy(np.stack(images[i : i + batch])).to(self.device)
-            vectors.append(self.model.encode_image(self.normalise(pixels.permute(0, 3, 1, 2))))
+        return self.encode_pixels(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), batch)
+
+    @torch.no_grad()
+    def encode_pixels(self, pixels: torch.Tensor, batch: int = 64) -> torch.Tensor:
+        """Unit vectors, float32 (N, D), of pixels (N, 3, side, side) from 0 to 255, so many images at a time."""
+        if not len(pixels):
+            return torch.zeros(0, self.width, device=self.device)
+        vectors = [self.model.encode_image(self.normalise(part.to(self.device))) for part in pixels.split(batch)]
         return F.normalize(torch.cat(vectors).float(), dim=-1)
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -19,6 +19,8 @@ from ovsbench.data_prep.defects import Defects
 from ovsbench.data_prep.tracks import ends_of_runs
 
 CLASSES = 124
+_OBJECTS = 100
+"""A code is a class, or a class times this plus the number of an object."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class CodedMasks:
 
     def __call__(self, index: int, defects: Defects) -> PanopticFrame:
         path = self.paths[index]
-        codes = read_values(path, self.full, largest=100 * CLASSES + 99)
+        codes = read_values(path, self.full, largest=CLASSES * _OBJECTS + _OBJECTS - 1)
         if codes.shape != self.size:
             image = PIL.Image.fromarray(codes.astype(np.int32))
             codes = np.asarray(image.resize((self.size[1], self.size[0]), PIL.Image.Resampling.NEAREST))
@@ -49,14 +51,14 @@ class CodedMasks:
         odd = [code for code in segments if not 1 <= _class_of(code) <= CLASSES]
         if odd:
             raise DataError(
-                f"{path}: expected class codes (a class of 1 to {CLASSES}, times 100 plus a number for an object), got "
-                f"{some(odd)}. Take the folder panomasks of the release"
+                f"{path}: expected class codes (a class of 1 to {CLASSES}, times {_OBJECTS} plus a number for an "
+                f"object), got {some(odd)}. Take the folder panomasks of the release"
             )
         return PanopticFrame(codes.astype(np.uint32), segments)
 
 
 def _class_of(code: int) -> int:
-    return code if code <= CLASSES else code // 100
+    return code if code <= CLASSES else code // _OBJECTS
 
 
 @dataclass(frozen=True)

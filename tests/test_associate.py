@@ -266,3 +266,13 @@ def test_the_centre_of_a_mask_and_what_distributions_share():
     mask[2, 1] = mask[2, 3] = True
     assert centre(mask).tolist() == [2.0, 2.0]
     assert agreement(np.array([[0.2, 0.8]]), np.array([[0.5, 0.5], [0, 1]])) == pytest.approx(np.array([[0.7, 0.8]]))
+
+
+@pytest.mark.parametrize("name", ["memory", "top-k", "steady", "combined", "motion", "reid"])
+def test_associations_that_remember_keep_a_hidden_object_for_a_second(name: str) -> None:
+    assert association(name).max_age_seconds == 1.2
+
+
+@pytest.mark.parametrize("name", ["none", "iou", "query"])
+def test_associations_to_the_last_frame_remember_nothing(name: str) -> None:
+    assert association(name).max_age_seconds == 0

@@ -140,7 +140,7 @@ def test_the_painter_of_a_users_video_reads_no_image_again(tmp_path: Path, monke
         at_once.release()
         return np.full((2, 3, 3), index, np.uint8)
 
-    monkeypatch.setattr(video_prediction, "open_video", lambda path, decoder: replace(clip(12, read), fps=10.0))
+    monkeypatch.setattr(video_prediction, "open_video", lambda path, decoder, **rest: replace(clip(12, read), fps=10.0))
     monkeypatch.setattr(
         video_prediction, "create_without_labels", lambda settings: Answers(*map(frame, [3] * 6 + [4] * 6))
     )
@@ -157,7 +157,7 @@ def test_a_users_video_of_a_method_that_raises_is_one_sentence_and_leaves_nothin
         if index == 2:
             raise ZeroDivisionError("no pixel left")
 
-    monkeypatch.setattr(video_prediction, "open_video", lambda path, decoder: clip(4))
+    monkeypatch.setattr(video_prediction, "open_video", lambda path, decoder, **rest: clip(4))
     monkeypatch.setattr(
         video_prediction, "create_without_labels", lambda settings: Answers(*map(frame, (1, 1, 1, 1)), before=fails)
     )

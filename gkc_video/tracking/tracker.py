@@ -77,6 +77,7 @@ class Association:
 _QUERY = Association(
     appearance="query", iou_weight=0.0, class_weight=0.0, min_similarity=-1.0, momentum=0.0, max_age_seconds=0.0
 )
+_REMEMBERED = replace(_QUERY, min_similarity=0.4, max_age_seconds=Association().max_age_seconds)
 ASSOCIATIONS: Mapping[str, Association] = MappingProxyType(
     {
         "none": Association(
@@ -84,9 +85,9 @@ ASSOCIATIONS: Mapping[str, Association] = MappingProxyType(
         ),
         "iou": Association(appearance_weight=0.0, class_weight=0.0, min_similarity=0.1, max_age_seconds=0.0),
         "query": _QUERY,  # as MinVIS: every region to the last frame's most alike one
-        "memory": replace(_QUERY, momentum=0.3, min_similarity=0.4),  # as OV2Seg: 0.7 of now, 0.3 of before
-        "top-k": replace(_QUERY, gallery_size=8, top_k=3, min_similarity=0.4),
-        "steady": replace(_QUERY, iou_weight=0.5, gallery_size=8, top_k=3, min_similarity=0.4),
+        "memory": replace(_REMEMBERED, momentum=0.3),  # as OV2Seg: 0.7 of now, 0.3 of before
+        "top-k": replace(_REMEMBERED, gallery_size=8, top_k=3),
+        "steady": replace(_REMEMBERED, iou_weight=0.5, gallery_size=8, top_k=3),
         "combined": Association(),
         "motion": Association(motion=True),
         "reid": Association(motion=True, reid_threshold=0.8),

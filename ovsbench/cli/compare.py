@@ -158,9 +158,6 @@ def _to_json(benchmark: Benchmark, found: Comparison, draws: int, seed: int) -> 
 
     from ovsbench.benchmark import stats
 
-    def moves(deltas: tuple[Delta, ...]) -> list[dict[str, Any]]:
-        return [{**dataclasses.asdict(delta), "change": delta.change} for delta in deltas]
-
     return {
         "benchmark": benchmark.name,
         "digest": benchmark.digest,
@@ -171,19 +168,25 @@ def _to_json(benchmark: Benchmark, found: Comparison, draws: int, seed: int) -> 
             name: {str(score): dataclasses.asdict(value) for score, value in scores.items()}
             for name, scores in found.scores.items()
         },
-        "pairs": [
-            {
-                "first": pair.first,
-                "second": pair.second,
-                "differences": {
-                    str(score): {**dataclasses.asdict(d.interval), "p": d.p, "is_clear": d.is_clear}
-                    for score, d in pair.differences.items()
-                },
-                "categories": moves(pair.categories),
-                "videos": moves(pair.videos),
-            }
-            for pair in found.pairs
-        ],
+        "pairs": [_pair_to_json(pair) for pair in found.pairs],
         "ranks": found.ranks,
         "scheme": stats.SCHEME,
+    }
+
+
+def _pair_to_json(pair: Pair) -> dict[str, Any]:
+    import dataclasses
+
+    def moves(deltas: tuple[Delta, ...]) -> list[dict[str, Any]]:
+        return [{**dataclasses.asdict(delta), "change": delta.change} for delta in deltas]
+
+    return {
+        "first": pair.first,
+        "second": pair.second,
+        "differences": {
+            str(score): {**dataclasses.asdict(d.interval), "p": d.p, "is_clear": d.is_clear}
+            for score, d in pair.differences.items()
+        },
+        "categories": moves(pair.categories),
+        "videos": moves(pair.videos),
     }

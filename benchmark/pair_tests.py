@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.metrics.base import Floats
-from ovsbench.benchmark.stats import BLOCK, FEWEST, Difference, Groups, Run, Score, Times, difference, replicates, values_of
+from ovsbench.benchmark.stats import BLOCK, FEWEST, Difference, Groups, Run, Score, Times, difference, values_of
 
 SWAPS = 10_000
 EXACT_BELOW = 12
@@ -33,6 +33,9 @@ MOST_SWAPPED = 12
 """Methods of a table up to which pairs are tested by exchanges."""
 
 Pair = tuple[str, str]
+Test = tuple[float | None, int]
+"""The p-value of no difference, None where undefined, and how many exchanges had an undefined difference."""
+NO_TEST: Test = (None, 0)
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,8 @@ def exchanges(videos: int, count: int = SWAPS, seed: int = 0) -> npt.NDArray[np.
 
 def swap_tests(
     first: Sequence[Run], second: Sequence[Run], scores: Sequence[Score], groups: Groups, swaps: Times
-) -> list[tuple[float | None, int]]:
-    """For each score the p-value of no difference, and how many exchanges had an undefined difference.
+) -> list[Test]:
+    """For each score the p-value of no difference.
 
     Args:
         first, second: two methods, each with a run for each seed; scores are means over seeds. As many seeds are taken in
@@ -92,7 +95,7 @@ def swap_tests(
         swaps: from `exchanges`.
     """
     if swaps.shape[1] < FEWEST:
-        return [(None, 0) for _ in scores]
+        return [NO_TEST for _ in scores]
     is_paired = len(first) == len(second)
     seeds = list(zip(first, second, strict=True)) if is_paired else list(itertools.product(first, second))
     moved = np.zeros((len(scores), len(swaps)))
@@ -102,10 +105,10 @@ def swap_tests(
     return [_p(np.abs(row) / len(seeds)) for row in moved]
 
 
-def _p(sizes: Floats) -> tuple[float | None, int]:
+def _p(sizes: Floats) -> Test:
     """The share of exchanges at least as large as the first, which exchanges nothing."""
     if not math.isfinite(sizes[0]):
-        return None, 0
+        return NO_TEST
     undefined = int(np.count_nonzero(np.isnan(sizes)))
     as_large = np.count_nonzero(sizes >= sizes[0] - 1e-12)  # means over seeds and classes differ in the last digit
     return float((as_large + undefined) / len(sizes)), undefined
@@ -137,48 +140,16 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def differences_of(
-    methods: Mapping[str, Sequence[Run]],
-    scores: Sequence[Score],
-    groups: Groups,
-    *,
-    swaps: int = SWAPS,
-    seed: int = 0,
-) -> dict[Pair, list[Difference]]:
-    """For every two methods the difference of each score, second minus first; p is corrected over the pairs of a score.
-
-    Args:
-        methods: name to runs, one for each seed, all of the same videos.
-        scores: which.
-        groups: the parts of the vocabulary.
-        swaps: random exchanges.
-        seed: of those.
-    """
-    left_out = {name: replicates(seeds, scores, groups) for name, seeds in methods.items()}
-    tests: dict[Pair, list[tuple[float | None, int]]] = {}
-    if len(methods) <= MOST_SWAPPED:
-        drawn = exchanges(len(next(iter(methods.values()))[0]), swaps, seed)
-        tests = {
-            (one, other): swap_tests(methods[one], methods[other], scores, groups, drawn)
-            for one, other in itertools.combinations(methods, 2)
-        }
-    by_score = [
-        tested({name: of[place] for name, of in left_out.items()}, {pair: of[place] for pair, of in tests.items()})
-        for place in range(len(scores))
-    ]
-    return {pair: [of_score[pair] for of_score in by_score] for pair in itertools.combinations(methods, 2)}
-
-
-def tested(
-    left_out: Mapping[str, Floats], tests: Mapping[Pair, tuple[float | None, int]] | None = None
-) -> dict[Pair, Difference]:
+def tested(left_out: Mapping[str, Floats], tests: Mapping[Pair, Test] | None = None) -> dict[Pair, Difference]:
     """The differences of one score between every two methods, p corrected over all of them.
 
     Args:
         left_out: name of a method to (1 + n,), its score, then its score without each video.
-        tests: for each pair the p-value by exchanges and how many were undefined; by default the t-test.
+        tests: of each pair by exchanges; where there are none, the t-test.
     """
-    found = {(one, other): difference(left_out[one], left_out[other]) for one, other in itertools.combinations(left_out, 2)}
+    found = {
+        (one, other): difference(left_out[one], left_out[other]) for one, other in itertools.combinations(left_out, 2)
+    }
     videos = len(next(iter(left_out.values()), ())) - 1
     p_values = [tests[pair][0] if tests else t_test(one, videos) for pair, one in found.items()]
     return {

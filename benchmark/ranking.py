@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ovsbench.benchmark.stats import Difference, videos_needed
@@ -67,7 +67,6 @@ def _between(differences: Mapping[tuple[str, str], Difference], pair: tuple[str,
 
 
 def neighbours(
-    ranked: Mapping[str, int],
     values: Mapping[str, float],
     differences: Mapping[tuple[str, str], Difference],
     videos: int,
@@ -77,13 +76,24 @@ def neighbours(
     """Every two methods whose values follow each other.
 
     Args:
-        ranked, values, differences, lower_is_better: as for `ranks` and from it.
+        values, differences, lower_is_better: as for `ranks`.
         videos: that the differences were measured on.
     """
-    known = [name for name in ranked if math.isfinite(values[name])]
-    order = sorted(known, key=lambda name: values[name], reverse=not lower_is_better)
+    known = [name for name, value in values.items() if math.isfinite(value)]
+    order = sorted(known, key=values.__getitem__, reverse=not lower_is_better)
     found = []
     for first, second in itertools.pairwise(order):
         between = _between(differences, (first, second))
         found.append(Neighbours(first, second, between.is_clear, videos_needed(between, videos, len(differences))))
     return tuple(found)
+
+
+def separating(found: Sequence[Neighbours], most: int = 5) -> str:
+    """How many videos would separate neighbours, in a sentence; "" where all are separated or nothing is known.
+
+    >>> separating([Neighbours("a", "b", False, 40), Neighbours("b", "c", True, 9)])
+    'About 40 videos would separate a from b (in 80 of 100 such benchmarks).'
+    """
+    told = [f"{n.videos} {'videos would separate ' if not place else ''}{n.first} from {n.second}"
+            for place, n in enumerate([n for n in found if n.videos and not n.is_clear][:most])]  # fmt: skip
+    return f"About {', '.join(told)} (in 80 of 100 such benchmarks)." if told else ""

@@ -198,27 +198,27 @@ def replicates(seeds: Sequence[Run], scores: Sequence[Score], groups: Groups) ->
     return [np.mean(of_seeds, axis=0) for of_seeds in zip(*by_seed, strict=True)]
 
 
-def word_replicates(seeds: Sequence[Run], score: Score, groups: Groups) -> Floats:
+def word_replicates(totals: Sequence[Counts], value: str, part: str, groups: Groups) -> Floats:
     """A score of novel categories with all of them, then without each: novel categories as a sample of words.
 
     Args:
-        seeds: the runs of a method, one for each seed, of the same videos.
-        score: of the part "novel" or "harmonic".
+        totals: the counts of all videos, for each seed of a method.
+        value: name of the value.
+        part: "novel" or "harmonic".
         groups: the parts of the vocabulary.
 
     Returns:
         (1 + words,), of those words whose own score is defined; the others change nothing.
     """
-    metric, value, part = score
-    every = Taken(np.ones((1, len(seeds[0])), dtype=np.int64))
 
-    def of(group: str, novel: frozenset[int]) -> float:
-        parts = {**groups, "novel": novel}
-        return float(np.mean([values_of(run, [(metric, value, group)], parts, every)[0][0][0] for run in seeds]))
+    def of(classes: frozenset[int]) -> float:
+        found = [total.scores(classes)[value] for total in totals]
+        return float(np.mean([math.nan if one is None else one for one in found]))
 
     novel = groups["novel"]
-    words = [word for word in sorted(novel) if math.isfinite(of("novel", frozenset({word})))]
-    return np.array([of(part, novel), *(of(part, novel - {word}) for word in words)])
+    words = [word for word in sorted(novel) if math.isfinite(of(frozenset({word})))]
+    values = np.array([of(novel), *(of(novel - {word}) for word in words)])
+    return _harmonic(np.full(values.shape, of(groups["base"])), values) if part == "harmonic" else values
 
 
 def interval(left_out: Floats, what: str = "video", *, is_fraction: bool = True) -> Interval:
@@ -245,13 +245,28 @@ def interval(left_out: Floats, what: str = "video", *, is_fraction: bool = True)
     return Interval(value, low, high)
 
 
+def meaning_of_intervals(videos: int) -> str:
+    """What the intervals of a table say, in a sentence.
+
+    >>> meaning_of_intervals(5)
+    'No intervals and one rank: too few videos: 5, and 6 are needed.'
+    """
+    if videos < FEWEST:
+        return f"No intervals and one rank: {_too_few(videos, 'video')}."
+    return f"Intervals: 95 %, for the score on another benchmark of {videos} videos."
+
+
+def _too_few(count: int, what: str) -> str:
+    return f"too few {what}s: {count}, and {FEWEST} are needed"
+
+
 def _missing(left_out: Floats, what: str) -> str:
     """Why there is no interval, "" if there is one."""
     count = len(left_out) - 1
     if not math.isfinite(left_out[0]):
         return "the score is undefined"
     if count < FEWEST:
-        return f"too few {what}s: {count}, and {FEWEST} are needed"
+        return _too_few(count, what)
     lost = int(np.count_nonzero(~np.isfinite(left_out[1:])))
     return f"the score rests on single {what}s: without one of {lost} it is undefined" if lost else ""
 

@@ -118,8 +118,9 @@ def show(
     by: Annotated[str | None, typer.Option("--by", help="A line for each category, or for each video.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every value for every part of the vocabulary.")] = False,
     sort: Annotated[
-        str | None, typer.Option("--sort", metavar="COLUMN", help="With --by: best first, or -COLUMN: worst first.")
+        str | None, typer.Option("--sort", metavar="COLUMN", help="With --by: highest first, words from A to Z.")
     ] = None,
+    is_reversed: Annotated[bool, typer.Option("--reverse", help="With --sort: lowest first, words from Z.")] = False,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="DIR", help="Also draw categories, confusion, windows, videos.")
     ] = None,
@@ -135,7 +136,7 @@ def show(
       ovsbench show runs/gkc runs/two-stage
       ovsbench show runs/gkc --all
       ovsbench show runs/gkc --by category
-      ovsbench show runs/gkc --by video --sort=-VPQ --csv videos.csv
+      ovsbench show runs/gkc --by video --sort VPQ --reverse --csv videos.csv
       ovsbench show runs/gkc --by category --sort IoU --plot plots
     """
     from ovsbench.cli import tables
@@ -146,13 +147,15 @@ def show(
         raise UserError("expected --by or --all, got both. Leave one out")
     if sort is not None and by is None:
         raise UserError(f"expected --by with --sort {sort}, got none. Add --by category or --by video")
+    if is_reversed and sort is None:
+        raise UserError("expected --sort COLUMN with --reverse, got none. Add it")
     rows = [read_row(folder) for folder in folders]
     is_overview = by is None and not everything
     if is_overview:
         grids = tables.overview(rows)
     else:
         build = {None: tables.everything, "category": tables.by_category, "video": tables.by_video}[by]
-        grids = (build(rows) if sort is None else build(rows).sorted_by(sort),)
+        grids = (build(rows) if sort is None else build(rows).sorted_by(sort, is_turned=is_reversed),)
     if csv is not None:
         tables.write_grids(grids, csv)
     if plot is not None:

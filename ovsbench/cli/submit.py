@@ -103,7 +103,7 @@ def check(
         say(f"Verified level: {checked.level}{corrected}")
         return
     _print(checked)
-    finish(path, ["ovsbench", "board", "add", path])
+    finish(path, ["ovsbench", "board", "add", path, *(["--data", data] if data else [])])
 
 
 def checked_bundle(path: Path, data: Path | None, train: list[Path] | None, *, quiet: bool = False) -> Checked:

@@ -27,7 +27,6 @@ from ovsbench.cli.options import (
 from ovsbench.cli.progress_bar import progress
 
 if TYPE_CHECKING:
-    from ovsbench.benchmark.manifest import Benchmark
     from ovsbench.benchmark.record import RunRecord
 
 
@@ -107,6 +106,7 @@ def score(
     """
     from ovsbench.benchmark import engine
     from ovsbench.benchmark.processes import core_count
+    from ovsbench.plans.run_benchmarks import benchmark_of
 
     benchmark = benchmark_of(folder, data)
     engine.score(benchmark, folder, extra=extra or (), jobs=core_count(jobs), progress=progress(quiet=as_json))
@@ -177,6 +177,7 @@ def _draw(folders: list[Path], out: Path) -> None:
     from ovsbench.benchmark.running.scores import Scores, read_counts
     from ovsbench.benchmark.storage.files import writing
     from ovsbench.leaderboard.site.table import unique_slug
+    from ovsbench.plans.run_benchmarks import benchmark_of
 
     taken: set[str] = set()
     names = {folder: unique_slug(folder.resolve().name, taken) for folder in folders}
@@ -188,23 +189,6 @@ def _draw(folders: list[Path], out: Path) -> None:
         if len(folders) > 1:
             curves = {name: diagnosis.window_curve(Scores.read(folder)) for folder, name in names.items()}
             plots.save(plots.vpq_by_window(curves), out / "windows")
-
-
-def benchmark_of(run: Path, data: Path | None = None) -> Benchmark:
-    """The benchmark that a run was made on.
-
-    Raises:
-        UserError: there is no run, or the benchmark is no longer where the run's record says.
-    """
-    from ovsbench.benchmark import manifest
-    from ovsbench.benchmark.record import RunRecord
-
-    if not run.is_dir():
-        raise UserError(f"{run}: expected a run folder, found none. Make one with: ovsbench run")
-    folder = data or Path(RunRecord.read(run).benchmark_folder)
-    if not folder.is_dir():
-        raise UserError(f"{run} was made on {folder}, which is not there any more. Say where it is with --data")
-    return manifest.load(folder)
 
 
 def _warn_of_other_code(folder: Path, record: RunRecord) -> None:

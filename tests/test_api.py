@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -238,3 +239,28 @@ def test_runs_are_compared_as_on_the_command_line(build_benchmark, tmp_path):
 def test_the_oracle_reaches_one(build_benchmark, tmp_path):
     result = ovsbench.run(engine.OracleMethod(), build_benchmark(), tmp_path / "oracle")
     assert result["VPQ.all"] == result["mIoU.all"] == 1.0
+
+
+def test_results_say_in_a_line_what_they_are(halves, build_benchmark, tmp_path):
+    assert repr(next(halves.predict(images(), "dog, grass"))) == "NamedFrame(0, 6x4 pixels, {1: 'dog', 2: 'grass'})"
+    assert repr(ovsbench.run(Guess(), build_benchmark(), tmp_path / "run")).startswith("Result(boxes 1: 3 videos, 21")
+
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "docs" / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_from_top_to_bottom(path):
+    """In a process of its own, whose kernel is a third one."""
+    pytest.importorskip("torch")
+    pytest.importorskip("ipykernel")
+    code = (
+        "import sys, nbformat, nbclient; notebook = nbformat.read(sys.argv[1], as_version=4); "
+        "nbclient.NotebookClient(notebook, timeout=300, kernel_name='python3').execute()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_there_are_three_notebooks():
+    assert [path.stem for path in NOTEBOOKS] == ["own-method", "own-predictions", "own-video"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Compared:
     """What a comparison found.
 
@@ -45,6 +45,9 @@ class Compared:
             for score, d in pair.differences.items()
         ]
         return frame_of(rows, ("first", "second", "score", "difference", "low", "high", "p", "is_clear"))
+
+    def __repr__(self) -> str:
+        return f"Compared by {self.comparison.main}: {dict(self.comparison.ranks)}"
 
     def _repr_html_(self) -> str:
         ranks = ", ".join(f"{rank}. {run}" for run, rank in self.comparison.ranks.items())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NamedFrame:
     """One frame of a video as a method sees it.
 
@@ -114,6 +114,9 @@ class NamedFrame:
         """Left, top, right, bottom in pixels; right and bottom are not part of it."""
         rows, columns = np.nonzero(self.mask(segment))
         return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+    def __repr__(self) -> str:
+        return f"NamedFrame({self.index}, {self.ids.shape[1]}x{self.ids.shape[0]} pixels, {self.names})"
 
     def _repr_html_(self) -> str:
         import html

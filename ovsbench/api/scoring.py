@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """The scores of a run.
 
@@ -58,11 +58,16 @@ class Result:
         ]
         return frame_of(rows, ("id", "category", "part", *values)).set_index("id")
 
-    def _repr_html_(self) -> str:
+    def __repr__(self) -> str:
+        return f"Result({self._head()})\n{self.to_frame().to_string(na_rep='-')}"
+
+    def _head(self) -> str:
         scores = self.scores
         part = "" if not scores.is_partial else f" of {scores.videos_total}, a part of the benchmark"
-        head = f"{scores.benchmark} {scores.version}: {scores.videos}{part} videos, {scores.frames} frames"
-        return f"<p>{html.escape(head)}</p>{self.to_frame().to_html(float_format='{:.4f}'.format, na_rep='-')}"
+        return f"{scores.benchmark} {scores.version}: {scores.videos}{part} videos, {scores.frames} frames"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self._head())}</p>{self.to_frame().to_html(float_format='{:.4f}'.format, na_rep='-')}"
 
 
 def run(

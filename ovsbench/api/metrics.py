@@ -120,7 +120,8 @@ class FrameMetricObject:
         """Takes the next frame of a video.
 
         Args:
-            truth, prediction: frames of one size, see `panoptic` and `semantic`.
+            truth: the labelled frame, see `panoptic` and `semantic`.
+            prediction: the predicted one, of its size.
             video: its name; another one than before begins a new video.
 
         Raises:

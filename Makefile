@@ -43,7 +43,7 @@ lint: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet -c constraints.txt mkdocs-material "mkdocstrings[python]" mkdocs-jupyter
 	$(BIN)/mkdocs build --quiet
-	@echo "build/site-docs/index.html"
+	@echo "build/site-docs/index.html; its search works from a server: python3 -m http.server -d build/site-docs"
 
 # Changes the code in copies, one place at a time, and prints the changes that no test notices.
 mutate: $(STAMP)

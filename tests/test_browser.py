@@ -110,6 +110,21 @@ def test_filters_hide_rows_and_columns_and_can_be_sent(visit):
     assert not page.locator("th[data-key='VPQ@1.all']").is_visible()
 
 
+def test_reset_shows_all_rows_and_columns_in_the_order_of_the_page(visit):
+    page = visit.open("benchmarks/boxes.html")
+    order, heads = names(page), page.locator("table.board thead th:visible").count()
+    page.locator("th[data-key='VPQ.all'] button").click()
+    page.locator("th[data-key='VPQ.all'] button").click()
+    page.get_by_label("VPQ, by window").uncheck()
+    page.get_by_label("Search").fill("n1")
+    assert (names(page), page.locator("table.board thead th:visible").count()) != (order, heads)
+    page.get_by_text("Reset").click()
+    page.locator("table.board tbody tr[hidden]").first.wait_for(state="detached")
+    assert names(page) == order
+    assert page.locator("table.board thead th:visible").count() == heads
+    assert page.locator("th[aria-sort]").count() == 0
+
+
 def test_an_entry_opens_from_the_first_page_and_shows_where_it_comes_from(visit):
     page = visit.open("index.html")
     page.get_by_role("link", name="n0").click()

@@ -21,9 +21,9 @@ from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.storage import store
 from ovsbench.cli import app
-from ovsbench.cli.names import parse_names
 from ovsbench.plans.building import build_missing
 from ovsbench.plans.config_files import with_overrides
+from ovsbench.plans.names import parse_names
 
 VERBS = (
     "demo",

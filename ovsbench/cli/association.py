@@ -52,8 +52,8 @@ def association(
       ovsbench association JPEGImages/480p --objects Annotations/480p --names "dog, car, tree" -c gkc.safetensors
     """
     from ovsbench.benchmark import manifest, methods
-    from ovsbench.cli.names import parse_names
     from ovsbench.gkc_video import association_table as table
+    from ovsbench.plans.names import parse_names
 
     rows = [table.Variant.read(text) for text in variant or table.VARIANTS]
     if bool(objects) != bool(names):

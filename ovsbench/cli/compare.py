@@ -45,8 +45,9 @@ def compare(
     """
     from ovsbench.benchmark.running.comparison import compare as work
     from ovsbench.benchmark.running.scores import gaps, read_counts
+    from ovsbench.plans.run_benchmarks import one_benchmark
 
-    benchmark = _one_benchmark(folders)
+    benchmark = one_benchmark(folders)
     names = [str(folder) for folder in folders]
     if len(set(names)) != len(names):
         raise UserError("expected different runs, got one twice. Name each once")
@@ -62,37 +63,6 @@ def compare(
         return
     _print(found)
     finish(csv or benchmark.folder, ["ovsbench", "show", *names, "--by", "category"])
-
-
-def _one_benchmark(folders: list[Path]) -> Benchmark:
-    """The benchmark of all runs.
-
-    Raises:
-        UserError: they were made on different ones, or were offered different names.
-    """
-    from ovsbench.benchmark.record import RunRecord
-    from ovsbench.benchmark.running.comparison import differing_parts
-    from ovsbench.cli.run import benchmark_of
-
-    if len(folders) < 2:
-        raise UserError(f"expected at least two runs to compare, got {len(folders)}. Name another")
-    first = benchmark_of(folders[0])
-    offered = RunRecord.read(folders[0]).offered
-    for folder in folders[1:]:
-        other = benchmark_of(folder)
-        if other.digest != first.digest:
-            raise UserError(
-                f"{folders[0]} and {folder} were made on different benchmarks, which differ in "
-                f"{', '.join(differing_parts(first, other))}. Run both on one"
-            )
-        facts = RunRecord.read(folder)
-        if facts.benchmark_digest != RunRecord.read(folders[0]).benchmark_digest:
-            raise UserError(f"{folder}: the benchmark was built anew since the run was made. Run again")
-        if facts.offered != offered:
-            raise UserError(
-                f"{folders[0]} was offered {offered} names, {folder} {facts.offered}: two questions. Compare like runs"
-            )
-    return first
 
 
 def _print(found: Comparison) -> None:

@@ -67,7 +67,7 @@ def export(
       ovsbench export runs/gkc --format vipseg -o preds
       ovsbench export runs/gkc --format vspw --label-form released -o masks
     """
-    from ovsbench.cli.run import benchmark_of
+    from ovsbench.plans.run_benchmarks import benchmark_of
 
     write = _layout("export", format_, label_form)
     write(benchmark_of(run, data), run, out, progress=progress(quiet=as_json))

@@ -9,9 +9,9 @@ import typer
 
 from ovsbench.benchmark.errors import UserError
 from ovsbench.cli.console import finish, plural, print_json, say
-from ovsbench.cli.names import parse_names, read_names
 from ovsbench.cli.options import Checkpoint, Device, Json, Options, TextBank, method_options
 from ovsbench.cli.progress_bar import progress
+from ovsbench.plans.names import parse_names, read_names
 
 if TYPE_CHECKING:
     from ovsbench.benchmark.types import Vocabulary

@@ -27,7 +27,6 @@ from ovsbench.cli.options import (
 from ovsbench.cli.progress_bar import progress
 
 if TYPE_CHECKING:
-    from ovsbench.benchmark.manifest import Benchmark
     from ovsbench.benchmark.record import RunRecord
 
 
@@ -107,6 +106,7 @@ def score(
     """
     from ovsbench.benchmark import engine
     from ovsbench.benchmark.processes import core_count
+    from ovsbench.plans.run_benchmarks import benchmark_of
 
     benchmark = benchmark_of(folder, data)
     engine.score(benchmark, folder, extra=extra or (), jobs=core_count(jobs), progress=progress(quiet=as_json))
@@ -118,8 +118,9 @@ def show(
     by: Annotated[str | None, typer.Option("--by", help="A line for each category, or for each video.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every value for every part of the vocabulary.")] = False,
     sort: Annotated[
-        str | None, typer.Option("--sort", metavar="COLUMN", help="With --by: best first, or -COLUMN: worst first.")
+        str | None, typer.Option("--sort", metavar="COLUMN", help="With --by: highest first, words from A to Z.")
     ] = None,
+    is_reversed: Annotated[bool, typer.Option("--reverse", help="With --sort: lowest first, words from Z.")] = False,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="DIR", help="Also draw categories, confusion, windows, videos.")
     ] = None,
@@ -135,7 +136,7 @@ def show(
       ovsbench show runs/gkc runs/two-stage
       ovsbench show runs/gkc --all
       ovsbench show runs/gkc --by category
-      ovsbench show runs/gkc --by video --sort=-VPQ --csv videos.csv
+      ovsbench show runs/gkc --by video --sort VPQ --reverse --csv videos.csv
       ovsbench show runs/gkc --by category --sort IoU --plot plots
     """
     from ovsbench.cli import tables
@@ -146,13 +147,15 @@ def show(
         raise UserError("expected --by or --all, got both. Leave one out")
     if sort is not None and by is None:
         raise UserError(f"expected --by with --sort {sort}, got none. Add --by category or --by video")
+    if is_reversed and sort is None:
+        raise UserError("expected --sort COLUMN with --reverse, got none. Add it")
     rows = [read_row(folder) for folder in folders]
     is_overview = by is None and not everything
     if is_overview:
         grids = tables.overview(rows)
     else:
         build = {None: tables.everything, "category": tables.by_category, "video": tables.by_video}[by]
-        grids = (build(rows) if sort is None else build(rows).sorted_by(sort),)
+        grids = (build(rows) if sort is None else build(rows).sorted_by(sort, is_turned=is_reversed),)
     if csv is not None:
         tables.write_grids(grids, csv)
     if plot is not None:
@@ -174,6 +177,7 @@ def _draw(folders: list[Path], out: Path) -> None:
     from ovsbench.benchmark.running.scores import Scores, read_counts
     from ovsbench.benchmark.storage.files import writing
     from ovsbench.leaderboard.site.table import unique_slug
+    from ovsbench.plans.run_benchmarks import benchmark_of
 
     taken: set[str] = set()
     names = {folder: unique_slug(folder.resolve().name, taken) for folder in folders}
@@ -185,23 +189,6 @@ def _draw(folders: list[Path], out: Path) -> None:
         if len(folders) > 1:
             curves = {name: diagnosis.window_curve(Scores.read(folder)) for folder, name in names.items()}
             plots.save(plots.vpq_by_window(curves), out / "windows")
-
-
-def benchmark_of(run: Path, data: Path | None = None) -> Benchmark:
-    """The benchmark that a run was made on.
-
-    Raises:
-        UserError: there is no run, or the benchmark is no longer where the run's record says.
-    """
-    from ovsbench.benchmark import manifest
-    from ovsbench.benchmark.record import RunRecord
-
-    if not run.is_dir():
-        raise UserError(f"{run}: expected a run folder, found none. Make one with: ovsbench run")
-    folder = data or Path(RunRecord.read(run).benchmark_folder)
-    if not folder.is_dir():
-        raise UserError(f"{run} was made on {folder}, which is not there any more. Say where it is with --data")
-    return manifest.load(folder)
 
 
 def _warn_of_other_code(folder: Path, record: RunRecord) -> None:

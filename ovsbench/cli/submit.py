@@ -12,7 +12,7 @@ from ovsbench.benchmark.errors import UserError
 from ovsbench.cli.console import complain, finish, fraction, plural, print_json, print_table, say
 from ovsbench.cli.options import Json, RunFolder
 from ovsbench.cli.progress_bar import progress
-from ovsbench.cli.run import benchmark_of
+from ovsbench.plans.run_benchmarks import benchmark_of
 
 if TYPE_CHECKING:
     from ovsbench.leaderboard.bundle.check import Checked
@@ -103,7 +103,7 @@ def check(
         say(f"Verified level: {checked.level}{corrected}")
         return
     _print(checked)
-    finish(path, ["ovsbench", "board", "add", path])
+    finish(path, ["ovsbench", "board", "add", path, *(["--data", data] if data else [])])
 
 
 def checked_bundle(path: Path, data: Path | None, train: list[Path] | None, *, quiet: bool = False) -> Checked:

@@ -5,17 +5,19 @@ videos times how often each is taken. With x_i the score without video i (the ja
 
     s = (n - 1) / n * sqrt(sum over i of (x_i - mean x)^2)
 
-and the interval is value -/+ t s, with Student's t of n - 1 degrees of freedom. A fraction strictly between 0 and 1 has
-it on the scale log(x / (1 - x)), where the error is s / (x (1 - x)), so that it stays within (0, 1); a value of 0 or 1,
-one that may leave [0, 1], and a difference have it on their own scale. It says where the score on another benchmark of
-as many videos of the same kind lies, in 95 of 100 cases: official scores depend on the number of videos, so that an
-interval for any other number would be another one. There is none below 6 videos, and none where the score is undefined
-without some video: it rests on that video then.
+and the interval is value -/+ t s, with Student's t of n - 1 degrees of freedom. A fraction strictly between 0 and 1
+has it on the scale log(x / (1 - x)), where the error is s / (x (1 - x)), so that it stays within (0, 1); what may leave
+[0, 1] and a difference have it on their own scale. It says where the score on another benchmark of as many videos of
+the same kind is to be expected, in 95 of 100 cases: official scores depend on the number of videos, so that an interval
+for any other number would be another one. There is none below 6 videos, and none where the score is undefined without
+some video: it rests on that video then. A fraction of exactly 0 or 1 shows no spread; its interval reaches as far as
+the share of other videos that could have been missed, 1 - 0.025^(1/n).
 
-Tukey's s has the root of (n - 1) / n in place of the fraction itself. It is known to be too large (Efron and Stein), and
-for means over classes, some of which occur in one video alone, visibly so.
-Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11; Efron and Stein, The Jackknife Estimate
-of Variance, 1981. `ovsbench bench statistics` measures what the intervals cover; docs/statistics.md has its tables.
+Tukey's s has the root of (n - 1) / n in place of the fraction itself. It is known to be too large (Efron and Stein),
+and for means over classes, some of which occur in one video alone, visibly so.
+Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11; Efron and Stein, The Jackknife
+Estimate of Variance, 1981; Clopper and Pearson, The Use of Confidence or Fiducial Limits, 1934.
+`ovsbench bench statistics` measures what the intervals cover; docs/statistics.md has its tables.
 """
 
 from __future__ import annotations
@@ -238,8 +240,11 @@ def interval(left_out: Floats, what: str = "video", *, is_fraction: bool = True)
     if reason := _missing(left_out, what):
         return Interval(value if math.isfinite(value) else None, None, None, reason)
     reach = reach_of(len(left_out) - 1) * standard_error(left_out)
-    if not is_fraction or not 0 < value < 1:
+    if not is_fraction or not 0 <= value <= 1:
         return Interval(value, value - reach, value + reach)
+    if value in (0, 1):
+        reach = min(1.0, max(reach, 1 - ((1 - LEVEL) / 2) ** (1 / (len(left_out) - 1))))
+        return Interval(value, max(0.0, value - reach), min(1.0, value + reach))
     logit, reach = math.log(value / (1 - value)), reach / (value * (1 - value))
     low, high = (0.5 + 0.5 * math.tanh(0.5 * x) for x in (logit - reach, logit + reach))
     return Interval(value, low, high)
@@ -308,8 +313,8 @@ def reach_of(videos: int) -> float:
 def over_seeds(values: Sequence[float | None]) -> Interval:
     """The mean over seeds and its 95 % interval by Student's t: where the mean of as many other seeds lies about.
 
-    >>> over_seeds([0.4, 0.5, 0.6]).low, over_seeds([0.4]).reason
-    (0.2515862..., 'one seed alone')
+    >>> round(over_seeds([0.4, 0.5, 0.6]).low, 4), over_seeds([0.4]).reason
+    (0.2516, 'one seed alone')
     """
     known = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
     mean = float(known.mean())

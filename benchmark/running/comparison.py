@@ -123,7 +123,7 @@ def compare(
         Pair(
             first,
             second,
-            {score: differences[score][first, second] for score in wanted},
+            {score: differences[score].between(first, second) for score in wanted},
             _largest(_by_category(benchmark, runs[first], runs[second], main, metric.name)),
             _largest(_by_video(benchmark, runs[first], runs[second], main, metric.name)),
         )
@@ -137,7 +137,7 @@ def compare(
         {name: intervals_of(left_out[name]) for name in names},
         tuple(pairs),
         ranked,
-        neighbours(values, differences[main], len(videos), lower_is_better=lower),
+        neighbours(values, differences[main], lower_is_better=lower),
     )
 
 
@@ -148,7 +148,7 @@ LeftOut = Mapping[ScoreName, Floats]
 
 
 def left_out_of(benchmark: Benchmark, seeds: Sequence[Run], scores: Sequence[ScoreName]) -> LeftOut:
-    """Scores of a method without each video, means over its seeds; undefined where a run lacks the metric as it is here.
+    """Scores of a method without each video, means over its seeds; undefined where a run lacks the metric.
 
     Args:
         benchmark: gives rules and groups.
@@ -197,7 +197,7 @@ def differences_of(
     *,
     swaps: int = pair_tests.SWAPS,
     seed: int = 0,
-) -> dict[ScoreName, dict[pair_tests.Pair, stats.Difference]]:
+) -> dict[ScoreName, pair_tests.Tested]:
     """For each score the difference of every two methods, with tests; see `pair_tests`.
 
     Args:

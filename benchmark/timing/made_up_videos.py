@@ -202,7 +202,7 @@ def _tracks(
     ious: Floats,
     shown: npt.NDArray[np.bool_],
 ) -> ApCounts:
-    """AP's lists of one video: each shown object is a track, which matches its label up to its IoU if its name is right."""
+    """AP's lists of one video: each shown object is a track, which matches its label up to its IoU if rightly named."""
     by_class = {}
     for c in sorted({*true.tolist(), *named[shown].tolist()}):
         own = np.flatnonzero(shown & (named == c))

@@ -117,7 +117,7 @@ def suite_table(
         for name in order
     )
     number = len(next(iter(videos)))
-    between = neighbours(values, differences, number, lower_is_better=lower_is_better)
+    between = neighbours(values, differences, lower_is_better=lower_is_better)
     return SuiteTable(benchmark.name, offered, number, len(benchmark.entries), main, lines, between)
 
 

@@ -36,8 +36,8 @@ class HalfOracle:
 
 @pytest.fixture
 def runs(build_benchmark, tmp_path) -> tuple[manifest.Benchmark, dict[str, Path]]:
-    """A run that is right, one that is right every second time, on twelve videos."""
-    benchmark = build_benchmark(videos=12)
+    """A run that is right, one that is right every second time, on fourteen videos."""
+    benchmark = build_benchmark(videos=14)
     folders = {"half": tmp_path / "half", "full": tmp_path / "full"}
     for name, method in (("half", HalfOracle()), ("full", engine.OracleMethod())):
         engine.predict(method, benchmark, folders[name], settings=Settings(name))
@@ -55,17 +55,19 @@ def test_a_comparison_says_what_differs_where_and_how_surely(runs):
     assert found.main == ScoreName("mIoU", "harmonic")
     full = found.scores["full"][ScoreName("mIoU", "all")]
     assert (full.value, full.high) == (1.0, 1.0)
-    assert full.low == pytest.approx(0.025 ** (1 / 12)), "twelve right videos do not say that all are"
+    assert full.low == pytest.approx(0.025 ** (1 / 14)), "fourteen right videos do not say that all are"
     (pair,) = found.pairs
     assert (pair.first, pair.second) == ("half", "full")
     difference = pair.differences[ScoreName("mIoU", "all")]
     assert difference.interval.value == pytest.approx(1.0 - found.scores["half"][ScoreName("mIoU", "all")].value)
     assert difference.is_clear
-    assert difference.p == pytest.approx(2 / 64, abs=0.006), "six videos differ: all of them stay, or all change sides"
+    assert difference.p == pytest.approx(2 / 128, abs=0.004), (
+        "seven videos differ: all stay or all change sides"
+    )
     (neighbours,) = found.neighbours
     assert (neighbours.first, neighbours.second, neighbours.is_clear) == ("full", "half", True)
     assert found.ranks == {"full": 1, "half": 2}
-    assert {delta.name for delta in pair.videos if delta.change} <= {f"v{i}" for i in range(1, 12, 2)}
+    assert {delta.name for delta in pair.videos if delta.change} <= {f"v{i}" for i in range(1, 14, 2)}
     assert [abs(delta.change or 0) for delta in pair.categories] == sorted(
         (abs(delta.change or 0) for delta in pair.categories), reverse=True
     )
@@ -120,7 +122,7 @@ def test_the_verb_prints_tables_json_and_csv(runs, tmp_path):
     assert of_vpq["is_clear"] is True
     assert of_vpq["p"] == of_vpq["p_alone"] <= 0.05
     assert of_vpq["effect"] > 0
-    assert (content["videos"], content["swaps"]) == (12, 10_000)
+    assert (content["videos"], content["swaps"]) == (14, 10_000)
 
 
 def test_below_six_videos_the_verb_says_so(runs, tmp_path):

@@ -79,7 +79,7 @@ def run(benchmark, folder, category, seed=0) -> Path:
 
 @pytest.fixture
 def rows(build_benchmark, tmp_path):
-    benchmark = build_benchmark(videos=12, frames=2)
+    benchmark = build_benchmark(videos=12, frames=4)
     return benchmark, {
         "floor": [run(benchmark, tmp_path / "floor", "lava")],
         "dog": [run(benchmark, tmp_path / f"dog{seed}", "dog", seed) for seed in (0, 1)],

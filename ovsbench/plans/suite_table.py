@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ovsbench.benchmark import stats
 from ovsbench.benchmark.errors import UserError
@@ -136,7 +137,7 @@ def _seeds(by_seed: Sequence[LeftOut]) -> tuple[dict[ScoreName, float], dict[Sco
     if len(by_seed) < 2:
         return {}, {}
     values = {score: [float(seed[score][0]) for seed in by_seed] for score in by_seed[0]}
-    spread = {score: statistics.stdev(seeds) for score, seeds in values.items()}
+    spread = {score: float(np.std(seeds, ddof=1)) for score, seeds in values.items()}
     return spread, {score: stats.over_seeds(seeds) for score, seeds in values.items()}
 
 

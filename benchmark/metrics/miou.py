@@ -70,7 +70,7 @@ class MiouCounts:
 
     def row(self, ids: Sequence[int]) -> Floats:
         """Intersection, predicted, true of each class; then the sum of the videos' mIoU and how many have one."""
-        by_video = np.array([_means(_table(video, ids)) for video in self.videos])
+        by_video = _means(_tables(self.videos, ids))
         return np.concatenate([_table(self.pixels, ids).ravel(), [np.nansum(by_video), np.isfinite(by_video).sum()]])
 
     def read(self, sums: Floats, is_whole: bool) -> dict[str, Floats]:
@@ -113,9 +113,15 @@ def _table(pixels: Mapping[int, Pixels], ids: Sequence[int]) -> Floats:
     return np.array([pixels.get(c, _NONE) for c in ids], dtype=np.float64).reshape(-1, 3).T
 
 
-def _means(table: Floats) -> float:
-    intersection, predicted, true = table
-    return float(mean_where(ratio(intersection, predicted + true - intersection), true > 0))
+def _tables(videos: Sequence[Mapping[int, Pixels]], ids: Sequence[int]) -> Floats:
+    """The same of each video: (3, videos, classes)."""
+    rows = [[video.get(c, _NONE) for c in ids] for video in videos]
+    return np.moveaxis(np.array(rows, dtype=np.float64).reshape(len(videos), len(ids), 3), -1, 0)
+
+
+def _means(tables: Floats) -> Floats:
+    intersection, predicted, true = tables
+    return mean_where(ratio(intersection, predicted + true - intersection), true > 0)
 
 
 class MiouAccumulator:

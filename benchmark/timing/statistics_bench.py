@@ -11,6 +11,7 @@ Samples are drawn with replacement, so that the population is as good as endless
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,8 @@ EXPECTED_FROM = 3000
 BOOTSTRAP = 400
 EXCHANGES = 399
 """Of a test of the simulation; fewer than in use, which costs a little power and no level."""
+TABLE_EXCHANGES = 2000
+"""Of each of the 45 tests of a table."""
 WORSE = 0.1
 METHODS = 10
 
@@ -67,7 +70,8 @@ class Alarms:
         population, videos, score: what.
         null: share of pairs of equal methods with p <= 0.05.
         power: share of unequal pairs.
-        one_rank: share of tables of ten equal methods in which all have rank 1; None where no table was made.
+        one_rank: share of tables of ten equal methods in which all have rank 1; nan where no table was made.
+        one_rank_t: the same by the t-test of large tables.
     """
 
     population: str
@@ -75,7 +79,8 @@ class Alarms:
     score: str
     null: float
     power: float
-    one_rank: float | None
+    one_rank: float
+    one_rank_t: float
 
 
 def coverage(
@@ -159,28 +164,41 @@ def alarms(
     false, true = np.zeros(len(scores)), np.zeros(len(scores))
     swaps = pair_tests.exchanges(videos, EXCHANGES)
     for _ in range(repetitions):
-        places = rng.integers(0, len(worse), videos)
-        first, second, other = (
-            [one[i] for i in places] for one in (*rng.permutation(np.array([*equal], dtype=object))[:2], worse)
-        )
+        (first, second, *_), other = _dealt(equal, worse, rng, videos)
         for counted, against in ((false, second), (true, other)):
             tests = pair_tests.swap_tests([first], [against], scores, groups, swaps)
             counted += [p is not None and p <= 1 - stats.LEVEL for p, _ in tests]
-    alike = np.zeros(len(in_tables))
+    alike = np.zeros((2, len(in_tables)))
+    swaps = pair_tests.exchanges(videos, TABLE_EXCHANGES)
     for _ in range(tables):
-        places = rng.integers(0, len(worse), videos)
-        methods = {str(number): [[one[i] for i in places]] for number, one in enumerate(equal)}
-        found = pair_tests.differences_of(methods, in_tables, groups, swaps=2000)
+        methods = {str(number): run for number, run in enumerate(_dealt(equal, worse, rng, videos)[0][:METHODS])}
+        tests = {
+            (one, other): pair_tests.swap_tests([methods[one]], [methods[other]], in_tables, groups, swaps)
+            for one, other in itertools.combinations(methods, 2)
+        }
+        left_out = {name: stats.replicates([run], in_tables, groups) for name, run in methods.items()}
         for place in range(len(in_tables)):
-            values = dict.fromkeys(methods, 0.5)
-            for (one, two), of in found.items():
-                values[two] = values[one] + (of[place].interval.value or 0.0) if one == "0" else values[two]
-            alike[place] += set(ranks(values, {pair: of[place] for pair, of in found.items()}).values()) == {1}
-    shares = {_name(score): float(of) / tables for score, of in zip(in_tables, alike, strict=True)} if tables else {}
+            of_score = {name: of[place] for name, of in left_out.items()}
+            values = {name: float(of[0]) for name, of in of_score.items()}
+            for number, known in enumerate(({pair: of[place] for pair, of in tests.items()}, {})):
+                ranked = ranks(values, pair_tests.tested(of_score, known))
+                alike[number, place] += set(ranked.values()) == {1}
+    by_score = dict(zip(in_tables, alike.T / tables, strict=True)) if tables else {}
+    nothing = np.full(2, np.nan)
     return [
-        Alarms(name, videos, _name(score), float(n) / repetitions, float(p) / repetitions, shares.get(_name(score)))
-        for score, n, p in zip(scores, false, true, strict=True)
+        Alarms(name, videos, _name(score), float(null), float(power), *map(float, by_score.get(score, nothing)))
+        for score, null, power in zip(scores, false / repetitions, true / repetitions, strict=True)
     ]
+
+
+def _dealt(
+    equal: Sequence[stats.Run], worse: stats.Run, rng: np.random.Generator, videos: int
+) -> tuple[list[stats.Run], stats.Run]:
+    """A sample of videos; in each of them the equal methods change places by chance, so that none is better."""
+    places = rng.integers(0, len(worse), videos)
+    orders = rng.permuted(np.tile(np.arange(len(equal)), (videos, 1)), axis=1).T
+    runs = [[equal[who][i] for who, i in zip(order, places, strict=True)] for order in orders]
+    return runs, [worse[i] for i in places]
 
 
 def _name(score: stats.Score) -> str:

@@ -11,7 +11,7 @@ from typing import Literal
 from ovsbench.benchmark import pair_tests, stats
 from ovsbench.benchmark.metrics import Value, described
 from ovsbench.benchmark.ranking import Neighbours, neighbours, ranks
-from ovsbench.benchmark.running.comparison import differences_of
+from ovsbench.benchmark.running.comparison import differences_of, methods_of
 from ovsbench.benchmark.running.score_names import ScoreName, ranking_score
 from ovsbench.benchmark.types import Offer
 from ovsbench.leaderboard.row import Row, slug
@@ -180,7 +180,7 @@ def _tested(rows: Sequence[Row], score: ScoreName) -> tuple[dict[str, float], pa
         return values, pair_tests.tested(left_out, {})
     known = {folder: read() for folder, read in counted.items()}
     benchmark = next(iter(known.values()))[0]
-    methods = {folder: [counts] for folder, (_, counts) in known.items()}
+    methods = methods_of({folder: [counts] for folder, (_, counts) in known.items()})
     of_score = {folder: {score: of_row} for folder, of_row in left_out.items()}
     return values, differences_of(benchmark, methods, [score], of_score)[score]
 

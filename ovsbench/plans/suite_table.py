@@ -17,7 +17,14 @@ from ovsbench.benchmark.metrics import described_for
 from ovsbench.benchmark.percent import percent
 from ovsbench.benchmark.ranking import Neighbours, neighbours, ranks, separating
 from ovsbench.benchmark.record import RunRecord
-from ovsbench.benchmark.running.comparison import LeftOut, differences_of, intervals_of, left_out_of, over_words
+from ovsbench.benchmark.running.comparison import (
+    LeftOut,
+    differences_of,
+    intervals_of,
+    left_out_of,
+    methods_of,
+    over_words,
+)
 from ovsbench.benchmark.running.score_names import ScoreName, headline, score_to_rank_by
 from ovsbench.benchmark.running.scores import read_counts
 from ovsbench.benchmark.storage import files
@@ -95,13 +102,14 @@ def suite_table(
     videos = {tuple(run) for runs in counts.values() for run in runs}
     if len(videos) != 1:
         raise UserError(f"the runs on {benchmark.name} were scored on different videos. Finish or remove the odd ones")
-    left_out = {name: left_out_of(benchmark, runs, wanted) for name, runs in counts.items()}
-    by_seed = {name: [left_out_of(benchmark, [run], wanted) for run in runs] for name, runs in counts.items()}
+    methods = methods_of(counts)
+    left_out = {name: left_out_of(benchmark, runs, wanted) for name, runs in methods.items()}
+    by_seed = {name: [left_out_of(benchmark, [run], wanted) for run in runs] for name, runs in methods.items()}
     records = {name: [RunRecord.read(run) for run in runs] for name, runs in rows.items()}
     contestants = [name for name in rows if not any(record.uses_labels for record in records[name])]
     values = {name: float(left_out[name][main][0]) for name in contestants}
     of_main = {name: {main: left_out[name][main]} for name in contestants}
-    differences = differences_of(benchmark, {name: counts[name] for name in contestants}, [main], of_main)[main]
+    differences = differences_of(benchmark, {name: methods[name] for name in contestants}, [main], of_main)[main]
     lower_is_better = described_for(benchmark.rules)[main.value].value.lower_is_better
     ranked = ranks(values, differences, lower_is_better=lower_is_better)
     order = [*ranked, *(name for name in rows if name not in ranked)]
@@ -111,7 +119,7 @@ def suite_table(
             ranked.get(name),
             intervals_of(left_out[name]),
             *_seeds(by_seed[name]),
-            over_words(benchmark, counts[name], wanted),
+            over_words(benchmark, [list(run.values()) for run in counts[name]], wanted),
             *_cost(records[name]),
             tuple(rows[name]),
         )

@@ -215,10 +215,10 @@ def differences_of(
     if len(methods) <= pair_tests.MOST_SWAPPED:
         drawn = pair_tests.exchanges(len(next(iter(methods.values()))[0]), swaps, seed)
         for pair in itertools.combinations(methods, 2):
-            both = [methods[name] for name in pair]
-            wanted = [score for score in scores if all(_has(benchmark, seeds, score) for seeds in both)]
+            one, other = (methods[name] for name in pair)
+            wanted = [score for score in scores if all(_has(benchmark, seeds, score) for seeds in (one, other))]
             keys = [_key(benchmark, score) for score in wanted]
-            found = pair_tests.swap_tests(*both, keys, benchmark.vocabulary.groups, drawn)
+            found = pair_tests.swap_tests(one, other, keys, benchmark.vocabulary.groups, drawn)
             for score in scores:
                 tests[score][pair] = dict(zip(wanted, found, strict=True)).get(score, pair_tests.NO_TEST)
     return {

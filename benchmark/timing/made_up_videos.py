@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ovsbench.benchmark import manifest
+from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.metrics import Counts, frame_metrics_for
 from ovsbench.benchmark.metrics.ap import ApCounts
 from ovsbench.benchmark.metrics.ap_matching import AREAS, THRESHOLDS, Found
 from ovsbench.benchmark.metrics.base import Floats
 from ovsbench.benchmark.panoptic import dense, overlap_dense
+from ovsbench.benchmark.record import RunRecord
+from ovsbench.benchmark.running.counting import COUNTS
+from ovsbench.benchmark.running.scores import read_counts
 from ovsbench.benchmark.stats import Run, tabled
 from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
@@ -181,3 +187,22 @@ def _tracks(
         labels = (int((true == c).sum()), *[0] * (len(AREAS) - 1))
         by_class[c + 1] = (Found(labels, scores[order], bits[order], np.zeros(len(own), dtype=np.int64)),)
     return ApCounts(by_class)
+
+
+def of_runs(folder: Path) -> dict[str, Population]:
+    """A population of each scored run in a folder, or of the folder itself if it is one: its videos.
+
+    Raises:
+        UserError: none is there, or the benchmark of one is not.
+    """
+    runs = sorted(path.parent for path in folder.rglob(COUNTS))
+    if not runs:
+        raise UserError(f"{folder}: expected scored runs, found no {COUNTS} in it. Name a folder of runs")
+    found = {}
+    for run in runs:
+        benchmark = manifest.load(RunRecord.read(run).benchmark_folder)
+        methods = tabled({"run": [list(read_counts(benchmark, run).values())]})
+        found[str(run.relative_to(folder)) if run != folder else run.name] = Population(
+            tuple(methods["run"]), benchmark.vocabulary.groups
+        )
+    return found

@@ -4,32 +4,36 @@
                 the intervals are beside those of a percentile bootstrap of the same samples
     null        of pairs of equally good methods, the share with p <= 0.05
     power       of pairs in which one names 10 % fewer objects, the same share
-    one rank    of tables of ten equal methods, the share in which all have rank 1
+    one rank    of tables of ten equal methods, the share in which all have rank 1, by exchanges and by Student's t
 
-Samples are drawn with replacement, so that the population is as good as endless.
+Samples are drawn with replacement, so that a population is as good as endless.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ovsbench.benchmark import pair_tests, stats
 from ovsbench.benchmark.metrics.base import Floats
+from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.ranking import ranks
-from ovsbench.benchmark.timing.made_up_videos import Population
+from ovsbench.benchmark.timing.made_up_videos import KINDS, Population, make_up
 
 SCORES: tuple[stats.Score, ...] = (
     ("miou", "mIoU", "all"), ("miou", "mIoU", "harmonic"), ("vpq", "VPQ", "all"), ("vpq", "VPQ", "harmonic"),
     ("stq", "STQ", "all"), ("hota", "HOTA", "all"), ("ap", "AP", "all"),
 )  # fmt: skip
 VIDEOS = 600
+PAIRED_VIDEOS = 150
+"""Of the population that eleven methods are run on."""
 EXPECTED_FROM = 3000
 """Samples whose mean score is the expected one."""
-BOOTSTRAP = 400
+BOOTSTRAP = 200
 EXCHANGES = 399
 """Of a test of the simulation; fewer than in use, which costs a little power and no level."""
 TABLE_EXCHANGES = 2000
@@ -172,7 +176,7 @@ def alarms(
     swaps = pair_tests.exchanges(videos, TABLE_EXCHANGES)
     for _ in range(tables):
         methods = {str(number): run for number, run in enumerate(_dealt(equal, worse, rng, videos)[0][:METHODS])}
-        tests = {
+        of_pairs = {
             (one, other): pair_tests.swap_tests([methods[one]], [methods[other]], in_tables, groups, swaps)
             for one, other in itertools.combinations(methods, 2)
         }
@@ -180,7 +184,7 @@ def alarms(
         for place in range(len(in_tables)):
             of_score = {name: of[place] for name, of in left_out.items()}
             values = {name: float(of[0]) for name, of in of_score.items()}
-            for number, known in enumerate(({pair: of[place] for pair, of in tests.items()}, {})):
+            for number, known in enumerate(({pair: of[place] for pair, of in of_pairs.items()}, {})):
                 ranked = ranks(values, pair_tests.tested(of_score, known))
                 alike[number, place] += set(ranked.values()) == {1}
     by_score = dict(zip(in_tables, alike.T / tables, strict=True)) if tables else {}
@@ -197,9 +201,69 @@ def _dealt(
     """A sample of videos; in each of them the equal methods change places by chance, so that none is better."""
     places = rng.integers(0, len(worse), videos)
     orders = rng.permuted(np.tile(np.arange(len(equal)), (videos, 1)), axis=1).T
-    runs = [[equal[who][i] for who, i in zip(order, places, strict=True)] for order in orders]
+    runs: list[stats.Run] = [[equal[who][i] for who, i in zip(order, places, strict=True)] for order in orders]
     return runs, [worse[i] for i in places]
 
 
 def _name(score: stats.Score) -> str:
     return f"{score[1]}.{score[2]}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured.
+
+    Attributes:
+        repetitions: samples a row of `coverage`, and pairs of each kind a row of `alarms`.
+        tables: of ten methods.
+    """
+
+    repetitions: int
+    tables: int
+    coverage: tuple[Coverage, ...]
+    alarms: tuple[Alarms, ...]
+
+
+def measure(
+    kinds: Sequence[str],
+    real: Mapping[str, Population],
+    videos: Sequence[int],
+    repetitions: int,
+    tables: int,
+    progress: Progress = SILENT,
+) -> Report:
+    """Coverage on each population, and alarms on each that is made up.
+
+    Args:
+        kinds: of `KINDS`.
+        real: populations of real runs by name.
+        videos: numbers of videos of samples.
+        repetitions, tables: see `Report`.
+        progress: told of every step.
+    """
+    covered: list[Coverage] = []
+    alarmed: list[Alarms] = []
+    progress.start((2 * len(kinds) + len(real)) * len(videos), 0, "statistics")
+    try:
+        for name, number in itertools.product(kinds, videos):
+            covered += coverage(name, _single(name), number, repetitions)
+            progress.video()
+            alarmed += alarms(name, _paired(name), number, repetitions, tables)
+            progress.video()
+        for (name, population), number in itertools.product(real.items(), videos):
+            covered += coverage(name, population, number, repetitions)
+            progress.video()
+    finally:
+        progress.stop()
+    return Report(repetitions, tables, tuple(covered), tuple(alarmed))
+
+
+@functools.lru_cache(maxsize=1)
+def _single(name: str) -> Population:
+    return make_up(KINDS[name], VIDEOS, 1)
+
+
+@functools.lru_cache(maxsize=1)
+def _paired(name: str) -> Population:
+    """Ten equal methods and a worse one."""
+    return make_up(KINDS[name], PAIRED_VIDEOS, 2, (*[0.0] * METHODS, WORSE))

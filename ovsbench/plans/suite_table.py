@@ -118,7 +118,8 @@ def suite_table(
             name,
             ranked.get(name),
             intervals_of(left_out[name]),
-            *_seeds(by_seed[name]),
+            _spread(by_seed[name]),
+            _over_seeds(by_seed[name]),
             over_words(benchmark, [list(run.values()) for run in counts[name]], wanted),
             *_cost(records[name]),
             tuple(rows[name]),
@@ -140,13 +141,17 @@ def refuse_rank_by(rank_by: str | None, benchmarks: Iterable[Benchmark]) -> None
         score_to_rank_by(benchmark, rank_by)
 
 
-def _seeds(by_seed: Sequence[LeftOut]) -> tuple[dict[ScoreName, float], dict[ScoreName, stats.Interval]]:
-    """Standard deviation and interval over seeds of each score, nothing for one seed."""
-    if len(by_seed) < 2:
-        return {}, {}
-    values = {score: [float(seed[score][0]) for seed in by_seed] for score in by_seed[0]}
-    spread = {score: float(np.std(seeds, ddof=1)) for score, seeds in values.items()}
-    return spread, {score: stats.over_seeds(seeds) for score, seeds in values.items()}
+def _spread(by_seed: Sequence[LeftOut]) -> dict[ScoreName, float]:
+    return {score: float(np.std([seed[score][0] for seed in by_seed], ddof=1)) for score in _several(by_seed)}
+
+
+def _over_seeds(by_seed: Sequence[LeftOut]) -> dict[ScoreName, stats.Interval]:
+    return {score: stats.over_seeds([float(seed[score][0]) for seed in by_seed]) for score in _several(by_seed)}
+
+
+def _several(by_seed: Sequence[LeftOut]) -> Iterable[ScoreName]:
+    """The scores, where there are several seeds."""
+    return by_seed[0] if len(by_seed) > 1 else ()
 
 
 def _cost(records: Sequence[RunRecord]) -> tuple[float | None, float | None, str]:

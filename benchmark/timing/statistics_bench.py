@@ -51,7 +51,7 @@ class Coverage:
         expected: the score of so many videos, on average.
         covered: share of intervals that hold it; of samples that have an interval.
         defined: share of samples that have one.
-        width: mean width of the intervals.
+        width: mean width of the intervals; None where no sample has one.
         peer_covered, peer_width: of the percentile bootstrap.
     """
 
@@ -61,9 +61,14 @@ class Coverage:
     expected: float
     covered: float
     defined: float
-    width: float
+    width: float | None
     peer_covered: float
-    peer_width: float
+    peer_width: float | None
+
+    @property
+    def times_peer(self) -> float | None:
+        """How many times as wide as the bootstrap's."""
+        return self.width / self.peer_width if self.width and self.peer_width else None
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class Alarms:
         population, videos, score: what.
         null: share of pairs of equal methods with p <= 0.05.
         power: share of unequal pairs.
-        one_rank: share of tables of ten equal methods in which all have rank 1; nan where no table was made.
+        one_rank: share of tables of ten equal methods in which all have rank 1; None where no table was made.
         one_rank_t: the same by the t-test of large tables.
     """
 
@@ -83,8 +88,8 @@ class Alarms:
     score: str
     null: float
     power: float
-    one_rank: float
-    one_rank_t: float
+    one_rank: float | None
+    one_rank_t: float | None
 
 
 def coverage(
@@ -123,10 +128,13 @@ def coverage(
         is_there = np.isfinite(low)
         inside = (low <= mean + 1e-12) & (mean - 1e-12 <= high)
         covered = inside.sum(axis=0) / np.maximum(1, is_there.sum(axis=0))
-        width = np.nanmean(high - low, axis=0) if is_there.any(axis=0).all() else (np.nan, np.nan)
+        width = [
+            float(of[known].mean()) if known.any() else None
+            for of, known in zip((high - low).T, is_there.T, strict=True)
+        ]
         rows.append(
             Coverage(name, videos, _name(score), float(mean), float(covered[0]), float(is_there[:, 0].mean()),
-                     float(width[0]), float(covered[1]), float(width[1]))
+                     width[0], float(covered[1]), width[1])
         )  # fmt: skip
     return rows
 
@@ -187,10 +195,9 @@ def alarms(
             for number, known in enumerate(({pair: of[place] for pair, of in of_pairs.items()}, {})):
                 ranked = ranks(values, pair_tests.tested(of_score, known))
                 alike[number, place] += set(ranked.values()) == {1}
-    by_score = dict(zip(in_tables, alike.T / tables, strict=True)) if tables else {}
-    nothing = np.full(2, np.nan)
+    by_score = dict(zip(in_tables, (alike.T / tables).tolist(), strict=True)) if tables else {}
     return [
-        Alarms(name, videos, _name(score), float(null), float(power), *map(float, by_score.get(score, nothing)))
+        Alarms(name, videos, _name(score), float(null), float(power), *by_score.get(score, (None, None)))
         for score, null, power in zip(scores, false / repetitions, true / repetitions, strict=True)
     ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -150,8 +149,8 @@ def statistics(
 
 def _print_statistics(report: Report) -> None:
     rows = [
-        (c.population, str(c.videos), c.score, f"{c.expected:.3f}", _share(c.covered), f"{c.width:.3f}",
-         f"{c.width / c.peer_width:.2f}", _share(c.peer_covered), _share(c.defined))
+        (c.population, str(c.videos), c.score, f"{c.expected:.3f}", _share(c.covered), _share(c.width),
+         _share(c.times_peer), _share(c.peer_covered), _share(c.defined))
         for c in report.coverage
     ]  # fmt: skip
     print_table(
@@ -180,8 +179,8 @@ def _print_statistics(report: Report) -> None:
     )
 
 
-def _share(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _ms(value: float | None) -> str:

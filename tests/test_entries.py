@@ -202,6 +202,9 @@ def test_a_table_without_counts_or_of_many_rows_is_tested_by_t(make_bundle, buil
     rows = [moved("a", 0.0), moved("b", 0.001), moved("c", 0.3)]
     (table,) = tables(rows)
     assert [(line.row.title, line.rank) for line in table.lines] == [("c", 1), ("b", 2), ("a", 2)]
+    bound = dataclasses.replace(moved("bound", 0.4), is_contestant=False)
+    (table,) = tables([bound, *rows])
+    assert [line.rank for line in table.lines] == [1, 2, 2, None]
     many = [moved(f"m{number}", 0.0005 * number) for number in range(MOST_SWAPPED)]
     (table,) = tables([dataclasses.replace(one, counted=row.counted) for one in (*many, rows[2])])
     assert table.lines[0].rank == 1

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ovsbench.benchmark import manifest
 from ovsbench.benchmark.errors import UserError
-from ovsbench.benchmark.metrics import Counts, frame_metrics_for
+from ovsbench.benchmark.metrics import Counts, VideoCounts, frame_metrics_for
 from ovsbench.benchmark.metrics.ap import ApCounts
 from ovsbench.benchmark.metrics.ap_matching import AREAS, THRESHOLDS, Found
 from ovsbench.benchmark.metrics.base import Floats
@@ -201,8 +201,10 @@ def of_runs(folder: Path) -> dict[str, Population]:
     found = {}
     for run in runs:
         benchmark = manifest.load(RunRecord.read(run).benchmark_folder)
-        methods = tabled({"run": [list(read_counts(benchmark, run).values())]})
-        found[str(run.relative_to(folder)) if run != folder else run.name] = Population(
-            tuple(methods["run"]), benchmark.vocabulary.groups
-        )
+        found[run.name] = of_counts(benchmark, read_counts(benchmark, run))
     return found
+
+
+def of_counts(benchmark: manifest.Benchmark, counts: Mapping[str, VideoCounts]) -> Population:
+    """The videos of a run, which has the scores of panoptic benchmarks or AP."""
+    return Population(tuple(tabled({"": [list(counts.values())]})[""]), benchmark.vocabulary.groups)

@@ -134,7 +134,7 @@ def _table(rows: Sequence[Row], slug: str) -> Table:
         for row in rows
     ]
     lines.sort(key=lambda line: (not line.row.is_contestant, *_by_value(line.values[place], ranked_by), line.row.title))
-    lines.sort(key=lambda line: line.rank or len(lines) + 1)  # a better value may be behind one that varies more
+    lines.sort(key=lambda line: line.rank or 1 + len(rows))  # a better value may be behind one that varies more
     offered = {"all": "all names offered", "base": "only base names offered", "novel": "only novel names offered"}
     words = offered.get(first.offered, first.offered)
     facts: tuple[str, ...] = (

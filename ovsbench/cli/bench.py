@@ -121,6 +121,9 @@ def statistics(
     runs: Annotated[
         Path | None, typer.Option("--runs", metavar="FOLDER", help="Scored runs whose videos are populations too.")
     ] = None,
+    entries: Annotated[
+        Path | None, typer.Option("--entries", metavar="FOLDER", help="A board whose entries are populations too.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure what intervals cover and how often tests are wrong, on populations whose scores are known.
@@ -130,16 +133,19 @@ def statistics(
     \b
     [bold]Examples[/bold]
       ovsbench bench statistics --repetitions 50 --videos 10
-      ovsbench bench statistics --population even --runs runs --json
+      ovsbench bench statistics --population even --entries leaderboard/entries --json
     """
-    from ovsbench.benchmark.timing.made_up_videos import KINDS, of_runs
+    from ovsbench.benchmark.timing.made_up_videos import KINDS, of_counts, of_runs
     from ovsbench.benchmark.timing.statistics_bench import measure
+    from ovsbench.leaderboard.entries import read_rows
 
     kinds = population if population is not None else list(KINDS)
     for kind in kinds:
         if kind not in KINDS:
             raise UserError(f"expected a population of {', '.join(KINDS)}, got {kind!r}; {did_you_mean(kind, KINDS)}")
     real = {} if runs is None else of_runs(runs)
+    rows = [] if entries is None else read_rows(entries)
+    real |= {row.slug: of_counts(*row.counted()) for row in rows if row.counted is not None}
     report = measure(kinds, real, videos or [10, 32, 100], repetitions, tables, progress(quiet=as_json))
     if as_json:
         print_json(dataclasses.asdict(report))

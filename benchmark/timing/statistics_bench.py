@@ -28,12 +28,12 @@ SCORES: tuple[stats.Score, ...] = (
     ("miou", "mIoU", "all"), ("miou", "mIoU", "harmonic"), ("vpq", "VPQ", "all"), ("vpq", "VPQ", "harmonic"),
     ("stq", "STQ", "all"), ("hota", "HOTA", "all"), ("ap", "AP", "all"),
 )  # fmt: skip
-VIDEOS = 600
+VIDEOS = 400
 PAIRED_VIDEOS = 150
 """Of the population that eleven methods are run on."""
 EXPECTED_FROM = 3000
 """Samples whose mean score is the expected one."""
-BOOTSTRAP = 200
+BOOTSTRAP = 400
 EXCHANGES = 399
 """Of a test of the simulation; fewer than in use, which costs a little power and no level."""
 TABLE_EXCHANGES = 2000

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.errors import UsageError
 from ovsbench.cli.console import finish, plural, print_json, say
 from ovsbench.cli.options import Checkpoint, Device, Json, Options, TextBank, method_options
 from ovsbench.cli.progress_bar import progress
@@ -33,7 +33,9 @@ def predict(
     allow_truncated: Annotated[
         bool, typer.Option("--allow-truncated", help="Read a video file that is cut off as far as it goes.")
     ] = False,
-    decoder: Annotated[str, typer.Option("--decoder", help="av, or decord where it gives the same frames.")] = "av",
+    decoder: Annotated[
+        Literal["av", "decord"], typer.Option(help="decord is taken where it gives the same frames.")
+    ] = "av",
     rle: Annotated[bool, typer.Option("--rle", help="Write masks as COCO run lengths into objects.jsonl too.")] = False,
     device: Device = "auto",
     option: Options = None,
@@ -55,7 +57,7 @@ def predict(
     from ovsbench.plans.video_prediction import predict_file
 
     if bool(names) == bool(names_file):
-        raise UserError('expected --names "a word, a word" or --names-file FILE. Give one of them')
+        raise UsageError('expected --names "a word, a word" or --names-file FILE. Give one of them')
     vocabulary = parse_names(names, stuff) if names_file is None else read_names(names_file, stuff)
     done = predict_file(
         video,

@@ -12,7 +12,6 @@ from ovsbench.benchmark.errors import UserError
 from ovsbench.cli.console import complain, finish, fraction, plural, print_json, print_table, say
 from ovsbench.cli.options import Json, RunFolder
 from ovsbench.cli.progress_bar import progress
-from ovsbench.plans.run_benchmarks import benchmark_of
 
 if TYPE_CHECKING:
     from ovsbench.leaderboard.bundle.check import Checked
@@ -52,6 +51,7 @@ def submit(
     from ovsbench.benchmark.storage import files
     from ovsbench.leaderboard.bundle import pack
     from ovsbench.leaderboard.bundle.card import template
+    from ovsbench.plans.run_benchmarks import benchmark_of
 
     if not run.is_dir():
         raise UserError(f"{run}: expected a run folder, found none. Make one with: ovsbench run")

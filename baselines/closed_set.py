@@ -185,7 +185,7 @@ class ClosedSet:
                 "Give a CLIP that compares words, --option clip=..., or lower --option threshold"
             )
         linker = Linker(vocabulary, self.association, self.delay, video.fps)
-        for frames in uploaded(video.images(), self.batch, self.device):
+        for frames in uploaded(linker.watched(video.images()), self.batch, self.device):
             for proposals in self._propose(frames, matrix, is_open=False):
                 yield from linker.add(proposals)
         yield from linker.rest()

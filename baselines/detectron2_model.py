@@ -142,7 +142,7 @@ class Detectron2Method:
             for key, text in found.notes.items():
                 print(f"{self.name}: {key}: {text}", file=sys.stderr)
         linker = Linker(vocabulary, self.association, self.delay, video.fps)
-        for image in video.images():
+        for image in linker.watched(video.images()):
             with torch.inference_mode():
                 regions = regions_of_output(self.run(image), self.things, self.stuff, self.score)
             proposals = as_proposals([r for r in regions if r.name in target], target, image.shape[:2], len(vocabulary))

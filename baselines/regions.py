@@ -130,7 +130,7 @@ class RegionMethod:
         """Yields one frame for each image; its memory does not grow with the video."""
         propose, name = self.masks.reader(vocabulary), self.names.reader(vocabulary)
         linker = Linker(vocabulary, self.masks.association, self.masks.delay, video.fps)
-        for frames in uploaded(video.images(), self.masks.batch, self.masks.device):
+        for frames in uploaded(linker.watched(video.images()), self.masks.batch, self.masks.device):
             with self.cost.frames_of(len(frames)):
                 ready: list[PanopticFrame] = []
                 for frame, proposals in zip(frames, propose(frames), strict=True):

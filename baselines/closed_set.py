@@ -184,7 +184,7 @@ class ClosedSet:
                 f"none of the {len(matrix)} classes of {type(self.model).__name__} maps to a name of the vocabulary. "
                 "Give a CLIP that compares words, --option clip=..., or lower --option threshold"
             )
-        linker = Linker(vocabulary, self.association, self.delay, video.fps)
+        linker = Linker(vocabulary, self.association, self.delay, video.fps, video.times)
         for frames in uploaded(linker.watched(video.images()), self.batch, self.device):
             for proposals in self._propose(frames, matrix, is_open=False):
                 yield from linker.add(proposals)

@@ -141,7 +141,7 @@ class Detectron2Method:
             self.class_map_notes.update(found.notes)
             for key, text in found.notes.items():
                 print(f"{self.name}: {key}: {text}", file=sys.stderr)
-        linker = Linker(vocabulary, self.association, self.delay, video.fps)
+        linker = Linker(vocabulary, self.association, self.delay, video.fps, video.times)
         for image in linker.watched(video.images()):
             with torch.inference_mode():
                 regions = regions_of_output(self.run(image), self.things, self.stuff, self.score)

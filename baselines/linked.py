@@ -79,7 +79,7 @@ class Linked:
 
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
         """Yields the frames of the other method, their things linked."""
-        linker = Linker(vocabulary, self.settings, self.delay, video.fps)
+        linker = Linker(vocabulary, self.settings, self.delay, video.fps, video.times)
         images = linker.watched(video.images())
         for frame, image in zip(self.inner.predict(video, vocabulary, rules), images, strict=True):
             proposals = regions_of_frame(frame, image, vocabulary)

@@ -129,7 +129,7 @@ class RegionMethod:
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
         """Yields one frame for each image; its memory does not grow with the video."""
         propose, name = self.masks.reader(vocabulary), self.names.reader(vocabulary)
-        linker = Linker(vocabulary, self.masks.association, self.masks.delay, video.fps)
+        linker = Linker(vocabulary, self.masks.association, self.masks.delay, video.fps, video.times)
         for frames in uploaded(linker.watched(video.images()), self.masks.batch, self.masks.device):
             with self.cost.frames_of(len(frames)):
                 ready: list[PanopticFrame] = []

@@ -191,7 +191,7 @@ class GKCMethod:
         return lambda frames: post_process(self.network.run(frames, table), self.post_processing)
 
     def _panoptic(self, video: Video, vocabulary: Vocabulary) -> Iterator[PanopticFrame]:
-        linker = Linker(vocabulary, self.association, self.delay, video.fps)
+        linker = Linker(vocabulary, self.association, self.delay, video.fps, video.times)
         for proposals in self._regions(linker.watched(video.images()), vocabulary):
             yield from linker.add(proposals)
         yield from linker.rest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,8 +13,8 @@ HEIGHT, WIDTH = 60, 106
 Masks = npt.NDArray[np.bool_]
 
 
-def disc(centre: tuple[float, float], radius: float) -> Masks:
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+def disc(centre: tuple[float, float], radius: float, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Masks:
+    rows, columns = np.mgrid[: size[0], : size[1]]
     return (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 <= radius**2
 
 
@@ -56,6 +58,7 @@ def linked(
     vectors: npt.NDArray[np.float64] | None = None,
     visible: npt.NDArray[np.bool_] | None = None,
     fps: float = 10.0,
+    times: Sequence[float] | None = None,
 ) -> npt.NDArray[np.int64]:
     """Track ids (frames, objects), 0 where an object is not visible; the order of the regions is shuffled.
 
@@ -67,10 +70,11 @@ def linked(
         vectors: (objects, D) of the objects; by default random ones, which are distinct.
         visible: (frames, objects); by default where a mask is.
         fps: frames a second.
+        times: of the frames in seconds; by default even.
     """
     vectors = unit(rng.standard_normal((masks.shape[1], 64))) if vectors is None else vectors
     visible = masks.any((2, 3)) if visible is None else visible
-    tracker, ids = Tracker(settings, fps), np.zeros(masks.shape[:2], np.int64)
+    tracker, ids = Tracker(settings, fps, times), np.zeros(masks.shape[:2], np.int64)
     for frame, shown in enumerate(visible):
         order = rng.permutation(np.flatnonzero(shown))
         seen = noisy(rng, vectors[order], cosine).astype(np.float32)

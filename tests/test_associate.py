@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulated_motion import bouncing, hidden, linked
 
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.types import Category, Vocabulary
@@ -67,6 +68,36 @@ def test_a_hidden_object_is_remembered_for_as_long_as_its_maximal_age_says(hidde
         tracker.link(regions())
     ids, _ = tracker.link(regions((6, RED, [1, 0])))
     assert ids.tolist() == [expected]
+
+
+@pytest.mark.parametrize(("pause", "expected"), [(0.15, 1), (0.3, 2)])
+def test_a_pause_between_two_frames_ages_tracks_by_as_much_time(pause: float, expected: int):
+    """Two frames hide the object; by the mean rate alone it would be remembered for three, whatever the pause."""
+    times = [0.0, 0.1, 0.1 + pause, 0.2 + pause]
+    tracker = Tracker(Association(max_age_seconds=0.3, min_age_frames=0), fps=10, times=times)
+    tracker.link(regions((0, RED, [1, 0])))
+    tracker.link(regions())
+    tracker.link(regions())
+    ids, _ = tracker.link(regions((0, RED, [1, 0])))
+    assert ids.tolist() == [expected]
+
+
+def test_frames_closer_than_the_rate_revive_nothing_that_is_forgotten_at_once():
+    tracker = Tracker(ASSOCIATIONS["iou"], fps=10, times=[0.0, 0.01, 0.02])
+    tracker.link(regions((0, RED, [1, 0])))
+    tracker.link(regions())
+    ids, _ = tracker.link(regions((0, RED, [1, 0])))
+    assert ids.tolist() == [2]
+
+
+@pytest.mark.parametrize("name", ["likelihood", "steady", "combined"])
+def test_even_times_link_as_the_rate_alone_does(name: str):
+    masks = bouncing(np.random.default_rng(2), 60, speed=4)
+    shown, _ = hidden(masks.any((2, 3)), np.random.default_rng(3), 20)
+    seconds = (np.arange(60) / 10).tolist()
+    by_rate = linked(masks, ASSOCIATIONS[name], np.random.default_rng(4), cosine=0.8, visible=shown)
+    by_time = linked(masks, ASSOCIATIONS[name], np.random.default_rng(4), cosine=0.8, visible=shown, times=seconds)
+    assert np.array_equal(by_rate, by_time)
 
 
 def test_something_new_gets_a_new_id():
@@ -304,12 +335,13 @@ def test_overlap_and_size_are_evidence_by_hand():
 
 
 def test_the_gate_widens_with_time_and_with_steady_motion():
-    ages, still = np.array([2.0, 10.0, 60.0]), np.zeros(3)
-    radius = Motion(spread=0.01).gate(ages, still)
+    ages, still, unseen = np.array([2.0, 10.0, 60.0]), np.zeros(3), np.zeros(3, bool)
+    radius = Motion(spread=0.01).gate(ages, unseen, still)
     assert (np.diff(radius) > 0).all()
-    assert (Motion(spread=0.01).gate(ages, np.full(3, 0.02)) > radius)[1:].all()
-    assert Motion(spread=0.04).gate(ages, np.full(3, 0.02))[0] >= radius[0]
-    ratio = Motion().log_ratio(np.array([[0.0], [0.1], [0.4]]), np.array([1.0]), np.array([0.0]))[:, 0]
+    assert (Motion(spread=0.01).gate(ages, unseen, np.full(3, 0.02)) > radius)[1:].all()
+    assert Motion(spread=0.04).gate(ages, unseen, np.full(3, 0.02))[0] >= radius[0]
+    distances = np.array([[0.0], [0.1], [0.4]])
+    ratio = Motion().log_ratio(distances, np.array([1.0]), np.array([True]), np.array([0.0]))[:, 0]
     assert ratio[0] > 2 > ratio[1] > ratio[2] > np.log(0.19)
 
 

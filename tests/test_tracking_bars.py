@@ -72,6 +72,33 @@ def test_moving_objects_come_back(speed: int):
     assert came_back(masks, SETTINGS, 60) >= 0.9
 
 
+@pytest.mark.parametrize("alike", [0.9, 1.0])
+def test_a_look_alike_of_a_real_object_that_enters_elsewhere_does_not_take_its_identity(
+    sav: npt.NDArray[np.bool_], alike: float
+):
+    """A track ends at a random moment; 1 to 60 frames later a disc appears at least .35 diagonals away, and stays."""
+    reused, sav = [], sav[..., ::2, ::2]
+    for seed in range(6):
+        rng = np.random.default_rng((seed, 1))
+        for gap in (1, 12, 30, 60):
+            place, left = np.full(2, np.nan), 0
+            while not 8 <= left < len(sav) - gap - 5:
+                object_, left = int(rng.integers(sav.shape[1])), int(rng.integers(9, len(sav)))
+                left = left if sav[left - 8 : left, object_].any((1, 2)).all() else 0
+            rows, columns = np.nonzero(sav[left - 1, object_])
+            size = np.array(sav.shape[2:])
+            while not np.hypot(place[0] - rows.mean(), place[1] - columns.mean()) >= 0.35 * np.hypot(*size):
+                place = rng.random(2) * size
+            masks = np.concatenate([sav, np.zeros_like(sav[:, :1])], 1)
+            masks[left:, object_] = False
+            masks[left + gap :, -1] = disc(tuple(place), max(2, np.sqrt(len(rows) / np.pi)), sav.shape[2:])
+            vectors = unit(rng.standard_normal((sav.shape[1], 64)))
+            vectors = np.concatenate([vectors, noisy(rng, vectors[object_ : object_ + 1], alike)])
+            ids = linked(masks, SETTINGS, rng, vectors=vectors, fps=6)
+            reused.append(ids[left - 1, object_] == ids[left + gap, -1])
+    assert np.mean(reused) <= 0.1
+
+
 @pytest.mark.parametrize(("alike", "gaps"), [(0.9, (1, 6, 12, 60)), (1.0, (1, 6, 12))])
 def test_a_look_alike_that_enters_elsewhere_does_not_take_the_identity(alike: float, gaps: tuple[int, ...]):
     """An object leaves for good; another one of cosine `alike` enters at least .35 diagonals from where it went."""

@@ -11,8 +11,11 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from ovsbench.gkc_video.tracking.affinity import Array
+
+Flags = npt.NDArray[np.bool_]
 
 CLIP = 8.0
 """No appearance says more than this, in either direction."""
@@ -97,7 +100,7 @@ class Motion:
             self.spread += share * (float(distances.mean()) - self.spread)
             self.weight = min(self.weight + len(distances), MEMORY)
 
-    def log_ratio(self, distances: Array, ages: Array, paces: Array) -> Array:
+    def log_ratio(self, distances: Array, ages: Array, visible: Flags, paces: Array) -> Array:
         """Of distances (N, T) to tracks seen `ages` (T,) frames ago that move at `paces` (T,), diagonals a frame.
 
         Equal objects: two Gaussians about the expected place, the wider one for turns, which widen with age; at times
@@ -106,17 +109,18 @@ class Motion:
         near = np.minimum(max(self.spread, 0.01) * np.sqrt(ages) + 0.3 * paces * ages, 0.2)
         far = np.minimum(3 * near, 0.2)
         density = 0.8 * _gaussian(distances, near) + 0.2 * _gaussian(distances, far)
-        anywhere = np.where(ages == 1, 0.2, 0.35)
+        anywhere = np.where(visible, 0.2, 0.35)
         return np.log((1 - anywhere) * 0.45 * density + anywhere).astype(np.float32)
 
-    def gate(self, ages: Array, paces: Array) -> Array:
+    def gate(self, ages: Array, visible: Flags, paces: Array) -> Array:
         """The farthest (T,) that a track is looked for: widens with time, and more for what moves steadily.
 
         Args:
             ages: (T,) frames since the track was seen.
+            visible: (T,) whether it was seen in the last frame.
             paces: (T,) mean speeds, diagonals a frame; what the jitter of the video explains does not count.
         """
-        radius = np.where(ages == 1, 0.5, np.minimum(0.2 + self.spread * np.sqrt(ages), 0.32))
+        radius = np.where(visible, 0.5, np.minimum(0.15 + self.spread * np.sqrt(ages), 0.32))
         return (radius + 1.5 * np.maximum(paces - 0.5 * self.spread, 0) * ages).astype(np.float32)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +24,19 @@ class Linker:
         settings: of the linking.
         delay: frames that an answer waits for later votes.
         fps: frames a second of the video, None where unknown.
+        times: seconds at which each frame is shown, None where they come evenly.
     """
 
-    def __init__(self, vocabulary: Vocabulary, settings: Association, delay: int = 0, fps: float | None = None) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        settings: Association,
+        delay: int = 0,
+        fps: float | None = None,
+        times: Sequence[float] | None = None,
+    ) -> None:
         self._vocabulary = vocabulary
-        self._tracker = Tracker(settings, fps)
+        self._tracker = Tracker(settings, fps, times)
         self._delay = delay
         self._colours: deque[Array] = deque()
         self._waiting: deque[tuple[Proposals, npt.NDArray[np.float32], tuple[Track, ...]]] = deque()

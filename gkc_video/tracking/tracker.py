@@ -8,7 +8,7 @@ which corrects single frames. Online: a frame is linked with what came before it
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
@@ -168,9 +168,10 @@ class Track:
         centre: (2,), of the mask, in diagonals of the frame.
         gallery: (K, D), its vectors; the latest overwrites the oldest.
         scores: (C,) class probabilities, summed over the frames in which it was seen.
-        last_frame, hits: number of the last frame, and of frames.
-        velocity: (2,) diagonals a frame, smoothed.
-        pace: mean length of the velocity.
+        last_frame, last_time, hits: number of the last frame, its time in frames, see `Tracker`, and number of frames.
+        velocity: (2,) diagonals a frame, of about the last three frames.
+        drift: the same of about the last seven, in which jitter cancels.
+        pace: mean length of the drift: how far a hidden track may have gone.
     """
 
     id: int
@@ -179,8 +180,10 @@ class Track:
     gallery: Array
     scores: Array
     last_frame: int
+    last_time: float
     hits: int = 1
     velocity: Array = field(default_factory=lambda: np.zeros(2, np.float32))
+    drift: Array = field(default_factory=lambda: np.zeros(2, np.float32))
     pace: float = 0.0
 
     @property
@@ -188,17 +191,21 @@ class Track:
         """Mean class probabilities so far, (C,)."""
         return self.scores / np.float32(self.hits)
 
-    def update(self, mask: Array, centre: Array, vector: Array, scores: Array, frame: int, momentum: float) -> None:
+    def update(
+        self, mask: Array, centre: Array, vector: Array, scores: Array, frame: int, time: float, momentum: float
+    ) -> None:
         """Takes in the region that was linked to the track."""
         if len(self.gallery) > 1:
             self.gallery[self.hits % len(self.gallery)] = vector
         else:
             mixed = momentum * self.gallery[0] + (1 - momentum) * vector
             self.gallery[0] = mixed / max(math.sqrt(float(mixed @ mixed)), 1e-6)
-        step = (centre - self.centre) / np.float32(frame - self.last_frame)
+        step = (centre - self.centre) / np.float32(max(time - self.last_time, 0.1))
         self.velocity = step if self.hits == 1 else self.velocity * np.float32(0.7) + step * np.float32(0.3)
-        self.pace += max(0.1, 1 / self.hits) * (math.hypot(*self.velocity.tolist()) - self.pace)
-        self.mask, self.centre, self.last_frame, self.hits = mask, centre, frame, self.hits + 1
+        self.drift = self.drift + np.float32(max(0.15, 1 / self.hits)) * (step - self.drift)
+        self.pace += max(0.1, 1 / self.hits) * (math.hypot(*self.drift.tolist()) - self.pace)
+        self.mask, self.centre, self.hits = mask, centre, self.hits + 1
+        self.last_frame, self.last_time = frame, time
         self.scores = self.scores + scores
 
 
@@ -208,13 +215,15 @@ class _Pairs:
 
     Attributes:
         cosine, iou, agreement: (N, T) of appearance, masks and classes.
-        ages: (T,) frames since each track was seen; 1 is the last frame.
+        ages: (T,) time since each track was seen, in frames of the video's rate.
+        visible: (T,) whether that was the last frame.
     """
 
     cosine: Array
     iou: Array
     agreement: Array
-    ages: npt.NDArray[np.int64]
+    ages: Array
+    visible: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -233,10 +242,15 @@ class Tracker:
     Args:
         settings: of the linking.
         fps: frames a second of the video; None takes `DEFAULT_FPS`.
+        times: when each frame is shown, in seconds, ascending; None where frames come evenly. Time is measured in
+            frames of the rate, so that a pause between two frames ages tracks by as many frames as it is long.
     """
 
-    def __init__(self, settings: Association | None = None, fps: float | None = None) -> None:
+    def __init__(
+        self, settings: Association | None = None, fps: float | None = None, times: Sequence[float] | None = None
+    ) -> None:
         self.settings = settings or Association()
+        self._rate, self._times = fps or DEFAULT_FPS, times
         self._max_age = self.settings.max_age(fps)
         self._max_position_age = max(self.settings.position_seconds * (fps or DEFAULT_FPS), 1.0)
         self._tracks: list[Track] = []
@@ -244,6 +258,7 @@ class Tracker:
         self._colours: Array | None = None
         self._next = 1
         self._frame = 0
+        self._time = 0.0
 
     def link(self, regions: Regions) -> tuple[npt.NDArray[np.int64], Array]:
         """Track ids (N,), from 1, and class probabilities (N, C), voted along the tracks if so set."""
@@ -255,9 +270,9 @@ class Tracker:
 
     def follow(self, regions: Regions) -> tuple[Track, ...]:
         """The track of each region; regions without one among those known start theirs."""
+        self._time = float(self._frame) if self._times is None else self._times[self._frame] * self._rate
         self._frame += 1
-        keep = self._frame - self._max_age - 1
-        self._tracks = [track for track in self._tracks if track.last_frame >= keep]
+        self._tracks = [track for track in self._tracks if self._is_kept(track)]
         vectors = regions.embeddings
         if self.settings.appearance == "query" and regions.queries is not None:
             vectors = regions.queries
@@ -270,16 +285,21 @@ class Tracker:
         for number in range(len(masks)):
             row = (masks[number], seen.centres[number], vectors[number], regions.scores[number])
             if number in pairs:
-                pairs[number].update(*row, self._frame, self.settings.momentum)
+                pairs[number].update(*row, self._frame, self._time, self.settings.momentum)
                 linked.append(pairs[number])
             else:
                 linked.append(self._start(*row))
         return tuple(linked)
 
+    def _is_kept(self, track: Track) -> bool:
+        """Whether it was seen in the last frame, or is not yet too old, by frames or by time."""
+        unseen, pause = self._frame - track.last_frame - 1, self._time - track.last_time - 1
+        return unseen <= self.settings.min_age_frames or (self._max_age > 0 and pause <= self._max_age)
+
     def _start(self, mask: Array, centre: Array, vector: Array, scores: Array) -> Track:
         gallery = np.zeros((self.settings.gallery_size, len(vector)), np.float32)
         gallery[0] = vector
-        track = Track(self._next, mask, centre, gallery, scores.astype(np.float32), self._frame)
+        track = Track(self._next, mask, centre, gallery, scores.astype(np.float32), self._frame, self._time)
         self._tracks.append(track)
         self._next += 1
         return track
@@ -298,19 +318,20 @@ class Tracker:
     def _assign(self, seen: _Seen) -> dict[int, Track]:
         """Region number to track, of those that are similar enough."""
         tracks, settings = self._tracks, self.settings
-        ages = self._frame - np.array([track.last_frame for track in tracks])
+        visible = np.array([track.last_frame for track in tracks]) == self._frame - 1
         hits = np.minimum([track.hits for track in tracks], settings.gallery_size)
         pairs = _Pairs(
             cosines(seen.vectors, np.stack([track.gallery for track in tracks]), hits, settings.top_k),
             iou(seen.masks, np.stack([track.mask for track in tracks])),
             class_agreement(seen.scores, np.stack([track.vote for track in tracks])),
-            ages,
+            (self._time - np.array([track.last_time for track in tracks])).astype(np.float32),
+            visible,
         )
         hidden = settings.min_similarity if settings.reid_threshold is None else settings.reid_threshold
-        least = np.where(ages == 1, settings.min_similarity, hidden)
+        least = np.where(visible, settings.min_similarity, hidden)
         if settings.likelihood:
             return self._most_likely(seen, pairs, least)
-        near = weighted_similarity(pairs.cosine, pairs.iou, pairs.agreement, ages == 1, settings)
+        near = weighted_similarity(pairs.cosine, pairs.iou, pairs.agreement, visible, settings)
         rows, columns = linear_sum_assignment(-near)
         linked = near[rows, columns] >= least[columns]
         return {
@@ -326,7 +347,7 @@ class Tracker:
         linked = above[rows, columns] > 0
         rows, columns = rows[linked], columns[linked]
 
-        visible = pairs.ages[columns] == 1
+        visible = pairs.visible[columns]
         sure = visible & (ratio[rows, columns] > 2.2)  # nine to one
         self._motion.add(distance[rows[sure], columns[sure]])
         sure |= visible & (pairs.iou[rows, columns] >= 0.4)
@@ -348,8 +369,8 @@ class Tracker:
 
     def _place(self, seen: _Seen, pairs: _Pairs) -> tuple[Array, Array]:
         """Distances (N, T) from where the tracks are expected, and log ratios of place, masks and sizes."""
-        tracks, ages = self._tracks, pairs.ages.astype(np.float32)
-        recent = ages <= self._max_position_age
+        tracks, ages, visible = self._tracks, pairs.ages, pairs.visible
+        recent = visible | (ages <= self._max_position_age)
         paces = np.array([track.pace for track in tracks], np.float32)
         velocity = np.stack([track.velocity for track in tracks])
         away = seen.centres[:, None] - np.stack([track.centre for track in tracks])[None]
@@ -359,10 +380,10 @@ class Tracker:
         along = np.clip((away * path).sum(-1) / np.maximum((path * path).sum(-1), 1e-9), 0, 1)
         distance = np.linalg.norm(away - np.where(recent, 1.0, along)[..., None] * path, axis=-1)
 
-        place = self._motion.log_ratio(distance, ages, np.linalg.norm(velocity, axis=1))
+        place = self._motion.log_ratio(distance, ages, visible, np.linalg.norm(velocity, axis=1))
         place = np.where(recent, np.maximum(place, overlap_log_ratio(pairs.iou)), place)
         nearest = np.minimum(distance, np.linalg.norm(away, axis=-1))
-        outside = (nearest > self._motion.gate(ages, paces)) & ~(recent & (pairs.iou > 0))
+        outside = (nearest > self._motion.gate(ages, visible, paces)) & ~(recent & (pairs.iou > 0))
         sizes = size_log_ratio(seen.masks.sum(1), np.array([track.mask.sum() for track in tracks]))
         return distance, np.where(outside, -100, place + sizes).astype(np.float32)
 

@@ -170,7 +170,7 @@ class Track:
         scores: (C,) class probabilities, summed over the frames in which it was seen.
         last_frame, last_time, hits: number of the last frame, its time in frames, see `Tracker`, and number of frames.
         velocity: (2,) diagonals a frame, of about the last three frames.
-        drift: the same of about the last seven, in which jitter cancels.
+        drift: the same of about the last seven, in which jitter cancels; a long hidden track follows it.
         pace: mean length of the drift: how far a hidden track may have gone.
     """
 
@@ -375,8 +375,9 @@ class Tracker:
         velocity = np.stack([track.velocity for track in tracks])
         away = seen.centres[:, None] - np.stack([track.centre for track in tracks])[None]
 
-        # where its velocity brings a track while that is recent, later the nearest point of its way
-        path = velocity * np.where(recent, (1 - DAMPING**ages) / (1 - DAMPING), ages)[:, None]
+        # where its velocity brings a track while that is recent, later the nearest point of the way its drift takes
+        drift = np.stack([track.drift for track in tracks])
+        path = np.where(recent[:, None], velocity, drift) * ((1 - DAMPING**ages) / (1 - DAMPING))[:, None]
         along = np.clip((away * path).sum(-1) / np.maximum((path * path).sum(-1), 1e-9), 0, 1)
         distance = np.linalg.norm(away - np.where(recent, 1.0, along)[..., None] * path, axis=-1)
 

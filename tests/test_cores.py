@@ -43,13 +43,13 @@ def test_a_number_of_openmp_holds_where_no_other_is_asked_for(
     assert cores.thread_count(2) == 2
 
 
-def test_every_library_hears_of_the_number_and_so_does_torch():
+def test_every_library_hears_of_the_number_and_so_does_torch(monkeypatch: pytest.MonkeyPatch):
     counted = []
 
     class Torch:
         set_num_threads = staticmethod(counted.append)
 
-    sys.modules["torch"] = Torch  # type: ignore[assignment]
+    monkeypatch.setitem(sys.modules, "torch", Torch)
     assert cores.use_threads(3) == 3
     assert [os.environ[name] for name in COUNTS] == ["3"] * 4
     assert counted == [3]

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ovsbench.benchmark.cores import use_threads
 from ovsbench.benchmark.errors import UserError, did_you_mean
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.progress import SILENT, Progress, Report, plural

@@ -42,6 +42,7 @@ def build(
     objectness: float = 0.5,
     min_kept_share: float = 0.5,
     side: int | None = None,
+    batch: int = 1,
     wording: Wording = Wording(),
     linking: Linking = Linking(),
 ) -> ClosedSet:
@@ -55,6 +56,7 @@ def build(
         objectness: a query less likely to be of a mapped class is dropped.
         min_kept_share: share of its mask that a region must keep.
         side: shorter side of the input in pixels; by default as the folder's preprocessor says, or the frame's own.
+        batch: frames that go through the model at once.
         wording: how the CLIP is asked.
         linking: of regions over time.
 
@@ -66,6 +68,8 @@ def build(
     for option, value in (("threshold", threshold), ("objectness", objectness), ("min_kept_share", min_kept_share)):
         if not 0.0 <= value <= 1.0:
             raise MethodError(f"option {option} of method closed-set: expected 0 to 1, got {value}")
+    if batch < 1:
+        raise MethodError(f"option batch of method closed-set: expected at least 1, got {batch}")
     settings = association(linking.association, vote=linking.vote, max_age_seconds=linking.max_age_seconds)
     prepare_torchvision()
     from transformers import AutoModelForUniversalSegmentation
@@ -92,6 +96,7 @@ def build(
         space,
         threshold,
         digest,
+        batch=batch,
     )
 
 

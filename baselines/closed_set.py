@@ -56,7 +56,7 @@ def build(
         objectness: a query less likely to be of a mapped class is dropped.
         min_kept_share: share of its mask that a region must keep.
         side: shorter side of the input in pixels; by default as the folder's preprocessor says, or the frame's own.
-        batch: frames that go through the model at once.
+        batch: frames that go through the model at once; a VideoMT hands its queries on from frame to frame within them.
         wording: how the CLIP is asked.
         linking: of regions over time.
 
@@ -209,7 +209,10 @@ class ClosedSet:
         with stage("resize"):
             pixels = self.input.pixels(frames)
         with stage("model"):
-            found = self.model(pixel_values=pixels, **self._task())
+            if self.model.main_input_name == "pixel_values_videos":  # a VideoMT: the batch is its clip
+                found = self.model(pixel_values_videos=pixels[None])
+            else:
+                found = self.model(pixel_values=pixels, **self._task())
         own = found.class_queries_logits.float().softmax(-1)  # (B, Q, L + 1)
         mapped = own[..., :-1] @ matrix.to(own)  # (B, Q, C)
         share, nothing = mapped.sum(-1, keepdim=True), own[..., -1:]
@@ -219,7 +222,7 @@ class ClosedSet:
         else:
             nothing = 1 - share
         classes = torch.cat([mapped, nothing], -1).clamp(min=1e-12).log()
-        states = _states(found, own)
+        states = _states(found, own, encoder_only=self.input.square is not None)
         size = (frames.shape[-2], frames.shape[-1])
         return RawOutputs(found.masks_queries_logits.float(), states, states, classes, size)
 
@@ -233,10 +236,13 @@ class ClosedSet:
         return {"task_inputs": tokens.to(next(self.model.parameters()).device)}
 
 
-def _states(found: Any, own: torch.Tensor) -> torch.Tensor:
+def _states(found: Any, own: torch.Tensor, *, encoder_only: bool) -> torch.Tensor:
     """What distinguishes queries, (B, Q, E): last states of the decoder, or class scores where it keeps none."""
     for key in ("transformer_decoder_last_hidden_state", "transformer_decoder_object_queries"):
         states = getattr(found, key, None)
         if isinstance(states, torch.Tensor) and states.ndim == 3 and states.shape[1] == own.shape[1]:
             return states.float()
+    tokens = getattr(found, "last_hidden_state", None)
+    if encoder_only and isinstance(tokens, torch.Tensor):  # EoMT and its kin: the queries are the first tokens
+        return tokens[:, : own.shape[1]].float()
     return own

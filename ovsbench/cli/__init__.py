@@ -15,6 +15,7 @@ import typer  # noqa: E402
 from typer.core import TyperGroup  # noqa: E402
 
 import ovsbench  # noqa: E402
+from ovsbench.benchmark.cores import sleep_while_waiting  # noqa: E402
 from ovsbench.benchmark.errors import StoppedError, UserError  # noqa: E402
 from ovsbench.cli import (  # noqa: E402
     ablate,
@@ -160,6 +161,7 @@ for panel, verbs in VERBS.items():
 def main() -> None:
     """The console script."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # weights come from paths and caches; nothing is fetched unasked
+    sleep_while_waiting()
     with whole_output():
         app(prog_name="ovsbench")
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ovsbench.benchmark.cores import THREADS
 from ovsbench.benchmark.errors import UsageError, did_you_mean
 
 Checkpoint = Annotated[
@@ -26,6 +27,10 @@ MovedData = Annotated[Path | None, typer.Option("--data", help="The benchmark fo
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many videos.")]
 Jobs = Annotated[int, typer.Option("-j", "--jobs", min=0, envvar="OVSBENCH_JOBS", help="Processes; 0 for one a core.")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, envvar=THREADS, help="Of torch and numpy; by default one a core."),
+]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as training.steps=100.")
 ]

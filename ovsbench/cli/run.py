@@ -20,6 +20,7 @@ from ovsbench.cli.options import (
     Options,
     RunFolder,
     TextBank,
+    Threads,
     method_options,
     parse_shard,
 )
@@ -46,6 +47,7 @@ def run(
     oracle: Annotated[bool, typer.Option("--oracle", help="Send the labels through the pipe; must score 1.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of random numbers.")] = 0,
     jobs: Jobs = 0,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Run a method over a benchmark, then score it. Stopped at any moment, the same command goes on.
@@ -58,10 +60,11 @@ def run(
       ovsbench run data/world -m gkc -c gkc-world -o runs/gkc --shard 1/2
     """
     from ovsbench.benchmark import engine, manifest
-    from ovsbench.benchmark.processes import core_count
+    from ovsbench.benchmark.cores import core_count, use_threads
     from ovsbench.benchmark.record import Settings
     from ovsbench.plans.runs import method_of, score_run
 
+    use_threads(threads)
     if oracle == (method is not None):
         raise UsageError(
             "expected either -m METHOD or --oracle. Give one of them; ovsbench list methods shows the names"
@@ -92,6 +95,7 @@ def score(
         typer.Option("--with", metavar="METRIC", help="Also count a metric that takes long: davis (J&F). Repeatable."),
     ] = None,
     jobs: Jobs = 0,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Score the predictions of a run again; what is unchanged is not counted twice.
@@ -103,9 +107,10 @@ def score(
       ovsbench score runs/gkc --with davis
     """
     from ovsbench.benchmark import engine
-    from ovsbench.benchmark.processes import core_count
+    from ovsbench.benchmark.cores import core_count, use_threads
     from ovsbench.plans.run_benchmarks import benchmark_of
 
+    use_threads(threads, sharers=core_count(jobs))
     benchmark = benchmark_of(folder, data)
     engine.score(benchmark, folder, extra=extra or (), jobs=core_count(jobs), progress=progress(quiet=as_json))
     _finish_scores(folder, as_json)

@@ -93,6 +93,15 @@ def test_a_crowd_is_ignored_but_not_by_the_rule_of_lvvis():
     assert count(truth[1:], []).scores(None)["AP"] is None
 
 
+def test_by_the_rule_of_lvvis_each_match_of_a_crowd_is_a_success():
+    scores = count([track("##", is_crowd=True)], [track("##", 0.9), track("##", 0.8), track("....##", 0.7)])
+    assert scores.scores(None)["AP"] is None
+    assert (scores.scores(None)["AP_lvvis"], scores.scores(None)["AR100_lvvis"]) == (1.0, 2.0)
+    both = [track("##", is_crowd=True), track("....##")]
+    scores = count(both, [track("##", 0.9), track("........##", 0.8), track("##", 0.7)]).scores(None)
+    assert scores["AP50_lvvis"] == pytest.approx((51 * 1 + 50 * 2 / 3) / 101)
+
+
 def test_a_label_counts_where_its_stated_area_says():
     scores = count([track("##", area=200.0**2)], [track("##")]).scores(None)
     assert (scores["APs"], scores["APm"], scores["APl"]) == (None, 1.0, None)
@@ -170,7 +179,7 @@ def slow(videos: Sequence[tuple[DecodedTracks, DecodedTracks]], crowds: bool, ke
                 if best is None:
                     events.append((guess.score, None if not low <= mean_area(guess) <= high else False))
                 else:
-                    if not (crowds and mine[best].is_crowd):
+                    if not mine[best].is_crowd:
                         free.discard(best)
                     events.append((guess.score, None if skipped[best] else True))
         if not labels:

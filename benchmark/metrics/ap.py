@@ -14,8 +14,8 @@ this for each threshold t = 0.50, 0.55, ... 0.95. Then all videos of a class are
 and the mean over the classes that have a label. A label with the mark of a crowd is ignored: it is neither missed nor,
 matched, a success or a false alarm. LV-VIS lets a crowd count like any other label, and keeps of the mark only that any
 number of predictions may match it, each of them a success, so that a recall may exceed 1; the names that end in
-`_lvvis` are by its rule, and equal to the others where nothing is marked. Of equal scores the order of videos, then of the file decides; of equal
-IoUs the later label. There is no void.
+`_lvvis` are by its rule, and equal to the others where nothing is marked. Of equal scores the order of videos, then of
+the file decides; of equal IoUs the later label. There is no void.
 Source: youtubevos/cocoapi, ytvoseval.py; haochenheheda/LVVIS, evaluate/lvviseval.py.
 
 Precision does not add up over videos, so the counts are lists: for every prediction its score and at which thresholds
@@ -153,7 +153,10 @@ class Ap:
             Value("AP50", "AP at a track IoU of 0.50", shown="headline", by_part=True, category_head="AP50"),
             Value("AP75", "AP at a track IoU of 0.75", shown="headline"),
             *(Value(name, _meaning(name), category_head="AR100" if name == "AR100" else "") for name in _NAMES[3:]),
-            *(Value(name + LVVIS, f"{name} by the rule of LV-VIS, where a crowd counts, each time it is matched") for name in _NAMES),
+            *(
+                Value(name + LVVIS, f"{name} by the rule of LV-VIS, where a crowd counts, each time it is matched")
+                for name in _NAMES
+            ),
         )
 
     def counts_from_json(self, value: Mapping[str, Any]) -> ApCounts:

@@ -7,7 +7,8 @@ A labelled tube g and a predicted tube p of equal category, g no crowd, match if
     IoU = I(g, p) / (|p| + |g| - I(g, p) - V(p)) > 0.5          V(p): pixels of p that are labelled void
 
 An unmatched g that is no crowd is a miss. An unmatched p is a false alarm, unless more than half of it lies on void and
-on the crowd of its category. (Of several crowds of one category the last counts: by first frame, then as its labels list them.)
+on the crowd of its category. (Of several crowds of one category the last counts: by the first frame, in which by the
+list of its labels.)
 Over all windows of all videos, per class,
 
     PQ = sum of IoU / (tp + fp / 2 + fn / 2)

@@ -33,7 +33,7 @@ from ovsbench.benchmark.running.counting import predicted_tracks
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.files import whole_folder, writing
 from ovsbench.benchmark.storage.folder_listing import forward
-from ovsbench.benchmark.storage.track_extents import Extent
+from ovsbench.benchmark.storage.track_extents import Extent, Measured
 from ovsbench.benchmark.types import InstanceTrack, Vocabulary
 
 RESULTS = "results.json"
@@ -91,11 +91,11 @@ def import_ytvis(
     )
 
 
-def _tracks(rows: list[Any], path: Path, benchmark: Benchmark, faults: Faults) -> dict[str, list[InstanceTrack]]:
+def _tracks(rows: list[Any], path: Path, benchmark: Benchmark, faults: Faults) -> dict[str, list[Measured]]:
     """The tracks of each video; what is wrong with a row is noted."""
     vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
     entries = benchmark.by_id
-    tracks: dict[str, list[InstanceTrack]] = {video: [] for video in entries}
+    tracks: dict[str, list[Measured]] = {video: [] for video in entries}
     seen: dict[tuple[str, int, float, tuple[str | None, ...]], int] = {}
     for number, row in enumerate(rows, 1):
         video = str(row.get("video_id")) if isinstance(row, dict) else ""
@@ -103,13 +103,14 @@ def _tracks(rows: list[Any], path: Path, benchmark: Benchmark, faults: Faults) -
             where = f"{path}, prediction {number}"
             if video not in entries:
                 raise DataError(f"{where}: expected the id of a video of {benchmark.name} as video_id, got {video!r}")
-            track = read_track(
+            found = read_measured(
                 row, len(tracks[video]) + 1, entries[video], vocabulary, f"{where} (video {video})", is_label=False
             )
+            track = found.track
             first = seen.setdefault((video, track.category, track.score, track.masks), number)
             if first != number and not all(map(is_empty, track.masks)):
                 raise DataError(f"{where} (video {video}): it repeats prediction {first} to the last pixel")
-            tracks[video].append(track)
+            tracks[video].append(found)
     return tracks
 
 
@@ -181,6 +182,13 @@ def read_track(
     Raises:
         DataError: the first thing that is wrong with it.
     """
+    return read_measured(row, number, entry, vocabulary, where, is_label=is_label).track
+
+
+def read_measured(
+    row: Any, number: int, entry: VideoEntry, vocabulary: Vocabulary, where: str, *, is_label: bool
+) -> Measured:
+    """`read_track` and the extent of the masks, which have to be decoded for either."""
     needed = ("category_id", "segmentations") if is_label else ("category_id", "segmentations", "score")
     lacks = [key for key in needed if key not in row]
     if lacks:
@@ -195,16 +203,17 @@ def read_track(
     if not isinstance(segmentations, list) or len(segmentations) != len(entry.frames):
         found = len(segmentations) if isinstance(segmentations, list) else repr(segmentations)[:40]
         raise DataError(f"{where}: expected segmentations of {len(entry.frames)} frames, got {found}")
-    masks = tuple(_mask(mask, entry.size, f"{where}, frame {frame}") for frame, mask in enumerate(segmentations))
+    masks = _masks(segmentations, entry.size, where)
     try:
-        rle.read_tracks([masks], entry.size, len(masks))  # all frames at once, which is much faster
+        decoded = rle.read_tracks([masks], entry.size, len(masks))  # all frames at once, which is much faster
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
     if is_label and row.get("iscrowd", 0) not in (0, 1, None):
         raise DataError(f"{where}: expected iscrowd to be 0 or 1, got {row['iscrowd']!r}")
     _refuse_row_order(masks, row.get("bboxes"), entry.size, where)
     area = _mean_area(row.get("areas"), len(masks), where) if is_label else None
-    return InstanceTrack(number, category, masks, float(score), is_label and bool(row.get("iscrowd")), area)
+    track = InstanceTrack(number, category, masks, float(score), is_label and bool(row.get("iscrowd")), area)
+    return Measured(track, Extent.of(decoded.tubes[0], decoded.areas[0].tolist(), entry.size))
 
 
 def is_empty(mask: str | None) -> bool:
@@ -237,6 +246,17 @@ def _refuse_row_order(masks: Sequence[str | None], boxes: Any, size: tuple[int, 
                 "Write them column by column, as pycocotools does with an array in Fortran order"
             )
         return
+
+
+def _masks(values: Sequence[Any], size: tuple[int, int], where: str) -> tuple[str | None, ...]:
+    """The text of each mask; those that are texts of the right size already, nearly all, go the short way."""
+    wanted = list(size)
+    return tuple(
+        value["counts"]
+        if type(value) is dict and value.get("size") == wanted and type(value.get("counts")) is str
+        else _mask(value, size, f"{where}, frame {frame}")
+        for frame, value in enumerate(values)
+    )
 
 
 def _mask(value: Any, size: tuple[int, int], where: str) -> str | None:

@@ -11,13 +11,14 @@ places where it begins and ends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.storage.rle_loop import READ
 from ovsbench.benchmark.types import VOID, Ids, InstanceTrack
 
 Tube = npt.NDArray[np.int64]
@@ -159,7 +160,12 @@ def _tube(masks: Sequence[str | None], size: tuple[int, int], areas: npt.NDArray
         return np.zeros(0, dtype=np.int64)
     pixels = size[0] * size[1]
     shown = [frame for frame, text in enumerate(masks) if text is not None]
-    pairs, firsts, number = _pairs([text for text in masks if text is not None])
+    texts = [text for text in masks if text is not None]
+    compiled = READ.ready(sum(map(len, texts)))
+    found = None if compiled is None else _tube_of_loop(compiled, texts, shown, pixels, areas)
+    if found is not None:
+        return found
+    pairs, firsts, number = _pairs(texts)
     inside = pairs[:, 1].copy()
     stops = np.cumsum(pairs[:, 0] + inside)  # of each run inside, counted over all texts
     ends = stops[firsts + (number + 1) // 2 - 1]
@@ -185,6 +191,28 @@ def _tube(masks: Sequence[str | None], size: tuple[int, int], areas: npt.NDArray
     tube = bounds.ravel()
     touches = np.flatnonzero(bounds[1:, 0] == bounds[:-1, 1])  # as across frames: both runs are one
     return np.delete(tube, np.concatenate([2 * touches + 1, 2 * touches + 2])) if touches.size else tube
+
+
+def _tube_of_loop(
+    compiled: Callable[..., int],
+    texts: Sequence[str],
+    shown: Sequence[int],
+    pixels: int,
+    areas: npt.NDArray[np.int64],
+) -> Tube | None:
+    """`_tube` by the compiled loop; None if a text is no mask."""
+    try:
+        letters = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8)
+    except UnicodeEncodeError:
+        return None
+    frames = np.array(shown, dtype=np.int64)
+    ends = np.cumsum([len(text) for text in texts])
+    bounds, own = np.empty(len(letters) + 1, dtype=np.int64), np.zeros(len(texts), dtype=np.int64)
+    filled = compiled(letters, ends, frames * pixels, pixels, bounds, own)
+    if filled < 0:
+        return None
+    areas[frames] = own
+    return bounds[:filled].copy()
 
 
 def _pairs(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage.rle_loop import BOX
 from ovsbench.benchmark.types import InstanceTrack
 
 
@@ -35,7 +36,10 @@ class Extent(NamedTuple):
             size: (height, width) of the frames; None to leave the box out.
         """
         box = None if size is None else (0, 0, 0, 0)
-        if size is not None and tube.size:
+        compiled = BOX.ready(tube.size) if size is not None and tube.size else None
+        if compiled is not None:
+            box = compiled(tube, *size)
+        elif size is not None and tube.size:
             height, width = size
             starts, lasts = tube[0::2], tube[1::2] - 1
             columns = starts // height, lasts // height
@@ -86,6 +90,13 @@ class Extent(NamedTuple):
             width = min(self.box[3], other.box[3]) - max(self.box[1], other.box[1])
             most = min(most, max(height, 0) * max(width, 0) * min(self.shown, other.shown))
         return 2 * most >= self.pixels + other.pixels - most
+
+
+class Measured(NamedTuple):
+    """A track and the extent of its masks, which were decoded for it."""
+
+    track: InstanceTrack
+    extent: Extent
 
 
 Described = tuple[tuple[InstanceTrack, ...], tuple[Extent | None, ...]]

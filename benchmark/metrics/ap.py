@@ -41,6 +41,7 @@ from ovsbench.benchmark.types import Rules, Task
 
 LVVIS = "_lvvis"
 _NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+_ALL = (*_NAMES, *(name + LVVIS for name in _NAMES))
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,12 @@ class ApCounts:
         yield from ((name + LVVIS, value) for name, value in values.items())
 
     def scores(self, part: Part) -> dict[str, float | None]:
-        rows = [values for c, values in self._by_class.items() if part is None or c in part]
+        own = self._by_class
+        if part is not None and own.keys().isdisjoint(part):  # most single classes of many
+            return dict.fromkeys(_ALL)
+        rows = [values for c, values in own.items() if part is None or c in part]
         scores: dict[str, float | None] = {}
-        for name in value_names():
+        for name in _ALL:
             defined = [row[name] for row in rows if not np.isnan(row[name])]
             scores[name] = float(np.mean(defined)) if defined else None
         return scores
@@ -120,7 +124,7 @@ def _meaning(name: str) -> str:
 
 def value_names() -> tuple[str, ...]:
     """All values, those by the rule of YouTube-VIS first."""
-    return (*_NAMES, *(name + LVVIS for name in _NAMES))
+    return _ALL
 
 
 @dataclass(frozen=True)

@@ -150,8 +150,35 @@ def read_tracks(tracks: Sequence[Sequence[str | None]], size: tuple[int, int], f
         DataError: a text is no mask of this size.
     """
     areas = np.zeros((len(tracks), frames), dtype=np.int64)
-    tubes = [_tube(masks, size, areas[place]) for place, masks in enumerate(tracks)]
+    compiled = READ.ready(sum(len(text) for masks in tracks for text in masks if text is not None))
+    tubes = None if compiled is None else _tubes_of_loop(compiled, tracks, size, areas)
+    if tubes is None:
+        tubes = [_tube(masks, size, areas[place]) for place, masks in enumerate(tracks)]
     return Tracks(tuple(tubes), areas)
+
+
+def _tubes_of_loop(
+    compiled: Callable[..., int],
+    tracks: Sequence[Sequence[str | None]],
+    size: tuple[int, int],
+    areas: npt.NDArray[np.int64],
+) -> list[Tube] | None:
+    """All tubes by the compiled loop; None if a text is no mask. The areas are put into `areas`, (tracks, frames)."""
+    texts = [text for masks in tracks for text in masks if text is not None]
+    is_shown = np.array([text is not None for masks in tracks for text in masks], dtype=bool).reshape(areas.shape)
+    try:
+        letters = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8)
+    except UnicodeEncodeError:
+        return None
+    pixels = size[0] * size[1]
+    lengths_ = np.cumsum(np.fromiter(map(len, texts), dtype=np.int64, count=len(texts)))
+    begins = np.nonzero(is_shown)[1] * pixels
+    ends = np.cumsum(np.count_nonzero(is_shown, axis=1))
+    bounds, own = np.empty(len(letters) + len(texts), dtype=np.int64), np.zeros(len(texts), dtype=np.int64)
+    if compiled(letters, lengths_, begins, ends, pixels, bounds, own) < 0:
+        return None
+    areas[is_shown] = own
+    return np.split(bounds[: ends[-1]], ends[:-1]) if len(ends) else []
 
 
 def _tube(masks: Sequence[str | None], size: tuple[int, int], areas: npt.NDArray[np.int64]) -> Tube:
@@ -160,12 +187,7 @@ def _tube(masks: Sequence[str | None], size: tuple[int, int], areas: npt.NDArray
         return np.zeros(0, dtype=np.int64)
     pixels = size[0] * size[1]
     shown = [frame for frame, text in enumerate(masks) if text is not None]
-    texts = [text for text in masks if text is not None]
-    compiled = READ.ready(sum(map(len, texts)))
-    found = None if compiled is None else _tube_of_loop(compiled, texts, shown, pixels, areas)
-    if found is not None:
-        return found
-    pairs, firsts, number = _pairs(texts)
+    pairs, firsts, number = _pairs([text for text in masks if text is not None])
     inside = pairs[:, 1].copy()
     stops = np.cumsum(pairs[:, 0] + inside)  # of each run inside, counted over all texts
     ends = stops[firsts + (number + 1) // 2 - 1]
@@ -191,28 +213,6 @@ def _tube(masks: Sequence[str | None], size: tuple[int, int], areas: npt.NDArray
     tube = bounds.ravel()
     touches = np.flatnonzero(bounds[1:, 0] == bounds[:-1, 1])  # as across frames: both runs are one
     return np.delete(tube, np.concatenate([2 * touches + 1, 2 * touches + 2])) if touches.size else tube
-
-
-def _tube_of_loop(
-    compiled: Callable[..., int],
-    texts: Sequence[str],
-    shown: Sequence[int],
-    pixels: int,
-    areas: npt.NDArray[np.int64],
-) -> Tube | None:
-    """`_tube` by the compiled loop; None if a text is no mask."""
-    try:
-        letters = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8)
-    except UnicodeEncodeError:
-        return None
-    frames = np.array(shown, dtype=np.int64)
-    ends = np.cumsum([len(text) for text in texts])
-    bounds, own = np.empty(len(letters) + 1, dtype=np.int64), np.zeros(len(texts), dtype=np.int64)
-    filled = compiled(letters, ends, frames * pixels, pixels, bounds, own)
-    if filled < 0:
-        return None
-    areas[frames] = own
-    return bounds[:filled].copy()
 
 
 def _pairs(

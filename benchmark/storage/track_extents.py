@@ -36,10 +36,7 @@ class Extent(NamedTuple):
             size: (height, width) of the frames; None to leave the box out.
         """
         box = None if size is None else (0, 0, 0, 0)
-        compiled = BOX.ready(tube.size) if size is not None and tube.size else None
-        if compiled is not None:
-            box = compiled(tube, *size)
-        elif size is not None and tube.size:
+        if size is not None and tube.size:
             height, width = size
             starts, lasts = tube[0::2], tube[1::2] - 1
             columns = starts // height, lasts // height
@@ -51,6 +48,18 @@ class Extent(NamedTuple):
             top, bottom = ((starts % height).min(), (lasts % height).max() + 1) if within else (0, height)
             box = (int(top), int(left), int(bottom), int(right))
         return Extent(sum(areas), sum(area > 0 for area in areas), box)
+
+    @staticmethod
+    def of_tracks(masks: rle.Tracks, size: tuple[int, int]) -> list[Extent]:
+        """Of decoded masks of tracks, with boxes; `size` is (height, width) of the frames."""
+        lengths = np.array([tube.size for tube in masks.tubes], dtype=np.int64)
+        compiled = BOX.ready(int(lengths.sum()))
+        if compiled is None or not lengths.any():
+            return [Extent.of(tube, own.tolist(), size) for tube, own in zip(*masks, strict=True)]
+        boxes = np.zeros((len(lengths), 4), dtype=np.int64)
+        compiled(np.concatenate(masks.tubes), np.cumsum(lengths), *size, boxes)
+        pixels, shown = masks.areas.sum(axis=1).tolist(), np.count_nonzero(masks.areas, axis=1).tolist()
+        return [Extent(*row, tuple(box)) for *row, box in zip(pixels, shown, boxes.tolist(), strict=True)]
 
     @staticmethod
     def from_json(row: dict[str, Any]) -> Extent | None:

@@ -108,7 +108,7 @@ def _extent(track: InstanceTrack, size: tuple[int, int], where: str) -> Extent:
         masks = rle.read_tracks([track.masks], size, len(track.masks))
     except DataError as error:
         raise DataError(f"{where}, {error}. Write masks at the size of the video") from error
-    return Extent.of(masks.tubes[0], masks.areas[0].tolist(), size)
+    return Extent.of_tracks(masks, size)[0]
 
 
 class TrackFolder:
@@ -201,18 +201,15 @@ class TrackFolder:
         except DataError as error:
             raise self._broken(str(error)) from error
         areas = rle.mean_areas(masks.areas)
+        whole = Extent.of_tracks(masks, self.size) if ids is None else None
         for place, (track, extent, needed) in enumerate(zip(tracks, written, is_needed, strict=True)):
             if extent is None:
                 continue
             if not needed:
                 areas[place] = extent.pixels / max(extent.shown, 1)
                 continue
-            tube, own = masks.tubes[place], masks.areas[place].tolist()
-            found = (
-                Extent.of(tube, own, self.size)
-                if ids is None
-                else Extent(sum(own), sum(area > 0 for area in own), None)
-            )
+            own = masks.areas[place].tolist()
+            found = Extent(sum(own), sum(area > 0 for area in own), None) if whole is None else whole[place]
             if not extent.agrees(found):
                 raise self._broken(f"track {track.id} has {found.pixels} pixels in {found.box}, but says {extent}")
         return rle.DecodedTracks(tracks, masks, areas)

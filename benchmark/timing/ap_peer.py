@@ -73,13 +73,17 @@ def _best(
     by_pair: Mapping[str, Mapping[tuple[int, int], list[Row]]], video: int, category: int
 ) -> tuple[list[Row], list[Row]]:
     """Labels, and predictions by score, of a class in a video."""
-    labels, found = (by_pair[side][video, category] for side in ("truth", "found"))
+    labels, found = by_pair["truth"][video, category], by_pair["found"][video, category]
+    if not labels and not found:
+        return labels, found
     order = np.argsort([-row["score"] for row in found], kind="mergesort")
     return labels, [found[place] for place in order[: KEPT[-1]]]
 
 
 def _overlaps(labels: Sequence[Row], found: Sequence[Row]) -> Floats:
     """IoU of each prediction with each label."""
+    if not labels and not found:
+        return np.zeros((0, 0))
     overlaps = np.zeros((len(found), len(labels)))
     for d, g in np.ndindex(overlaps.shape):
         overlaps[d, g] = _iou(found[d]["segmentations"], labels[g]["segmentations"])
@@ -133,11 +137,13 @@ def _summary(classes: Sequence[int], events: Mapping[tuple[int, str], Sequence[A
         (one, two, three) for one in enumerate(classes) for two in enumerate(AREAS) for three in enumerate(KEPT)
     ):
         seen = [one for one in events[category, area] if one is not None]
-        labels = sum(not skipped for one in seen for skipped in one[3])
-        if not labels:
+        if not seen:
             continue
         order = np.argsort(-np.concatenate([one[0][:kept] for one in seen]), kind="mergesort")
         hit, ignored = (np.concatenate([one[n][:, :kept] for one in seen], axis=1)[:, order] for n in (1, 2))
+        labels = sum(not skipped for one in seen for skipped in one[3])
+        if not labels:
+            continue
         right, wrong = np.cumsum(hit & ~ignored, axis=1), np.cumsum(~hit & ~ignored, axis=1)
         for t in range(len(THRESHOLDS)):
             recalls = right[t] / labels

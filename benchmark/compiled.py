@@ -1,7 +1,8 @@
 """Loops that numba compiles, where it is installed and there is enough to do; numpy's way beside each gives the same.
 
-Loading numba takes about as long as scoring fifty frames, so a loop is compiled only after its process has done so much
-of the same work without it that it may be expected to go on. What was compiled is kept on disk for the next process.
+Numba and a loop take half a second to load, so a loop is compiled only after its process has spent about as long on the
+same work without it: then it may be expected to go on, and at worst the time doubles. What was compiled is kept on disk
+for the next process.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from ovsbench.benchmark.metrics.ap import Ap, ApCounts, value_names
 from ovsbench.benchmark.metrics.ap_matching import AREAS, KEPT, THRESHOLDS
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.rle import DecodedTracks
+from ovsbench.benchmark.timing.ap_peer import average_precisions
 from ovsbench.benchmark.types import InstanceTrack, Rules
 
 SIZE = (1, 12)
@@ -206,6 +207,35 @@ def test_random_videos_score_what_a_slow_count_of_pixels_scores(seed):
         for kept in KEPT:
             recalls = [np.mean([r for _, r in rows]) for rows in slow(videos, crowds, kept, "").values()]
             assert scores[f"AR{kept}{suffix}"] == pytest.approx(np.mean(recalls))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_results_in_files_score_what_the_official_steps_score(tmp_path, seed):
+    """Crowds included, of which one may be matched more than once."""
+    pytest.importorskip("pycocotools")
+    videos = random_videos(seed, count=6)
+
+    def rows(side: int) -> list[dict]:
+        return [
+            {
+                "video_id": number,
+                "category_id": one.category,
+                "score": one.score,
+                "iscrowd": int(one.is_crowd),
+                "segmentations": [text and {"size": [8, 8], "counts": text} for text in one.masks],
+            }
+            | ({"areas": [one.area if text else None for text in one.masks]} if side == 0 else {})
+            for number, pair in enumerate(videos, 1)
+            for one in pair[side].tracks
+        ]
+
+    truth = {"videos": [{"id": n} for n in range(1, 7)], "categories": [{"id": n} for n in (1, 2, 3)]}
+    (tmp_path / "labels.json").write_text(json.dumps({**truth, "annotations": rows(0)}))
+    (tmp_path / "results.json").write_text(json.dumps(rows(1)))
+    expected = average_precisions(tmp_path / "labels.json", tmp_path / "results.json")
+    scores = summed(videos).scores(None)
+    measured = {name: -1 if scores[f"{name}_lvvis"] is None else scores[f"{name}_lvvis"] for name in expected}
+    assert measured == pytest.approx(expected, abs=1e-12)
 
 
 def test_counts_survive_their_json_and_are_put_behind_one_another():

@@ -79,6 +79,8 @@ class ApCounts:
         if part is not None and own.keys().isdisjoint(part):  # most single classes of many
             return dict.fromkeys(_ALL)
         rows = [values for c, values in own.items() if part is None or c in part]
+        if len(rows) == 1:
+            return {name: None if np.isnan(rows[0][name]) else rows[0][name] for name in _ALL}
         scores: dict[str, float | None] = {}
         for name in _ALL:
             defined = [row[name] for row in rows if not np.isnan(row[name])]

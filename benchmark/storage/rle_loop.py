@@ -116,5 +116,5 @@ def boxes_of_runs(bounds: Any, ends: Any, height: int, width: int, boxes: Any) -
         boxes[track] = top, left, bottom, right
 
 
-READ = Loop(read_letters, after=6_000_000)  # letters
-BOX = Loop(boxes_of_runs, after=1_500_000)  # bounds
+READ = Loop(read_letters, after=10_000_000)  # letters, half a second
+BOX = Loop(boxes_of_runs, after=10_000_000)  # bounds, likewise

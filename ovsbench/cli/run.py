@@ -92,7 +92,11 @@ def score(
     data: MovedData = None,
     extra: Annotated[
         list[str] | None,
-        typer.Option("--with", metavar="METRIC", help="Also count a metric that takes long: davis (J&F). Repeatable."),
+        typer.Option(
+            "--with",
+            metavar="METRIC",
+            help="Also count a metric that takes long: davis (J&F), davis_semi (of given first masks). Repeatable.",
+        ),
     ] = None,
     jobs: Jobs = 0,
     threads: Threads = None,

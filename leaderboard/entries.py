@@ -34,7 +34,7 @@ from ovsbench.leaderboard.bundle import pack
 from ovsbench.leaderboard.bundle.card import CARD, Card, read_card
 from ovsbench.leaderboard.bundle.check import LEVELS, Checked, check_contents, read_benchmark
 from ovsbench.leaderboard.reported import REPORTED, reported_rows
-from ovsbench.leaderboard.row import Flag, Row, slug
+from ovsbench.leaderboard.row import Counted, Flag, Row, slug
 from ovsbench.leaderboard.summary import SUMMARY, Summary, key_of, read_summary, summarise, to_json
 from ovsbench.leaderboard.verified import VERIFIED, Verified, entry_ids, read_verified
 
@@ -254,11 +254,16 @@ def _read_row(entries: Path, entry: str, mark: Verified) -> Row:
     record, card = RunRecord.read(folder), read_card((folder / CARD).read_bytes(), str(folder / CARD))
     row = run_row.row_of(folder.resolve(), record, scores, card)
     benchmark = _definition(_benchmark_path(entries, entry.split("/")[0], mark.digest))
-    summary = read_summary(folder / SUMMARY, key_of(benchmark, mark.counts_sha256, scores.videos))
-    if summary is None:  # drawn by another version, or without a metric that is here: made again, slowly
+    summary = read_summary(folder / SUMMARY, key_of(benchmark, mark.counts_sha256))
+    if summary is None:  # made by another version, or without a metric that is here: made again, slowly
         summary = make_summary(entries, entry, check_entry(entries, entry))
     near = run_row.nearest_names(benchmark)
-    return _marked(row, entry, mark.level, mark.warnings, mark.added, summary=summary, nearest=near)
+
+    def counted() -> Counted:
+        checked = check_entry(entries, entry)
+        return checked.benchmark, checked.counts
+
+    return _marked(row, entry, mark.level, mark.warnings, mark.added, summary=summary, nearest=near, counted=counted)
 
 
 @lru_cache(maxsize=64)

@@ -19,7 +19,7 @@ Source: VSPW-dataset/VSPW_code, evaluator_test.py and test.py; open-mmlab/mmsegm
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -100,6 +100,16 @@ class MiouCounts:
             pixels = sum(row[column] for row in self.pixels.values())
             if pixels > video.pixels:
                 yield f"{pixels} {what} pixels in a video of {video.pixels}"
+
+    def of(self, category: int) -> Pixels:
+        """The pixels of a category, none where it does not occur."""
+        return self.pixels.get(category, _NONE)
+
+    def labelled(self) -> dict[str, Any]:
+        return {str(c): row.true for c, row in self.pixels.items() if row.true}
+
+    def answers(self) -> Mapping[str, Mapping[Hashable, float]]:
+        return {"pixels": {(c, side): row[side] for c, row in self.pixels.items() for side in (0, 1)}}
 
     def disagreements(self, metric: str, pixels: Mapping[int, Pixels]) -> Iterator[str]:
         """Where another metric has other pixels of a category than this one, half a sentence each."""

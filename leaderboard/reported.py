@@ -21,7 +21,8 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.settings import UNTRUSTED
 from ovsbench.benchmark.types import Offer
 from ovsbench.leaderboard.bundle.card import MOST_BYTES, is_link, parse_toml
-from ovsbench.leaderboard.row import Flag, Row, slug
+from ovsbench.leaderboard.look_alike import is_blank
+from ovsbench.leaderboard.row import Fact, Flag, Row, slug
 
 REPORTED = "reported.toml"
 
@@ -75,6 +76,8 @@ def _read(path: Path) -> list[Reported]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: expected [[row]]s in TOML, got an error: {error}. Correct the file") from error
     for row in rows:
+        if is_blank(row.name):
+            raise DataError(f"{path}: expected a name with letters or digits, got {row.name[:40]!a}. Correct the row")
         if not is_link(row.paper) or not all(0 <= value <= 1 for value in row.values.values()):
             raise DataError(f"{path}: {row.name}: expected the address of a paper, and fractions. Correct the row")
     return rows
@@ -100,7 +103,7 @@ def _row(one: Reported, beside: Row) -> Row:
         device="",
         is_contestant=False,
         flags=(Flag("reported", note, is_reference=True),),
-        facts=(("Reported in", one.paper), ("Note", note)),
+        facts=(Fact("Reported in", one.paper, "a paper"), Fact("Note", note, "a paper")),
         level="reported",
         entry="",
         about=note,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from ovsbench.benchmark.running.scores import CategoryScores
 from ovsbench.benchmark.types import Offer
@@ -25,6 +26,19 @@ class Flag:
     name: str
     meaning: str
     is_reference: bool = False
+
+
+class Fact(NamedTuple):
+    """A line about where a row comes from.
+
+    Attributes:
+        name, text: what it says.
+        by: what it is verified by, see `run_row.verified_by`; "" where nobody asks, as of a run folder.
+    """
+
+    name: str
+    text: str
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,9 +61,10 @@ class Row:
         fps: frames a second of the method alone; None where unknown.
         memory_gb: peak memory; None where unknown.
         device: on which fps and memory were measured.
-        is_contestant: whether it may be ranked: it read no labels and covers the whole benchmark.
+        is_contestant: whether it may be ranked: it read no labels, covers the whole benchmark, and is neither corrected
+            nor near another.
         flags: remarks.
-        facts: provenance, name and value, for the page of the run.
+        facts: provenance, for the page of the run.
         level: how far the numbers were checked: local (a run folder), counts, predictions, rerun, or reported.
         entry: its place on the board; "" for a run folder.
         about: what it is, in one line.
@@ -82,7 +97,7 @@ class Row:
     device: str
     is_contestant: bool
     flags: tuple[Flag, ...]
-    facts: tuple[tuple[str, str], ...]
+    facts: tuple[Fact, ...]
     level: str = "local"
     entry: str = ""
     about: str = ""

@@ -129,7 +129,9 @@ class VpqCounts:
             yield from self._disagreements(video, hota, clear)
 
     def _without_pixels(self, video: VideoShape, beside: Mapping[str, Any]) -> Iterator[str]:
-        """A match shares pixels: of its class in a single frame; in a window, whose first frame names a tube, of any."""
+        """A match shares pixels: of its class in a single frame; in a window, of whose tubes the first frame tells the
+        class, of any.
+        """
         miou, confusion, hota = beside.get("miou"), beside.get("confusion"), beside.get("hota")
         if not isinstance(miou, MiouCounts) or not isinstance(confusion, ConfusionCounts):
             return
@@ -149,7 +151,7 @@ class VpqCounts:
             true, predicted = (masks.true, masks.predicted) if masks else (0, 0)
             matches, distance = clear.of(c)[2], clear.of(c)[4]
             if tp + fn > true or tp + fp > predicted:
-                yield f"vpq@1 of category {c} has {tp} matches, {fp} alarms and {fn} misses of {true} and {predicted} masks"
+                yield f"vpq@1 of category {c} has {tp}, {fp}, {fn} tubes of {true} labelled and {predicted} predicted masks"
             elif tp + fn == true and matches - distance > iou + (matches - tp) / 2 + SLACK:  # no crowd among them
                 yield f"vpq@1 of category {c} has less in its matches than clear"
 

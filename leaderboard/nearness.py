@@ -2,8 +2,8 @@
 
 Counts come without pictures, so a stranger may take those of another entry and change them a little. Two runs agree on
 a video if what they answered there, such as the predicted and the right pixels of each class, differs by less than
-0.5 % in sum, as it is or after one of them was multiplied with a factor. A run is near others if on more than half of the
-videos it agrees with one of them; so a mixture of several is found too. The labels are among the others: nobody
+0.5 % in sum, as it is or after one of them was multiplied with a factor. A run is near others if on more than half of
+the videos it agrees with one of them; so a mixture of several is found too. The labels are among the others: nobody
 answers as they do.
 """
 

@@ -47,7 +47,8 @@ class Neighbours:
     def near(self, checked: Checked, own: str = "") -> str:
         """The entry, or `nearness.LABELS`, whose counts those of an entry are near; "" for nobody's.
 
-        Its own corrections and what the same author signed are no copies. What is near another itself is passed over.
+        Its own corrections and what the same author signed are no copies. What is near another itself is passed over,
+        and what came later, unless the entry is in question: the date that it bears is its own word then.
         """
         if not checked.record.uses_labels and nearness.is_perfect(checked):
             return nearness.LABELS
@@ -58,6 +59,7 @@ class Neighbours:
             if entry not in aside
             and own not in self._earlier(mark.supersedes)
             and (not mark.near or mark.level == "rerun")
+            and (own not in self._marks or own in self._doubtful or mark.added <= self._marks[own].added)
             and (not checked.card.author_key or self.card(entry).author_key != checked.card.author_key)
         }
         labels = self.labels(checked, own)
@@ -148,7 +150,12 @@ class Neighbours:
                     "name that one in supersedes"
                 )
                 return
-        place = slug(checked.benchmark.name)
+        place, method = slug(checked.benchmark.name), slug(checked.record.method)
+        for entry in self._marks:
+            other = entry.split("/")[1]
+            if entry.split("/")[0] == place and other != method and other.casefold() == method.casefold():
+                yield f"the method {method} differs from {other} of {entry} by case alone. Choose another name"
+                return
         for folder in sorted(path.name for path in self._entries.glob("*") if path.is_dir()):
             if folder != place and skeleton(folder) in (skeleton(place), skeleton(checked.benchmark.name)):
                 yield f"the benchmark {checked.benchmark.name!a} looks like {folder}, which is on the board. Rename it"

@@ -13,7 +13,7 @@ reported.toml lies beside the entries of a benchmark and holds one [[row]] a met
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +54,38 @@ def reported_rows(path: Path, rows: Sequence[Row]) -> list[Row]:
     for one in _read(path):
         beside = [row for row in tables.values() if row.offered == one.offered]
         found += [_row(one, row) for row in beside or [_alone(path.parent.name, one.offered)]]
+    return found
+
+
+def changes(old: Path, new: Path) -> Iterator[tuple[str, str, str]]:
+    """What two files of the same benchmark differ in: whose and which value, as it was and as it is, "" for none.
+
+    Raises:
+        DataError: the new file is not what it has to be.
+    """
+    before = _values(old) if old.stat().st_size else {}
+    after = _values(new)
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key, "") != after.get(key, ""):
+            yield key, before.get(key, ""), after.get(key, "")
+
+
+def _values(path: Path) -> dict[str, str]:
+    """All that a file says, by row and key."""
+    found: dict[str, str] = {}
+    for row in _read(path):
+        content = {
+            "paper": row.paper,
+            "offered": row.offered,
+            "note": row.note,
+            "trained_on": ", ".join(row.trained_on),
+        }
+        name, number = row.name, 1
+        while f"{name}: paper" in found:
+            number += 1
+            name = f"{row.name} ({number})"
+        content |= {key: repr(value) for key, value in row.values.items()}
+        found |= {f"{name}: {key}": text for key, text in content.items() if text or key == "paper"}
     return found
 
 

@@ -21,7 +21,7 @@ def verify(entries: Path, chosen: list[str] | None = None, progress: Progress = 
 
     Args:
         entries: the folder of the board.
-        chosen: ids; all by default.
+        chosen: ids of those in question, which have to be unlike all others; by default all, each unlike those before.
         progress: told of entries as of videos.
 
     Returns:
@@ -39,7 +39,7 @@ def verify(entries: Path, chosen: list[str] | None = None, progress: Progress = 
             marks[entry] = read_verified(entries, entry)
         except DataError as error:
             problems += [str(error)] if entry not in wanted else []
-    neighbours = Neighbours(entries, marks, wanted)
+    neighbours = Neighbours(entries, marks, doubtful=chosen or ())
     progress.start(len(wanted), len(wanted), f"checking {entries}")
     try:
         for entry in wanted:
@@ -66,4 +66,4 @@ def _problems(neighbours: Neighbours, entry: str, checked: Checked) -> Iterator[
     if not checked.near:  # what is noted as near another does not rank; what it is near may have come after it
         near = neighbours.near(checked, entry)
         if near:
-            yield f"its counts are near {near} on more than half of the videos, which {VERIFIED} does not say. Add it anew"
+            yield f"on more than half of the videos its counts are near {near}; {VERIFIED} does not say so. Add it anew"

@@ -151,7 +151,7 @@ class VpqCounts:
             true, predicted = (masks.true, masks.predicted) if masks else (0, 0)
             matches, distance = clear.of(c)[2], clear.of(c)[4]
             if tp + fn > true or tp + fp > predicted:
-                yield f"vpq@1 of category {c} has {tp}, {fp}, {fn} tubes of {true} labelled and {predicted} predicted masks"
+                yield f"vpq@1 of category {c} has {tp}, {fp}, {fn} tubes of {true} and {predicted} masks"
             elif tp + fn == true and matches - distance > iou + (matches - tp) / 2 + SLACK:  # no crowd among them
                 yield f"vpq@1 of category {c} has less in its matches than clear"
 

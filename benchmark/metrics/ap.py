@@ -109,8 +109,10 @@ class ApCounts:
     def answers(self) -> Mapping[str, Mapping[Hashable, float]]:
         """Scores, which are nobody else's to the digit; and, of ten tracks or more, which of them are right."""
         found = [(c, place, one) for c, videos in self.by_class.items() for place, one in enumerate(videos)]
-        scores = {(c, place, i): s for c, place, one in found for i, s in enumerate(one.scores.tolist())}
-        right = {
+        scores: dict[Hashable, float] = {
+            (c, place, i): s for c, place, one in found for i, s in enumerate(one.scores.tolist())
+        }
+        right: dict[Hashable, float] = {
             (c, place, i): 1.0 + bits.bit_count()
             for c, place, one in found
             for i, bits in enumerate(one.matched.tolist())

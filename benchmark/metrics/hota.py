@@ -104,13 +104,15 @@ class HotaCounts:
             elif any(a > m + SLACK or a < m / (2 * video.frames) for a, m in zip(association, matches, strict=True)):
                 yield f"hota of category {c} has more association than matches, or too little"
         miou = beside.get("miou")
-        for c, tracks in self.by_class.items() if isinstance(miou, MiouCounts) else ():
+        if isinstance(miou, MiouCounts):
+            yield from self._without_pixels(video, miou)
+
+    def _without_pixels(self, video: VideoShape, miou: MiouCounts) -> Iterator[str]:
+        """Matched masks share pixels of their class, at each threshold as many as it asks for."""
+        for c, (true, _, matches, _) in self.by_class.items():
             pixels = miou.of(c)
-            least = (
-                video.least_common(a, pixels.true, tracks.true - m)
-                for a, m in zip(ALPHAS, tracks.matches, strict=False)
-            )
-            if pixels.intersection < max(tracks.matches[0], *least) - SLACK:
+            least = [video.least_common(a, pixels.true, true - m) for a, m in zip(ALPHAS, matches, strict=False)]
+            if pixels.intersection < max(matches[0], *least) - SLACK:
                 yield f"hota of category {c} matches masks that share too few pixels with the labels"
 
     def labelled(self) -> dict[str, Any]:

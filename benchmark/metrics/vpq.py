@@ -164,7 +164,9 @@ class VpqCounts:
         return {k: {c: tubes for c, tubes in by.items() if tubes} for k, by in by_window.items()}
 
     def answers(self) -> Mapping[str, Mapping[Hashable, float]]:
-        rows = {(k, c, place): t[place] for k, by in self.windows.items() for c, t in by.items() for place in (0, 1, 2)}
+        rows: dict[Hashable, float] = {
+            (k, c, place): t[place] for k, by in self.windows.items() for c, t in by.items() for place in (0, 1, 2)
+        }
         return {"tubes": rows if any(t.tp for by in self.windows.values() for t in by.values()) else {}}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -66,15 +67,14 @@ def as_markdown(all_tables: Iterable[Table]) -> str:
     return "\n".join(parts)
 
 
-_CALLS = {"#": "#\u200b", "@": "@\u200b", "://": ":\u200b//", "www.": "www\u200b.", "GH-": "GH\u200b-"}
+_CALLS = re.compile(r"#|(?<![A-Za-z0-9])@|@(?=[\w-]*\.)|:(?=//)|www(?=\.)|GH(?=-)", re.IGNORECASE)
 """What a forge turns into a call of a person, an issue or a link; a space without width between stops it."""
 
 
 def markdown_cell(text: str) -> str:
     """Text that Markdown shows as it is: no tags, links, pictures, code or names to call."""
     text = " ".join(visible(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for mark, cut in _CALLS.items():
-        text = text.replace(mark, cut)
+    text = _CALLS.sub(lambda found: f"{found[0]}\u200b", text)
     return "".join(f"\\{c}" if c in "\\`*_~$[]|!" else c for c in text)
 
 

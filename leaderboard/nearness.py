@@ -53,9 +53,9 @@ def nearest(own: Answers, others: Mapping[str, Answers]) -> str:
 
     Args:
         own: of the run.
-        others: of those it may be a copy of, on the same benchmark.
+        others: of those it may be a copy of, on the same benchmark; of equally near ones the first is named.
     """
-    names = sorted(others)
+    names = list(others)
     if not names:
         return ""
     agreed = np.array([_agree(views, [others[name][video] for name in names]) for video, views in enumerate(own)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from ovsbench.benchmark.errors import DataError, UserError
 from ovsbench.benchmark.running.scores import read_counts
 from ovsbench.leaderboard import nearness
 from ovsbench.leaderboard.bundle.card import CARD, Card, read_card
@@ -26,8 +27,8 @@ class Neighbours:
 
     def __init__(self, entries: Path, marks: Mapping[str, Verified], doubtful: Collection[str] = ()) -> None:
         self._entries, self._marks, self._doubtful = entries, marks, frozenset(doubtful)
-        self._cards: dict[str, Card] = {}
-        self._answers: dict[str, nearness.Answers] = {}
+        self._cards: dict[str, Card | None] = {}
+        self._answers: dict[str, dict[str, nearness.Answers]] = {}
         self._labels: dict[str, Labels | None] = {}
 
     def problems(self, checked: Checked, own: str = "") -> Iterator[str]:
@@ -52,16 +53,13 @@ class Neighbours:
         """
         if not checked.record.uses_labels and nearness.is_perfect(checked):
             return nearness.LABELS
-        aside = self._earlier(checked.card.supersedes)
-        others = {
-            entry: self._answers_of(entry, checked)
-            for entry, mark in self._of_benchmark(checked, own)
-            if entry not in aside
-            and own not in self._earlier(mark.supersedes)
-            and (not mark.near or mark.level == "rerun")
-            and (own not in self._marks or own in self._doubtful or mark.added <= self._marks[own].added)
-            and (not checked.card.author_key or self.card(entry).author_key != checked.card.author_key)
-        }
+        aside, key = self._earlier(checked.card.supersedes), checked.card.author_key
+        others: dict[str, nearness.Answers] = {}
+        for entry, mark in self._of_benchmark(checked, own):
+            is_kin = entry in aside or own in self._earlier(mark.supersedes) or (key and key == self._key(entry))
+            is_later = own in self._marks and own not in self._doubtful and mark.added > self._marks[own].added
+            if not is_kin and not is_later and (not mark.near or mark.level == "rerun"):
+                others |= self._answers_of(entry, checked)
         labels = self.labels(checked, own)
         if labels is not None and labels.are_labels and not checked.record.uses_labels:
             others[nearness.LABELS] = nearness.answers_of(labels.counts)
@@ -70,7 +68,7 @@ class Neighbours:
     def corrected_by(self, checked: Checked, is_maintainer: bool) -> CorrectedBy:
         """Who may say that an entry takes the place of the one that its card names; "" for nobody."""
         first, key = checked.card.supersedes, checked.card.author_key
-        if first and first in self._marks and key and self.card(first).author_key == key:
+        if first and first in self._marks and key and self._key(first) == key:
             return "author"
         return "maintainers" if first and is_maintainer else ""
 
@@ -81,27 +79,43 @@ class Neighbours:
             path = path_of(self._entries, slug(checked.benchmark.name), digest)
             self._labels[digest] = read_labels(path, checked.benchmark)
         known = self._labels[digest]
-        others = sorted(self._of_benchmark(checked, own), key=lambda one: (one[0] in self._doubtful, one[1].added))
-        if known is None and others:
-            entry = others[0][0]
-            known = Labels(entry, read_counts(checked.benchmark, self._entries / entry), are_labels=False)
+        for entry, _ in self._of_benchmark(checked, own) if known is None else ():
+            try:
+                return Labels(entry, read_counts(checked.benchmark, self._entries / entry), are_labels=False)
+            except UserError:
+                continue  # that is said where that entry is checked
         return known
 
-    def card(self, entry: str) -> Card:
-        """The card of an entry."""
+    def _card(self, entry: str) -> Card | None:
+        """The card of an entry, None for one that cannot be read: that is said where that entry is checked."""
         if entry not in self._cards:
             path = self._entries / entry / CARD
-            self._cards[entry] = read_card(path.read_bytes(), str(path))
+            try:
+                self._cards[entry] = read_card(path.read_bytes(), str(path))
+            except (OSError, DataError):
+                self._cards[entry] = None
         return self._cards[entry]
 
-    def _of_benchmark(self, checked: Checked, own: str) -> list[tuple[str, Verified]]:
-        digest = checked.benchmark.digest
-        return [(entry, mark) for entry, mark in self._marks.items() if entry != own and mark.digest == digest]
+    def _key(self, entry: str) -> str:
+        card = self._card(entry)
+        return card.author_key if card else ""
 
-    def _answers_of(self, entry: str, checked: Checked) -> nearness.Answers:
+    def _of_benchmark(self, checked: Checked, own: str) -> list[tuple[str, Verified]]:
+        """The other entries of its benchmark, those in question last, then the first that was added first."""
+        digest = checked.benchmark.digest
+        found = [(entry, mark) for entry, mark in self._marks.items() if entry != own and mark.digest == digest]
+        return sorted(found, key=lambda one: (one[0] in self._doubtful, one[1].added, one[0]))
+
+    def _answers_of(self, entry: str, checked: Checked) -> dict[str, nearness.Answers]:
+        """By its id what an entry answered; nothing for one that cannot be read."""
         if entry not in self._answers:
-            counts = read_counts(checked.benchmark, self._entries / entry)
-            self._answers[entry] = nearness.answers_of(counts)
+            try:
+                counts = read_counts(checked.benchmark, self._entries / entry)
+                self._answers[entry] = (
+                    {entry: nearness.answers_of(counts)} if len(counts) == len(checked.counts) else {}
+                )
+            except UserError:
+                self._answers[entry] = {}
         return self._answers[entry]
 
     def _earlier(self, entry: str) -> set[str]:
@@ -144,7 +158,8 @@ class Neighbours:
         name, aside = skeleton(checked.card.name), self._earlier(checked.card.supersedes)
         for entry, mark in self._of_benchmark(checked, own):
             is_other = entry not in aside and own not in self._earlier(mark.supersedes)
-            if is_other and skeleton(self.card(entry).name) == name:
+            card = self._card(entry)
+            if is_other and card and skeleton(card.name) == name:
                 yield (
                     f"the name {checked.card.name!a} looks like that of {entry}. Choose another name in the card, or "
                     "name that one in supersedes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ovsbench.benchmark.errors import DataError, UserError
@@ -14,7 +15,31 @@ from ovsbench.leaderboard.reported import REPORTED, reported_rows
 from ovsbench.leaderboard.verified import VERIFIED, Verified, entry_ids, read_verified
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What was found of an entry.
+
+    Attributes:
+        entry: its id; "" for what is about the board.
+        checked: its content, None where it cannot be read.
+        problems: one sentence each.
+    """
+
+    entry: str
+    checked: Checked | None
+    problems: tuple[str, ...]
+
+
 def verify(entries: Path, chosen: list[str] | None = None, progress: Progress = SILENT) -> list[str]:
+    """Checks entries again; see `examine`.
+
+    Returns:
+        One sentence a problem.
+    """
+    return [problem for finding in examine(entries, chosen, progress) for problem in finding.problems]
+
+
+def examine(entries: Path, chosen: list[str] | None = None, progress: Progress = SILENT) -> list[Finding]:
     """Checks entries again, what they supersede, and that none says again what another says.
 
     The summaries of sound entries are made anew.
@@ -25,7 +50,7 @@ def verify(entries: Path, chosen: list[str] | None = None, progress: Progress = 
         progress: told of entries as of videos.
 
     Returns:
-        One sentence a problem.
+        What is about the board, then each entry.
     """
     ids = entry_ids(entries)
     problems = [f"{name}: not on the board {entries}. Check the name" for name in chosen or [] if name not in ids]
@@ -39,31 +64,38 @@ def verify(entries: Path, chosen: list[str] | None = None, progress: Progress = 
             marks[entry] = read_verified(entries, entry)
         except DataError as error:
             problems += [str(error)] if entry not in wanted else []
-    neighbours = Neighbours(entries, marks, doubtful=chosen or ())
-    progress.start(len(wanted), len(wanted), f"checking {entries}")
-    try:
-        for entry in wanted:
-            try:
-                checked = check_entry(entries, entry)
-                make_summary(entries, checked)
-                problems += (f"{entry}: {problem}" for problem in _problems(neighbours, entry, checked))
-            except UserError as error:
-                problems.append(str(error))
-            progress.frame()
-            progress.video()
-    finally:
-        progress.stop()
     for path in sorted(entries.glob(f"*/{REPORTED}")):
         try:
             reported_rows(path, [])
         except UserError as error:
             problems.append(str(error))
-    return problems
+    neighbours = Neighbours(entries, marks, doubtful=chosen or ())
+    progress.start(len(wanted), len(wanted), f"checking {entries}")
+    found = [Finding("", None, tuple(problems))]
+    try:
+        for entry in wanted:
+            found.append(_finding(neighbours, entries, entry))
+            progress.frame()
+            progress.video()
+    finally:
+        progress.stop()
+    return found
+
+
+def _finding(neighbours: Neighbours, entries: Path, entry: str) -> Finding:
+    checked = None
+    try:
+        checked = check_entry(entries, entry)
+        make_summary(entries, checked)
+        return Finding(entry, checked, tuple(f"{entry}: {one}" for one in _problems(neighbours, entry, checked)))
+    except UserError as error:
+        return Finding(entry, checked, (str(error),))
 
 
 def _problems(neighbours: Neighbours, entry: str, checked: Checked) -> Iterator[str]:
-    yield from neighbours.problems(checked, entry)
-    if not checked.near:  # what is noted as near another does not rank; what it is near may have come after it
+    problems = list(neighbours.problems(checked, entry))
+    yield from problems
+    if not problems and not checked.near:  # what is noted as near another does not rank, whoever it is near to
         near = neighbours.near(checked, entry)
         if near:
             yield f"on more than half of the videos its counts are near {near}; {VERIFIED} does not say so. Add it anew"

@@ -51,7 +51,8 @@ class _Quiet(SimpleHTTPRequestHandler):
     """Seconds that a connection may say nothing."""
 
     def send_head(self) -> BinaryIO | io.BytesIO | None:
-        port = self.server.socket.getsockname()[1]
+        assert isinstance(self.server, ThreadingHTTPServer)
+        port = self.server.server_port
         if self.headers.get("Host", "") not in {*HOSTS, *(f"{host}:{port}" for host in HOSTS)}:
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "Only this machine is served, by its own name")
             return None

@@ -158,6 +158,12 @@ def rerun(
 def verify(
     names: Annotated[list[str] | None, typer.Argument(metavar="[ENTRY]...", help="Entries; all by default.")] = None,
     entries: Entries = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the rows of these entries, for a comment.")
+    ] = False,
+    trusted: Annotated[
+        bool, typer.Option("--trusted", help="With --markdown: they come from who may raise levels.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check all entries of a board again: every score still follows from its counts. Makes their summaries anew.
@@ -167,14 +173,20 @@ def verify(
       ovsbench board verify
       ovsbench board verify world-val/gkc/gkc --entries leaderboard/entries
     """
+    from ovsbench.leaderboard.review import section
     from ovsbench.leaderboard.verified import entry_ids
-    from ovsbench.leaderboard.verify import verify as verify_entries
+    from ovsbench.leaderboard.verify import examine
 
     folder = _entries(entries)
     if not folder.is_dir():
         raise UserError(f"{folder}: expected the entries of a board, found no folder. Name it with --entries")
     count = len(names or entry_ids(folder))
-    problems = verify_entries(folder, names, progress(quiet=as_json))
+    found = examine(folder, names, progress(quiet=as_json or markdown))
+    if markdown:
+        sections = [section(one, is_trusted=trusted) for one in found if one.entry or one.problems]
+        say("\n".join(text for text, _ in sections))
+        raise typer.Exit(0 if all(is_sound for _, is_sound in sections) else 1)
+    problems = [problem for one in found for problem in one.problems]
     if as_json:
         print_json({"entries": str(folder), "checked": count, "problems": problems})
     for problem in [] if as_json else problems:

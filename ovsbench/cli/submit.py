@@ -112,16 +112,9 @@ def check(
         print_json(summary(checked))
         return
     if markdown:
-        from ovsbench.leaderboard.entries import row_of
-        from ovsbench.leaderboard.site.export import as_markdown
-        from ovsbench.leaderboard.site.table import tables
+        from ovsbench.leaderboard.review import row_markdown
 
-        say(as_markdown(tables([row_of(checked)])))
-        by = {"": "nobody who may", "author": "its author", "maintainers": "the maintainers"}[checked.corrected_by]
-        corrected = f"; it takes the place of `{checked.card.supersedes}`, says {by}" if checked.card.supersedes else ""
-        say(f"Verified level: {checked.level}{corrected}")
-        if checked.near:
-            say(f"Its counts are near those of `{checked.near}`: it is not ranked until somebody ran it again")
+        say(row_markdown(checked))
         return
     _print(checked)
     finish(path, ["ovsbench", "board", "add", path])

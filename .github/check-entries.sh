@@ -59,9 +59,11 @@ for path in $reported; do
   fi
   approval "Numbers of papers changed."
 done
-trusted=() && [ "${TRUSTED:-false}" = true ] && trusted=(--trusted)
+how=()
+if [ -n "$added" ]; then how=(--markdown); fi
+if [ -n "$added" ] && [ "${TRUSTED:-false}" = true ]; then how+=(--trusted); fi
 # shellcheck disable=SC2086 # one name a word
-if ! ovsbench board verify $added --entries "$folder" --markdown "${trusted[@]}" > "$work/rows" 2> "$work/problem"; then failed=1; fi
-head -c 40000 "$work/rows"
-quoted < "$work/problem"
+if ! ovsbench board verify $added --entries "$folder" "${how[@]}" > "$work/rows" 2> "$work/problem"; then failed=1; fi
+if [ -n "$added" ]; then head -c 50000 "$work/rows"; fi
+if [ "$failed" = 1 ]; then quoted < "$work/problem"; fi
 status=$failed

@@ -1,6 +1,6 @@
 """What a stranger tries to get onto the board, end to end through the script that looks at pull requests.
 
-All attacks stand in one pull request beside the project's own entries; each has its own section, or a line of the board's.
+All attacks stand in one pull request beside the project's own entries; each has its own section.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -34,9 +35,8 @@ pytestmark = [
     pytest.mark.skipif(not OWN.is_dir(), reason="the project's own entries are in a checkout only"),
 ]
 WORLD = "world-val"
-GKC, ORACLE, CONSTANT, TWO_STAGE = (
-    f"{WORLD}/{n}" for n in ("gkc/gkc", "oracle-masks/oracle-masks", "constant/constant", "two-stage/two-stage")
-)
+GKC, TWO_STAGE, CONSTANT = f"{WORLD}/gkc/gkc", f"{WORLD}/two-stage/two-stage", f"{WORLD}/constant/constant"
+ORACLE = f"{WORLD}/oracle-masks/oracle-masks"
 BENCHMARK = check_entry(OWN, GKC).benchmark if OWN.is_dir() else None
 Lines = list[dict[str, Any]]
 
@@ -94,14 +94,18 @@ class Attack:
 # what is done to counts
 
 
-def digit(lines: Lines) -> None:
-    """One hexadecimal digit of a key, so that the bytes are others."""
-    lines[0]["key"] = ("0" if lines[0]["key"][0] != "0" else "1") + lines[0]["key"][1:]
+def digit(place: int) -> Callable[[Lines], None]:
+    """One hexadecimal digit of a key is another, so that the bytes are."""
+
+    def change(lines: Lines) -> None:
+        key = lines[place]["key"]
+        lines[place]["key"] = ("0" if key[0] != "0" else "1") + key[1:]
+
+    return change
 
 
 def pixel(lines: Lines) -> None:
-    """In every video one right pixel more or less, in all metrics that count pixels."""
-    digit(lines)
+    """In every video each class has a right pixel less, in all metrics that count pixels."""
     for line in lines:
         scale_pixels(line, lambda n, _: max(0, n - 1))
 
@@ -130,11 +134,8 @@ def margins(counts: dict[str, Any]) -> None:
         for c in sorted({*pairs, *predicted}, key=int)
     }
     counts["miou"]["videos"] = [rows]
-    old = counts["stq"]["classes"]
-    counts["stq"] = {"classes": {c: [*row, *old.get(c, [0] * 7)[3:]] for c, row in rows.items()}, "unnamed": unnamed}
-    counts["stq"]["classes"] = {
-        c: [*row[:3], float(row[3]), row[4], float(row[5]), row[6]] for c, row in counts["stq"]["classes"].items()
-    }
+    old, none = counts["stq"]["classes"], [0, 0, 0, 0.0, 0, 0.0, 0]
+    counts["stq"] = {"classes": {c: [*row, *old.get(c, none)[3:]] for c, row in rows.items()}, "unnamed": unnamed}
 
 
 def scaled(lines: Lines) -> None:
@@ -149,12 +150,8 @@ def swapped(lines: Lines) -> None:
 
 
 def partial(lines: Lines) -> None:
-    """Of a third of the videos the answers are spoiled."""
-    for line in lines[:10]:
-        scale_pixels(line, lambda n, total: n // 2)
-        for by in line["counts"]["vc"].values():
-            for row in by.values():
-                row[2] = min(row[2], row[0])
+    """A third of the videos is of another method, the rest of one."""
+    lines[:10] = lines_of(CONSTANT)[:10]
 
 
 def from_labels(lines: Lines) -> None:
@@ -171,26 +168,11 @@ def perfect_tubes(lines: Lines) -> None:
 
 
 def fewer_tubes(lines: Lines) -> None:
-    for by in lines[0]["counts"]["vpq"]["windows"].values():
-        for row in by.values():
-            row[3] = 0
-
-
-def at(*path: str, value: Callable[[Any], Any]) -> Callable[[Lines], None]:
-    """Changes the number at a place of the first video that has it."""
-
-    def change(lines: Lines) -> None:
-        for line in lines:
-            table, *rest = line["counts"], *path
-            try:
-                for key in rest[:-1]:
-                    table = table[next(iter(table)) if key == "*" else key]
-                table[rest[-1]] = value(table[rest[-1]])
-            except (KeyError, IndexError, StopIteration):
-                continue
-            return
-
-    return change
+    """Misses are left out."""
+    for line in lines:
+        for by in line["counts"]["vpq"]["windows"].values():
+            for row in by.values():
+                row[3] = 0
 
 
 def first_class(metric: str, change: Callable[[list[Any]], None]) -> Callable[[Lines], None]:
@@ -220,32 +202,43 @@ def put(*values: tuple[int, Any]) -> Callable[[list[Any]], None]:
     return change
 
 
+CORRECTS = f'supersedes = "{GKC}"\n'
+
+
+def true(row: list[Any]) -> int:
+    return row[0]
+
+
+def gone(by: str) -> dict[str, str]:
+    return {"supersedes": GKC, "corrected_by": by}
+
+
 ATTACKS = [
-    Attack("gkc-is-gone", "can be corrected by its author", counts=digit, card=f'supersedes = "{GKC}"\n', mark={"supersedes": GKC}),
-    Attack("says-author", "can be corrected by its author", counts=digit, card=f'supersedes = "{GKC}"\n', mark={"supersedes": GKC, "corrected_by": "author"}),
-    Attack("says-maintainer", "cannot speak for the maintainers", counts=digit, card=f'supersedes = "{GKC}"\n', mark={"supersedes": GKC, "corrected_by": "maintainers"}),
-    Attack("one-digit", f"its counts are near {ORACLE}", counts=digit),
+    Attack("gkc-is-gone", "can be corrected by its author", counts=digit(1), card=CORRECTS, mark=gone("")),
+    Attack("says-author", "can be corrected by its author", counts=digit(2), card=CORRECTS, mark=gone("author")),
+    Attack("says-ours", "cannot speak for the maintainers", counts=digit(3), card=CORRECTS, mark=gone("maintainers")),
+    Attack("one-digit", f"its counts are near {ORACLE}", counts=digit(4)),
     Attack("one-pixel", f"its counts are near {TWO_STAGE}", TWO_STAGE, pixel),
     Attack("scaled", f"its counts are near {ORACLE}", counts=scaled),
     Attack("mixture", f"its counts are near {GKC}", GKC, swapped),
     Attack("partial", f"its counts are near {TWO_STAGE}", TWO_STAGE, partial),
-    Attack("constant-again", f"its counts are near {CONSTANT}", CONSTANT, digit),
+    Attack("constant-again", f"its counts are near {CONSTANT}", CONSTANT, digit(5)),
     Attack("labels", "its counts are near labels", counts=from_labels),
-    Attack("flagged", "", counts=lambda lines: (digit(lines), digit(lines[1:])), mark={"near": ORACLE}),
+    Attack("flagged", "", counts=digit(6), mark={"near": ORACLE}),
     Attack("perfect-tubes", "miou too few common pixels", CONSTANT, perfect_tubes),
-    Attack("fewer-tubes", "vpq counts 1: ", GKC, fewer_tubes),
+    Attack("fewer-tubes", "vpq counts ", GKC, fewer_tubes),
     Attack("hota", "hota of category", CONSTANT, first_class("hota", all_found)),
     Attack("clear", "clear and hota disagree", GKC, first_class("clear", put((1, lambda row: row[1] + 1)))),
-    Attack("clear-kept", "clear of category", CONSTANT, first_class("clear", put((1, lambda row: row[0]), (2, lambda row: row[0]), (5, lambda row: row[0])))),
+    Attack("clear-all", "than clear|disagree", CONSTANT, first_class("clear", put((1, true), (2, true)))),
     Attack("stq", "stq of category", CONSTANT, first_class("stq", put((3, lambda row: float(row[4]))))),
-    Attack("vc", "vc@8 of category", CONSTANT, first_class("vc", put((0, lambda row: float(row[1])), (2, lambda row: float(row[3]))))),
-    Attack("vc-windows", "vc counts 8: ", GKC, first_class("vc", put((1, lambda row: row[1] - 1), (0, lambda row: min(row[0], row[1] - 1))))),
+    Attack("vc", "vc@8 of category", CONSTANT, first_class("vc", put((2, lambda row: float(row[3]))))),
+    Attack("vc-windows", "vc counts 8: ", ORACLE, first_class("vc", put((1, lambda row: row[1] - 1), (0, 0), (2, 0)))),
     Attack("fast", "more than a decoder gives", record={"timing": {"seconds": 1e-5, "fps": None}}),
     Attack("timed", "frames were timed", record={"timing": {"frames": 76700, "fps": None}}),
-    Attack("case", "looks like that of world-val/gkc/gkc", shown="GKC"),
-    Attack("cyrillic", "looks like that of world-val/gkc/gkc", shown="gkс"),
+    Attack("case", "looks like that of world-val/gkc/gkc", counts=digit(7), shown="GKC"),
+    Attack("cyrillic", "looks like that of world-val/gkc/gkc", counts=digit(8), shown="gk\u0441"),
     Attack("blank", "letters or digits that can be seen", shown="\u3164"),
-    Attack("rerun", "can show the level counts and no other", counts=digit, mark={"level": "rerun"}),
+    Attack("rerun", "can show the level counts and no other", counts=digit(9), mark={"level": "rerun"}),
 ]  # fmt: skip
 
 
@@ -272,12 +265,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str, Path]:
 
 
 def said_of(text: str, entry: str) -> str:
-    """The section of an entry, and the lines about it below the board's."""
-    sections = text.split("### `")
-    own = next(section for section in sections if section.startswith(f"{entry}`"))
-    own = own.partition("The board would not be sound")[0]
-    lines = text.partition("The board would not be sound")[2].splitlines()
-    return own + "\n".join(line for line in lines if f"{entry}:" in line or f"{entry}/" in line or f"{entry}," in line)
+    """The section of an entry."""
+    return next(section for section in text.split("### `") if section.startswith(f"{entry}`"))
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
@@ -285,7 +274,7 @@ def test_an_attack_is_refused_or_flagged(report, attack):
     status, text, _ = report
     said = said_of(text, attack.entry)
     if attack.expects:
-        assert attack.expects in said
+        assert re.search(attack.expects, said), said
     else:
         assert "Not sound" not in said
         assert f"Its counts are near those of `{ORACLE}`: it is not ranked until somebody ran it again" in said

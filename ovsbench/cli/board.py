@@ -184,7 +184,7 @@ def verify(
     found = examine(folder, names, progress(quiet=as_json or markdown))
     if markdown:
         sections = [section(one, is_trusted=trusted) for one in found if one.entry or one.problems]
-        say("\n".join(text for text, _ in sections))
+        say("\n".join(text for text, _ in sorted(sections, key=lambda one: one[1])))  # what is not sound comes first
         raise typer.Exit(0 if all(is_sound for _, is_sound in sections) else 1)
     problems = [problem for one in found for problem in one.problems]
     if as_json:

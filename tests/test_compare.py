@@ -61,9 +61,7 @@ def test_a_comparison_says_what_differs_where_and_how_surely(runs):
     difference = pair.differences[ScoreName("mIoU", "all")]
     assert difference.interval.value == pytest.approx(1.0 - found.scores["half"][ScoreName("mIoU", "all")].value)
     assert difference.is_clear
-    assert difference.p == pytest.approx(2 / 128, abs=0.004), (
-        "seven videos differ: all stay or all change sides"
-    )
+    assert difference.p == pytest.approx(2 / 128, abs=0.004), "seven videos differ: all stay or all change sides"
     (neighbours,) = found.neighbours
     assert (neighbours.first, neighbours.second, neighbours.is_clear) == ("full", "half", True)
     assert found.ranks == {"full": 1, "half": 2}

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.metrics import VideoCounts
@@ -32,6 +33,19 @@ class Flag:
     is_reference: bool = False
 
 
+class Fact(NamedTuple):
+    """A line about where a row comes from.
+
+    Attributes:
+        name, text: what it says.
+        by: what it is verified by, see `run_row.verified_by`; "" where nobody asks, as of a run folder.
+    """
+
+    name: str
+    text: str
+    by: str = ""
+
+
 @dataclass(frozen=True)
 class Row:
     """A scored run.
@@ -52,9 +66,10 @@ class Row:
         fps: frames a second of the method alone; None where unknown.
         memory_gb: peak memory; None where unknown.
         device: on which fps and memory were measured.
-        is_contestant: whether it may be ranked: it read no labels and covers the whole benchmark.
+        is_contestant: whether it may be ranked: it read no labels, covers the whole benchmark, and is neither corrected
+            nor near another.
         flags: remarks.
-        facts: provenance, name and value, for the page of the run.
+        facts: provenance, for the page of the run.
         level: how far the numbers were checked: local (a run folder), counts, predictions, rerun, or reported.
         entry: its place on the board; "" for a run folder.
         about: what it is, in one line.
@@ -88,7 +103,7 @@ class Row:
     device: str
     is_contestant: bool
     flags: tuple[Flag, ...]
-    facts: tuple[tuple[str, str], ...]
+    facts: tuple[Fact, ...]
     level: str = "local"
     entry: str = ""
     about: str = ""

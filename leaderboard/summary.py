@@ -25,7 +25,6 @@ from ovsbench.benchmark.running.score_names import ScoreName, parts_of
 from ovsbench.benchmark.running.scores import total, values_of
 from ovsbench.benchmark.storage import files
 
-SUMMARY = "summary.json"
 VERSION = 3
 MOST_MISTAKES = 40
 

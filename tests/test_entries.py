@@ -19,7 +19,7 @@ from ovsbench.benchmark.metrics.miou import MiouCounts
 from ovsbench.benchmark.pair_tests import MOST_SWAPPED
 from ovsbench.benchmark.running.comparison import left_out_of, methods_of
 from ovsbench.benchmark.running.score_names import ScoreName, ranking_score
-from ovsbench.leaderboard import entries, summary
+from ovsbench.leaderboard import entries, signature, summary
 from ovsbench.leaderboard.bundle import pack
 from ovsbench.leaderboard.bundle.check import check
 from ovsbench.leaderboard.own_runs import ENTRIES as OWN
@@ -27,6 +27,7 @@ from ovsbench.leaderboard.row import Row
 from ovsbench.leaderboard.site.pages import _of_table, page_table
 from ovsbench.leaderboard.site.table import tables
 from ovsbench.leaderboard.summary import unpack
+from ovsbench.leaderboard.verified import read_verified
 from ovsbench.leaderboard.verify import verify
 
 
@@ -43,7 +44,7 @@ def test_an_entry_is_filed_under_its_benchmark_method_and_name(make_bundle, boar
     entry = filed(make_bundle("first"), board)
     assert entry == "boxes/guess/first"
     assert {path.name for path in (board / entry).iterdir()} == {
-        "card.toml", "counts.jsonl", "run.json", "scores.json", "summary.json", "verified.json",
+        "card.toml", "counts.jsonl", "run.json", "scores.json", "verified.json",
     }  # fmt: skip
     assert verify(board) == []
     (row,) = entries.read_rows(board)
@@ -69,7 +70,7 @@ def test_a_duplicate_is_refused_with_the_name_of_the_entry(make_bundle, board):
     filed(make_bundle("first"), board)
     with pytest.raises(UserError, match="on the board as boxes/guess/first"):
         filed(make_bundle("second"), board)
-    with pytest.raises(UserError, match=r"boxes/guess/first is on the board\. Choose another name"):
+    with pytest.raises(UserError, match=r"'first' looks like that of boxes/guess/first\. Choose another"):
         filed(bundle_of_same_name(make_bundle), board)
 
 
@@ -80,16 +81,43 @@ def bundle_of_same_name(make_bundle) -> Path:
 
 def test_a_correction_takes_the_place_of_what_it_names_and_nothing_is_removed(make_bundle, board):
     filed(make_bundle("first"), board)
-    second = filed(make_bundle("second", seed=2, supersedes="boxes/guess/first"), board)
-    assert [row.entry for row in entries.read_rows(board)] == [second]
+    second = filed(make_bundle("second", seed=2, supersedes="boxes/guess/first"), board, is_maintainer=True)
+    first_row, second_row = entries.read_rows(board)
+    assert (first_row.is_contestant, second_row.is_contestant) == (False, True)
+    assert "corrected" in {flag.name for flag in first_row.flags}
+    assert any("boxes/guess/first, says the maintainers" in flag.meaning for flag in second_row.flags)
     assert entries.entry_ids(board) == ["boxes/guess/first", second]
     with pytest.raises(UserError, match="was superseded by boxes/guess/second already"):
-        filed(make_bundle("third", seed=3, supersedes="boxes/guess/first"), board)
+        filed(make_bundle("third", seed=3, supersedes="boxes/guess/first"), board, is_maintainer=True)
     with pytest.raises(UserError, match="'boxes/guess/none', which is not on the board"):
-        filed(make_bundle("fourth", seed=4, supersedes="boxes/guess/none"), board)
-    same = filed(make_bundle("fifth", seed=2, supersedes=second), board)  # the same predictions under a better card
-    assert [row.entry for row in entries.read_rows(board)] == [same]
+        filed(make_bundle("fourth", seed=4, supersedes="boxes/guess/none"), board, is_maintainer=True)
+    bundle = make_bundle("fifth", seed=2, supersedes=second)  # the same predictions under a better card
+    same = filed(bundle, board, is_maintainer=True)
+    assert [row.entry for row in entries.read_rows(board) if row.is_contestant] == [same]
     assert verify(board) == []
+
+
+def test_an_entry_is_corrected_by_the_key_that_signed_it_and_by_no_other(make_bundle, board, tmp_path):
+    mine, other = signature.generate_key(tmp_path / "mine"), signature.generate_key(tmp_path / "other")
+    first = filed(make_bundle("first", key=mine), board)
+    for key in (None, other):
+        with pytest.raises(UserError, match="can be corrected by its author, with the key that signed it"):
+            filed(make_bundle("second", seed=2, supersedes=first, key=key), board)
+    second = filed(make_bundle("second", seed=2, supersedes=first, key=mine), board)
+    assert (read_verified(board, second).corrected_by, verify(board)) == ("author", [])
+    marks = [row.is_contestant for row in entries.read_rows(board)]
+    assert marks == [False, True]
+
+
+def test_a_mark_of_a_correction_that_nobody_may_make_is_found(make_bundle, board, tmp_path):
+    first = filed(make_bundle("first"), board)
+    key = signature.generate_key(tmp_path / "key")
+    bundle = make_bundle("second", seed=2, supersedes=first, key=key)
+    path = board / filed(bundle, board, is_maintainer=True) / "verified.json"
+    for forged in ("author", ""):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "corrected_by": forged}))
+        (problem,) = verify(board)
+        assert "can be corrected by its author" in problem
 
 
 @pytest.mark.parametrize(
@@ -127,7 +155,7 @@ def test_counts_against_other_labels_are_refused(make_bundle, board):
     (c, row), *_ = [item for item in pixels.items() if item[1].true]
     more = MiouCounts(({**pixels, c: row._replace(true=row.true + 1)},))
     changed = dataclasses.replace(checked, counts={**checked.counts, video: {**counts, "miou": more}})
-    with pytest.raises(DataError, match=f"video {video}: .* not those of boxes/guess/first"):
+    with pytest.raises(UserError, match=f"video {video}: miou counts {c}: .* boxes/guess/first has other numbers"):
         entries.add(changed, board, bundle_sha256="")
 
 
@@ -242,8 +270,9 @@ def test_an_entry_that_was_put_there_by_hand_is_looked_at_beside_the_others(make
     (problem,) = copied("other", lambda mark: mark.update(supersedes=first), "copy")
     assert "expected it at boxes/guess/copy" in problem
     (problem,) = copied("copy", lambda mark: mark.update(supersedes="boxes/guess/none"), "copy")[:1]
-    assert "supersedes boxes/guess/none, which is not on the board" in problem
-    assert copied("copy", lambda mark: mark.update(supersedes=first), "copy") == []
+    assert "supersedes 'boxes/guess/none', which is not on the board" in problem
+    corrects = {"supersedes": first, "corrected_by": "maintainers"}
+    assert copied("copy", lambda mark: mark.update(corrects), "copy") == []
     assert verify(board) == []
 
 
@@ -275,7 +304,11 @@ def test_numbers_of_papers_make_a_table_of_their_own_where_nothing_was_filed(mak
 
 def test_the_numbers_of_papers_that_come_with_the_project_can_be_read():
     rows = [row for row in entries.read_rows(OWN) if row.level == "reported"]
-    assert {row.benchmark for row in rows} == {"lvvis-val", "vipseg-gkc-val", "vspw-ov2vss-val"}
+    images = {
+        "ade20k-150-validation", "ade20k-847-validation", "pascal-context-59-validation",
+        "pascal-context-459-validation", "voc-20-val", "cityscapes-val",
+    }  # fmt: skip
+    assert {row.benchmark for row in rows} == {"lvvis-val", "vipseg-gkc-val", "vspw-ov2vss-val", *images}
     assert all(row.links[0][1].startswith("https://") and not row.is_contestant for row in rows)
 
 
@@ -291,7 +324,8 @@ def test_the_score_that_ranks_is_the_one_that_the_task_has():
 
 
 def test_a_summary_of_another_version_is_made_again(make_bundle, board):
-    path = board / filed(make_bundle("first"), board) / "summary.json"
+    filed(make_bundle("first"), board)
+    (path,) = (board / ".summaries").glob("*.json")
     before = entries.read_rows(board)[0].summary
     path.write_text(json.dumps({"schema": 1, "key": "of another version"}))
     after = entries.read_rows(board)[0].summary
@@ -301,3 +335,14 @@ def test_a_summary_of_another_version_is_made_again(make_bundle, board):
     path.write_text(path.read_text().replace('"v0"', '"v9"', 1))
     assert verify(board) == []
     assert path.read_bytes() == whole, "verify makes it anew, whatever stands there"
+
+
+def test_a_summary_that_an_entry_brings_is_not_believed(make_bundle, board):
+    folder = board / filed(make_bundle("first"), board)
+    (path,) = (board / ".summaries").glob("*.json")
+    true = entries.read_rows(board)[0].summary.videos
+    forged = json.loads(path.read_text())
+    forged["videos"] = {video: [1.0] * len(values) for video, values in forged["videos"].items()}
+    (folder / "summary.json").write_text(json.dumps(forged))  # with the right key
+    path.unlink()
+    assert entries.read_rows(board)[0].summary.videos == true

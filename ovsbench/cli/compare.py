@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.errors import UsageError
 from ovsbench.cli.console import complain, finish, fraction, print_json, print_table, say
 from ovsbench.cli.options import Json
 from ovsbench.cli.tables import Cell, Grid, write_grids
@@ -50,7 +50,7 @@ def compare(
     benchmark = one_benchmark(folders)
     names = [str(folder) for folder in folders]
     if len(set(names)) != len(names):
-        raise UserError("expected different runs, got one twice. Name each once")
+        raise UsageError("expected different runs, got one twice. Name each once")
     for sentence in (one for folder in folders for one in gaps(benchmark, folder)):
         complain(f"warning: {sentence}")
     runs = {name: read_counts(benchmark, folder) for name, folder in zip(names, folders, strict=True)}

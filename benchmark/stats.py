@@ -245,7 +245,7 @@ def _without_copies(tables: Mapping[Key, Floats]) -> tuple[Floats, dict[Key, npt
             if place[-1] == len(kept):
                 kept.append(column)
         places[name] = np.array(place, dtype=np.intp)
-    return np.array(kept).reshape(len(kept), -1).T, places
+    return (np.stack(kept, axis=1) if kept else np.zeros((0, 0))), places
 
 
 def _harmonic(base: Floats, novel: Floats) -> Floats:

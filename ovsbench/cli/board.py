@@ -173,7 +173,7 @@ def verify(
       ovsbench board verify
       ovsbench board verify world-val/gkc/gkc --entries leaderboard/entries
     """
-    from ovsbench.leaderboard.review import section
+    from ovsbench.leaderboard.site.review import section
     from ovsbench.leaderboard.verified import entry_ids
     from ovsbench.leaderboard.verify import examine
 

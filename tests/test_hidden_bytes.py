@@ -76,7 +76,10 @@ def test_digits_of_other_scripts_are_no_numbers_of_frames():
 def test_numbers_without_end_and_half_characters_are_one_sentence(make_bundle, tmp_path, name, value):
     parts = parts_of(make_bundle())
     spoiled = re.sub(
-        rb'"(version|video|key)": ?"[^"]*"', b'"\\1":' + value.replace("\\", "\\\\").encode(), parts[name], count=1
+        rb'"(benchmark_version|version|video|key)": ?"[^"]*"',
+        b'"\\1":' + value.replace("\\", "\\\\").encode(),
+        parts[name],
+        count=1,
     )
     assert spoiled != parts[name]
     with pytest.raises(DataError, match=name.replace(".", r"\.")) as caught:
@@ -133,14 +136,10 @@ def test_two_that_pack_into_one_file_leave_a_whole_one(tmp_path):
                 ready.wait(20)  # both have begun
             yield f"strips/v/{number}", letter * 50_000
 
-    code = []
-    for letter in (b"a", b"b"):
-        pid_or_thread = threading.Thread(
-            target=lambda letter=letter: code.append(archive.write(path, contents(letter)))
-        )
-        pid_or_thread.start()
-        code.append(pid_or_thread)
-    for thread in [one for one in code if isinstance(one, threading.Thread)]:
+    threads = [threading.Thread(target=archive.write, args=(path, contents(letter))) for letter in (b"a", b"b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
         thread.join(60)
     with zipfile.ZipFile(path) as file:
         assert file.testzip() is None
@@ -277,7 +276,7 @@ def test_a_site_is_served_to_its_own_name_with_a_policy(asked):
         assert asked("/", host).status == 421
 
 
-@pytest.mark.parametrize("path", ["/%00", "/\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "/link.html",
+@pytest.mark.parametrize("path", ["/%00", "/%ed%a0%80", "/link.html",
                                   "/circle.html", "/entries/", "/../secret.txt", "/%2e%2e/secret.txt", "/" + "a" * 5000,
                                   "//etc/passwd", "/nothing"])  # fmt: skip
 def test_what_is_no_file_of_the_site_is_not_found(asked, path, capfd):
@@ -287,4 +286,4 @@ def test_what_is_no_file_of_the_site_is_not_found(asked, path, capfd):
 
 def test_json_of_a_site_is_whole(rows, tmp_path):
     site = write_site(rows, tmp_path / "site").parent
-    assert json.loads((site / "leaderboard.json").read_text())["tables"][0]["rows"][0]["flags"] == ["declared"]
+    assert json.loads((site / "leaderboard.json").read_text())["tables"][0]["rows"][0]["flags"][0] == "declared"

@@ -43,7 +43,7 @@ from ovsbench.leaderboard.bundle.check import (
 )
 from ovsbench.leaderboard.neighbours import Neighbours
 from ovsbench.leaderboard.reported import REPORTED, reported_rows
-from ovsbench.leaderboard.row import Fact, Flag, Row, slug
+from ovsbench.leaderboard.row import Counted, Fact, Flag, Row, slug
 from ovsbench.leaderboard.summary import Summary, key_of, read_summary, summarise, to_json
 from ovsbench.leaderboard.verified import VERIFIED, Verified, entry_ids, read_verified
 
@@ -310,13 +310,18 @@ def _read_row(entries: Path, entry: str, mark: Verified, successor: str) -> Row:
     record, card = RunRecord.read(folder), read_card((folder / CARD).read_bytes(), str(folder / CARD))
     row = run_row.row_of(folder.resolve(), record, scores, card)
     benchmark = _definition(_benchmark_path(entries, entry.split("/")[0], mark.digest))
-    summary_path = _summary_path(entries, key_of(benchmark, mark.counts_sha256, scores.videos))
+    summary_path = _summary_path(entries, key_of(benchmark, mark.counts_sha256))
     summary = read_summary(summary_path, summary_path.stem)
-    if summary is None:  # nobody drew it here yet, or with other metrics: made of the counts, slowly
+    if summary is None:  # nobody made it here yet, or with other metrics: made of the counts, slowly
         summary = make_summary(entries, check_entry(entries, entry))
     near = run_row.nearest_names(benchmark)
+
+    def counted() -> Counted:
+        checked = check_entry(entries, entry)
+        return checked.benchmark, checked.counts
+
     known = _Mark(mark.level, mark.warnings, mark.near, mark.supersedes, mark.corrected_by, mark.added, successor)
-    return _marked(row, entry, known, summary=summary, nearest=near)
+    return _marked(row, entry, known, summary=summary, nearest=near, counted=counted)
 
 
 @lru_cache(maxsize=64)

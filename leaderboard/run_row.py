@@ -50,15 +50,15 @@ def read_row(run: Path, *, with_summary: bool = False) -> Row:
 
     Args:
         run: the folder.
-        with_summary: whether to draw intervals; they are left out where the benchmark folder is not there any more.
+        with_summary: whether to make intervals; they are left out where the benchmark folder is not there any more.
 
     Raises:
         DataError: a file is missing or damaged.
     """
     record, scores = RunRecord.read(run), Scores.read(run)
-    counts = run / COUNTS
-    if counts.is_file() and hashlib.sha256(counts.read_bytes()).hexdigest() != scores.counts_sha256:
-        raise DataError(f"{run / SCORES}: its scores were not read off {counts.name} as it is now. Score the run again")
+    stored = run / COUNTS
+    if stored.is_file() and hashlib.sha256(stored.read_bytes()).hexdigest() != scores.counts_sha256:
+        raise DataError(f"{run / SCORES}: its scores were not read off {stored.name} as it is now. Score the run again")
     row = row_of(run.resolve(), record, scores)
     if not with_summary:
         return row
@@ -66,10 +66,12 @@ def read_row(run: Path, *, with_summary: bool = False) -> Row:
         benchmark = manifest.load(record.benchmark_folder)
         if benchmark.digest != scores.digest:
             return row
-        summary = summarise(benchmark, read_counts(benchmark, run), scores.counts_sha256)
+        counts = read_counts(benchmark, run)
+        summary = summarise(benchmark, counts, scores.counts_sha256)
     except UserError:
         return row  # the folder moved, or the counts are of an earlier version: no intervals
-    return dataclasses.replace(row, summary=summary, nearest=nearest_names(benchmark))
+    near = nearest_names(benchmark)
+    return dataclasses.replace(row, summary=summary, nearest=near, counted=lambda: (benchmark, counts))
 
 
 def nearest_names(benchmark: Benchmark) -> dict[str, tuple[str, float]]:

@@ -12,9 +12,10 @@ this for each threshold t = 0.50, 0.55, ... 0.95. Then all videos of a class are
             none
 
 and the mean over the classes that have a label. A label with the mark of a crowd is ignored: it is neither missed nor,
-matched, a success or a false alarm. LV-VIS does not read that mark; the names that end in `_lvvis` are by its rule, and
-equal to the others where nothing is marked. Of equal scores the order of videos, then of the file decides; of equal
-IoUs the later label. There is no void.
+matched, a success or a false alarm. LV-VIS lets a crowd count like any other label, and keeps of the mark only that any
+number of predictions may match it, each of them a success, so that a recall may exceed 1; the names that end in
+`_lvvis` are by its rule, and equal to the others where nothing is marked. Of equal scores the order of videos, then of
+the file decides; of equal IoUs the later label. There is no void.
 Source: youtubevos/cocoapi, ytvoseval.py; haochenheheda/LVVIS, evaluate/lvviseval.py.
 
 Precision does not add up over videos, so the counts are lists: for every prediction its score and at which thresholds
@@ -42,6 +43,7 @@ LVVIS = "_lvvis"
 _MANY = 10
 """Tracks of a video whose pattern of right and wrong is not that of another method by chance."""
 _NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+_ALL = (*_NAMES, *(name + LVVIS for name in _NAMES))
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,14 @@ class ApCounts:
         yield from ((name + LVVIS, value) for name, value in values.items())
 
     def scores(self, part: Part) -> dict[str, float | None]:
-        rows = [values for c, values in self._by_class.items() if part is None or c in part]
+        own = self._by_class
+        if part is not None and own.keys().isdisjoint(part):  # most single classes of many
+            return dict.fromkeys(_ALL)
+        rows = [values for c, values in own.items() if part is None or c in part]
+        if len(rows) == 1:
+            return {name: None if np.isnan(rows[0][name]) else rows[0][name] for name in _ALL}
         scores: dict[str, float | None] = {}
-        for name in value_names():
+        for name in _ALL:
             defined = [row[name] for row in rows if not np.isnan(row[name])]
             scores[name] = float(np.mean(defined)) if defined else None
         return scores
@@ -150,7 +157,7 @@ def _meaning(name: str) -> str:
 
 def value_names() -> tuple[str, ...]:
     """All values, those by the rule of YouTube-VIS first."""
-    return (*_NAMES, *(name + LVVIS for name in _NAMES))
+    return _ALL
 
 
 @dataclass(frozen=True)
@@ -160,7 +167,7 @@ class Ap:
     name: str = "ap"
     title: str = "AP of object tracks (YouTube-VIS, LV-VIS), with AP50, AP75, by size, and recall"
     tasks: tuple[Task, ...] = ("instance",)
-    version: int = 1
+    version: int = 2
 
     def count(self, truth: DecodedTracks, prediction: DecodedTracks) -> ApCounts:
         """The counts of one video."""
@@ -183,7 +190,10 @@ class Ap:
             Value("AP50", "AP at a track IoU of 0.50", shown="headline", by_part=True, category_head="AP50"),
             Value("AP75", "AP at a track IoU of 0.75", shown="headline"),
             *(Value(name, _meaning(name), category_head="AR100" if name == "AR100" else "") for name in _NAMES[3:]),
-            *(Value(name + LVVIS, f"{name} by the rule of LV-VIS, which reads no mark of a crowd") for name in _NAMES),
+            *(
+                Value(name + LVVIS, f"{name} by the rule of LV-VIS, where a crowd counts, each time it is matched")
+                for name in _NAMES
+            ),
         )
 
     def counts_from_json(self, value: Mapping[str, Any]) -> ApCounts:

@@ -129,8 +129,10 @@ def matched(truth: DecodedTracks, prediction: DecodedTracks, by_class: Mapping[i
             counted[category] = Found((0,) * len(AREAS), scores[found], nothing, ignored[found])
             continue
         is_crowd, own = crowds[labels], (scores[found], overlaps, outside[0][labels], outside[1][found])
-        plain = _match(*own, np.zeros_like(is_crowd))
-        counted[category] = _match(*own, is_crowd)._replace(without_crowds=plain) if is_crowd.any() else plain
+        plain = _match(*own, is_crowd, ignores_crowds=False)
+        if is_crowd.any():
+            plain = _match(*own, is_crowd, ignores_crowds=True)._replace(without_crowds=plain)
+        counted[category] = plain
     return counted
 
 
@@ -146,7 +148,15 @@ def _outside(areas: Floats) -> Bools:
     return outside
 
 
-def _match(scores: Floats, overlaps: Floats, labels_outside: Bools, found_outside: Bools, is_crowd: Bools) -> Found:
+def _match(
+    scores: Floats,
+    overlaps: Floats,
+    labels_outside: Bools,
+    found_outside: Bools,
+    is_crowd: Bools,
+    *,
+    ignores_crowds: bool,
+) -> Found:
     """Matches at every threshold and area.
 
     Args:
@@ -154,9 +164,10 @@ def _match(scores: Floats, overlaps: Floats, labels_outside: Bools, found_outsid
         overlaps: (N, G).
         labels_outside: (G, areas).
         found_outside: (N, areas).
-        is_crowd: (G,).
+        is_crowd: (G,), labels that any number of predictions may match.
+        ignores_crowds: whether what matches one of them is neither right nor wrong; by the rule of LV-VIS it is right.
     """
-    is_ignored = labels_outside | is_crowd[:, None]  # (G, areas)
+    is_ignored = labels_outside | (is_crowd & ignores_crowds)[:, None]  # (G, areas)
     done: dict[tuple[bool, ...], list[list[int]]] = {}
     rows = [tuple(row) for row in is_ignored.T.tolist()]
     for row in rows:

@@ -11,7 +11,7 @@ labelled pixel is predicted void, void is one more class, of IoU 0. STQ = sqrt(A
 
     STQ, STQ_AQ, STQ_SQ                     every object counts
     STQ_official, STQ_official_AQ           as VIPSeg's script has them: it numbers the ids of a video from 0, by first
-                                            appearance and within a frame by id; since 0 marks a crowd, the pixels of
+                                            appearance in its lists of segments; since 0 marks a crowd, the pixels of
                                             the first id are left out of AQ on both sides while it is a thing
 
 Without a labelled thing AQ is 0, so is STQ. Of some classes only, AQ runs over their tubes g and is undefined without
@@ -159,7 +159,7 @@ class StqAccumulator:
     def add(self, truth: DenseFrame, prediction: DenseFrame, overlap: FrameOverlap) -> None:
         true, predicted = positions(overlap.truth, self._index), positions(overlap.prediction, self._index)
         if self._first is None and overlap.truth:
-            self._first = overlap.truth[0].id
+            self._first = truth.in_list_order[0]
         labelled = overlap.pixels[1:]
         np.add.at(self._pixels[:, 0], true, np.where(true[:, None] == predicted, labelled[:, 1:], 0).sum(axis=1))
         np.add.at(self._pixels[:, 1], predicted, labelled[:, 1:].sum(axis=0))

@@ -7,7 +7,8 @@ A labelled tube g and a predicted tube p of equal category, g no crowd, match if
     IoU = I(g, p) / (|p| + |g| - I(g, p) - V(p)) > 0.5          V(p): pixels of p that are labelled void
 
 An unmatched g that is no crowd is a miss. An unmatched p is a false alarm, unless more than half of it lies on void and
-on the crowd of its category. (Of several crowds of one category the last counts: by first appearance, then by id.)
+on the crowd of its category. (Of several crowds of one category the last counts: by the first frame, in which by the
+list of its labels.)
 Over all windows of all videos, per class,
 
     PQ = sum of IoU / (tp + fp / 2 + fn / 2)
@@ -180,6 +181,7 @@ class _Table(NamedTuple):
     truth: npt.NDArray[np.int64]  # segment ids, sorted
     true_categories: npt.NDArray[np.intp]  # places in the vocabulary
     crowd: npt.NDArray[np.bool_]
+    listed: npt.NDArray[np.intp]  # place of each in the list of the frame
     prediction: npt.NDArray[np.int64]  # segment ids, sorted
     predicted_categories: npt.NDArray[np.intp]
     pixels: npt.NDArray[np.int64]  # (1 + truth, 1 + prediction)
@@ -203,6 +205,7 @@ class VpqAccumulator:
                 _ids(overlap.truth),
                 positions(overlap.truth, self._index),
                 np.array([s.is_crowd for s in overlap.truth], dtype=np.bool_),
+                _listed(truth),
                 _ids(overlap.prediction),
                 positions(overlap.prediction, self._index),
                 overlap.pixels,
@@ -266,6 +269,11 @@ def _lengths(headline: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted({*headline, *OFFICIAL}))
 
 
+def _listed(frame: DenseFrame) -> npt.NDArray[np.intp]:
+    """For each segment, which are sorted by id, its place in the list of the frame."""
+    return np.argsort(np.array(frame.in_list_order, dtype=np.int64))
+
+
 def _ids(segments: Sequence[Segment]) -> npt.NDArray[np.int64]:
     return np.array([s.id for s in segments], dtype=np.int64)
 
@@ -278,6 +286,7 @@ class _Tubes:
     true_categories: npt.NDArray[np.intp]
     crowd: npt.NDArray[np.bool_]
     first: npt.NDArray[np.intp]  # frames from the window's start to a labelled tube's first one
+    listed: npt.NDArray[np.intp]  # its place in the list of that frame
     predicted_categories: npt.NDArray[np.intp]
 
     @staticmethod
@@ -287,6 +296,7 @@ class _Tubes:
             np.full(truth, -1, dtype=np.intp),
             np.zeros(truth, dtype=np.bool_),
             np.zeros(truth, dtype=np.intp),
+            np.zeros(truth, dtype=np.intp),
             np.full(prediction, -1, dtype=np.intp),
         )
 
@@ -294,6 +304,7 @@ class _Tubes:
         """Adds the frame before the window; rows and columns say which tube each of its segments is part of."""
         self.first[:] += 1
         self.first[rows] = 0
+        self.listed[rows] = table.listed
         self.true_categories[rows] = table.true_categories
         self.crowd[rows] = table.crowd
         self.predicted_categories[columns] = table.predicted_categories
@@ -303,7 +314,7 @@ class _Tubes:
         """For each predicted tube, its pixels on the last crowd of its category."""
         last: dict[int, int] = {}
         present = np.flatnonzero(self.crowd & (self.pixels[1:].sum(axis=1) > 0))
-        for row in sorted(present.tolist(), key=lambda row: (self.first[row], row)):
+        for row in sorted(present.tolist(), key=lambda row: (self.first[row], self.listed[row])):
             last[int(self.true_categories[row])] = row
         rows = [last.get(category, -1) for category in self.predicted_categories.tolist()]
         return np.array(

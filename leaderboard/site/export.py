@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -36,6 +37,7 @@ def as_json(all_tables: Iterable[Table]) -> str:
                 "offered": table.lines[0].row.offered,
                 "ranked_by": table.ranked_by.key,
                 "rank_scheme": stats.SCHEME,
+                "neighbours": _neighbours(table),
                 "columns": {column.key: column.rule for column in table.columns},
                 "rows": [_plain(table, line) for line in table.lines],
             }
@@ -43,6 +45,14 @@ def as_json(all_tables: Iterable[Table]) -> str:
         ],
     }
     return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _neighbours(table: Table) -> list[dict[str, Any]]:
+    """Rows whose values follow each other, by the name of the run; videos that would separate them."""
+    names = {str(line.row.folder): line.row.slug for line in table.lines}
+    return [
+        {**dataclasses.asdict(one), "first": names[one.first], "second": names[one.second]} for one in table.neighbours
+    ]
 
 
 def as_csv(all_tables: Sequence[Table]) -> str:

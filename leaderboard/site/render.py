@@ -11,7 +11,10 @@ import jinja2
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.metrics import described
+from ovsbench.benchmark.pair_tests import MOST_SWAPPED
 from ovsbench.benchmark.percent import percent
+from ovsbench.benchmark.ranking import RULE
+from ovsbench.benchmark.stats import FEWEST
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.visible_text import visible
 from ovsbench.leaderboard.bundle.pack import PICTURES, STRIPS
@@ -55,9 +58,15 @@ READING = (
     ),
     (
         "Rank",
-        "By the column named under the table. From the best row down, rows whose difference to the first of their "
-        "group has a 95 % interval around zero (paired bootstrap over videos) share a rank. Rows that read labels, "
-        "that were trained on novel masks, that cover a part of the benchmark, or that a paper reports have none.",
+        f"By the column named under the table. {RULE}. p is the share of 10,000 exchanges of videos between the two "
+        f"that make as large a difference; in tables of more than {MOST_SWAPPED} rows it is that of Student's t. Rows "
+        "that read labels, that were trained on novel masks, that cover a part of the benchmark, or that a paper "
+        "reports have no rank.",
+    ),
+    (
+        "Intervals",
+        "95 % intervals say where the score on another benchmark of as many videos of the same kind would lie. Each "
+        f"video is left out once; below {FEWEST} videos there is no interval and one rank.",
     ),
     (
         "declared, verified",

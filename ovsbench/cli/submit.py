@@ -12,7 +12,6 @@ from ovsbench.benchmark.errors import UserError
 from ovsbench.cli.console import complain, finish, fraction, plural, print_json, print_table, say
 from ovsbench.cli.options import Json, RunFolder
 from ovsbench.cli.progress_bar import progress
-from ovsbench.cli.run import benchmark_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -58,6 +57,7 @@ def submit(
     from ovsbench.benchmark.storage import files
     from ovsbench.leaderboard.bundle import pack
     from ovsbench.leaderboard.bundle.card import template
+    from ovsbench.plans.run_benchmarks import benchmark_of
 
     if not run.is_dir():
         raise UserError(f"{run}: expected a run folder, found none. Make one with: ovsbench run")
@@ -117,7 +117,7 @@ def check(
         say(row_markdown(checked))
         return
     _print(checked)
-    finish(path, ["ovsbench", "board", "add", path])
+    finish(path, ["ovsbench", "board", "add", path, *(["--data", data] if data else [])])
 
 
 def checked_bundle(path: Path, data: Path | None, train: list[Path] | None, *, quiet: bool = False) -> Checked:

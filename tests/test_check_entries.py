@@ -96,6 +96,10 @@ def test_a_level_that_nobody_saw_and_a_copy_are_refused(asked, three_bundles):
             or (board / "boxes" / "guess" / "$(id)" / "verified.json").write_text("{}")
         ),
         lambda board: (board / ".gitattributes").write_text("* filter=lfs"),
+        lambda board: (
+            (board / "boxes/guess/n0/strips/v0").mkdir(parents=True)
+            or (board / "boxes/guess/n0/strips/v0/image.jpg").write_text("a picture in an entry of somebody else")
+        ),
     ],
 )
 def test_all_else_is_refused_before_it_is_there(asked, change):

@@ -39,7 +39,7 @@ INSIDE = {
         "*",
         "training",
     ),
-    "leaderboard": ("signature", "look_alike", "bundle", "*", "site", "server"),
+    "leaderboard": ("signature", "look_alike", "bundle", "*", "site", "review", "server"),
     "benchmark": ("errors", "types", "*"),
 }
 """Within a room, from the ground up: a part imports only parts that stand before it; * is everything not named."""

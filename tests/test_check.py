@@ -387,7 +387,9 @@ def test_bombs_are_refused_in_bounded_memory_and_time(parts, tmp_path):
     lines = done.stdout.splitlines()
     assert len(lines) == 4, done.stderr
     for line, reason in zip(
-        lines, ("header says|damaged|hidden", "its header announces 4294967280", "47000000 bytes", "more members"), strict=True
+        lines,
+        ("header says|damaged|hidden", "its header announces 4294967280", "47000000 bytes", "more members"),
+        strict=True,
     ):
         assert re.search(reason, line), line
     assert time.monotonic() - begin < 30

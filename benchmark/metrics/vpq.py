@@ -311,7 +311,7 @@ class Vpq:
         windows = value["windows"]
         return VpqCounts(
             {
-                k: {c: Tubes(*windows[str(k)][str(c)]) for c in sorted(map(int, windows[str(k)]))}
+                k: dict(sorted((int(c), Tubes._make(row)) for c, row in windows[str(k)].items()))
                 for k in sorted(map(int, windows))
             },
             tuple(value["headline"]),

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from ovsbench.benchmark import stats
 from ovsbench.benchmark.metrics.ap import Ap, ApCounts, value_names
 from ovsbench.benchmark.metrics.ap_matching import AREAS, KEPT, THRESHOLDS
 from ovsbench.benchmark.storage import rle
@@ -277,10 +276,10 @@ def test_names_of_tracks_do_not_matter():
     assert summed(renamed).scores(None) == summed(videos).scores(None)
 
 
-def test_a_draw_of_the_bootstrap_scores_what_its_videos_score():
+def test_a_choice_of_videos_scores_what_its_videos_score():
     videos = random_videos(11, count=4)
     rows = [Ap().count(*one) for one in videos]
-    times = stats.draw_videos(len(rows), draws=4, seed=2)
+    times = np.random.default_rng(2).multinomial(4, [0.25] * 4, 4)
     for part in (None, frozenset({1, 3})):
         drawn = {name: rows[0].drawn(rows, part, times, name) for name in value_names()}
         for number, row_of in enumerate(times.tolist()):

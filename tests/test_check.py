@@ -22,6 +22,7 @@ from ovsbench.benchmark import engine, manifest
 from ovsbench.benchmark.errors import DataError, UserError
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.running.oracle import OracleMethod
+from ovsbench.benchmark.running.score_names import ranking_score
 from ovsbench.benchmark.storage import files
 from ovsbench.leaderboard.bundle import pack
 from ovsbench.leaderboard.bundle.card import CARD, read_card, template
@@ -448,6 +449,21 @@ def test_a_second_run_to_the_same_score_raises_the_level(make_bundle, tmp_path):
     engine.score(data, tmp_path / "runs" / "oracle")
     with pytest.raises(UserError, match="its method is not that of the bundle"):
         check_rerun(checked, tmp_path / "runs" / "oracle")
+
+
+@pytest.mark.parametrize("change", [-0.0051, -0.0049, 0.0049, 0.0051])
+def test_a_second_run_may_differ_by_half_a_point(make_bundle, tmp_path, change):
+    checked = check(make_bundle())
+    path = tmp_path / "runs" / "guess" / "scores.json"
+    scores = json.loads(path.read_bytes())
+    main = ranking_score(checked.scores.values, checked.record.offered)
+    scores["values"][main.value][main.group] += change
+    path.write_text(json.dumps(scores))
+    if abs(change) < 0.005:
+        assert check_rerun(checked, tmp_path / "runs" / "guess").level == "rerun"
+    else:
+        with pytest.raises(UserError, match="when run again, the bundle says"):
+            check_rerun(checked, tmp_path / "runs" / "guess")
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -24,7 +24,7 @@ and areas it was matched or ignored. Lists of videos are put behind one another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -40,6 +40,8 @@ from ovsbench.benchmark.storage.rle import DecodedTracks
 from ovsbench.benchmark.types import Rules, Task
 
 LVVIS = "_lvvis"
+_MANY = 10
+"""Tracks of a video whose pattern of right and wrong is not that of another method by chance."""
 _NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 _ALL = (*_NAMES, *(name + LVVIS for name in _NAMES))
 
@@ -91,9 +93,38 @@ class ApCounts:
         for c, videos in self.by_class.items():
             if len(videos) != 1:
                 yield f"ap of category {c} holds {len(videos)} videos for one"
-            for found in (one for whole in videos for one in (whole, whole.without_crowds or whole)):
-                if np.any(found.matched & found.ignored) or np.any(np.diff(found.scores) > 0):
-                    yield f"ap of category {c} has predictions that are matched and ignored, or not in order of score"
+            for whole in videos:
+                for found in (whole, whole.without_crowds or whole):
+                    yield from (f"ap of category {c} {problem}" for problem in found.problems())
+                if whole.ignored_anywhere and not (
+                    whole.without_crowds and whole.without_crowds.labels[0] > whole.labels[0]
+                ):
+                    yield f"ap of category {c} has predictions that are ignored without a crowd that they lie on"
+                if whole.without_crowds and whole.without_crowds.ignored_anywhere:
+                    yield f"ap of category {c} has predictions that are ignored where nothing is a crowd"
+                if whole.without_crowds and len(whole.without_crowds.scores) != len(whole.scores):
+                    yield f"ap of category {c} has other predictions by the rule of LV-VIS"
+
+    def labelled(self) -> dict[str, Any]:
+        rows = {
+            str(c): [list(one.labels), list((one.without_crowds or one).labels)]
+            for c, videos in self.by_class.items()
+            for one in videos
+        }
+        return {c: row for c, row in rows.items() if any(map(any, row))}
+
+    def answers(self) -> Mapping[str, Mapping[Hashable, float]]:
+        """Scores, which are nobody else's to the digit; and, of ten tracks or more, which of them are right."""
+        found = [(c, place, one) for c, videos in self.by_class.items() for place, one in enumerate(videos)]
+        scores: dict[Hashable, float] = {
+            (c, place, i): s for c, place, one in found for i, s in enumerate(one.scores.tolist())
+        }
+        right: dict[Hashable, float] = {
+            (c, place, i): 1.0 + bits.bit_count()
+            for c, place, one in found
+            for i, bits in enumerate(one.matched.tolist())
+        }
+        return {"scores": scores, "matches": right if len(right) >= _MANY else {}}
 
     def drawn(self, videos: Sequence[ApCounts], part: Part, times: npt.NDArray[np.int64], value: str) -> Floats:
         """One value for each way to draw videos, see `metrics.base.ListedCounts`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +41,24 @@ class Found(NamedTuple):
     def to_json(self) -> list[Any]:
         rest = [] if self.without_crowds is None else [self.without_crowds.to_json()]
         return [list(self.labels), self.scores.tolist(), self.matched.tolist(), self.ignored.tolist(), *rest]
+
+    @property
+    def ignored_anywhere(self) -> bool:
+        """Whether a prediction is neither right nor wrong among labels of all sizes: it lies on a crowd then."""
+        return bool(np.any(self.ignored & _AREA_BITS[0]))
+
+    def problems(self) -> Iterator[str]:
+        """What no tracks could have given, half a sentence each."""
+        whole, *sizes = self.labels
+        if not max(sizes) <= whole <= sum(sizes):
+            yield f"has {whole} labels, which are {sizes} by size"
+        if len(self.scores) > KEPT[-1] or np.any(np.diff(self.scores) > 0):
+            yield "has too many predictions, or predictions that are not in order of score"
+        if np.any(self.matched & self.ignored) or np.any((self.matched | self.ignored) >> _BITS.size):
+            yield "has predictions that are matched and ignored, or at thresholds that are none"
+        matches = (self.matched[:, None, None] & _BITS[..., 0] != 0).sum(axis=0)  # (areas, thresholds)
+        if np.any(matches > np.array(self.labels)[:, None]):
+            yield f"has {matches.max()} matches of {whole} labels"
 
     @staticmethod
     def from_json(row: Sequence[Any]) -> Found:

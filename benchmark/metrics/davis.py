@@ -78,6 +78,9 @@ class DavisCounts(ClassSums):
             if not are_whole(objects) or max(sums) > objects + SLACK:
                 yield f"davis of category {c} has a sum of {max(sums)} over {objects} objects"
 
+    def labelled(self) -> dict[str, Any]:
+        return {str(c): row[0] for c, row in self.by_class.items() if row[0]}
+
 
 @dataclass(frozen=True)
 class SemiCounts(DavisCounts):

@@ -29,7 +29,7 @@ The table of a window is the sum of the tables of its frames, so that each frame
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -37,6 +37,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.metrics.base import Floats, Part, Value, mean_where, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.clear import ClearCounts
+from ovsbench.benchmark.metrics.confusion import ConfusionCounts
+from ovsbench.benchmark.metrics.hota import HotaCounts
+from ovsbench.benchmark.metrics.miou import MiouCounts
 from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.types import Rules, Segment, Task, Vocabulary
@@ -120,6 +124,51 @@ class VpqCounts:
             for c, (iou, tp, fp, fn) in by_class.items():
                 if not are_whole(tp, fp, fn) or not tp / 2 - SLACK <= iou <= tp + SLACK:
                     yield f"vpq@{k} of category {c} has a sum of IoUs of {iou} in {tp} matches"
+        yield from self._without_pixels(video, beside)
+        hota, clear = beside.get("hota"), beside.get("clear")
+        if isinstance(hota, HotaCounts) and isinstance(clear, ClearCounts):
+            yield from self._disagreements(video, hota, clear)
+
+    def _without_pixels(self, video: VideoShape, beside: Mapping[str, Any]) -> Iterator[str]:
+        """A match shares pixels: of its class in a single frame; in a window, of whose tubes the first frame tells the
+        class, of any.
+        """
+        miou, confusion, hota = beside.get("miou"), beside.get("confusion"), beside.get("hota")
+        if not isinstance(miou, MiouCounts) or not isinstance(confusion, ConfusionCounts):
+            return
+        for k, by_class in self.windows.items():
+            for c, (_, tp, _, fn) in by_class.items():
+                pixels, masks = miou.of(c), hota.by_class.get(c) if isinstance(hota, HotaCounts) else None
+                has_crowd = masks is None or masks.true != self.of(1, c).tp + self.of(1, c).fn
+                least = 0.0 if has_crowd else video.least_common(0.5, pixels.true, self.of(1, c).fn)
+                if (k == 1 and pixels.intersection < max(tp, least)) or (tp and not confusion.named(c)):
+                    yield f"vpq@{k} of category {c} has {tp} matches and {fn} misses, miou too few common pixels"
+
+    def _disagreements(self, video: VideoShape, hota: HotaCounts, clear: ClearCounts) -> Iterator[str]:
+        """Of things: no more masks than HOTA saw, and no fewer matches than CLEAR found, which leaves no void out."""
+        for c in sorted(video.things):
+            iou, tp, fp, fn = self.of(1, c)
+            masks = hota.by_class.get(c)
+            true, predicted = (masks.true, masks.predicted) if masks else (0, 0)
+            matches, distance = clear.of(c)[2], clear.of(c)[4]
+            if tp + fn > true or tp + fp > predicted:
+                yield f"vpq@1 of category {c} has {tp}, {fp}, {fn} tubes of {true} and {predicted} masks"
+            elif tp + fn == true and matches - distance > iou + (matches - tp) / 2 + SLACK:  # no crowd among them
+                yield f"vpq@1 of category {c} has less in its matches than clear"
+
+    def of(self, window: int, category: int) -> Tubes:
+        """The tubes of a category in windows of one length, none where there are none."""
+        return self.windows.get(window, {}).get(category, _NONE)
+
+    def labelled(self) -> dict[str, Any]:
+        by_window = {str(k): {str(c): t.tp + t.fn for c, t in by.items()} for k, by in self.windows.items()}
+        return {k: {c: tubes for c, tubes in by.items() if tubes} for k, by in by_window.items()}
+
+    def answers(self) -> Mapping[str, Mapping[Hashable, float]]:
+        rows: dict[Hashable, float] = {
+            (k, c, place): t[place] for k, by in self.windows.items() for c, t in by.items() for place in (0, 1, 2)
+        }
+        return {"tubes": rows if any(t.tp for by in self.windows.values() for t in by.values()) else {}}
 
 
 def _sum(left: Mapping[int, Tubes], right: Mapping[int, Tubes]) -> dict[int, Tubes]:

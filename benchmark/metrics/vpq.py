@@ -31,6 +31,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,12 +89,21 @@ class VpqCounts:
 
     @property
     def classes(self) -> frozenset[int]:
-        return frozenset(c for by in self.windows.values() for c in by)
+        return frozenset(self._table[0])
+
+    @cached_property
+    def _table(self) -> tuple[dict[int, int], Floats]:
+        """The place of each class, and (lengths, classes + 1, 4) numbers; zeros at the last place."""
+        ids = sorted({c for by in self.windows.values() for c in by})
+        rows = [[*(by.get(c, _NONE) for c in ids), _NONE] for by in self.windows.values()]
+        table = np.array(rows, dtype=np.float64).reshape(len(self.windows), len(ids) + 1, len(_NONE))
+        return {c: place for place, c in enumerate(ids)}, table
 
     def row(self, ids: Sequence[int]) -> Floats:
         """For each window length and each class the four numbers of `Tubes`."""
-        rows = [by.get(c, _NONE) for by in self.windows.values() for c in ids]
-        return np.array(rows, dtype=np.float64).ravel()
+        places, table = self._table
+        row: Floats = table[:, [places.get(c, -1) for c in ids]].ravel()
+        return row
 
     def read(self, sums: Floats, is_whole: bool) -> dict[str, Floats]:
         iou, tp, fp, fn = np.moveaxis(sums.reshape(len(sums), len(self.windows), -1, 4), -1, 0)  # (D, lengths, classes)

@@ -7,7 +7,7 @@ files are is decoded whole.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 
 from ovsbench.benchmark.errors import DataError
@@ -85,7 +85,7 @@ def _end(line: bytes, begin: int) -> int:
     return at
 
 
-class StoredCounts(Mapping[str, Counts]):
+class StoredCounts(MutableMapping[str, Counts]):
     """Counts by the name of the metric.
 
     Args:
@@ -95,7 +95,7 @@ class StoredCounts(Mapping[str, Counts]):
     """
 
     def __init__(self, parts: Mapping[str, bytes], metrics: Mapping[str, Metric], path: Path) -> None:
-        self._parts, self._metrics, self._path = parts, metrics, path
+        self._parts, self._metrics, self._path = parts, dict(metrics), path
         self._decoded: dict[str, Counts] = {}
 
     def __getitem__(self, name: str) -> Counts:
@@ -112,6 +112,13 @@ class StoredCounts(Mapping[str, Counts]):
             except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
                 raise _damaged(self._path, error) from error
         return self._decoded[name]
+
+    def __setitem__(self, name: str, counts: Counts) -> None:
+        raise TypeError("counts of a run are not changed")
+
+    def __delitem__(self, name: str) -> None:
+        del self._metrics[name]
+        self._decoded.pop(name, None)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._metrics)

@@ -1,4 +1,4 @@
-"""PNG files of 8 bits decoded by libdeflate and a compiled loop; Pillow and libspng are the reference.
+"""Plain PNG files of 8 bits decoded here: without filters, as Pillow writes palettes, or by a compiled loop.
 
 Only plain files are decoded here: 8 bits, colours or palette, not interlaced, nothing transparent, all checksums right.
 Of others it is said that they are for the other readers, which also find the words for what is wrong.
@@ -40,10 +40,10 @@ def decode_plain(data: bytes) -> PlainPng | None:
         ValueError: it is no PNG.
     """
     (height, width), depth, kind = png_header(data)
-    is_plain = depth == 8 and kind in _CHANNELS and 0 < height * width <= MOST_PIXELS and data[26:29] == b"\0\0\0"
-    compiled = UNFILTER.ready(height * width) if is_plain else None
-    inflate = _inflater() if compiled is not None else None
-    if compiled is None or inflate is None:
+    if depth != 8 or kind not in _CHANNELS or not 0 < height * width <= MOST_PIXELS or data[26:29] != b"\0\0\0":
+        return None
+    compiled = UNFILTER.ready(height * width) if kind == 2 else UNFILTER.ready(0)
+    if kind == 2 and compiled is None:  # colours without filters are rare
         return None
     palette, packed = b"", []
     try:
@@ -55,15 +55,34 @@ def decode_plain(data: bytes) -> PlainPng | None:
             elif name == b"tRNS":
                 return None
         line = 1 + width * _CHANNELS[kind]
-        rows = np.frombuffer(inflate(b"".join(packed), out=height * line), dtype=np.uint8)
-    except (ValueError, RuntimeError):
+        rows = np.frombuffer(_inflate(b"".join(packed), height * line), dtype=np.uint8).reshape(height, line)
+    except (ValueError, RuntimeError, zlib.error):
         return None
-    if rows.size != height * line:
+    if not rows[:, 0].any():
+        pixels = rows[:, 1:].copy()
+    elif compiled is None:
         return None
-    pixels = np.empty((height, line - 1), dtype=np.uint8)
-    if not compiled(rows.reshape(height, line), _CHANNELS[kind], pixels):
-        return None
+    else:
+        pixels = np.empty((height, line - 1), dtype=np.uint8)
+        if not compiled(rows, _CHANNELS[kind], pixels):
+            return None
     return PlainPng(pixels.reshape((height, width, 3) if kind == 2 else (height, width)), palette)
+
+
+def _inflate(packed: bytes, size: int) -> bytes:
+    """The content, no more than `size` bytes of it.
+
+    Raises:
+        ValueError, RuntimeError, zlib.error: it is damaged, or of another size.
+    """
+    inflate = _inflater()
+    if inflate is not None:
+        return inflate(packed, out=size)
+    reader = zlib.decompressobj()
+    content = reader.decompress(packed, size + 1)
+    if not reader.eof:
+        raise ValueError("it is cut off, or longer than the header says")
+    return content
 
 
 @functools.cache
@@ -72,7 +91,7 @@ def _inflater() -> Callable[..., bytes] | None:
         from imagecodecs import deflate_decode
     except ImportError:
         return None
-    inflate: Callable[..., bytes] = deflate_decode
+    inflate: Callable[..., bytes] = deflate_decode  # type: ignore[assignment]
     return inflate
 
 

@@ -203,6 +203,21 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         DataError: a whole line is not JSON, or the file cannot be read.
     """
+    for number, line in enumerate(whole_lines(path), 1):
+        try:
+            yield parse_json(line)
+        except ValueError as error:
+            raise DataError(
+                f"{path}, line {number}: expected JSON, got an error: {error}. Remove the file and run again"
+            ) from error
+
+
+def whole_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, none if it is missing; a last line that a crash cut off is left out.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     if not path.exists():
         return
     try:
@@ -210,15 +225,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}. Remove it and run again") from error
     with file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                yield parse_json(line)
-            except ValueError as error:
-                raise DataError(
-                    f"{path}, line {number}: expected JSON, got an error: {error}. Remove the file and run again"
-                ) from error
+        yield from (line for line in file if line.endswith(b"\n"))
 
 
 @contextlib.contextmanager

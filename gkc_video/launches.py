@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 VIEWS = frozenset({"view", "reshape", "permute", "transpose", "t", "unsqueeze", "squeeze", "expand", "select", "slice",
                    "alias", "detach", "as_strided", "split", "unbind", "_unsafe_view", "split_with_sizes", "unfold",
-                   "chunk", "expand_as", "lift_fresh"})  # fmt: skip
+                   "chunk", "expand_as", "lift_fresh", "flatten", "unflatten", "view_as", "movedim", "mT"})  # fmt: skip
 """Operations that launch nothing."""
 READS = frozenset({"_local_scalar_dense", "nonzero", "equal", "is_nonzero", "item", "masked_select", "index",
                    "index_put_", "unique_dim", "_unique2"})  # fmt: skip

@@ -6,7 +6,6 @@ Any checkpoint folder of transformers' universal segmentation: Mask2Former, Mask
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ovsbench.baselines.class_names import ClassMap, map_classes
+from ovsbench.baselines.class_names import ClassMap, map_classes, report_new
 from ovsbench.baselines.hf_folder import load_folder, read_preprocessor
 from ovsbench.baselines.regions import Propose
 from ovsbench.baselines.shared_options import Linking, Wording
@@ -171,10 +170,7 @@ class ClosedSet:
     def mapping(self, vocabulary: Vocabulary) -> ClassMap:
         """Maps the classes, and prints the mapping once."""
         found = map_classes(self.classes, vocabulary, space=self.space, threshold=self.threshold)
-        if dict(found.notes).items() - self.class_map_notes.items():
-            self.class_map_notes.update(found.notes)
-            for key, text in found.notes.items():
-                print(f"{self.name}: {key}: {text}", file=sys.stderr)
+        report_new(found, self.class_map_notes, self.name)
         return found
 
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:

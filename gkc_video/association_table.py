@@ -13,7 +13,7 @@ from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.metrics import VideoCounts, described, described_for, frame_metrics_for
 from ovsbench.benchmark.panoptic import dense, overlap_dense
 from ovsbench.benchmark.progress import SILENT, Progress
-from ovsbench.benchmark.running.comparison import Run, draws_of_run
+from ovsbench.benchmark.running.comparison import Run, left_out_of
 from ovsbench.benchmark.running.score_names import ScoreName
 from ovsbench.benchmark.running.scores import total, values_of
 from ovsbench.benchmark.storage.files import json_digest
@@ -136,14 +136,13 @@ def compare(
 
 
 def _differences(counts: Mapping[str, Run], benchmark: Benchmark) -> dict[str, dict[str, stats.Difference]]:
-    """Of `JUDGED` for all classes: each variant but the first minus the first, over the same draws of videos."""
+    """Of `JUDGED` for all classes: each variant but the first minus the first, video by video."""
     known = described_for(benchmark.rules)
     judged = [ScoreName(value, "all") for value in JUDGED if value in known]
-    times = stats.draw_videos(len(next(iter(counts.values()))))
-    first, *others = (draws_of_run(benchmark, run, judged, times) for run in counts.values())
+    first, *others = (left_out_of(benchmark, [run], judged) for run in counts.values())
     return {
-        name: {score.value: stats.difference(first[score], drawn[score]) for score in judged}
-        for name, drawn in zip(list(counts)[1:], others, strict=True)
+        name: {score.value: stats.difference(first[score], left_out[score]) for score in judged}
+        for name, left_out in zip(list(counts)[1:], others, strict=True)
     }
 
 

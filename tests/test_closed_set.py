@@ -285,3 +285,17 @@ def test_a_file_of_a_folder_that_is_broken_or_runs_code_is_one_sentence(folder, 
         (tmp_path / file).write_bytes(content)
     with pytest.raises(MethodError, match=r"expected .*, got .*Give"):
         methods.create("closed-set", checkpoint=tmp_path, device="cpu")
+
+
+def test_a_long_mapping_is_printed_shortened_and_once(capsys):
+    from ovsbench.baselines.class_names import map_classes, report_new
+
+    vocabulary = Vocabulary((Category(0, "dog", True),))
+    found, known = map_classes([f"class number {n}" for n in range(150)], vocabulary), {}
+    report_new(found, known, "closed-set")
+    printed = capsys.readouterr().err.splitlines()
+    assert max(map(len, printed)) < 260
+    assert any(line.endswith("... (run.json has all)") for line in printed)
+    assert "class number 149" in known["unmapped classes"]
+    report_new(found, known, "closed-set")
+    assert capsys.readouterr().err == ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ovsbench.benchmark.errors import DataError, UserError
+from ovsbench.benchmark.errors import DataError, UsageError
 from ovsbench.benchmark.percent import percent
 from ovsbench.cli.console import print_json, say
 from ovsbench.cli.options import Checkpoint, Device, Json, Options, method_options
@@ -54,12 +54,12 @@ def association(
       ovsbench association JPEGImages/480p --objects Annotations/480p --names "dog, car, tree" -c gkc.safetensors
     """
     from ovsbench.benchmark import manifest, methods
-    from ovsbench.cli.names import parse_names
     from ovsbench.gkc_video import association_table as table
+    from ovsbench.plans.names import parse_names
 
     rows = [table.Variant.read(text) for text in variant or table.VARIANTS]
     if bool(objects) != bool(names):
-        raise UserError('expected --objects and --names together, got one of them. Add --names "a word, a word"')
+        raise UsageError('expected --objects and --names together, got one of them. Add --names "a word, a word"')
     method: Any = methods.create("gkc", checkpoint=checkpoint, device=device, options=method_options(option, None))
     watcher = progress(quiet=as_json)
     with _kept(cache) as folder:

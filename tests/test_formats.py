@@ -375,6 +375,6 @@ def test_the_form_of_numbers_that_an_import_takes_is_said(vspw, tmp_path):
     png(tmp_path / "pred/a/0.png", [[0, 1, 2, 3]])
     command = ["import", str(tmp_path / "data"), str(tmp_path / "pred"), "--format", "vspw", "-o"]
     done = CliRunner().invoke(app, [*command, str(tmp_path / "run")])
-    assert "Classes were read as shifted numbers; if they are the other ones" in done.stdout
+    assert "Classes were read as shifted numbers; if they are the others" in done.stdout
     released = CliRunner().invoke(app, [*command, str(tmp_path / "run2"), "--label-form", "released", "--json"])
     assert json.loads(released.stdout)["label_form"] == "released"

@@ -177,7 +177,7 @@ class GKC(nn.Module):
 
     def _segmented(self, pixels: torch.Tensor, *, last_only: bool) -> Segmented:
         if isinstance(self.segmenter, JointSegmenter):
-            return self.segmenter(self.trunk, pixels, last_only=last_only)  # type: ignore[no-any-return]
+            return self.segmenter(self.trunk, pixels, last_only=last_only)
         pyramid = self.trunk(pixels)
         if last_only:
             state, mask, mask_features = self.segmenter.last(pyramid)
@@ -252,5 +252,5 @@ def pad(pixels: torch.Tensor) -> torch.Tensor:
 
 def channels_last(model: GKC) -> GKC:
     """The model with its trunk in the memory order in which convolutions run fastest; the numbers stay."""
-    model.trunk.to(memory_format=torch.channels_last)
+    model.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model

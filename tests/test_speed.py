@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.timing import speed
@@ -207,3 +210,24 @@ def test_a_measured_peak_is_of_this_machine():
     from ovsbench.gkc_video.launches import measured_peak
 
     assert 1e8 < measured_peak("cpu", "float32", 0.05) < 1e14
+
+
+def test_the_verb_prints_counts_and_shares_and_writes_a_chart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("torch")
+    from ovsbench.cli import app
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    command = ["speed", "gkc", "gkc,batch=2", "-c", "gkc-world-fast", "--frames", "2", "--repeats", "1", "--flops",
+               "--peak", "0.001", "--count", "--plot", str(tmp_path / "plot")]  # fmt: skip
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "its arithmetic alone, at 0.00 TFLOPS, would take: gkc " in done.stdout
+    stored = json.loads((tmp_path / "plot/speed.json").read_text())
+    alone, together = (one["launches"]["post-processing"] for one in stored["methods"])
+    assert alone["reads"] == together["reads"] == 0
+    assert alone["operations"] <= 150
+    assert together["operations"] < 0.6 * alone["operations"]
+    share = sum(stored["methods"][0]["flops"].values()) / 1e9 * stored["methods"][0]["fps"]["median"]
+    assert stored["methods"][0]["share of floor"] == pytest.approx(share)
+    assert (tmp_path / "plot/stages.png").stat().st_size > 1000
+    assert (tmp_path / "plot/stages.svg").exists()

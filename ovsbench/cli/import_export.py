@@ -63,9 +63,7 @@ def import_(
         print_json({"run": str(out), "benchmark": benchmark.name, "videos": len(benchmark.videos), **form})
         return
     if form:  # values that both forms have do not say which one they are
-        say(
-            f"Classes were read as {label_form} numbers; if they are the other ones, every score is wrong: --label-form"
-        )
+        say(f"Classes were read as {label_form} numbers; if they are the others, no score is true: --label-form")
     finish(out, ["ovsbench", "score", out])
 
 

@@ -129,36 +129,37 @@ def _print_stages(title: str, names: Sequence[str], numbers: Sequence[Mapping[st
 
 
 def _print(found: Sequence[Speed], base: Speed, facts: Mapping[str, Any]) -> None:
-    from statistics import median as median_of
-
     from ovsbench.benchmark.timing.stages import STAGES
 
     stages = [name for name in STAGES if any(name in one.stages for one in found)]
     stages += sorted({name for one in found for name in one.stages} - set(stages))
-    columns = [
-        "method",
-        "fps",
-        "lowest",
-        "highest",
-        f"times {base.name}",
-        "CPU ms",
-        "segments",
-        "GB",
-        "GPU GB",
-        *stages,
-    ]
-    rows = []
-    for one in found:
-        low, median, high = one.fps
-        on_device = "-" if one.peak_device_memory_gb is None else f"{one.peak_device_memory_gb:.2f}"
-        cells = [f"{median:.2f}", f"{low:.2f}", f"{high:.2f}", f"{one.times_as_fast_as(base)[1]:.2f}"]
-        cells += [f"{1000 * median_of(one.cpu_seconds) / one.frames:.0f}", f"{one.segments:.1f}"]
-        cells += [f"{one.peak_memory_gb:.2f}", on_device]
-        cells += [f"{1000 * one.stages[name]:.1f}" if name in one.stages else "-" for name in stages]
-        rows.append([one.name, *cells])
-    print_table("Frames a second, and milliseconds a frame by stage", columns, rows)
+    rows = [_row(one, base) | {name: _milliseconds(one.stages.get(name)) for name in stages} for one in found]
+    columns, cells = list(rows[0]), [list(row.values()) for row in rows]
+    print_table("Frames a second, and milliseconds a frame by stage", columns, cells)
     say(
         f"{plural(facts['frames'], 'frame')} of {facts['size']}, {plural(facts['names'], 'name')}, "
         f"{plural(facts['rounds'], 'round')}, {found[0].precision or 'unknown precision'}, "
         f"{plural(facts['threads'], 'thread')}, {', '.join(facts['hardware'])}, load {facts['load']}"
     )
+
+
+def _row(one: Speed, base: Speed) -> dict[str, str]:
+    """What is said of a method beside its stages, by column."""
+    from statistics import median as median_of
+
+    low, median, high = one.fps
+    return {
+        "method": one.name,
+        "fps": f"{median:.2f}",
+        "lowest": f"{low:.2f}",
+        "highest": f"{high:.2f}",
+        f"times {base.name}": f"{one.times_as_fast_as(base)[1]:.2f}",
+        "CPU ms": f"{1000 * median_of(one.cpu_seconds) / one.frames:.0f}",
+        "segments": f"{one.segments:.1f}",
+        "GB": f"{one.peak_memory_gb:.2f}",
+        "GPU GB": "-" if one.peak_device_memory_gb is None else f"{one.peak_device_memory_gb:.2f}",
+    }
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{1000 * seconds:.1f}"

@@ -97,7 +97,7 @@ def summarise(benchmark: Benchmark, counts: Mapping[str, VideoCounts], counts_sh
         counts_sha256: digest of their file.
     """
     groups, known, scores = benchmark.vocabulary.groups, described_for(benchmark.rules), _with_intervals(benchmark)
-    left_out = left_out_of(benchmark, [counts], scores)
+    left_out = left_out_of(benchmark, [list(counts.values())], scores)
     by_part = dict.fromkeys(score.value for score in scores if known[score.value].value.by_part)
     columns = [ScoreName(value, part) for value in by_part for part in parts_of(groups)[:3]]
     by_video = {video: values_of(total([row], benchmark.rules), groups) for video, row in counts.items()}

@@ -14,7 +14,7 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -89,8 +89,12 @@ def facts(method: MethodInfo) -> MethodFacts:
     return MethodFacts(tuple(map(str, tasks)) if isinstance(tasks, tuple) else (), str(needs))
 
 
-def info(name: str) -> MethodInfo:
+def info(name: str, also: Collection[str] = ()) -> MethodInfo:
     """What is known about a method before it is imported.
+
+    Args:
+        name: of the method.
+        also: other names that a person may have meant, for the message.
 
     Raises:
         MethodError: there is none of this name.
@@ -105,7 +109,7 @@ def info(name: str) -> MethodInfo:
         raise MethodError(f"expected a file with the name of its build function, got {name}. Write {name}:build")
     if name not in known:
         raise MethodError(
-            f"unknown method {name!r}; {did_you_mean(name, known)}. "
+            f"unknown method {name!r}; {did_you_mean(name, [*known, *also])}. "
             "A package with a new method has to be installed again before it is found; "
             "a file is named path/to/file.py:build"
         )

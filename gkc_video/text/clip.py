@@ -93,8 +93,14 @@ class Clip:
         return cut_out(image, mask, self.side, GREY)
 
 
-def create(name: str, *, pretrained: str | None = None, device: str = "cpu") -> tuple[Any, Any]:
+def create(name: str, *, pretrained: str | None = None, device: str = "cpu", tag: str = "") -> tuple[Any, Any]:
     """An open_clip model and tokenizer, with random weights unless a tag or a file is given.
+
+    Args:
+        name: open_clip architecture.
+        pretrained: tag or file of the weights.
+        device: torch device.
+        tag: whose weights a file holds: activation, and mean and spread of the input, are those of the tag.
 
     Raises:
         MethodError: open_clip knows no such architecture or weights.
@@ -107,8 +113,12 @@ def create(name: str, *, pretrained: str | None = None, device: str = "cpu") -> 
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # open_clip warns of random weights, always meant here; its errors we tell
     try:
-        quick = _wants_quick_gelu(name, pretrained)
-        model = open_clip.create_model(name, pretrained=pretrained, device=device, force_quick_gelu=quick)
+        quick = _wants_quick_gelu(name, tag or pretrained)
+        about = open_clip.get_pretrained_cfg(name, tag) if tag else {}
+        pixels = {key: about[key] for key in ("mean", "std") if key in about} or None
+        model = open_clip.create_model(
+            name, pretrained=pretrained, device=device, force_quick_gelu=quick, force_preprocess_cfg=pixels
+        )
         tokenizer = open_clip.get_tokenizer(name)
     except (RuntimeError, ValueError, OSError, UnpicklingError) as error:
         told = " ".join(str(error).split())  # torch lists every missing and surplus key, a line each
@@ -116,7 +126,7 @@ def create(name: str, *, pretrained: str | None = None, device: str = "cpu") -> 
         raise MethodError(
             f"open_clip could not make {name!r} with weights {pretrained!r}: {told.rstrip('. ')}. "
             "Give a model name it lists and the path of a weights file, or a tag it knows whose weights are in the "
-            "cache; HF_HUB_OFFLINE=0 lets it fetch them"
+            "cache; open_clip:MODEL/TAG in the place of the weights fetches them"
         ) from error
     finally:
         logger.setLevel(level)
@@ -158,18 +168,19 @@ def load_clip(weights: str | Path, *, model: str | None = None, device: str = "c
     """CLIP from a checkpoint of `ovsbench train`, or, with `model`, from open_clip's own tags and files.
 
     Args:
-        weights: a checkpoint file or shipped name; with `model`, an open_clip tag (read from a hub's cache; the
-            command line fetches nothing unless HF_HUB_OFFLINE=0 is set) or weights file, or "random", for timing.
-        model: open_clip architecture, such as "RN50-quickgelu".
+        weights: a checkpoint file or shipped name; with `model`, an open_clip tag (read from a hub's cache) or weights
+            file, or "random", for timing.
+        model: open_clip architecture, such as "RN50-quickgelu"; MODEL/TAG where a file holds the weights of a tag.
         device: torch device.
 
     Raises:
         MethodError: see `checkpoint.read` and `create`.
     """
     if model is not None:
-        tag = None if str(weights) == "random" else str(weights)
-        net, tokenizer = create(model, pretrained=tag, device=device)
-        return freeze(net, tokenizer, model, str(weights))
+        name, _, tag = model.partition("/")
+        pretrained = None if str(weights) == "random" else str(weights)
+        net, tokenizer = create(name, pretrained=pretrained, device=device, tag=tag)
+        return freeze(net, tokenizer, name, str(weights))
     path = checkpoint.resolve(weights)
     header, tensors = checkpoint.read(path, "clip")
     checkpoint.refuse_larger(path, tensors, least_parameters(str(header.config["model"]), "text"))

@@ -15,13 +15,14 @@ Listing = tuple[Sequence[str], list[Sequence[str]]]
 
 
 def list_(
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="methods, metrics, datasets, splits or checkpoints.")],
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="models, methods, metrics, datasets, splits or checkpoints.")],
     as_json: Json = False,
 ) -> None:
-    """List what is installed: methods (also of other packages), metrics, data sets, splits or checkpoints.
+    """List public models by name, and what is installed: methods, metrics, data sets, splits or checkpoints.
 
     \b
     [bold]Examples[/bold]
+      ovsbench list models
       ovsbench list methods
       ovsbench list splits --json
     """
@@ -33,6 +34,17 @@ def list_(
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
         print_table(what, columns, rows, words=len(columns))
+
+
+def _models() -> Listing:
+    from ovsbench.hub.models import models
+
+    columns = ("name", "what", "method", "weights", "GB", "licence", "gated", "needs", "trained on")
+    return columns, [
+        (name, one.about, one.method, ", ".join(one.references), f"{one.gigabytes:.1f}", one.licence,
+         "yes" if one.gated else "no", one.needs, one.domain)
+        for name, one in models().items()
+    ]  # fmt: skip
 
 
 def _methods() -> Listing:
@@ -106,6 +118,7 @@ def _checkpoints() -> Listing:
 
 
 LISTINGS: dict[str, Callable[[], Listing]] = {
+    "models": _models,
     "methods": _methods,
     "metrics": _metrics,
     "datasets": _datasets,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Iterator
 
@@ -24,6 +25,9 @@ def connection(*, is_open: bool) -> Iterator[bool]:
     Yields:
         Whether it is open.
     """
+    if importlib.util.find_spec("huggingface_hub") is None:
+        yield False
+        return
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE

@@ -75,7 +75,7 @@ def serving(hub: Hub) -> Iterator[Hub]:
         state = hub
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         hub.url = f"http://127.0.0.1:{server.server_port}"
         try:
             yield hub

@@ -26,6 +26,8 @@ from ovsbench.benchmark.settings import Reader
 from ovsbench.benchmark.types import Method
 
 GROUP = "ovsbench.methods"
+OLD_ROOMS = ("benchmark", "baselines", "data_prep", "gkc_video", "leaderboard")
+"""Packages that were once imported by these bare names."""
 Build = Callable[..., Method]
 
 
@@ -161,7 +163,9 @@ def _module_of_file(path: Path) -> Any:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         fault = str(error) if isinstance(error, (ImportError, SyntaxError)) else misdeed(error)
-        raise MethodError(f"{path}: cannot be imported: {fault}. Correct the file") from error
+        missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+        remedy = f"Import ovsbench.{error.name}" if missing in OLD_ROOMS else "Correct the file"  # type: ignore[attr-defined]
+        raise MethodError(f"{path}: cannot be imported: {fault}. {remedy}") from error
     return module
 
 

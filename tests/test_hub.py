@@ -1,4 +1,4 @@
-"""Weights of a hub, against a hub on this machine: what is fetched, what is refused in which words, what needs no net."""
+"""Weights of a hub, against a hub on this machine: what is fetched, what is refused and how, what needs no net."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 from local_hub import TOKEN, Hub, serving
 
 pytest.importorskip("huggingface_hub")
-from huggingface_hub import constants  # noqa: E402
+from huggingface_hub import constants
 
-from ovsbench.benchmark.errors import MethodError  # noqa: E402
-from ovsbench.hub import connection, download  # noqa: E402
-from ovsbench.hub.download import fetch, is_cached  # noqa: E402
-from ovsbench.hub.models import models  # noqa: E402
-from ovsbench.hub.references import Reference, parse  # noqa: E402
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.hub import connection, download
+from ovsbench.hub.download import fetch, is_cached
+from ovsbench.hub.models import models
+from ovsbench.hub.references import Reference, parse
 
 COMMIT = "a4edee47b1b2662241ceed627430aa22d0647bd0"
 
@@ -113,7 +113,9 @@ def test_where_the_hub_does_not_answer_the_cache_does(hub, tmp_path, monkeypatch
     first = fetch(parse("hf:org/name"))
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     assert fetch(parse("hf:org/name")) == first
-    with pytest.raises(MethodError, match=r"hf:org/other is not in the cache, and http://127.0.0.1:9 cannot be reached"):
+    with pytest.raises(
+        MethodError, match=r"hf:org/other is not in the cache, and http://127.0.0.1:9 cannot be reached"
+    ):
         fetch(parse("hf:org/other"))
 
 
@@ -259,7 +261,9 @@ def test_an_index_that_names_a_missing_or_an_odd_file_is_refused(hub, tmp_path, 
     folder = sharded(tmp_path / "repo")
     (folder / "model-00002-of-00002.safetensors").unlink()
     hub.add("org/name", folder)
-    with pytest.raises(MethodError, match=r"index names 2 files of weights, model-00002-of-00002.safetensors is missing"):
+    with pytest.raises(
+        MethodError, match=r"index names 2 files of weights, model-00002-of-00002.safetensors is missing"
+    ):
         fetch(parse("hf:org/name"))
     index = folder / "model.safetensors.index.json"
     for content, said in (
@@ -277,7 +281,9 @@ def test_a_file_by_its_name_comes_alone(hub, tmp_path):
     got = fetch(parse("hf:me/gkc:gkc.safetensors"))
     assert [path.name for path in got.path.parent.iterdir()] == ["gkc.safetensors"]
     (tmp_path / "repo" / "config.json").unlink()
-    with pytest.raises(MethodError, match=r"with a config.json, found none. Give the file .* as hf:me/gkc:gkc.safetensors"):
+    with pytest.raises(
+        MethodError, match=r"with a config.json, found none. Give the file .* as hf:me/gkc:gkc.safetensors"
+    ):
         fetch(parse("hf:me/gkc"))
 
 
@@ -287,7 +293,7 @@ def test_every_model_of_the_table_is_built_by_a_method_that_is_there_and_names_w
     from ovsbench.gkc_video.torchvision_shim import prepare
 
     prepare()
-    assert list(models())[0] == "m2f-clip"
+    assert next(iter(models())) == "m2f-clip"
     assert {"m2f-clip", "clip-dense", "owl-sam2", "sam3", "fc-clip-convnext"} <= set(models())
     known = {method.name for method in methods.available()}
     assert not known & set(models())

@@ -1,4 +1,4 @@
-"""Models by name through the command line, against a hub on this machine with tiny random models in the real layouts."""
+"""Models by name through the command line, against a hub on this machine with tiny random models in real layouts."""
 
 from __future__ import annotations
 
@@ -225,4 +225,3 @@ def test_a_tag_decides_activation_and_colours_of_weights_in_a_file(tmp_path, mon
     image = np.full((32, 32, 3), 90, np.uint8)
     plain = type(plain)(plain.model, plain.tokenize, plain.name, "", 32, tagged.mean, tagged.std)
     assert not torch.allclose(tagged.encode_images([image]), plain.encode_images([image])), "QuickGELU or not"
-

@@ -38,7 +38,9 @@ from ovsbench.cli import (  # noqa: E402
 )
 from ovsbench.cli.console import complain, say, whole_output  # noqa: E402
 
-OPTIONAL = frozenset({"torch", "torchvision", "open_clip", "transformers", "safetensors", "huggingface_hub", "av", "decord"})
+OPTIONAL = frozenset(
+    {"torch", "torchvision", "open_clip", "transformers", "safetensors", "huggingface_hub", "av", "decord"}
+)
 """Modules that only some installations have."""
 
 
@@ -123,7 +125,8 @@ def start(
 VERBS: dict[str, dict[str, Any]] = {
     "Start here": {"demo": demo.demo, "doctor": doctor.doctor},
     "Data and models": {
-        "data": data.app, "list": list_verb.list_, "fetch": fetch.fetch, "train": train.train, "synonyms": synonyms.synonyms,
+        "data": data.app, "list": list_verb.list_, "fetch": fetch.fetch, "train": train.train,
+        "synonyms": synonyms.synonyms,
     },
     "Run and score": {
         "run": run.run, "score": run.score, "show": run.show, "predict": predict.predict, "compare": compare.compare,

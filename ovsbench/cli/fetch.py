@@ -14,7 +14,9 @@ from ovsbench.cli.options import Json
 def fetch(
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="A name of list models, hf:ORG/NAME[@REVISION][:FILE] or open_clip:M/TAG."),
+        typer.Argument(
+            metavar="MODEL", help="A name of list models, hf:ORG/NAME[@REVISION][:FILE] or open_clip:M/TAG."
+        ),
     ],
     as_json: Json = False,
 ) -> None:

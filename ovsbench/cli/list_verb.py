@@ -15,7 +15,9 @@ Listing = tuple[Sequence[str], list[Sequence[str]]]
 
 
 def list_(
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="models, methods, metrics, datasets, splits or checkpoints.")],
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="models, methods, metrics, datasets, splits or checkpoints.")
+    ],
     as_json: Json = False,
 ) -> None:
     """List public models by name, and what is installed: methods, metrics, data sets, splits or checkpoints.

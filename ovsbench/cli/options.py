@@ -11,7 +11,8 @@ import typer
 from ovsbench.benchmark.errors import UserError, did_you_mean
 
 Checkpoint = Annotated[
-    str | None, typer.Option("-c", "--checkpoint", help="A file, a name of list checkpoints, hf:ORG/NAME or open_clip:M/TAG.")
+    str | None,
+    typer.Option("-c", "--checkpoint", help="A file, a name of list checkpoints, hf:ORG/NAME or open_clip:M/TAG."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
 Options = Annotated[

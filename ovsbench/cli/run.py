@@ -27,6 +27,7 @@ from ovsbench.cli.options import (
 from ovsbench.cli.progress_bar import progress
 
 if TYPE_CHECKING:
+    from ovsbench.benchmark.manifest import Benchmark
     from ovsbench.benchmark.record import RunRecord, Settings
 
 

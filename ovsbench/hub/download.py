@@ -260,7 +260,12 @@ def _commit(path: Path) -> str:
 def _refusal(reference: Reference, error: Exception) -> str:
     """What the hub says against it, and what to do."""
     from huggingface_hub import get_token
-    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     page = f"{_endpoint()}/{reference.repo}"
     if isinstance(error, GatedRepoError):

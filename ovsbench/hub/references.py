@@ -1,4 +1,4 @@
-"""Weights that are named and not at hand: `hf:ORG/NAME[@REVISION][:FILE]` and `open_clip:MODEL/TAG`, as text and parsed."""
+"""Weights that are named and not at hand: `hf:ORG/NAME[@REVISION][:FILE]` and `open_clip:MODEL/TAG`, parsed."""
 
 from __future__ import annotations
 

@@ -75,7 +75,9 @@ def resolve(settings: Settings) -> Settings:
     if settings.local is not None:
         return settings
     given = _spelled_out(settings)
-    texts = {text: localise(text) for text in (given.checkpoint, *given.options.values()) if text and is_reference(text)}
+    texts = {
+        text: localise(text) for text in (given.checkpoint, *given.options.values()) if text and is_reference(text)
+    }
     if not texts and given is settings:
         methods.info(settings.method, also=models())
         return settings

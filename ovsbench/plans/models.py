@@ -1,4 +1,4 @@
-"""Public models for the verbs: everything of one fetched beforehand, the best at hand, and what does not fit a video."""
+"""Public models for the verbs: all of one fetched beforehand, the best at hand, and what does not fit a video."""
 
 from __future__ import annotations
 

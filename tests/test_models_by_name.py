@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 from ovsbench.gkc_video.torchvision_shim import prepare  # noqa: E402
 
 prepare()
+import transformers  # noqa: E402
 from test_closed_set import mask2former  # noqa: E402
 from test_video_models import owlv2, sam2, sam3  # noqa: E402
 
@@ -68,21 +69,53 @@ def saved(make, folder: Path, preprocessor: dict, **how) -> Path:
     return folder
 
 
-def tiny_clip(folder: Path) -> None:
-    """An architecture called ViT-B-16 in `clips`, and weights of it in the layout of open_clip's repositories."""
+def tiny_clip(
+    folder: Path, name: str = "ViT-B-16", about: dict | None = None, file: str = "open_clip_model", quick: bool = True
+) -> Path:
+    """A small architecture of this name in `clips`, and weights of it in the layout of open_clip's repositories."""
     import open_clip
     from safetensors.torch import save_file
 
-    (folder / "clips").mkdir()
-    (folder / "clips" / "ViT-B-16.json").write_text(json.dumps(TINY_CLIP))
-    (folder / "clips" / "tiny-clip.json").write_text(json.dumps(TINY_CLIP))
-    open_clip.add_model_config(folder / "clips" / "tiny-clip.json")
+    about = TINY_CLIP if about is None else about
+    for one, at in ((name, "clips"), (f"tiny-{name}", "made")):  # this process keeps the real ones by their names
+        (folder / at).mkdir(exist_ok=True)
+        (folder / at / f"{one}.json").write_text(json.dumps(about))
+    open_clip.add_model_config(folder / "made")
     torch.manual_seed(0)
-    net = open_clip.create_model("tiny-clip", force_quick_gelu=True)
-    (folder / "clip").mkdir()
-    save_file(net.state_dict(), folder / "clip" / "open_clip_model.safetensors")
-    (folder / "clip" / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY_CLIP}))
-    (folder / "clip" / "open_clip_pytorch_model.bin").write_bytes(b"\x80")
+    net = open_clip.create_model(f"tiny-{name}", force_quick_gelu=quick)
+    repository = folder / f"repository-{name}"
+    repository.mkdir()
+    save_file({k: t.contiguous() for k, t in net.state_dict().items()}, repository / f"{file}.safetensors")
+    (repository / "open_clip_config.json").write_text(json.dumps({"model_cfg": about}))
+    (repository / "open_clip_pytorch_model.bin").write_bytes(b"\x80")
+    return repository
+
+
+def siglip(folder: Path) -> Path:
+    """As SigLIP 2 in open_clip: towers apart, a projection with a bias, a tokenizer of transformers in the repository."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    about = {
+        "embed_dim": 16, "init_logit_bias": -10, "custom_text": True,
+        "vision_cfg": {"image_size": 32, "timm_model_name": "vit_tiny_patch16_224", "timm_model_pretrained": False,
+                       "timm_pool": "avg", "timm_proj": "linear"},
+        "text_cfg": {"context_length": 8, "vocab_size": 16, "hf_tokenizer_name": "timm/ViT-B-16-SigLIP2", "width": 64,
+                     "tokenizer_kwargs": {"clean": "canonicalize"}, "heads": 1, "layers": 1, "no_causal_mask": True,
+                     "proj_bias": True, "pool_type": "last"},
+    }  # fmt: skip
+    repository = tiny_clip(folder, "ViT-B-16-SigLIP2", about, quick=False)
+    words = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "dog": 2, "grass": 3}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
+    fast.save_pretrained(repository)
+    return repository
+
+
+CONVNEXT = {
+    **TINY_CLIP,
+    "vision_cfg": {"timm_model_name": "convnext_atto", "timm_model_pretrained": False, "timm_pool": "",
+                   "timm_proj": "mlp", "image_size": 64},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +126,6 @@ def world(tmp_path_factory):
     for number in range(2):
         pixels = np.random.default_rng(number).integers(0, 256, (48, 64, 3), np.uint8)
         PIL.Image.fromarray(pixels).save(folder / "street" / f"{number}.png")
-    tiny_clip(folder)
     repos = folder / "repositories"
     pickled = repos / "m2f-main"
     pickled.mkdir(parents=True)
@@ -108,7 +140,10 @@ def world(tmp_path_factory):
     with serving(Hub()) as hub:
         hub.add("facebook/mask2former-swin-large-coco-panoptic", pickled)
         hub.add("facebook/mask2former-swin-large-coco-panoptic", m2f, COMMIT)
-        hub.add("timm/vit_base_patch16_clip_224.openai", folder / "clip")
+        hub.add("timm/vit_base_patch16_clip_224.openai", tiny_clip(folder))
+        hub.add("timm/ViT-B-16-SigLIP2", siglip(folder))
+        convnext = tiny_clip(folder, "convnext_large_d_320", CONVNEXT, "open_clip_pytorch_model", quick=False)
+        hub.add("laion/CLIP-convnext_large_d_320.laion2B-s29B-b131K-ft-soup", convnext)
         hub.add("google/owlv2-base-patch16-ensemble", saved(owlv2, repos / "owl", square))
         hub.add("facebook/sam2.1-hiera-tiny", saved(sam2, repos / "sam2", square))
         hub.add("facebook/sam3", saved(sam3, repos / "sam3", square), is_gated=True)
@@ -119,7 +154,7 @@ def predict(*extra):
     return ["predict", "street", "--names", "dog, grass", "--stuff", "grass", "--device", "cpu", *extra]
 
 
-NAMES = ("m2f-clip", "clip-dense", "owl-sam2", "sam3")
+NAMES = ("m2f-clip", "clip-dense", "owl-sam2", "sam3", "m2f-siglip2", "fc-clip-convnext")
 
 
 @pytest.fixture(scope="module")
@@ -159,13 +194,13 @@ def test_models_answer_offline_the_second_time_as_they_did_the_first(world, onli
     again = [predict("-m", name, "-o", f"{name}.mp4") for name in NAMES]
     again += [predict("-o", "best.mp4"), predict("-m", "eomt-clip")]
     offline = run(folder, again, sockets=False, HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="1")
-    assert [code for code, _, _ in offline] == [0] * 5 + [1], offline
+    assert [code for code, _, _ in offline] == [0] * 7 + [1], offline
     assert not hub.asked
-    assert "Model: m2f-clip, the best of those that were fetched" in offline[4][2]
+    assert "Model: m2f-clip, the best of those that were fetched" in offline[6][2]
     for name, before in made.items():
         assert (folder / name / "objects.jsonl").read_bytes() == before, name
-    assert "hf:tue-mps/coco_panoptic_eomt_large_640 is not in the cache, and HF_HUB_OFFLINE is set" in offline[5][2]
-    assert f"copy {folder / 'cache' / 'models--tue-mps--coco_panoptic_eomt_large_640'} here" in offline[5][2]
+    assert "hf:tue-mps/coco_panoptic_eomt_large_640 is not in the cache, and HF_HUB_OFFLINE is set" in offline[7][2]
+    assert f"copy {folder / 'cache' / 'models--tue-mps--coco_panoptic_eomt_large_640'} here" in offline[7][2]
 
 
 def test_a_run_keeps_the_models_name_its_weights_revisions_and_digests(world, online):
@@ -181,7 +216,7 @@ def test_a_run_keeps_the_models_name_its_weights_revisions_and_digests(world, on
     assert "open_clip_model.safetensors sha256 " in clip
     assert record["notes"]["text model"] == "ViT-B-16"
     assert json.loads((folder / "dense" / "run.json").read_text())["options"]["kind"] == "maskclip"
-    assert [method["name"] for method in json.loads(online[9][1])["methods"]] == ["m2f-clip", "clip-dense"]
+    assert [method["name"] for method in json.loads(online[11][1])["methods"]] == ["m2f-clip", "clip-dense"]
 
 
 def test_what_is_refused_is_one_sentence_and_exit_code_1(world):
@@ -215,8 +250,7 @@ def test_a_tag_decides_activation_and_colours_of_weights_in_a_file(tmp_path, mon
 
     from ovsbench.gkc_video.text import load_clip
 
-    tiny_clip(tmp_path)
-    file = tmp_path / "clip" / "open_clip_model.safetensors"
+    file = tiny_clip(tmp_path, "clip") / "open_clip_model.safetensors"
     about = {"mean": (0.1, 0.2, 0.3), "std": (0.5, 0.5, 0.5), "quick_gelu": True}
     monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda model, tag: about if tag == "mine" else {})
     tagged, plain = load_clip(file, model="tiny-clip/mine"), load_clip(file, model="tiny-clip")

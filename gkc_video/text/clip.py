@@ -52,11 +52,11 @@ class Clip:
     @property
     def width(self) -> int:
         """Dimension of the space that texts and images share."""
-        return int(
-            self.model.ln_final.weight.shape[0]
-            if self.model.text_projection is None
-            else self.model.text_projection.shape[1]
-        )
+        text = getattr(self.model, "text", self.model)  # SigLIP keeps its text tower apart
+        projection = text.text_projection
+        if projection is None:
+            return int(text.ln_final.weight.shape[0])
+        return int(projection.out_features if isinstance(projection, torch.nn.Linear) else projection.shape[1])
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:

@@ -92,12 +92,12 @@ def tiny_clip(
 
 
 def siglip(folder: Path) -> Path:
-    """As SigLIP 2 in open_clip: towers apart, a projection with a bias, a tokenizer of transformers in the repository."""
+    """As SigLIP 2 in open_clip: towers apart, a projection with a bias, a tokenizer of transformers beside."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     about = {
         "embed_dim": 16, "init_logit_bias": -10, "custom_text": True,
-        "vision_cfg": {"image_size": 32, "timm_model_name": "vit_tiny_patch16_224", "timm_model_pretrained": False,
+        "vision_cfg": {"image_size": 224, "timm_model_name": "vit_tiny_patch16_224", "timm_model_pretrained": False,
                        "timm_pool": "avg", "timm_proj": "linear"},
         "text_cfg": {"context_length": 8, "vocab_size": 16, "hf_tokenizer_name": "timm/ViT-B-16-SigLIP2", "width": 64,
                      "tokenizer_kwargs": {"clean": "canonicalize"}, "heads": 1, "layers": 1, "no_causal_mask": True,

@@ -119,7 +119,7 @@ def create(name: str, *, pretrained: str | None = None, device: str = "cpu", tag
         model = open_clip.create_model(
             name, pretrained=pretrained, device=device, force_quick_gelu=quick, force_preprocess_cfg=pixels
         )
-        tokenizer = open_clip.get_tokenizer(name)
+        tokenizer = _tokenizer(name)
     except (RuntimeError, ValueError, OSError, UnpicklingError) as error:
         told = " ".join(str(error).split())  # torch lists every missing and surplus key, a line each
         told = told if len(told) <= 400 else f"{told[:400]}..."
@@ -132,6 +132,20 @@ def create(name: str, *, pretrained: str | None = None, device: str = "cpu", tag
         logger.setLevel(level)
     model.set_grad_checkpointing(False)
     return model, tokenizer
+
+
+def _tokenizer(name: str) -> Any:
+    """The tokenizer of an architecture; one of transformers is opened as a folder of the hub cache, if it is there."""
+    import open_clip
+    from huggingface_hub import try_to_load_from_cache
+
+    text = (open_clip.get_model_config(name) or {}).get("text_cfg", {})
+    repo = text.get("hf_tokenizer_name")
+    cached = try_to_load_from_cache(repo, "tokenizer_config.json") if repo else None
+    if not isinstance(cached, str):
+        return open_clip.get_tokenizer(name)
+    options = {"tokenizer_mode": text.get("tokenizer_mode"), **text.get("tokenizer_kwargs", {})}
+    return open_clip.tokenizer.HFTokenizer(str(Path(cached).parent), text.get("context_length", 77), **options)
 
 
 def least_parameters(name: str, part: Literal["vision", "text"]) -> int:

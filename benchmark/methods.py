@@ -163,8 +163,9 @@ def _module_of_file(path: Path) -> Any:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         fault = str(error) if isinstance(error, (ImportError, SyntaxError)) else misdeed(error)
-        missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-        remedy = f"Import ovsbench.{error.name}" if missing in OLD_ROOMS else "Correct the file"  # type: ignore[attr-defined]
+        missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+        is_old = missing.partition(".")[0] in OLD_ROOMS
+        remedy = f"Import ovsbench.{missing}" if is_old else "Correct the file"
         raise MethodError(f"{path}: cannot be imported: {fault}. {remedy}") from error
     return module
 

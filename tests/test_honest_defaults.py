@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,12 +13,12 @@ from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.record import Settings
 
 pytest.importorskip("torch")
-from typer.testing import CliRunner  # noqa: E402
+from typer.testing import CliRunner
 
-from ovsbench.cli import app  # noqa: E402
-from ovsbench.data_prep.world.build import WorldSettings, build_world  # noqa: E402
-from ovsbench.gkc_video import checkpoint  # noqa: E402
-from ovsbench.plans import models  # noqa: E402
+from ovsbench.cli import app
+from ovsbench.data_prep.world.build import WorldSettings, build_world
+from ovsbench.gkc_video import checkpoint
+from ovsbench.plans import models
 
 SAID = "warning: gkc-world has seen drawn shapes only; for photographs: -m m2f-clip"
 
@@ -111,9 +110,3 @@ def test_without_a_model_the_first_that_is_at_hand_is_taken_or_the_way_to_one_is
     monkeypatch.setattr(table, "is_cached", lambda reference: reference.repo in here)
     assert list(table.at_hand()) == ["owl-sam2", "clip-dense"]
     assert models.best_at_hand() == "owl-sam2"
-
-
-def test_a_training_writes_what_it_has_seen(world):
-    from ovsbench.gkc_video.training import train_gkc
-
-    assert "domain" in Path(train_gkc.__file__).read_text(encoding="utf-8")

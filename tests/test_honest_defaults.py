@@ -105,8 +105,9 @@ def test_without_a_model_the_first_that_is_at_hand_is_taken_or_the_way_to_one_is
 
     monkeypatch.setattr(table, "is_cached", lambda reference: False)
     with pytest.raises(UserError, match=r"Name one: -m m2f-clip fetches 1.5 GB once, -m m2f-tiny-clip fetches 0.8 GB"):
-        models.best_at_hand()
+        models.best_at_hand(Settings("gkc"))
     here = {"google/owlv2-base-patch16-ensemble", "facebook/sam2.1-hiera-tiny", "timm/vit_base_patch16_clip_224.openai"}
     monkeypatch.setattr(table, "is_cached", lambda reference: reference.repo in here)
     assert list(table.at_hand()) == ["owl-sam2", "clip-dense"]
-    assert models.best_at_hand() == "owl-sam2"
+    monkeypatch.setattr(models, "resolved", lambda settings: settings)
+    assert models.best_at_hand(Settings("gkc", options={"every": "4"})).method == "owl-sam2"

@@ -139,8 +139,11 @@ def test_what_the_user_sets_wins_over_what_the_command_sets_for_libraries(hub, t
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)  # as it then is for every library
     assert fetch(parse("hf:org/name")).path.is_dir()
     assert constants.HF_HUB_OFFLINE, "closed again"
-    with connection.connection(is_open=False) as is_open:
-        assert not is_open
+    with connection.connection("not now"):
+        hub.asked.clear()
+        with pytest.raises(MethodError, match="hf:org/other is not in the cache, and not now"):
+            fetch(parse("hf:org/other"))
+        assert not hub.asked
     monkeypatch.setenv("OVSBENCH_OFFLINE", "1")
     hub.asked.clear()
     with pytest.raises(MethodError, match="HF_HUB_OFFLINE is set"):
@@ -259,6 +262,11 @@ def test_a_cut_file_is_found_in_a_cache_that_was_copied_without_links(hub, tmp_p
 
 def test_an_index_that_names_a_missing_or_an_odd_file_is_refused(hub, tmp_path, monkeypatch):
     folder = sharded(tmp_path / "repo")
+    hub.add("org/whole", folder)
+    part = fetch(parse("hf:org/whole")).path / "model-00002-of-00002.safetensors"
+    assert is_cached(parse("hf:org/whole"))
+    part.unlink()
+    assert not is_cached(parse("hf:org/whole"))
     (folder / "model-00002-of-00002.safetensors").unlink()
     hub.add("org/name", folder)
     with pytest.raises(

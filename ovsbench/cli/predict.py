@@ -88,10 +88,11 @@ def _settings(
     from ovsbench.plans.models import best_at_hand, misfit
     from ovsbench.plans.runs import resolved
 
+    settings = Settings(method or "gkc", checkpoint, options, device=device)
     if method is None and checkpoint is None:
-        method = best_at_hand()
-        complain(f"Model: {method}, the best of those that were fetched; -m chooses another")
-    settings = resolved(Settings(method or "gkc", checkpoint, options, device=device))
+        settings = best_at_hand(settings)
+        complain(f"Model: {settings.method}, the best of those that were fetched; -m chooses another")
+    settings = resolved(settings)
     if warning := misfit(settings, of_video(video)):
         complain(f"warning: {warning}")
     return settings

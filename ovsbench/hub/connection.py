@@ -18,23 +18,32 @@ def close() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
 
 
+_closed: list[str] = []  # reasons of the blocks that are open now
+
+
 @contextlib.contextmanager
-def connection(*, is_open: bool) -> Iterator[bool]:
-    """Opens or closes the way to a hub for the block; what the user set stays: who is offline stays so.
+def connection(refused: str = "") -> Iterator[str]:
+    """Opens the way to a hub for the block, or with a reason closes it, for blocks within this one too.
+
+    Args:
+        refused: why nothing may be fetched; "" where it may. Who set HF_HUB_OFFLINE stays offline anyway.
 
     Yields:
-        Whether it is open.
+        Why the way is closed; "" where it is open.
     """
     if importlib.util.find_spec("huggingface_hub") is None:
-        yield False
+        yield "huggingface_hub is not installed"
         return
     from huggingface_hub import constants
 
-    before = constants.HF_HUB_OFFLINE
-    wished = os.environ.get(OFFLINE)
+    before, wished = constants.HF_HUB_OFFLINE, os.environ.get(OFFLINE)
     is_offline = before if wished is None else wished.upper() in _TRUE
-    constants.HF_HUB_OFFLINE = is_offline or not is_open
+    _closed.extend([refused] if refused else [])
+    reason = "HF_HUB_OFFLINE is set" if is_offline and not _closed else "".join(_closed[:1])
+    constants.HF_HUB_OFFLINE = bool(reason)
     try:
-        yield not constants.HF_HUB_OFFLINE
+        yield reason
     finally:
         constants.HF_HUB_OFFLINE = before
+        if refused:
+            _closed.pop()

@@ -57,8 +57,8 @@ def fetch(reference: Reference) -> Fetched:
         MethodError: the repository, revision or file is not there, is gated, pickled, cut off or damaged, or there is
             neither a connection nor a copy in the cache.
     """
-    with connection(is_open=True) as is_open:
-        revision, names, reason = _listed(reference, is_open=is_open)
+    with connection() as closed:
+        revision, names, reason = _listed(reference, closed)
         files = [_get(reference, revision, name, reason) for name in wanted(reference, names)]
         if files[-1].name == SHARDS:
             files += [_get(reference, revision, name, reason) for name in _shards(reference, files[-1], names)]
@@ -69,16 +69,24 @@ def fetch(reference: Reference) -> Fetched:
 def fetch_tokenizer(repo: str) -> None:
     """Brings what transformers needs of a tokenizer into the cache; raises as `fetch` does."""
     reference = Reference(f"hf:{repo}", repo)
-    with connection(is_open=True) as is_open:
-        _, names, reason = _listed(reference, is_open=is_open)
+    with connection() as closed:
+        _, names, reason = _listed(reference, closed)
         for name in filter(_BESIDE.fullmatch, names):
             _get(reference, None, name, reason)
 
 
 def is_cached(reference: Reference) -> bool:
     """Whether the cache has a reference whole, by the names of its files."""
-    names = _first(reference, lambda revision: _cached(reference.repo, revision))[1]
-    return _has_weights(reference, names)
+    from huggingface_hub import try_to_load_from_cache
+
+    revision, names = _first(reference, lambda revision: _cached(reference.repo, revision))
+    if reference.files or WHOLE in names or SHARDS not in names:
+        return _has_weights(reference, names)
+    index = try_to_load_from_cache(reference.repo, SHARDS, revision=revision)
+    try:
+        return isinstance(index, str) and bool(_shards(reference, Path(index), names))
+    except MethodError:
+        return False
 
 
 def wanted(reference: Reference, names: Collection[str]) -> list[str]:
@@ -124,10 +132,9 @@ def _has_weights(reference: Reference, names: Collection[str]) -> bool:
     return any(name in names for name in reference.files or (WHOLE, SHARDS))
 
 
-def _listed(reference: Reference, *, is_open: bool) -> tuple[str | None, Collection[str], str]:
-    """Revision, names of its files, and why they are those of the cache; "" where they are the hub's."""
-    reason = "" if is_open else "HF_HUB_OFFLINE is set"
-    if is_open:
+def _listed(reference: Reference, reason: str) -> tuple[str | None, Collection[str], str]:
+    """Revision, names of its files, and the reason why they are those of the cache; "" where they are the hub's."""
+    if not reason:
         try:
             return *_first(reference, lambda revision: _online(reference, revision)), ""
         except _UnreachableError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from ovsbench.benchmark.domain import DRAWN
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.record import Settings
+from ovsbench.plans.runs import resolved
 
 FOR_PHOTOGRAPHS = "m2f-clip"
 """The model that a newcomer with photographs is led to."""
@@ -48,13 +50,17 @@ def fetch_all(name: str, report: Callable[[Here], None]) -> list[Here]:
     return found
 
 
-def best_at_hand() -> str:
-    """The name of the best model that the cache holds whole.
+def best_at_hand(settings: Settings) -> Settings:
+    """The settings with the best model that the cache holds whole; nothing is fetched, for nobody named it.
+
+    Args:
+        settings: whose method is not chosen yet.
 
     Raises:
-        UserError: it holds none; leads to one.
+        UserError: the cache holds none; leads to one.
     """
     from ovsbench.gkc_video.torchvision_shim import prepare
+    from ovsbench.hub.connection import connection
     from ovsbench.hub.models import at_hand, models
 
     prepare()
@@ -65,7 +71,8 @@ def best_at_hand() -> str:
             f"expected a model, got none, and none was fetched yet. Name one: {first}, {small}; ovsbench list models "
             "has them all. Of what comes with the package, -c gkc-world has seen drawn shapes only"
         )
-    return found
+    with connection("nothing was named that may be fetched"):
+        return resolved(dataclasses.replace(settings, method=found))
 
 
 def misfit(settings: Settings, shown: str) -> str | None:

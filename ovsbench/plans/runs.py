@@ -39,7 +39,7 @@ def create(settings: Settings) -> Method | LabelReader:
     from ovsbench.hub.connection import connection
 
     built = resolved(settings).built
-    with connection(is_open=False):
+    with connection("a method is being built"):
         return methods.create(built.method, checkpoint=built.checkpoint, device=built.device, options=built.options)
 
 

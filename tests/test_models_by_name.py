@@ -234,6 +234,7 @@ def test_what_is_refused_is_one_sentence_and_exit_code_1(world):
         "has no repository 'facebook/nothing'": predict("-m", "closed-set", "-c", "hf:facebook/nothing"),
         "Name one: -m m2f-clip fetches 1.5 GB once": predict(),
         "unknown method 'gkcc'": ["fetch", "gkcc"],
+        "two-stage is a method, and there is nothing to fetch": ["fetch", "two-stage"],
         "open_clip_model.safetensors did not arrive whole": ["fetch", "open_clip:ViT-B-16/openai"],
     }
     cache = str(folder / "empty")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ovsbench.benchmark import methods
+from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.record import Settings
 from ovsbench.hub.download import Fetched, fetch, fetch_tokenizer
 from ovsbench.hub.models import models
@@ -59,7 +60,11 @@ def references(name: str) -> Iterator[str]:
     elif name in models():
         yield from models()[name].references
     else:
-        methods.info(name, also=models())  # an unknown name is refused; a method has no weights of its own
+        methods.info(name, also=models())
+        raise MethodError(
+            f"{name} is a method, and there is nothing to fetch by its name alone. Name a model of ovsbench list models, "
+            "or its weights as hf:ORG/NAME or open_clip:MODEL/TAG"
+        )
 
 
 def resolve(settings: Settings) -> Settings:

@@ -137,8 +137,8 @@ class Detectron2Method:
         found = map_classes(classes, vocabulary)
         target = {match.name: match.target for match in found.matches if match.target is not None}
         report_new(found, self.class_map_notes, self.name)
-        linker = Linker(vocabulary, self.association, self.delay, video.fps)
-        for image in video.images():
+        linker = Linker(vocabulary, self.association, self.delay, video.fps, video.times)
+        for image in linker.watched(video.images()):
             with torch.inference_mode():
                 regions = regions_of_output(self.run(image), self.things, self.stuff, self.score)
             proposals = as_proposals([r for r in regions if r.name in target], target, image.shape[:2], len(vocabulary))

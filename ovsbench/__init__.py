@@ -13,10 +13,7 @@ linked here; an installed package holds them as real folders.
 The functions come from `ovsbench.api`, which is imported when the first of them is asked for.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # a type checker takes it for true, and nothing has to be imported for it
 if TYPE_CHECKING:
     from ovsbench.api import compare, evaluate, load_benchmark, load_method, metrics, run
 
@@ -24,7 +21,7 @@ __version__ = "0.1.0"
 __all__ = ["compare", "evaluate", "load_benchmark", "load_method", "metrics", "run"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'ovsbench' has no attribute {name!r}")
     import importlib
@@ -32,5 +29,5 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module("ovsbench.api"), name)
 
 
-def __dir__() -> list[str]:
+def __dir__() -> "list[str]":
     return sorted({*globals(), *__all__})

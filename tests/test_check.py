@@ -99,6 +99,16 @@ def test_a_score_that_differs_in_its_last_bit_fails(parts, refused):
     assert "values.VPQ.all is" in refused(parts)
 
 
+def test_a_bundle_whose_objects_are_found_better_later_is_sound(make_bundle, tmp_path):
+    """Its decay is below 0, its counts are not."""
+    make_bundle()
+    benchmark, run = manifest.load(tmp_path / "data"), tmp_path / "runs" / "guess"
+    scores = engine.score(benchmark, run, extra=["davis"])
+    assert min(c.scores["J_decay"] or 0 for c in scores.categories) < 0
+    pack.pack(run, tmp_path / "guess.toml", benchmark, tmp_path / "more.zip", predictions=True, strips=0)
+    assert check(tmp_path / "more.zip", data=benchmark).scores.values["J_decay"] == scores.values["J_decay"]
+
+
 def test_counts_edited_by_hand_fail_against_the_predictions(make_bundle, tmp_path):
     path = make_bundle(predictions=True)
     parts = parts_of(path)

@@ -41,7 +41,7 @@ def check(
       ovsbench data check data/world --no-images --json
     """
     from ovsbench.benchmark import manifest
-    from ovsbench.benchmark.processes import core_count
+    from ovsbench.benchmark.cores import core_count
     from ovsbench.data_prep.folder_check import audit
     from ovsbench.data_prep.leaks import find_leaks
 

@@ -16,7 +16,12 @@ Listing = tuple[Sequence[str], list[Sequence[str]]]
 
 def list_(
     what: Annotated[
-        str, typer.Argument(metavar="WHAT", help="models, methods, metrics, datasets, splits or checkpoints.")
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="models, methods, metrics, datasets, splits or checkpoints.",
+            autocompletion=lambda: list(LISTINGS),
+        ),
     ],
     as_json: Json = False,
 ) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.errors import UsageError
 from ovsbench.cli.console import complain, finish, print_json, say
 from ovsbench.cli.options import (
     Checkpoint,
@@ -20,8 +20,8 @@ from ovsbench.cli.options import (
     Options,
     RunFolder,
     TextBank,
+    Threads,
     method_options,
-    one_of,
     parse_shard,
 )
 from ovsbench.cli.progress_bar import progress
@@ -39,7 +39,7 @@ def run(
     checkpoint: Checkpoint = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder; runs/METHOD by default.")] = None,
     device: Device = "auto",
-    offer: Annotated[str | None, typer.Option("--offer", help="Names to choose from: all, base or novel.")] = None,
+    offer: Annotated[Literal["all", "base", "novel"] | None, typer.Option(help="Names to choose from.")] = None,
     shard: Annotated[str, typer.Option("--shard", metavar="I/N", help="Only every N-th video, from the I-th.")] = "1/1",
     limit: Limit = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove an earlier run in the folder first.")] = False,
@@ -48,6 +48,7 @@ def run(
     oracle: Annotated[bool, typer.Option("--oracle", help="Send the labels through the pipe; must score 1.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of random numbers.")] = 0,
     jobs: Jobs = 0,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Run a method over a benchmark, then score it. Stopped at any moment, the same command goes on.
@@ -61,17 +62,17 @@ def run(
       ovsbench run data/world -m gkc -c gkc-world -o runs/gkc --shard 1/2
     """
     from ovsbench.benchmark import engine, manifest
-    from ovsbench.benchmark.processes import core_count
+    from ovsbench.benchmark.cores import core_count, use_threads
     from ovsbench.benchmark.record import Settings
     from ovsbench.plans.runs import method_of, score_run
 
+    use_threads(threads)
     if oracle == (method is not None):
-        raise UserError(
+        raise UsageError(
             "expected either -m METHOD or --oracle. Give one of them; ovsbench list methods shows the names"
         )
-    one_of(offer, "cannot offer", ("all", "base", "novel"))
     name, part, watch = method or "oracle", parse_shard(shard), progress(quiet=as_json)
-    settings = Settings(name, checkpoint, method_options(option, text_bank), offer, device, seed)  # type: ignore[arg-type]
+    settings = Settings(name, checkpoint, method_options(option, text_bank), offer, device, seed)
     folder, benchmark = out or Path("runs") / Path(name.partition(".py:")[0]).name, manifest.load(data)
     settings = settings if oracle else _resolved(settings, benchmark)
     with method_of(settings, is_oracle=oracle) as made:
@@ -106,9 +107,14 @@ def score(
     data: MovedData = None,
     extra: Annotated[
         list[str] | None,
-        typer.Option("--with", metavar="METRIC", help="Also count a metric that takes long: davis (J&F). Repeatable."),
+        typer.Option(
+            "--with",
+            metavar="METRIC",
+            help="Also count a metric that takes long: davis (J&F), davis_semi (of given first masks). Repeatable.",
+        ),
     ] = None,
     jobs: Jobs = 0,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Score the predictions of a run again; what is unchanged is not counted twice.
@@ -120,9 +126,10 @@ def score(
       ovsbench score runs/gkc --with davis
     """
     from ovsbench.benchmark import engine
-    from ovsbench.benchmark.processes import core_count
+    from ovsbench.benchmark.cores import core_count, use_threads
     from ovsbench.plans.run_benchmarks import benchmark_of
 
+    use_threads(threads, sharers=core_count(jobs))
     benchmark = benchmark_of(folder, data)
     engine.score(benchmark, folder, extra=extra or (), jobs=core_count(jobs), progress=progress(quiet=as_json))
     _finish_scores(folder, as_json)
@@ -130,7 +137,9 @@ def score(
 
 def show(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Scored run folders.")],
-    by: Annotated[str | None, typer.Option("--by", help="A line for each category, or for each video.")] = None,
+    by: Annotated[
+        Literal["category", "video"] | None, typer.Option(help="A line for each category, or for each video.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every value for every part of the vocabulary.")] = False,
     sort: Annotated[
         str | None, typer.Option("--sort", metavar="COLUMN", help="With --by: highest first, words from A to Z.")
@@ -157,13 +166,12 @@ def show(
     from ovsbench.cli import tables
     from ovsbench.leaderboard.run_row import read_row
 
-    one_of(by, "cannot show by", ("category", "video"))
     if by is not None and everything:
-        raise UserError("expected --by or --all, got both. Leave one out")
+        raise UsageError("expected --by or --all, got both. Leave one out")
     if sort is not None and by is None:
-        raise UserError(f"expected --by with --sort {sort}, got none. Add --by category or --by video")
+        raise UsageError(f"expected --by with --sort {sort}, got none. Add --by category or --by video")
     if is_reversed and sort is None:
-        raise UserError("expected --sort COLUMN with --reverse, got none. Add it")
+        raise UsageError("expected --sort COLUMN with --reverse, got none. Add it")
     rows = [read_row(folder) for folder in folders]
     is_overview = by is None and not everything
     if is_overview:

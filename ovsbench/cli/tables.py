@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovsbench.benchmark.errors import UserError, did_you_mean
+from ovsbench.benchmark.errors import UsageError, UserError, did_you_mean
 from ovsbench.cli.console import fraction, print_table, say
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Grid:
         names = [name.casefold() for name in self.columns]
         fitting = [i for i, name in enumerate(names) if column.casefold() in name]
         if not fitting:
-            raise UserError(f"cannot sort by {column!r}; {did_you_mean(column, self.columns)}")
+            raise UsageError(f"cannot sort by {column!r}; {did_you_mean(column, self.columns)}")
         place = names.index(column.casefold()) if column.casefold() in names else fitting[0]
         cells = self.frame.iloc[:, place]
         known = [i for i, cell in enumerate(cells) if cell is not None]

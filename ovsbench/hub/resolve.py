@@ -62,8 +62,8 @@ def references(name: str) -> Iterator[str]:
     else:
         methods.info(name, also=models())
         raise MethodError(
-            f"{name} is a method, and there is nothing to fetch by its name alone. Name a model of ovsbench list models, "
-            "or its weights as hf:ORG/NAME or open_clip:MODEL/TAG"
+            f"{name} is a method, and there is nothing to fetch by its name alone. Name a model of ovsbench list "
+            "models, or its weights as hf:ORG/NAME or open_clip:MODEL/TAG"
         )
 
 

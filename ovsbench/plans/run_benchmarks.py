@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ovsbench.benchmark import manifest
-from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.errors import UsageError, UserError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.comparison import differing_parts
@@ -33,7 +33,7 @@ def one_benchmark(folders: Sequence[Path]) -> Benchmark:
         UserError: they were made on different ones, or were offered different names.
     """
     if len(folders) < 2:
-        raise UserError(f"expected at least two runs to compare, got {len(folders)}. Name another")
+        raise UsageError(f"expected at least two runs to compare, got {len(folders)}. Name another")
     first = benchmark_of(folders[0])
     offered = RunRecord.read(folders[0]).offered
     for folder in folders[1:]:

@@ -48,10 +48,17 @@ def hub(tmp_path, monkeypatch):
         )
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.delenv("OVSBENCH_OFFLINE", raising=False)
+        nobody_is_offline(monkeypatch)
         monkeypatch.delenv("HF_TOKEN", raising=False)
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
         yield hub
+
+
+def nobody_is_offline(monkeypatch):
+    """No such variable is set; what is set later is taken back after the test."""
+    for name in ("OVSBENCH_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture
@@ -132,9 +139,7 @@ def test_without_a_connection_the_sentence_names_the_files_to_bring_and_where(hu
 
 def test_what_the_user_sets_wins_over_what_the_command_sets_for_libraries(hub, tmp_path, monkeypatch):
     hub.add("org/name", sharded(tmp_path / "repo"))
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("OVSBENCH_OFFLINE", "0")  # as `close` sets it
+    nobody_is_offline(monkeypatch)
     connection.close()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)  # as it then is for every library
     assert fetch(parse("hf:org/name")).path.is_dir()
@@ -155,12 +160,9 @@ def test_what_the_user_sets_wins_over_what_the_command_sets_for_libraries(hub, t
 def test_the_command_keeps_the_wish_of_the_user_beside_the_switch_of_libraries(monkeypatch, before, after):
     import os
 
-    for name in ("OVSBENCH_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
+    nobody_is_offline(monkeypatch)
     if before is not None:
         monkeypatch.setenv("HF_HUB_OFFLINE", before)
-    monkeypatch.setenv("OVSBENCH_OFFLINE", "gone")  # so that what close() sets is taken back after the test
-    monkeypatch.delenv("OVSBENCH_OFFLINE")
     connection.close()
     assert (os.environ["OVSBENCH_OFFLINE"], os.environ["HF_HUB_OFFLINE"]) == (after, "1")
 

@@ -117,10 +117,11 @@ def _split_records() -> list[dict[str, Any]]:
 
 
 def _checkpoints() -> Listing:
-    from ovsbench.gkc_video.checkpoint import digest, shipped
+    from ovsbench.gkc_video.checkpoint import digest, domain, shipped
 
-    return ("name", "MB", "sha256", "file"), [
-        (name, f"{path.stat().st_size / 1e6:.1f}", digest(path)[:12], str(path)) for name, path in shipped().items()
+    return ("name", "MB", "sha256", "trained on", "file"), [
+        (name, f"{path.stat().st_size / 1e6:.1f}", digest(path)[:12], domain(path) or "", str(path))
+        for name, path in shipped().items()
     ]
 
 

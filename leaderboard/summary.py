@@ -1,7 +1,7 @@
 """What the site needs of an entry's counts, worked out once: its scores without each video, its videos, its mistakes.
 
-A summary follows from the counts and from nothing else; its key says from which, and by which scheme. One that is
-stored beside an entry is a cache: it is believed as far as its key, and `board verify` makes it anew.
+A summary follows from the counts and from nothing else; its key says from which, and by which scheme. What is stored
+is a cache in a folder of the board's own, where no submission comes from, see `entries.make_summary`.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from ovsbench.benchmark.errors import StoppedError, UserError
 from ovsbench.benchmark.progress import Progress
 from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.storage.files import writing
 from ovsbench.benchmark.types import Vocabulary
 from ovsbench.plans.video_prediction import VideoResult, predict_file
 
@@ -24,7 +25,13 @@ PATIENCE = 10.0
 
 
 class TooLargeError(UserError):
-    """More came than the server takes."""
+    """A video has more bytes than the server takes."""
+
+    def __init__(self, size: int, most: int) -> None:
+        super().__init__(
+            f"expected a video of at most {most / 1e6:.0f} MB, got {size / 1e6:.0f} MB or more. Cut it, or make it "
+            "smaller; ovsbench app --most-mb takes larger ones"
+        )
 
 
 class BusyError(UserError):
@@ -84,17 +91,24 @@ class Job(Progress):
             most: bytes.
 
         Raises:
-            TooLargeError: more came; what is written goes with the folder of the job.
+            TooLargeError: more came.
+            DataError: the disk is full.
             StoppedError: cancelled meanwhile.
         """
         path, size = self.folder / self.name, 0
-        with path.open("wb") as file:
-            async for chunk in chunks:
-                self.check()
-                size += len(chunk)
-                if size > most:
-                    raise TooLargeError(f"expected a video of at most {most / 1e6:.0f} MB. Cut it, or make it smaller")
-                file.write(chunk)
+        try:
+            with writing(path), path.open("wb") as file:
+                async for chunk in chunks:
+                    self.check()
+                    size += len(chunk)
+                    if size > most:
+                        raise TooLargeError(size, most)
+                    file.write(chunk)
+        except BaseException as error:
+            path.unlink(missing_ok=True)
+            is_fault = isinstance(error, UserError) and not isinstance(error, StoppedError)  # else it was called off
+            self.message, self.state = str(error), "failed" if is_fault else "cancelled"
+            raise
         return path
 
     def run(self, video: Path, vocabulary: Vocabulary, settings: Settings) -> None:
@@ -111,6 +125,8 @@ class Job(Progress):
         except Exception as error:  # the page lives on, the terminal has the traceback
             traceback.print_exc()
             self.message, self.state = f"an error of the program, {type(error).__name__}: see its terminal", "failed"
+        finally:
+            video.unlink(missing_ok=True)
 
     def to_json(self) -> dict[str, Any]:
         """What the page shows."""

@@ -83,15 +83,24 @@ function send(query, body) {
   request.send(body);
 }
 
-form.addEventListener("submit", (event) => {
+form.addEventListener("submit", async (event) => {
   event.preventDefault();
+  const [video] = file.files;
+  const query = new URLSearchParams({
+    names: at("names").value, stuff: at("stuff").value, model: at("model").value, file: video.name, size: video.size,
+  });
   at("result").hidden = true;
   at("overlay").removeAttribute("src");
   busy(true);
   say("The video is on its way.");
-  send(new URLSearchParams({
-    names: at("names").value, stuff: at("stuff").value, model: at("model").value, file: file.files[0].name,
-  }), file.files[0]);
+  try {
+    const answer = await fetch("check?" + query);
+    if (answer.ok) return send(query, video);
+    say((await answer.json()).message ?? "The request was not understood.", true);
+  } catch {
+    say("The server does not answer. Start ovsbench app again.", true);
+  }
+  busy(false);
 });
 at("cancel").addEventListener("click", async () => {
   if (sending) return sending.abort();

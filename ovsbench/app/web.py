@@ -9,15 +9,17 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Annotated
 
 import uvicorn
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from ovsbench.app.job import BUSY, BusyError, Desk, TooLargeError
-from ovsbench.benchmark.errors import StoppedError, UserError
+from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.types import Vocabulary
 from ovsbench.plans.names import parse_names
 
 HOSTS = ["127.0.0.1", "localhost"]
@@ -69,18 +71,23 @@ def application(
     def list_models() -> list[dict[str, str]]:
         return [{"name": name, "warning": warnings.get(name, "")} for name in models]
 
-    @app.post(f"/{token}/job", status_code=202)
-    async def start(request: Request, names: str, model: str, file: str, stuff: str = "") -> JSONResponse:
-        vocabulary = parse_names(names, stuff)
+    def checked(names: str, model: str, size: int, stuff: str = "") -> Vocabulary:
         if model not in models:
             raise UserError(f"expected one of {', '.join(models)}, got another model. Load the page again")
+        if size > most:
+            raise TooLargeError(size, most)
+        return parse_names(names, stuff)
+
+    @app.get(f"/{token}/check")  # before a long body, whose refusal half way browsers do not show
+    def check(vocabulary: Annotated[Vocabulary, Depends(checked)]) -> JSONResponse:
+        return JSONResponse({"words": len(vocabulary)})
+
+    @app.post(f"/{token}/job")
+    async def start(
+        request: Request, vocabulary: Annotated[Vocabulary, Depends(checked)], model: str, file: str
+    ) -> JSONResponse:
         job = desk.open(file)
-        try:
-            video = await job.receive(request.stream(), most)
-        except BaseException as error:  # a browser that goes away ends as an error of another kind
-            job.state = "cancelled" if isinstance(error, StoppedError) else "failed"
-            job.message = str(error)
-            raise
+        video = await job.receive(request.stream(), most)
         desk.begin(job, video, vocabulary, models[model])
         return JSONResponse(job.to_json(), 202)
 

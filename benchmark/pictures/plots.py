@@ -205,7 +205,9 @@ def name_points(axes: Axes, points: Sequence[tuple[float, float, str, str]], *, 
     places = axes.transData.transform([(x, y) for x, y, _, _ in points])
     taken = [Bbox.from_extents(x - 5 * scale, y - 5 * scale, x + 5 * scale, y + 5 * scale) for x, y in places]
     frame = axes.get_window_extent()
-    offsets = [(right, up * (distance + 4)) for distance in range(0, 72, 6) for right in (1, -1, 0) for up in (0, 1, -1)]
+    offsets = [
+        (right, up * (distance + 4)) for distance in range(0, 72, 6) for right in (1, -1, 0) for up in (0, 1, -1)
+    ]
     for (x, y, name, colour), (left, bottom) in zip(points, places, strict=True):
         text = axes.annotate(short(name), (x, y), xytext=(0, 0), textcoords="offset points", va="center",
                              fontsize=fontsize, color=colour)  # fmt: skip

@@ -133,7 +133,8 @@ class Job(Progress):
         found: Mapping[str, int] = self.result.found if self.result else {}
         tracks: Mapping[str, int] = self.result.tracks if self.result else {}
         return {
-            "state": self.state, "done": self.done, "total": self.total, "message": self.message, "id": self.folder.name,
+            "state": self.state, "done": self.done, "total": self.total, "message": self.message,
+            "id": self.folder.name,
             "found": [{"name": name, "frames": count, "tracks": tracks[name]} for name, count in found.items()],
             "notes": list(self.result.notes) if self.result else [],
         }  # fmt: skip

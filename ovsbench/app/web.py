@@ -9,10 +9,9 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
 
 import uvicorn
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -71,7 +70,7 @@ def application(
     def list_models() -> list[dict[str, str]]:
         return [{"name": name, "warning": warnings.get(name, "")} for name in models]
 
-    def checked(names: str, model: str, size: int, stuff: str = "") -> Vocabulary:
+    def checked(names: str, stuff: str, model: str, size: int) -> Vocabulary:
         if model not in models:
             raise UserError(f"expected one of {', '.join(models)}, got another model. Load the page again")
         if size > most:
@@ -79,13 +78,12 @@ def application(
         return parse_names(names, stuff)
 
     @app.get(f"/{token}/check")  # before a long body, whose refusal half way browsers do not show
-    def check(vocabulary: Annotated[Vocabulary, Depends(checked)]) -> JSONResponse:
-        return JSONResponse({"words": len(vocabulary)})
+    def check(names: str, model: str, size: int, stuff: str = "") -> JSONResponse:
+        return JSONResponse({"words": len(checked(names, stuff, model, size))})
 
     @app.post(f"/{token}/job")
-    async def start(
-        request: Request, vocabulary: Annotated[Vocabulary, Depends(checked)], model: str, file: str
-    ) -> JSONResponse:
+    async def start(request: Request, names: str, model: str, size: int, file: str, stuff: str = "") -> JSONResponse:
+        vocabulary = checked(names, stuff, model, size)
         job = desk.open(file)
         video = await job.receive(request.stream(), most)
         desk.begin(job, video, vocabulary, models[model])
@@ -144,7 +142,9 @@ def serving(
             raise UserError(f"port {port} cannot be used: {error}. Choose another with --port, 0 for any") from error
         desk = Desk(Path(folder))
         app = application(models, desk, token, warnings=warnings, most=most)
-        config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=2)
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=2
+        )
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}/{token}/", uvicorn.Server(config), listener
         finally:

@@ -19,7 +19,6 @@ from ovsbench.benchmark.cores import sleep_while_waiting  # noqa: E402
 from ovsbench.benchmark.errors import StoppedError, UserError  # noqa: E402
 from ovsbench.cli import (  # noqa: E402
     ablate,
-    app as page,
     association,
     bench,
     board,
@@ -40,10 +39,24 @@ from ovsbench.cli import (  # noqa: E402
     synonyms,
     train,
 )
+from ovsbench.cli import (
+    app as page,
+)
 from ovsbench.cli.console import QUIET, VERBOSE, complain, say, whole_output  # noqa: E402
 
 OPTIONAL = frozenset(
-    {"torch", "torchvision", "open_clip", "transformers", "safetensors", "huggingface_hub", "av", "decord", "fastapi", "uvicorn"}
+    {
+        "torch",
+        "torchvision",
+        "open_clip",
+        "transformers",
+        "safetensors",
+        "huggingface_hub",
+        "av",
+        "decord",
+        "fastapi",
+        "uvicorn",
+    }
 )
 """Modules that only some installations have."""
 

@@ -163,13 +163,13 @@ class _TagStyle:
     def measure(self, text: str) -> tuple[int, int]:
         """Width and height of a tag in pixels."""
         left, _, right, _ = self.font.getbbox(text)
-        return math.ceil(right - left) + 2 * (self.margin + 1), self.height
+        return math.ceil(right - left) + 2 * (self.margin + 2), self.height
 
     def draw(self, draw: ImageDraw.ImageDraw, box: Box, text: str, colour: tuple[int, int, int]) -> None:
         """A dark tag framed in the colour of its track: a name on a ground of another colour would contradict it."""
         left, top, right, bottom = box
         shape = (left, top, right - 1, bottom - 1)
-        draw.rounded_rectangle(shape, radius=self.height // 5, fill=TAG, outline=colour, width=self.margin)
+        draw.rounded_rectangle(shape, radius=self.height // 5, fill=TAG, outline=colour, width=max(2, self.margin))
         draw.text(((left + right) / 2, (top + bottom) / 2), text, fill="white", font=self.font, anchor="mm")
 
 

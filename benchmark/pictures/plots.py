@@ -205,16 +205,14 @@ def name_points(axes: Axes, points: Sequence[tuple[float, float, str, str]], *, 
     places = axes.transData.transform([(x, y) for x, y, _, _ in points])
     taken = [Bbox.from_extents(x - 5 * scale, y - 5 * scale, x + 5 * scale, y + 5 * scale) for x, y in places]
     frame = axes.get_window_extent()
-    offsets = [
-        (right, up * (distance + 4)) for distance in range(0, 72, 6) for right in (1, -1, 0) for up in (0, 1, -1)
-    ]
+    offsets = [(right, up) for away in range(0, 72, 6) for right in (1, -1, 0) for up in (away, -away)]
     for (x, y, name, colour), (left, bottom) in zip(points, places, strict=True):
         text = axes.annotate(short(name), (x, y), xytext=(0, 0), textcoords="offset points", va="center",
                              fontsize=fontsize, color=colour)  # fmt: skip
         size = text.get_window_extent()
         for right, up in offsets:
             begin = left + (8 * scale if right > 0 else -8 * scale - size.width if right < 0 else -size.width / 2)
-            middle = bottom + up * scale * (1 if right else 2)
+            middle = bottom + up * scale
             box = Bbox.from_bounds(begin, middle - size.height / 2, size.width, size.height)
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
             if inside and not any(box.overlaps(other) for other in taken):

@@ -39,9 +39,7 @@ from ovsbench.cli import (  # noqa: E402
     synonyms,
     train,
 )
-from ovsbench.cli import (
-    app as page,
-)
+from ovsbench.cli import app as page  # noqa: E402
 from ovsbench.cli.console import QUIET, VERBOSE, complain, say, whole_output  # noqa: E402
 
 OPTIONAL = frozenset(

@@ -75,7 +75,9 @@ def run_demo(
 
 
 def beside(own: Sequence[Row], shipped: Sequence[Row]) -> list[Row]:
-    """The shipped rows that a page of own ones can show: of a benchmark of the same name only those of the same content,
-    or two tables would have one name, and the own one might be the second."""
+    """The shipped rows that a page of own ones can show: of a benchmark of the same name those of the same content.
+
+    With others two tables would have one name, and the own one might be the second.
+    """
     digests = {row.benchmark: row.digest for row in own}
     return [row for row in shipped if digests.get(row.benchmark, row.digest) == row.digest]

@@ -27,11 +27,11 @@ COPY data_prep ./data_prep
 COPY gkc_video ./gkc_video
 COPY leaderboard ./leaderboard
 RUN pip install -c constraints.txt ".[${EXTRAS}]" \
-    && useradd --create-home user \
+    && useradd --create-home --uid 1000 user \
     && mkdir -p /cache /work \
     && chown user:user /cache /work
 
-USER user
+USER 1000
 WORKDIR /work
 ENTRYPOINT ["ovsbench"]
 CMD ["--help"]

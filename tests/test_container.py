@@ -37,7 +37,7 @@ def test_processor_and_cuda_are_arguments_and_nobody_is_root():
     assert "--build-arg TORCH_INDEX=" in RECIPE
     extras = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert all(f"\n{extra} = [" in extras for extra in arguments["EXTRAS"].split(","))
-    assert steps("USER") == ["user"]
+    assert steps("USER") == ["1000"]
 
 
 def test_a_linter_is_content():

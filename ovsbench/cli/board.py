@@ -253,8 +253,8 @@ def _rows(runs: list[Path] | None, entries: Path | None) -> list[Row]:
     rows += [read_row(run, with_summary=True) for run in folders or []]
     if not rows:
         raise UserError(
-            f"expected entries in {folder} or scored runs in runs, found none. Name run folders, or file a bundle with "
-            f"ovsbench board add{'' if ENTRIES.is_dir() else NOT_SHIPPED}"
+            "expected entries or scored runs, found none. Name run folders, or file a bundle with ovsbench board add"
+            f"{'' if ENTRIES.is_dir() else NOT_SHIPPED}"
         )
     return rows
 

@@ -67,6 +67,6 @@ Config = Annotated[
         metavar="FILE",
         callback=_read,
         is_eager=True,
-        help="TOML with values of options that are not given, such as method, checkpoint, [option].",
+        help="TOML file with values of options that are not given, such as method = 'gkc'.",
     ),
 ]

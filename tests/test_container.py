@@ -26,7 +26,7 @@ def test_everything_that_is_copied_is_there_and_nothing_of_the_package_is_left_o
 
 
 def test_every_installation_is_held_to_the_constraints():
-    calls = re.findall(r"pip install[^&]*", "\n".join(steps("RUN")))
+    calls = re.findall(r"pip install[^&]*", " && ".join(steps("RUN")))
     assert len(calls) == 2
     assert all("-c constraints.txt" in call for call in calls)
 

@@ -122,7 +122,7 @@ class OverlayPainter:
         colours = np.array([(0, 0, 0), *(track_colour(s.id) for s in segments)], dtype=np.uint8)
         weights = np.array([0, *(round(255 * self.opacity) for _ in segments)], dtype=np.uint8)
         share = weights[numbers]
-        share[_edges(numbers, thickness=max(1, round(min(numbers.shape) / 160))) & (numbers > 0)] = 255
+        share[_edges(numbers, thickness=max(2, round(min(numbers.shape) / 160))) & (numbers > 0)] = 255
         layer = PIL.Image.fromarray(colours[numbers])
         return PIL.Image.composite(layer, PIL.Image.fromarray(image), PIL.Image.fromarray(share))
 

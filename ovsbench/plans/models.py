@@ -92,7 +92,12 @@ def choices(device: str) -> tuple[dict[str, Settings], dict[str, str]]:
     found = {name: Settings(name, device=device) for name in at_hand()}
     shipped = {name: Settings("gkc", name, device=device) for name in checkpoint.shipped() if name.startswith("gkc")}
     found |= shipped
-    warnings = {name: misfit(settings, PHOTOGRAPHS) or "" for name, settings in shipped.items()}
+    remedy = f"for photographs: ovsbench fetch {SMALL} or {FOR_PHOTOGRAPHS}, then start the page again"
+    warnings = {
+        name: f"{name} has seen {DRAWN} only; {remedy}"
+        for name, settings in shipped.items()
+        if misfit(settings, PHOTOGRAPHS)
+    }
     return found, warnings
 
 

@@ -28,6 +28,7 @@ from ovsbench.benchmark.storage.files import writing
 from ovsbench.benchmark.storage.image_files import open_image
 from ovsbench.benchmark.storage.label_png import decode_rgb
 from ovsbench.benchmark.storage.store import FrameFolder, VideoWriter
+from ovsbench.benchmark.timing.score_peer import measure_peers
 from ovsbench.benchmark.timing.stages import OTHER, StageClock, stage
 from ovsbench.benchmark.types import Category, Image, PanopticFrame, Rules, Segment, Vocabulary
 
@@ -36,6 +37,8 @@ SIDES = ("labels", "predictions")
 NAMED = ("vpq", "stq", "miou", "vc")
 """The metrics that together are held against the bare decoding: VPQ of five windows, PQ, STQ, mIoU and VC."""
 _SHIFT = 4
+_PEER_FRAMES = 24
+"""The official script holds all masks of a video at once."""
 VOCABULARY = Vocabulary(tuple(Category(number, f"class {number}", number % 2 == 0) for number in range(CLASSES)))
 
 
@@ -55,7 +58,8 @@ class Report:
         write: one predicted frame into the suite's own files.
         read: one frame of them.
         png_bytes, store_bytes: of one predicted frame.
-        peak_memory_gb: of the process.
+        peers: milliseconds of other programs on the first frames, decoding included, by name.
+        peak_memory_gb: of the process before those.
     """
 
     frames: int
@@ -72,6 +76,7 @@ class Report:
     read: float
     png_bytes: int
     store_bytes: int
+    peers: Mapping[str, float]
     peak_memory_gb: float
 
     @property
@@ -167,6 +172,10 @@ def measure(
         segments = _write_files(folder, frames, size, rows, progress)
         for _ in range(repeats):
             _score(folder, segments, rows, progress)
+        memory = peak_memory_gb()
+        some = range(min(frames, _PEER_FRAMES))
+        paths = [[_png(folder, side, index) for side in SIDES] for index in some]
+        peers = measure_peers(folder, paths, segments[: len(some)], VOCABULARY)
         progress.video()
     finally:
         progress.stop()
@@ -186,7 +195,8 @@ def measure(
         read=_total(rows["read"]),
         png_bytes=_png(folder, "predictions", 0).stat().st_size,
         store_bytes=(folder / "predictions" / "00000.png").stat().st_size,
-        peak_memory_gb=peak_memory_gb(),
+        peers=peers,
+        peak_memory_gb=memory,
     )
 
 

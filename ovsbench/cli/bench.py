@@ -64,6 +64,8 @@ def score(
     ]
     print_table("", ("CPU ms a frame", "from RGB PNG", "from own files"), rows, words=1)
     say(f"Bare decoding of the two RGB PNGs with Pillow: {_ms(report.decode)} ms; a PNG has {report.png_bytes} bytes")
+    for name, value in report.peers.items():
+        say(f"Beside it, {name}: {_ms(value)} ms a frame")
     say(f"Own files: write {_ms(report.write)} ms, read {_ms(report.read)} ms, {report.store_bytes} bytes a frame")
     say(f"Peak memory at {frames} frames of {size}: {1000 * report.peak_memory_gb:.0f} MB")
     if several is not None:

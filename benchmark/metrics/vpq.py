@@ -221,7 +221,7 @@ class VpqAccumulator:
         self._new = 0  # tables at the end whose windows are not counted
 
     def add(self, truth: DenseFrame, prediction: DenseFrame, overlap: FrameOverlap) -> None:
-        sides = (
+        true, predicted = (
             _Side(
                 np.array([s.id for s in frame.segments], dtype=np.int64),
                 positions(frame.segments, self._index),
@@ -230,7 +230,7 @@ class VpqAccumulator:
             )
             for frame in (truth, prediction)
         )
-        self._tables.append(_Table(*sides, overlap.pixels))
+        self._tables.append(_Table(true, predicted, overlap.pixels))
         self._new += 1
         if self._new == BLOCK or sum(table.pixels.size for table in self._tables) > _MOST_CELLS:
             self._count_block()
@@ -319,11 +319,13 @@ class _First(NamedTuple):
         )
         for number in reversed(range(len(sides))):
             side, own = sides[number], rows[number]
-            values = (number, side.categories, side.crowd, side.listed)
-            for table, value in zip(first, values, strict=True):
-                if number + 1 < len(sides):
+            if number + 1 < len(sides):
+                for table in first:
                     table[number] = table[number + 1]
-                table[number, own] = value
+            first.frame[number, own] = number
+            first.category[number, own] = side.categories
+            first.crowd[number, own] = side.crowd
+            first.listed[number, own] = side.listed
         return first
 
 

@@ -56,7 +56,7 @@ def measure_peers(
             )
         ]
         start = time.process_time()
-        panoptic.pq_compute(*map(str, files))
+        panoptic.PanopticEval(*map(str, files)).evaluate()
         spent[HOTCOCO] = time.process_time() - start
     return {name: 1000 * seconds / len(paths) for name, seconds in spent.items()}
 
@@ -114,7 +114,7 @@ def panoptic_qualities(
 
 
 def _ids(image: Image) -> npt.NDArray[np.uint32]:
-    wide = np.uint32(image)
+    wide = image.astype(np.uint32)
     ids: npt.NDArray[np.uint32] = wide[:, :, 0] + wide[:, :, 1] * 256 + wide[:, :, 2] * 256 * 256
     return ids
 

@@ -30,11 +30,13 @@ def score(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Also time this many processes against one, on the clock.")
     ] = 1,
+    numpy_alone: Annotated[bool, typer.Option("--numpy", help="Compile no loop, as in short runs.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Time the scorer by stage against the bare decoding of the same PNGs with Pillow; medians, one core.
+    """Time the scorer by stage against the bare decoding of the same PNGs with Pillow, and against other programs.
 
-    The masks are made in a temporary folder, the same every time. Times are CPU time, so other work disturbs little.
+    The masks are made in a temporary folder, the same every time. Times are CPU time of one core, means over frames of
+    the repetition that took least, so other work disturbs little. Loops are compiled before, where numba is installed.
 
     \b
     [bold]Examples[/bold]
@@ -47,7 +49,14 @@ def score(
 
     shape = parse_size(size)
     with tempfile.TemporaryDirectory(prefix="ovsbench-") as folder:
-        report = measure(Path(folder), frames=frames, size=shape, repeats=repeats, progress=progress(quiet=as_json))
+        report = measure(
+            Path(folder),
+            frames=frames,
+            size=shape,
+            repeats=repeats,
+            compiled=not numpy_alone,
+            progress=progress(quiet=as_json),
+        )
         several = measure_jobs(Path(folder), jobs, frames=frames, size=shape) if jobs > 1 else None
     if as_json:
         more = {} if several is None else {"jobs": {**dataclasses.asdict(several), "speedup": several.speedup}}

@@ -221,6 +221,7 @@ class VpqAccumulator:
         self._new = 0  # tables at the end whose windows are not counted
 
     def add(self, truth: DenseFrame, prediction: DenseFrame, overlap: FrameOverlap) -> None:
+<<<<<<< HEAD
         true, predicted = (
             _Side(
                 np.array([s.id for s in frame.segments], dtype=np.int64),
@@ -231,9 +232,20 @@ class VpqAccumulator:
             for frame in (truth, prediction)
         )
         self._tables.append(_Table(true, predicted, overlap.pixels))
+=======
+        self._tables.append(_Table(self._side(truth), self._side(prediction), overlap.pixels))
+>>>>>>> main
         self._new += 1
         if self._new == BLOCK or sum(table.pixels.size for table in self._tables) > _MOST_CELLS:
             self._count_block()
+
+    def _side(self, frame: DenseFrame) -> _Side:
+        return _Side(
+            np.array([s.id for s in frame.segments], dtype=np.int64),
+            positions(frame.segments, self._index),
+            np.array([s.is_crowd for s in frame.segments], dtype=np.bool_),
+            np.argsort(np.array(frame.in_list_order, dtype=np.int64)),
+        )
 
     def _count_block(self) -> None:
         """Counts all windows that end with one of the new frames."""
@@ -319,8 +331,14 @@ class _First(NamedTuple):
         )
         for number in reversed(range(len(sides))):
             side, own = sides[number], rows[number]
+<<<<<<< HEAD
             if number + 1 < len(sides):
                 for table in first:
+=======
+            values: tuple[Any, ...] = (number, side.categories, side.crowd, side.listed)
+            for table, value in zip(first, values, strict=True):
+                if number + 1 < len(sides):
+>>>>>>> main
                     table[number] = table[number + 1]
             first.frame[number, own] = number
             first.category[number, own] = side.categories

@@ -70,7 +70,8 @@ def speed(
     use_threads(threads)
     done = compare_speed(
         [(text, _settings(text, checkpoint, device)) for text in methods],
-        common={"precision": precision} | ({"tiles": str(regions)} if regions else {}),
+        common=({} if precision == "float32" else {"precision": precision})
+        | ({"tiles": str(regions)} if regions else {}),
         against=against,
         data=data,
         size=parse_size(size),

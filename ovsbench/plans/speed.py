@@ -19,7 +19,7 @@ from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.timing.speed import Contestant, Speed, count_by_stage, count_flops, measure
 from ovsbench.benchmark.types import Video, Vocabulary
-from ovsbench.plans.runs import create_without_labels
+from ovsbench.plans.runs import create_without_labels, resolved
 
 REFERENCE = "two-stage"
 
@@ -137,11 +137,12 @@ def write_speed(done: Comparison, folder: Path) -> None:
 
 
 def _create(name: str, settings: Settings, common: Mapping[str, str]) -> Contestant:
-    build = methods.find(settings.method)
+    settings = resolved(settings)
+    build = methods.find(settings.built.method)
     takes_any = any(one.kind is one.VAR_KEYWORD for one in inspect.signature(build).parameters.values())
     known = methods.Options.of(build).kinds
-    options = {key: value for key, value in common.items() if takes_any or key in known} | dict(settings.options)
-    return Contestant(name, create_without_labels(dataclasses.replace(settings, options=options)))
+    options = {key: value for key, value in common.items() if takes_any or key in known}
+    return Contestant(name, create_without_labels(settings.with_defaults(options)))
 
 
 def _measured_peak(one: Speed) -> float:

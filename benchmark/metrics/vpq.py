@@ -221,7 +221,6 @@ class VpqAccumulator:
         self._new = 0  # tables at the end whose windows are not counted
 
     def add(self, truth: DenseFrame, prediction: DenseFrame, overlap: FrameOverlap) -> None:
-<<<<<<< HEAD
         true, predicted = (
             _Side(
                 np.array([s.id for s in frame.segments], dtype=np.int64),
@@ -232,9 +231,6 @@ class VpqAccumulator:
             for frame in (truth, prediction)
         )
         self._tables.append(_Table(true, predicted, overlap.pixels))
-=======
-        self._tables.append(_Table(self._side(truth), self._side(prediction), overlap.pixels))
->>>>>>> main
         self._new += 1
         if self._new == BLOCK or sum(table.pixels.size for table in self._tables) > _MOST_CELLS:
             self._count_block()
@@ -331,14 +327,8 @@ class _First(NamedTuple):
         )
         for number in reversed(range(len(sides))):
             side, own = sides[number], rows[number]
-<<<<<<< HEAD
             if number + 1 < len(sides):
                 for table in first:
-=======
-            values: tuple[Any, ...] = (number, side.categories, side.crowd, side.listed)
-            for table, value in zip(first, values, strict=True):
-                if number + 1 < len(sides):
->>>>>>> main
                     table[number] = table[number + 1]
             first.frame[number, own] = number
             first.category[number, own] = side.categories

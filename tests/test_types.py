@@ -86,7 +86,8 @@ def test_hints_name_the_nearest_and_all():
 
 def test_names_may_repeat_and_ids_tell_categories_apart():
     twins = Vocabulary((Category(4, "a TV", True), Category(2, "a tv", True), Category(7, "a TV", True, is_novel=True)))
-    assert [c.id for c in twins] == [4, 2, 7] and twins.by_id[4].name == "a TV"
+    assert [c.id for c in twins] == [4, 2, 7]
+    assert twins.by_id[4].name == "a TV"
     assert [c.id for c in twins.part({7, 2, 99})] == [2, 7]
     assert len(twins.part(())) == 0
     with pytest.raises(DataError, match="its own name; 'a tv'"):

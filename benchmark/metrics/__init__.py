@@ -7,7 +7,17 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ovsbench.benchmark.metrics.ap import Ap
-from ovsbench.benchmark.metrics.base import Accumulator, Counts, FrameMetric, Metric, Value, VideoCounts, harmonic
+from ovsbench.benchmark.metrics.base import (
+    Accumulator,
+    Counts,
+    FrameMetric,
+    Metric,
+    Value,
+    VideoCounts,
+    harmonic,
+    suits,
+)
+from ovsbench.benchmark.metrics.cgf1 import CgF1
 from ovsbench.benchmark.metrics.clear import Clear
 from ovsbench.benchmark.metrics.confusion import Confusion
 from ovsbench.benchmark.metrics.davis import Davis
@@ -19,7 +29,7 @@ from ovsbench.benchmark.metrics.vc import Vc
 from ovsbench.benchmark.metrics.vpq import Vpq
 from ovsbench.benchmark.types import Rules
 
-METRICS: tuple[Metric, ...] = (Vpq(), Miou(), Stq(), Hota(), Clear(), Vc(), Confusion(), Ap())
+METRICS: tuple[Metric, ...] = (Vpq(), Miou(), Stq(), Hota(), Clear(), Vc(), Confusion(), CgF1(), Ap())
 """Every metric of the suite, in the order in which files list them."""
 
 
@@ -55,7 +65,7 @@ def metrics_for(rules: Rules, extra: Collection[str] = ()) -> tuple[Metric, ...]
         extra: names of the optional ones to have too; other names are passed over.
     """
     optional = {metric.name for metric in OPTIONAL} - set(extra)
-    return tuple(metric for metric in all_metrics() if rules.task in metric.tasks and metric.name not in optional)
+    return tuple(metric for metric in all_metrics() if suits(metric, rules) and metric.name not in optional)
 
 
 def frame_metrics_for(rules: Rules, extra: Collection[str] = ()) -> tuple[FrameMetric, ...]:

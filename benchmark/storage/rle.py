@@ -137,23 +137,26 @@ def mean_areas(areas: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     return means
 
 
-def read_tracks(tracks: Sequence[Sequence[str | None]], size: tuple[int, int], frames: int) -> Tracks:
+def read_tracks(
+    tracks: Sequence[Sequence[str | None]], size: tuple[int, int], frames: int, *, join: bool = True
+) -> Tracks:
     """Decodes tracks, each at once: frame by frame is slower, and so are all of a video, whose arrays leave the cache.
 
     Args:
         tracks: of each the text of its mask in every frame, None where it has none.
         size: (height, width) of the frames.
         frames: of the video.
+        join: whether two runs that touch, as across the border of two frames, become one; else no run leaves its frame.
 
     Raises:
         DataError: a text is no mask of this size.
     """
     areas = np.zeros((len(tracks), frames), dtype=np.int64)
-    tubes = [_tube(masks, size, areas[place]) for place, masks in enumerate(tracks)]
+    tubes = [_tube(masks, size, areas[place], join) for place, masks in enumerate(tracks)]
     return Tracks(tuple(tubes), areas)
 
 
-def _tube(masks: Sequence[str | None], size: tuple[int, int], areas: npt.NDArray[np.int64]) -> Tube:
+def _tube(masks: Sequence[str | None], size: tuple[int, int], areas: npt.NDArray[np.int64], join: bool) -> Tube:
     """The tube of a track; the areas of its masks are put into `areas`, (frames,)."""
     if masks.count(None) == len(masks):
         return np.zeros(0, dtype=np.int64)
@@ -183,6 +186,8 @@ def _tube(masks: Sequence[str | None], size: tuple[int, int], areas: npt.NDArray
     bounds[:, 0] = stops - inside
     bounds[:, 1] = stops
     tube = bounds.ravel()
+    if not join:
+        return tube
     touches = np.flatnonzero(bounds[1:, 0] == bounds[:-1, 1])  # as across frames: both runs are one
     return np.delete(tube, np.concatenate([2 * touches + 1, 2 * touches + 2])) if touches.size else tube
 

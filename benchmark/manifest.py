@@ -19,6 +19,7 @@ from ovsbench.benchmark.errors import DataError, did_you_mean
 from ovsbench.benchmark.storage import files, store
 from ovsbench.benchmark.storage.track_store import TrackFolder
 from ovsbench.benchmark.types import (
+    WHOLE,
     Category,
     Image,
     Labelled,
@@ -26,6 +27,7 @@ from ovsbench.benchmark.types import (
     Offer,
     PanopticFrame,
     Rules,
+    Scope,
     Task,
     Video,
     Vocabulary,
@@ -63,9 +65,7 @@ class VideoEntry:
         frames: image files in time order, relative to the image root.
         fps: frames a second, None where unknown.
         labels_sha256: digest of the labels' bytes, "" for a video without labels.
-        asked: ids of the categories that are asked of it, present or absent, rising; None for the whole vocabulary.
-        absent: ids of those that are known not to be in it, where labels speak of a part of the vocabulary.
-        not_exhaustive: likewise ids of those of whose objects only some are labelled.
+        scope: what its labels speak of.
     """
 
     id: str
@@ -73,9 +73,7 @@ class VideoEntry:
     frames: tuple[str, ...]
     fps: float | None
     labels_sha256: str
-    asked: tuple[int, ...] | None = None
-    absent: tuple[int, ...] = ()
-    not_exhaustive: tuple[int, ...] = ()
+    scope: Scope = WHOLE
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ class Benchmark:
 
         Empty where nothing of that part is asked: then no method is called and the video has no prediction.
         """
-        whole, asked = self.vocabulary.offered(offered), self.entry(video_id).asked
+        whole, asked = self.vocabulary.offered(offered), self.entry(video_id).scope.asked
         return whole if asked is None else whole.part(asked)
 
     def image_paths(self, video_id: str) -> tuple[Path, ...]:
@@ -282,16 +280,10 @@ def to_json(benchmark: Benchmark) -> dict[str, Any]:
     }
 
 
-_LISTS = ("asked", "absent", "not_exhaustive")
-
-
 def _entry_json(entry: VideoEntry) -> dict[str, Any]:
     row = {**dataclasses.asdict(entry), "size": list(entry.size), "frames": list(entry.frames)}
-    for name in _LISTS:  # left out where they say nothing, so that manifests of before keep their digest
-        value = row.pop(name)
-        if value or (name == "asked" and value is not None):
-            row[name] = list(value)
-    return row
+    lists = row.pop("scope")  # left out where they say nothing, so that manifests of before keep their digest
+    return row | {name: list(ids) for name, ids in lists.items() if ids or (name == "asked" and ids is not None)}
 
 
 def _rules_json(rules: Rules) -> dict[str, Any]:
@@ -330,7 +322,7 @@ def from_json(folder: Path, content: Mapping[str, Any]) -> Benchmark:
             frames=tuple(map(str, v["frames"])),
             fps=v["fps"],
             labels_sha256=v["labels_sha256"],
-            **{name: _ids(v, name, vocabulary) for name in _LISTS if name in v},
+            scope=Scope(**{field.name: _ids(v, field.name, vocabulary) for field in _LISTS if field.name in v}),
         )
         for v in content["videos"]
     )
@@ -348,6 +340,9 @@ def from_json(folder: Path, content: Mapping[str, Any]) -> Benchmark:
         role=content["role"],
         resize_images=bool(content.get("resize_images", False)),
     )
+
+
+_LISTS = dataclasses.fields(Scope)
 
 
 def _ids(video: Mapping[str, Any], name: str, vocabulary: Vocabulary) -> tuple[int, ...]:

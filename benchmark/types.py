@@ -288,6 +288,25 @@ class Rules:
     labelled: Labelled = "wholly"
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the labels of one video speak of, as rising ids of categories; see `Rules.labelled`.
+
+    Attributes:
+        asked: the categories that are asked of it, present or absent; None for the whole vocabulary.
+        absent: those that are known not to be in it, where labels speak of a part of the vocabulary.
+        not_exhaustive: likewise those of whose objects only some are labelled.
+    """
+
+    asked: tuple[int, ...] | None = None
+    absent: tuple[int, ...] = ()
+    not_exhaustive: tuple[int, ...] = ()
+
+
+WHOLE = Scope()
+"""Labels that speak of every category."""
+
+
 class Method(Protocol):
     """Anything that turns a video and a vocabulary into frames of named segments.
 

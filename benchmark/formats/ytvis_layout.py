@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -37,6 +37,7 @@ from ovsbench.benchmark.storage.track_extents import Extent
 from ovsbench.benchmark.types import InstanceTrack, Vocabulary
 
 RESULTS = "results.json"
+_TITLES = {"ytvis": "YouTube-VIS", "sacoveval": "SA-Co/VEval"}
 LARGEST = sys.float_info.max
 """A number above it is infinite, or an integer that is no float."""
 
@@ -56,24 +57,49 @@ def import_ytvis(
     Raises:
         DataError: anything is wrong with the file, all of it told at once.
     """
+    return import_results(benchmark, predictions, run, _read_prediction, name=name, layout="ytvis", progress=progress)
+
+
+ReadTrack = Callable[[Any, int, VideoEntry, Vocabulary, str], InstanceTrack]
+"""Row of the file, number of the track, its video, the classes and the place to a track; or a DataError."""
+
+
+def import_results(
+    benchmark: Benchmark,
+    predictions: str | Path,
+    run: str | Path,
+    read: ReadTrack,
+    *,
+    name: str,
+    layout: str,
+    progress: Progress,
+) -> RunRecord:
+    """Makes a run of a list of predictions; an empty list is the answer that nothing was found.
+
+    Args:
+        read: gives the track of a row.
+        layout: its name.
+        benchmark, predictions, run, name, progress: as for `import_ytvis`.
+
+    Raises:
+        DataError: as `import_ytvis`.
+    """
     path = Path(predictions)
     path = path / RESULTS if path.is_dir() else path
     if benchmark.rules.task != "instance":
         raise DataError(
-            f"{path}: expected a benchmark of task instance for results of YouTube-VIS, {benchmark.name} is "
+            f"{path}: expected a benchmark of task instance for results in the layout {layout}, {benchmark.name} is "
             f"{benchmark.rules.task}. Import on the benchmark that was predicted"
         )
     rows = read_raw(path)
     if not isinstance(rows, list):
         raise DataError(f"{path}: expected a list of predictions, got {type(rows).__name__}. Give results.json")
-    if not rows:
-        raise DataError(f"{path}: expected predictions, got an empty list. Write at least one track")
     faults = Faults()
     entries = benchmark.by_id
     videos = {str(row.get("video_id")) for row in rows if isinstance(row, dict)}
-    if not any(isinstance(row, dict) and "video_id" in row for row in rows):
+    if rows and not any(isinstance(row, dict) and "video_id" in row for row in rows):
         raise DataError(f"{path}: expected predictions with video_id, got {repr(rows[0])[:40]}. Give results.json")
-    if not videos & entries.keys():
+    if rows and not videos & entries.keys():
         raise DataError(
             f"{path}: none of its videos is in {benchmark.name} ({', '.join(sorted(videos)[:3])} are not, which has "
             f"{', '.join(list(entries)[:3])}). It may be of another data set or part; import it there"
@@ -81,17 +107,23 @@ def import_ytvis(
     return import_tracks(
         benchmark,
         Path(run),
-        _tracks(rows, path, benchmark, faults),
+        _tracks(rows, path, benchmark, read, faults),
         faults,
         name=name,
-        what=f"{path} (YouTube-VIS layout)",
+        what=f"{path} ({_TITLES.get(layout, layout)} layout)",
         digest=sha256(path.read_bytes()).hexdigest(),
-        notes={"layout": "ytvis"},
+        notes={"layout": layout},
         progress=progress,
     )
 
 
-def _tracks(rows: list[Any], path: Path, benchmark: Benchmark, faults: Faults) -> dict[str, list[InstanceTrack]]:
+def _read_prediction(row: Any, number: int, entry: VideoEntry, vocabulary: Vocabulary, where: str) -> InstanceTrack:
+    return read_track(row, number, entry, vocabulary, where, is_label=False)
+
+
+def _tracks(
+    rows: list[Any], path: Path, benchmark: Benchmark, read: ReadTrack, faults: Faults
+) -> dict[str, list[InstanceTrack]]:
     """The tracks of each video; what is wrong with a row is noted."""
     vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
     entries = benchmark.by_id
@@ -103,9 +135,7 @@ def _tracks(rows: list[Any], path: Path, benchmark: Benchmark, faults: Faults) -
             where = f"{path}, prediction {number}"
             if video not in entries:
                 raise DataError(f"{where}: expected the id of a video of {benchmark.name} as video_id, got {video!r}")
-            track = read_track(
-                row, len(tracks[video]) + 1, entries[video], vocabulary, f"{where} (video {video})", is_label=False
-            )
+            track = read(row, len(tracks[video]) + 1, entries[video], vocabulary, f"{where} (video {video})")
             first = seen.setdefault((video, track.category, track.score, track.masks), number)
             if first != number and not all(map(is_empty, track.masks)):
                 raise DataError(f"{where} (video {video}): it repeats prediction {first} to the last pixel")
@@ -118,6 +148,22 @@ def export_ytvis(benchmark: Benchmark, run: str | Path, out: str | Path, *, prog
 
     Raises:
         DataError: predictions are missing or damaged, a video is not called by a number, or the disk is full.
+    """
+    export_results(benchmark, run, out, row_of_track, progress=progress)
+
+
+def export_results(
+    benchmark: Benchmark,
+    run: str | Path,
+    out: str | Path,
+    row_of: Callable[[InstanceTrack, VideoEntry], dict[str, Any]],
+    *,
+    progress: Progress,
+) -> None:
+    """Writes a run's predictions as `results.json`, a row a track.
+
+    Raises:
+        DataError: as `export_ytvis`.
     """
     named = [entry.id for entry in benchmark.entries if not entry.id.isdecimal()]
     if named or benchmark.rules.task != "instance":
@@ -133,7 +179,7 @@ def export_ytvis(benchmark: Benchmark, run: str | Path, out: str | Path, *, prog
                 before = "["
                 for entry in benchmark.entries:
                     for track in predicted_tracks(benchmark, Path(run), entry.id).tracks:
-                        file.write(before + json.dumps(_row(track, entry)))
+                        file.write(before + json.dumps(row_of(track, entry)))
                         before = ",\n"
                     progress.frame(len(entry.frames))
                     progress.video()
@@ -142,7 +188,7 @@ def export_ytvis(benchmark: Benchmark, run: str | Path, out: str | Path, *, prog
             progress.stop()
 
 
-def _row(track: InstanceTrack, entry: VideoEntry) -> dict[str, Any]:
+def row_of_track(track: InstanceTrack, entry: VideoEntry) -> dict[str, Any]:
     masks = [None if text is None else {"size": list(entry.size), "counts": text} for text in track.masks]
     return {
         "video_id": int(entry.id),

@@ -1,6 +1,7 @@
 """cgF1: are the phrases told apart that a video shows from those that it does not, and are their objects found?
 
-The unit is a pair of a video and a phrase that is asked of it, and any pair that has a label or a prediction. G are the
+The unit is a pair of a video and a phrase that is asked of it, and any pair that has a label or a prediction, whatever
+its score. G are the
 labelled tracks of the pair without the mark of a crowd, D its predictions with a score of at least 0.5; so a prediction
 on a crowd is a false alarm, and a pair of which every label is a crowd counts as absent. A pair is
 
@@ -99,8 +100,9 @@ class CgF1:
         is_crowd = np.array([track.is_crowd for track in video.truth], dtype=bool)
         is_kept = video.scores >= KEPT_FROM
         rows = {}
-        own = {c for c, kept in zip(video.predicted_categories.tolist(), is_kept.tolist(), strict=True) if kept}
-        for c in sorted({*(video.asked or ()), *video.true_categories.tolist(), *own}):
+        for c in sorted(
+            {*(video.scope.asked or ()), *video.true_categories.tolist(), *video.predicted_categories.tolist()}
+        ):
             labels = video.true_categories == c
             found = np.flatnonzero(is_kept & (video.predicted_categories == c))
             real, crowds = np.flatnonzero(labels & ~is_crowd), np.flatnonzero(labels & is_crowd)

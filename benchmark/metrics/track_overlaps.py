@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ovsbench.benchmark.metrics.base import Floats, ratio
 from ovsbench.benchmark.storage import rle
-from ovsbench.benchmark.types import InstanceTrack
+from ovsbench.benchmark.types import WHOLE, InstanceTrack, Scope, Vocabulary
 
 Ints = npt.NDArray[np.int64]
 Places = npt.NDArray[np.intp]
@@ -39,9 +39,8 @@ class TrackOverlaps:
         truth, prediction: tracks without the texts of their masks.
         true_areas, predicted_areas: int64 (tracks, frames), pixels of each mask, 0 where there is none.
         frame, true, predicted, shared: (N,) by rising frame: pixels that two tracks share in it; of pairs with any.
-        asked: ids of the categories that are asked of the video; None for all.
-        absent: ids of those known to be absent, where labels speak of a part of the vocabulary.
-        not_exhaustive: likewise ids of those of whose objects only some are labelled.
+        vocabulary: of the benchmark.
+        scope: what the labels speak of.
     """
 
     truth: tuple[InstanceTrack, ...]
@@ -52,9 +51,8 @@ class TrackOverlaps:
     true: Ints
     predicted: Ints
     shared: Ints
-    asked: frozenset[int] | None = None
-    absent: frozenset[int] = frozenset()
-    not_exhaustive: frozenset[int] = frozenset()
+    vocabulary: Vocabulary
+    scope: Scope = WHOLE
 
     @property
     def frames(self) -> int:
@@ -109,9 +107,9 @@ class TrackTables:
             rows, columns = np.flatnonzero(self._true[:, frame]), np.flatnonzero(self._predicted[:, frame])
             similarity = np.zeros((len(rows), len(columns)))
             own = slice(self._starts[frame], self._starts[frame + 1])
-            similarity[
-                np.searchsorted(rows, self._rows[own]), np.searchsorted(columns, self._columns[own])
-            ] = self._similarity[own]
+            similarity[np.searchsorted(rows, self._rows[own]), np.searchsorted(columns, self._columns[own])] = (
+                self._similarity[own]
+            )
             yield FrameTable(frame, rows, columns, similarity)
 
 
@@ -129,19 +127,17 @@ def overlaps_of(
     predicted_masks: ReadMasks,
     size: tuple[int, int],
     frames: int,
-    *,
-    asked: frozenset[int] | None = None,
-    absent: frozenset[int] = frozenset(),
-    not_exhaustive: frozenset[int] = frozenset(),
+    vocabulary: Vocabulary,
+    scope: Scope,
 ) -> TrackOverlaps:
     """Decodes masks, a few frames at a time, and keeps what they share.
 
     Args:
-        truth, prediction: tracks; the texts of their masks may be left out.
+        truth, prediction: tracks without the texts of their masks.
         true_masks, predicted_masks: give these texts, of a range of frames.
         size: (height, width) of the frames.
         frames: of the video.
-        asked, absent, not_exhaustive: see `TrackOverlaps`.
+        vocabulary, scope: see `TrackOverlaps`.
 
     Raises:
         DataError: a text is no mask of this size.
@@ -155,9 +151,10 @@ def overlaps_of(
         predicted = rle.read_tracks(predicted_masks(start, stop), size, stop - start, join=False)
         true_areas[:, start:stop], predicted_areas[:, start:stop] = true.areas, predicted.areas
         parts.append(_shared(true, predicted, size[0] * size[1]) + np.array([[start], [0], [0], [0]]))
-    rows = np.concatenate(parts, axis=1) if parts else np.zeros((4, 0), dtype=np.int64)
-    plain = [tuple(InstanceTrack(t.id, t.category, (), t.score, t.is_crowd, t.area) for t in ts) for ts in (truth, prediction)]
-    return TrackOverlaps(*plain, true_areas, predicted_areas, *rows, asked, absent, not_exhaustive)  # type: ignore[arg-type]
+    frame, g, p, shared = np.concatenate(parts, axis=1) if parts else np.zeros((4, 0), dtype=np.int64)
+    return TrackOverlaps(
+        tuple(truth), tuple(prediction), true_areas, predicted_areas, frame, g, p, shared, vocabulary, scope
+    )
 
 
 def _shared(true: rle.Tracks, predicted: rle.Tracks, pixels: int) -> Ints:

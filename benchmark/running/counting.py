@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,7 +187,6 @@ def _count_tracks(
 
 
 def _overlaps(benchmark: Benchmark, truth: TrackFolder, prediction: TrackFolder) -> TrackOverlaps:
-    entry = benchmark.entry(truth.video_id)
     return overlaps_of(
         truth.described[0],
         prediction.described[0],
@@ -194,9 +194,8 @@ def _overlaps(benchmark: Benchmark, truth: TrackFolder, prediction: TrackFolder)
         prediction.masks,
         truth.size,
         len(truth),
-        asked=None if entry.asked is None else frozenset(entry.asked),
-        absent=frozenset(entry.absent),
-        not_exhaustive=frozenset(entry.not_exhaustive),
+        benchmark.vocabulary,
+        benchmark.entry(truth.video_id).scope,
     )
 
 
@@ -244,13 +243,10 @@ def counts_key(
 ) -> str:
     """Digest of all that decides the counts of a video; `versions` are of the metrics that are counted."""
     own = [metric.name for metric in (*METRICS, *OPTIONAL) if metric.name in versions]
-    entry = benchmark.entry(truth.video_id)
-    lists = {} if benchmark.rules.labelled == "wholly" else {
-        "asked": entry.asked, "absent": entry.absent, "not exhaustive": entry.not_exhaustive
-    }  # fmt: skip
+    scope = benchmark.entry(truth.video_id).scope
     return files.json_digest(
         {
-            **lists,
+            **({} if benchmark.rules.labelled == "wholly" else {"scope": dataclasses.asdict(scope)}),
             "metrics": [[name, versions[name]] for name in (*own, *sorted(versions.keys() - own))],
             "windows": list(benchmark.rules.vpq_windows),
             "categories": sorted(benchmark.vocabulary.ids),

@@ -15,7 +15,10 @@ from ovsbench.cli.options import Json, MovedData, RunFolder, one_of
 from ovsbench.cli.progress_bar import progress
 
 Format = Annotated[
-    str, typer.Option("--format", help="vipseg (pred.json, pan_pred), vspw (masks of classes) or ytvis (results.json).")
+    str,
+    typer.Option(
+        "--format", help="vipseg (pred.json, pan_pred), vspw (masks of classes), ytvis or sacoveval (results.json)."
+    ),
 ]
 LabelForm = Annotated[
     str, typer.Option("--label-form", help="Of vspw: shifted (classes 0 to 123) or released (1 to 124, 0 unnamed).")

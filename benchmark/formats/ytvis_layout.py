@@ -189,6 +189,7 @@ def export_results(
 
 
 def row_of_track(track: InstanceTrack, entry: VideoEntry) -> dict[str, Any]:
+    """A prediction as the official script reads it."""
     masks = [None if text is None else {"size": list(entry.size), "counts": text} for text in track.masks]
     return {
         "video_id": int(entry.id),

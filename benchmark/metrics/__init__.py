@@ -24,12 +24,26 @@ from ovsbench.benchmark.metrics.davis import Davis
 from ovsbench.benchmark.metrics.hota import Hota
 from ovsbench.benchmark.metrics.installed import load_installed
 from ovsbench.benchmark.metrics.miou import Miou
+from ovsbench.benchmark.metrics.phota import PhraseHota
+from ovsbench.benchmark.metrics.phrase_ap import PhraseAp
 from ovsbench.benchmark.metrics.stq import Stq
 from ovsbench.benchmark.metrics.vc import Vc
 from ovsbench.benchmark.metrics.vpq import Vpq
 from ovsbench.benchmark.types import Rules
 
-METRICS: tuple[Metric, ...] = (Vpq(), Miou(), Stq(), Hota(), Clear(), Vc(), Confusion(), CgF1(), Ap())
+METRICS: tuple[Metric, ...] = (
+    Vpq(),
+    Miou(),
+    Stq(),
+    Hota(),
+    Clear(),
+    Vc(),
+    Confusion(),
+    CgF1(),
+    PhraseHota(),
+    PhraseAp(),
+    Ap(),
+)
 """Every metric of the suite, in the order in which files list them."""
 
 

@@ -23,7 +23,7 @@ CHUNK = 128
 
 
 class FrameTable(NamedTuple):
-    """One frame: the tracks that are seen in it, by their places in a choice of tracks, and their IoU (true, predicted)."""
+    """One frame: the tracks of a choice that are seen in it, by their places there, and their IoU (true, predicted)."""
 
     frame: int
     true: Places
@@ -83,6 +83,16 @@ class TrackOverlaps:
     @cached_property
     def scores(self) -> Floats:
         return np.array([track.score for track in self.prediction], dtype=np.float64)
+
+    def by_category(self, kept: npt.NDArray[np.bool_]) -> Iterator[tuple[int, Places, Places]]:
+        """Each category with the places of its labelled tracks and of its kept predictions that have a pixel, by id."""
+        true, predicted = self.true_areas.any(axis=1), kept & self.predicted_areas.any(axis=1)
+        for c in sorted({*self.true_categories[true].tolist(), *self.predicted_categories[predicted].tolist()}):
+            yield (
+                c,
+                np.flatnonzero(true & (self.true_categories == c)),
+                np.flatnonzero(predicted & (self.predicted_categories == c)),
+            )
 
     def tables(self, true: Places, predicted: Places) -> TrackTables:
         """The frames of a choice of tracks, given by their places, rising."""

@@ -21,6 +21,9 @@ Labelled = Literal["wholly", "as asked", "in part"]
 Ids = npt.NDArray[np.uint32]
 Image = npt.NDArray[np.uint8]
 
+LISTED_WHOLE = 2000
+"""Categories that are all listed, category by category, whether they occur or not."""
+
 VOID = 0
 """The segment id of pixels that belong to no segment, in labels and in predictions."""
 
@@ -107,6 +110,11 @@ class Vocabulary:
     def by_id(self) -> Mapping[int, Category]:
         return {c.id: c for c in self.categories}
 
+    @cached_property
+    def order(self) -> Mapping[int, int]:
+        """The place of each category, by its id."""
+        return {c.id: place for place, c in enumerate(self.categories)}
+
     @property
     def ids(self) -> frozenset[int]:
         return frozenset(self.by_id)
@@ -149,6 +157,12 @@ class Vocabulary:
     def part(self, ids: Collection[int]) -> Vocabulary:
         """Those of some ids that are here, by rising id; costs no more for a large vocabulary than for a small one."""
         return Vocabulary(tuple(self.by_id[c] for c in sorted(set(ids)) if c in self.by_id))
+
+    def listed(self, occurring: Collection[int]) -> tuple[Category, ...]:
+        """The categories that files and tables list: all, but of more than `LISTED_WHOLE` those that occur."""
+        if len(self.categories) <= LISTED_WHOLE:
+            return self.categories
+        return tuple(sorted((self.by_id[c] for c in occurring), key=lambda c: self.order[c.id]))
 
     @property
     def digest(self) -> str:

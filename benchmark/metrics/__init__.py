@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -27,23 +27,16 @@ from ovsbench.benchmark.metrics.miou import Miou
 from ovsbench.benchmark.metrics.phota import PhraseHota
 from ovsbench.benchmark.metrics.phrase_ap import PhraseAp
 from ovsbench.benchmark.metrics.stq import Stq
+from ovsbench.benchmark.metrics.teta import Teta
+from ovsbench.benchmark.metrics.tracking import Tracking
 from ovsbench.benchmark.metrics.vc import Vc
 from ovsbench.benchmark.metrics.vpq import Vpq
 from ovsbench.benchmark.types import Rules
 
 METRICS: tuple[Metric, ...] = (
-    Vpq(),
-    Miou(),
-    Stq(),
-    Hota(),
-    Clear(),
-    Vc(),
-    Confusion(),
-    CgF1(),
-    PhraseHota(),
-    PhraseAp(),
-    Ap(),
-)
+    Vpq(), Miou(), Stq(), Hota(), Clear(), Vc(), Confusion(),
+    CgF1(), PhraseHota(), PhraseAp(), Ap(), Tracking(), Teta(),
+)  # fmt: skip
 """Every metric of the suite, in the order in which files list them."""
 
 
@@ -109,18 +102,33 @@ class Described(NamedTuple):
 def described(windows: tuple[int, ...] = Rules().vpq_windows) -> Mapping[str, Described]:
     """Every value of every metric by name, in the order of tables: what ranks, then as metrics list them.
 
+    Of metrics of different tasks that have a value of the same name, as HOTA is, the first one describes it.
+
     Args:
         windows: of the benchmark's rules; the names of some values depend on them.
     """
-    rules = Rules(vpq_windows=windows)
-    known = [Described(metric, value) for metric in all_metrics() for value in metric.values(rules)]
+    return _by_name(all_metrics(), Rules(vpq_windows=windows))
+
+
+@lru_cache(maxsize=64)
+def described_for(rules: Rules) -> Mapping[str, Described]:
+    """The values of those metrics that suit a benchmark, likewise."""
+    return _by_name([metric for metric in all_metrics() if suits(metric, rules)], rules)
+
+
+def _by_name(metrics: Iterable[Metric], rules: Rules) -> Mapping[str, Described]:
+    known = [Described(metric, value) for metric in metrics for value in metric.values(rules)]
     known.sort(key=lambda one: one.value.rank_order or 3)
-    return {one.value.name: one for one in known}
+    found: dict[str, Described] = {}
+    for one in known:
+        found.setdefault(one.value.name, one)
+    return found
 
 
-def described_for(rules: Rules) -> dict[str, Described]:
-    """Those of them that suit a benchmark's task."""
-    return {name: one for name, one in described(rules.vpq_windows).items() if rules.task in one.metric.tasks}
+def owners(value: str, windows: tuple[int, ...] = Rules().vpq_windows) -> frozenset[str]:
+    """The names of the metrics that have a value of this name."""
+    rules = Rules(vpq_windows=windows)
+    return frozenset(m.name for m in all_metrics() if any(own.name == value for own in m.values(rules)))
 
 
 def is_fraction(name: str) -> bool:
@@ -132,5 +140,5 @@ def is_fraction(name: str) -> bool:
 __all__ = [
     "FIRST_VERSIONS", "METRICS", "OPTIONAL", "Accumulator", "Counts", "Described", "Metric", "Value", "VideoCounts",
     "all_metrics", "described", "described_for", "frame_metrics_for", "harmonic", "is_fraction", "metrics_for",
-    "metrics_of_packages", "other_versions", "versions_for",
+    "metrics_of_packages", "other_versions", "owners", "versions_for",
 ]  # fmt: skip

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,7 @@ class TrackOverlaps:
         truth, prediction: tracks without the texts of their masks.
         true_areas, predicted_areas: int64 (tracks, frames), pixels of each mask, 0 where there is none.
         frame, true, predicted, shared: (N,) by rising frame: pixels that two tracks share in it; of pairs with any.
+        originals: (predictions,) the place of the first predicted track with the same masks, mostly its own.
         vocabulary: of the benchmark.
         scope: what the labels speak of.
     """
@@ -51,6 +53,7 @@ class TrackOverlaps:
     true: Ints
     predicted: Ints
     shared: Ints
+    originals: Ints
     vocabulary: Vocabulary
     scope: Scope = WHOLE
 
@@ -83,6 +86,10 @@ class TrackOverlaps:
     @cached_property
     def scores(self) -> Floats:
         return np.array([track.score for track in self.prediction], dtype=np.float64)
+
+    def on_labelled_frames(self) -> TrackOverlaps:
+        """The video without what is predicted in frames that have no label of any category."""
+        return replace(self, predicted_areas=self.predicted_areas * self.true_areas.any(axis=0))
 
     def by_category(self, kept: npt.NDArray[np.bool_]) -> Iterator[tuple[int, Places, Places]]:
         """Each category with the places of its labelled tracks and of its kept predictions that have a pixel, by id."""
@@ -154,16 +161,21 @@ def overlaps_of(
     """
     true_areas = np.zeros((len(truth), frames), dtype=np.int64)
     predicted_areas = np.zeros((len(prediction), frames), dtype=np.int64)
-    parts = []
+    parts, texts = [], [blake2b() for _ in prediction]
     for start in range(0, frames, CHUNK):
         stop = min(start + CHUNK, frames)
         true = rle.read_tracks(true_masks(start, stop), size, stop - start, join=False)
-        predicted = rle.read_tracks(predicted_masks(start, stop), size, stop - start, join=False)
+        masks = predicted_masks(start, stop)
+        predicted = rle.read_tracks(masks, size, stop - start, join=False)
+        for text, own in zip(texts, masks, strict=True):
+            text.update("\n".join(mask or "" for mask in own).encode() + b"\n")
         true_areas[:, start:stop], predicted_areas[:, start:stop] = true.areas, predicted.areas
         parts.append(_shared(true, predicted, size[0] * size[1]) + np.array([[start], [0], [0], [0]]))
+    first: dict[bytes, int] = {}
+    originals = np.array([first.setdefault(text.digest(), place) for place, text in enumerate(texts)], dtype=np.int64)
     frame, g, p, shared = np.concatenate(parts, axis=1) if parts else np.zeros((4, 0), dtype=np.int64)
     return TrackOverlaps(
-        tuple(truth), tuple(prediction), true_areas, predicted_areas, frame, g, p, shared, vocabulary, scope
+        tuple(truth), tuple(prediction), true_areas, predicted_areas, frame, g, p, shared, originals, vocabulary, scope
     )
 
 

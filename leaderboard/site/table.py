@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from ovsbench.benchmark import stats
-from ovsbench.benchmark.metrics import Value, described
+from ovsbench.benchmark.metrics import Value, described, owners
 from ovsbench.benchmark.metrics.base import Floats
 from ovsbench.benchmark.ranking import ranks
 from ovsbench.benchmark.running.score_names import ScoreName, ranking_score
@@ -164,8 +164,7 @@ def _ranks(rows: Sequence[Row], score: ScoreName) -> dict[str, int]:
 
 def is_older(row: Row, key: str) -> bool:
     """Whether a score was made by another version of its metric than the one that is here."""
-    known = described(row.windows).get(key.partition(".")[0])
-    return known is not None and known.metric.name in row.older
+    return bool(row.older) and not owners(key.partition(".")[0], row.windows).isdisjoint(row.older)
 
 
 def _draws(row: Row, key: str) -> Floats:

@@ -62,7 +62,8 @@ def build_sacoveval(
     name = path.stem.removeprefix("saco_veval_")
     media, licence = _DOMAINS.get(name.partition("_")[0], ("JPEGImages", "of the data set's owners"))
     image_root = image_folder(images) or first_folder(raw if raw.is_dir() else raw.parent, (f"media/{media}", media))
-    kept, gone = [], []
+    kept: list[Annotated] = []
+    gone: list[Annotated] = []
     for video in labels.videos:
         is_there = image_root is None or files_in((image_root / video.frames[0]).parent, IMAGES)
         (kept if is_there else gone).append(video)

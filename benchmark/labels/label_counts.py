@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -110,7 +109,8 @@ def count_labels(benchmark: Benchmark, *, progress: Progress = SILENT) -> LabelS
                     segments[category] += 1
                     visible[category, track] += 1
                     labelled_pixels += area
-                pairs.update(itertools.product({category for category, _, _ in rows}, repeat=2))
+                shown = {category for category, _, _ in rows}
+                pairs.update((one, other) for one in shown for other in shown)
                 total += entry.size[0] * entry.size[1]
                 progress.frame()
             tracks.update(category for category, _ in visible)

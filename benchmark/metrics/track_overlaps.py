@@ -59,7 +59,7 @@ class TrackOverlaps:
 
     @property
     def frames(self) -> int:
-        return self.true_areas.shape[1]
+        return int(self.true_areas.shape[1])
 
     @cached_property
     def ious(self) -> Floats:

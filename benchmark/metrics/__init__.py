@@ -17,6 +17,7 @@ from ovsbench.benchmark.metrics.base import (
     harmonic,
     suits,
 )
+from ovsbench.benchmark.metrics.burst import BurstAp, BurstHota
 from ovsbench.benchmark.metrics.cgf1 import CgF1
 from ovsbench.benchmark.metrics.clear import Clear
 from ovsbench.benchmark.metrics.confusion import Confusion
@@ -35,7 +36,7 @@ from ovsbench.benchmark.types import Rules
 
 METRICS: tuple[Metric, ...] = (
     Vpq(), Miou(), Stq(), Hota(), Clear(), Vc(), Confusion(),
-    CgF1(), PhraseHota(), PhraseAp(), Ap(), Tracking(), Teta(),
+    CgF1(), PhraseHota(), PhraseAp(), BurstHota(), BurstAp(), Ap(), Tracking(), Teta(),
 )  # fmt: skip
 """Every metric of the suite, in the order in which files list them."""
 

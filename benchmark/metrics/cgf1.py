@@ -127,11 +127,15 @@ class CgF1:
                 shown="headline",
                 by_part=True,
                 rank_order=1,
-                category_head="cgF1",
             ),
             *(Value(f"cgF1{name}", f"cgF1 at a track IoU of 0.{name[1:]}") for name in ("@50", "@75")),
             Value("IL_MCC", f"correlation of present with said to be present, {asked}; in [-1, 1]", shown="headline"),
-            Value("pmF1", "F1 of tracks in pairs whose phrase is present, mean over IoUs", shown="headline"),
+            Value(
+                "pmF1",
+                "F1 of tracks in pairs whose phrase is present, mean over IoUs",
+                shown="headline",
+                category_head="pmF1",
+            ),
             *(Value(f"pmF1{name}", f"pmF1 at a track IoU of 0.{name[1:]}") for name in ("@50", "@75")),
             Value("cgF1_no_crowds", "cgF1 that ignores crowds and what is predicted on them; a rule of our own"),
         )

@@ -17,7 +17,8 @@ from ovsbench.cli.progress_bar import progress
 Format = Annotated[
     str,
     typer.Option(
-        "--format", help="vipseg (pred.json, pan_pred), vspw (masks of classes), ytvis or sacoveval (results.json)."
+        "--format",
+        help="vipseg (pred.json, pan_pred), vspw (masks of classes), ytvis or sacoveval (results.json) or burst.",
     ),
 ]
 LabelForm = Annotated[

@@ -6,9 +6,9 @@
 The frames of the benchmark are those with labels, one a second in val and test. A video is called by the number of its
 id. The files use ids of LVIS, so classes are joined by their names with the list of 482. A mask without a pixel is
 none: BURST says that such masks spoil scores. Labels are not exhaustive: for each video the files list classes that are
-there and not all labelled, and classes that are known to be absent; the manifest keeps both lists, of which `HOTA_burst`
-and `AP_burst` know. Classes are grouped as BURST's script has them: common (among them `person`, which LVIS calls baby),
-uncommon, and distractors, which are labelled and not evaluated.
+there and not all labelled, and classes that are known to be absent; the manifest keeps both lists, of which
+`HOTA_burst` and `AP_burst` know. Classes are grouped as BURST's script has them: common (among them `person`, which
+LVIS calls baby), uncommon, and distractors, which are labelled and not evaluated.
 """
 
 from __future__ import annotations

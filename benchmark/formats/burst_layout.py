@@ -37,9 +37,9 @@ PREDICTIONS = "predictions.json"
 
 
 @cache
-def _lvis_ids() -> dict[str, int]:
+def lvis_ids() -> dict[str, int]:
     """The name of each class of BURST and its id there."""
-    ids: dict[str, int] = read_json(Path(__file__).with_name("burst_lvis.json"), "the ids of BURST's classes")
+    ids: dict[str, int] = read_json(Path(__file__).with_name("burst_lvis.json"), "the ids of BURST's classes")["ids"]
     return ids
 
 
@@ -113,7 +113,7 @@ def _joined(content: Mapping[str, Any], vocabulary: Vocabulary, path: Path) -> d
     numbers = {_plain(category.name): category.id for category in vocabulary}
     listed = content.get("categories")
     if listed is None:
-        return {own: numbers[_plain(name)] for name, own in _lvis_ids().items() if _plain(name) in numbers}
+        return {own: numbers[_plain(name)] for name, own in lvis_ids().items() if _plain(name) in numbers}
     if "person" in numbers:
         numbers.setdefault("baby", numbers["person"])  # as LVIS calls it
     try:
@@ -133,7 +133,7 @@ def _read_sequence(
     where: str,
     faults: Faults,
 ) -> list[InstanceTrack]:
-    """The tracks of a video, in the order in which they are first seen; what is wrong with one is noted.
+    """The tracks of a video, in the order of `track_category_ids`; what is wrong with one is noted.
 
     Raises:
         DataError: the sequence has another form.
@@ -160,7 +160,7 @@ def _read_sequence(
             scores.setdefault(key, []).append(mask.get("score", 1.0))
             own[key] = mask.get("category_id", own.get(key))
     tracks: list[InstanceTrack] = []
-    for key, texts in masks.items():
+    for key in [*(key for key in categories if key in masks), *(key for key in masks if key not in categories)]:
         with faults.collecting():
             at = f"{where} ({_place(entry)}), track {key}"
             if own[key] not in joined:
@@ -169,7 +169,7 @@ def _read_sequence(
                 raise DataError(f"{at}: expected scores from 0 to 1, got {scores[key][:3]}")
             made = {
                 "category_id": joined[own[key]],
-                "segmentations": texts,
+                "segmentations": masks[key],
                 "score": sum(scores[key]) / len(scores[key]),
             }
             track = read_track(made, len(tracks) + 1, entry, vocabulary, at, is_label=False)
@@ -185,7 +185,7 @@ def export_burst(benchmark: Benchmark, run: str | Path, out: str | Path, *, prog
         DataError: the benchmark is none of BURST, predictions are missing or damaged, or the disk is full.
     """
     _refuse_others(benchmark, str(out))
-    ids = {_plain(name): own for name, own in _lvis_ids().items()}
+    ids = {_plain(name): own for name, own in lvis_ids().items()}
     lacks = next((c.name for c in benchmark.vocabulary if _plain(c.name) not in ids), None)
     if lacks is not None:
         raise DataError(f"{benchmark.name}: {lacks!r} is no class of BURST. Export in another layout")

@@ -37,7 +37,9 @@ def import_sacoveval(
     Raises:
         DataError: anything is wrong with the file, all of it told at once.
     """
-    return import_results(benchmark, predictions, run, _read, name=name, layout="sacoveval", progress=progress)
+    return import_results(
+        benchmark, predictions, run, _read, name=name, layout="sacoveval", may_repeat=True, progress=progress
+    )
 
 
 def _read(row: Any, number: int, entry: VideoEntry, vocabulary: Vocabulary, where: str) -> InstanceTrack:

@@ -57,7 +57,9 @@ def import_ytvis(
     Raises:
         DataError: anything is wrong with the file, all of it told at once.
     """
-    return import_results(benchmark, predictions, run, _read_prediction, name=name, layout="ytvis", progress=progress)
+    return import_results(
+        benchmark, predictions, run, _read_prediction, name=name, layout="ytvis", may_repeat=False, progress=progress
+    )
 
 
 ReadTrack = Callable[[Any, int, VideoEntry, Vocabulary, str], InstanceTrack]
@@ -72,6 +74,7 @@ def import_results(
     *,
     name: str,
     layout: str,
+    may_repeat: bool,
     progress: Progress,
 ) -> RunRecord:
     """Makes a run of a list of predictions; an empty list is the answer that nothing was found.
@@ -79,6 +82,7 @@ def import_results(
     Args:
         read: gives the track of a row.
         layout: its name.
+        may_repeat: whether a prediction may be equal to another to the last pixel.
         benchmark, predictions, run, name, progress: as for `import_ytvis`.
 
     Raises:
@@ -107,7 +111,7 @@ def import_results(
     return import_tracks(
         benchmark,
         Path(run),
-        _tracks(rows, path, benchmark, read, faults),
+        _tracks(rows, path, benchmark, read, faults, may_repeat=may_repeat),
         faults,
         name=name,
         what=f"{path} ({_TITLES.get(layout, layout)} layout)",
@@ -122,7 +126,7 @@ def _read_prediction(row: Any, number: int, entry: VideoEntry, vocabulary: Vocab
 
 
 def _tracks(
-    rows: list[Any], path: Path, benchmark: Benchmark, read: ReadTrack, faults: Faults
+    rows: list[Any], path: Path, benchmark: Benchmark, read: ReadTrack, faults: Faults, *, may_repeat: bool
 ) -> dict[str, list[InstanceTrack]]:
     """The tracks of each video; what is wrong with a row is noted."""
     vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
@@ -137,7 +141,7 @@ def _tracks(
                 raise DataError(f"{where}: expected the id of a video of {benchmark.name} as video_id, got {video!r}")
             track = read(row, len(tracks[video]) + 1, entries[video], vocabulary, f"{where} (video {video})")
             first = seen.setdefault((video, track.category, track.score, track.masks), number)
-            if first != number and not all(map(is_empty, track.masks)):
+            if not may_repeat and first != number and not all(map(is_empty, track.masks)):
                 raise DataError(f"{where} (video {video}): it repeats prediction {first} to the last pixel")
             tracks[video].append(track)
     return tracks

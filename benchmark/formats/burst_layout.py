@@ -25,12 +25,13 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.conversion import import_tracks
 from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.formats.foreign_json import read_raw
-from ovsbench.benchmark.formats.ytvis_layout import is_empty, read_track
+from ovsbench.benchmark.formats.ytvis_layout import is_empty, measured, read_track
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.counting import predicted_tracks
 from ovsbench.benchmark.storage.files import read_json, whole_folder, writing
+from ovsbench.benchmark.storage.track_extents import Measured
 from ovsbench.benchmark.types import InstanceTrack, Vocabulary
 
 PREDICTIONS = "predictions.json"
@@ -71,7 +72,7 @@ def import_burst(
     faults = Faults()
     joined = _joined(content, benchmark.vocabulary, path)
     places = {_place(entry): entry for entry in benchmark.entries}
-    tracks: dict[str, list[InstanceTrack]] = {entry.id: [] for entry in benchmark.entries}
+    tracks: dict[str, list[Measured]] = {entry.id: [] for entry in benchmark.entries}
     seen = set()
     for number, row in enumerate(content["sequences"], 1):
         with faults.collecting():
@@ -132,7 +133,7 @@ def _read_sequence(
     vocabulary: Vocabulary,
     where: str,
     faults: Faults,
-) -> list[InstanceTrack]:
+) -> list[Measured]:
     """The tracks of a video, in the order of `track_category_ids`; what is wrong with one is noted.
 
     Raises:
@@ -153,13 +154,15 @@ def _read_sequence(
     size = list(entry.size)
     for name, frame in zip(paths, frames, strict=True):
         number = number_of.get(PurePosixPath(str(name)).stem)
-        for key, mask in frame.items() if number is not None else ():
+        if number is None:
+            continue  # a frame without labels
+        for key, mask in frame.items():
             if not isinstance(mask, dict) or not isinstance(mask.get("rle"), str):
                 raise DataError(f"{where}, frame {name}, track {key}: expected a mask with run lengths as rle")
             masks.setdefault(key, [None] * len(entry.frames))[number] = {"size": size, "counts": mask["rle"]}
             scores.setdefault(key, []).append(mask.get("score", 1.0))
             own[key] = mask.get("category_id", own.get(key))
-    tracks: list[InstanceTrack] = []
+    tracks: list[Measured] = []
     for key in [*(key for key in categories if key in masks), *(key for key in masks if key not in categories)]:
         with faults.collecting():
             at = f"{where} ({_place(entry)}), track {key}"
@@ -174,7 +177,7 @@ def _read_sequence(
             }
             track = read_track(made, len(tracks) + 1, entry, vocabulary, at, is_label=False)
             shown = tuple(None if mask is None or is_empty(mask) else mask for mask in track.masks)
-            tracks.append(InstanceTrack(track.id, track.category, shown, track.score))
+            tracks.append(measured(InstanceTrack(track.id, track.category, shown, track.score), entry, at))
     return tracks
 
 

@@ -9,17 +9,18 @@ areas may be left out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.formats.ytvis_layout import export_results, import_results, read_track, row_of_track
+from ovsbench.benchmark.formats.ytvis_layout import ResultLayout, export_results, import_results, row_of_track
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.track_extents import Extent
-from ovsbench.benchmark.types import InstanceTrack, Vocabulary
+from ovsbench.benchmark.types import InstanceTrack
 
 
 def import_sacoveval(
@@ -37,17 +38,18 @@ def import_sacoveval(
     Raises:
         DataError: anything is wrong with the file, all of it told at once.
     """
-    return import_results(
-        benchmark, predictions, run, _read, name=name, layout="sacoveval", may_repeat=True, progress=progress
-    )
+    return import_results(benchmark, predictions, run, _LAYOUT, name=name, progress=progress)
 
 
-def _read(row: Any, number: int, entry: VideoEntry, vocabulary: Vocabulary, where: str) -> InstanceTrack:
-    track = read_track(row, number, entry, vocabulary, where, is_label=False)
+def _check(row: Mapping[str, Any], track: InstanceTrack, entry: VideoEntry, where: str) -> None:
+    """Raises a DataError if the score is none, or mask, box and area of a frame do not agree."""
     if track.score > 1:
         raise DataError(f"{where}: expected a score from 0 to 1, got {track.score}")
-    areas = rle.read_tracks([track.masks], entry.size, len(track.masks)).areas[0].tolist()
-    for key, of in (("bboxes", _box_is_shown), ("areas", _area_is_shown)):
+    try:
+        areas = rle.read_tracks([track.masks], entry.size, len(track.masks)).areas[0].tolist()
+    except DataError:
+        return  # told with the masks of the others
+    for key, is_shown in (("bboxes", _box_is_shown), ("areas", _area_is_shown)):
         stated = row.get(key)
         if stated is None:
             continue
@@ -55,12 +57,14 @@ def _read(row: Any, number: int, entry: VideoEntry, vocabulary: Vocabulary, wher
             found = len(stated) if isinstance(stated, list) else repr(stated)[:40]
             raise DataError(f"{where}: expected {key} of {len(areas)} frames, got {found}")
         for frame, (value, area) in enumerate(zip(stated, areas, strict=True)):
-            if of(value, f"{where}, frame {frame}") != (area > 0):
+            if is_shown(value, f"{where}, frame {frame}") != (area > 0):
                 raise DataError(
                     f"{where}, frame {frame}: its mask has {area} pixels, but {key} says {value}. Write a mask, a box "
                     "and an area, or none of them"
                 )
-    return track
+
+
+_LAYOUT = ResultLayout("sacoveval", "SA-Co/VEval", may_repeat=True, check=_check)
 
 
 def _box_is_shown(box: Any, where: str) -> bool:

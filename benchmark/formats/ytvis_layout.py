@@ -13,12 +13,14 @@ official script does before it breaks ties.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,11 +35,35 @@ from ovsbench.benchmark.running.counting import predicted_tracks
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.files import whole_folder, writing
 from ovsbench.benchmark.storage.folder_listing import forward
-from ovsbench.benchmark.storage.track_extents import Extent
+from ovsbench.benchmark.storage.text_files import no_collection
+from ovsbench.benchmark.storage.track_extents import Extent, Measured
 from ovsbench.benchmark.types import InstanceTrack, Vocabulary
 
 RESULTS = "results.json"
-_TITLES = {"ytvis": "YouTube-VIS", "sacoveval": "SA-Co/VEval"}
+
+
+def _anything(row: Mapping[str, Any], track: InstanceTrack, entry: VideoEntry, where: str) -> None:
+    """Checks no more of a prediction than every layout does."""
+
+
+@dataclass(frozen=True)
+class ResultLayout:
+    """A layout whose predictions are a list of tracks.
+
+    Attributes:
+        name: of the format.
+        title: for people.
+        may_repeat: whether a prediction may be equal to another to the last pixel.
+        check: raises a DataError if something is wrong with a row of which the track was made.
+    """
+
+    name: str = "ytvis"
+    title: str = "YouTube-VIS"
+    may_repeat: bool = False
+    check: Callable[[Mapping[str, Any], InstanceTrack, VideoEntry, str], None] = _anything
+
+
+YTVIS = ResultLayout()
 LARGEST = sys.float_info.max
 """A number above it is infinite, or an integer that is no float."""
 
@@ -46,6 +72,8 @@ def import_ytvis(
     benchmark: Benchmark, predictions: str | Path, run: str | Path, *, name: str, progress: Progress = SILENT
 ) -> RunRecord:
     """Makes a run of predictions in the layout of YouTube-VIS; a video without a prediction has no track.
+
+    An empty list is an answer: nothing was found.
 
     Args:
         benchmark: what was predicted; its videos are called by the numbers that the predictions use.
@@ -57,44 +85,33 @@ def import_ytvis(
     Raises:
         DataError: anything is wrong with the file, all of it told at once.
     """
-    return import_results(
-        benchmark, predictions, run, _read_prediction, name=name, layout="ytvis", may_repeat=False, progress=progress
-    )
-
-
-ReadTrack = Callable[[Any, int, VideoEntry, Vocabulary, str], InstanceTrack]
-"""Row of the file, number of the track, its video, the classes and the place to a track; or a DataError."""
+    return import_results(benchmark, predictions, run, YTVIS, name=name, progress=progress)
 
 
 def import_results(
     benchmark: Benchmark,
     predictions: str | Path,
     run: str | Path,
-    read: ReadTrack,
+    layout: ResultLayout,
     *,
     name: str,
-    layout: str,
-    may_repeat: bool,
-    progress: Progress,
+    progress: Progress = SILENT,
 ) -> RunRecord:
-    """Makes a run of a list of predictions; an empty list is the answer that nothing was found.
-
-    Args:
-        read: gives the track of a row.
-        layout: its name.
-        may_repeat: whether a prediction may be equal to another to the last pixel.
-        benchmark, predictions, run, name, progress: as for `import_ytvis`.
-
-    Raises:
-        DataError: as `import_ytvis`.
-    """
+    """`import_ytvis` for any layout of the kind."""
     path = Path(predictions)
     path = path / RESULTS if path.is_dir() else path
     if benchmark.rules.task != "instance":
         raise DataError(
-            f"{path}: expected a benchmark of task instance for results in the layout {layout}, {benchmark.name} is "
+            f"{path}: expected a benchmark of task instance for results of {layout.title}, {benchmark.name} is "
             f"{benchmark.rules.task}. Import on the benchmark that was predicted"
         )
+    with no_collection():
+        return _import_rows(benchmark, path, Path(run), layout, name, progress)
+
+
+def _import_rows(
+    benchmark: Benchmark, path: Path, run: Path, layout: ResultLayout, name: str, progress: Progress
+) -> RunRecord:
     rows = read_raw(path)
     if not isinstance(rows, list):
         raise DataError(f"{path}: expected a list of predictions, got {type(rows).__name__}. Give results.json")
@@ -110,41 +127,82 @@ def import_results(
         )
     return import_tracks(
         benchmark,
-        Path(run),
-        _tracks(rows, path, benchmark, read, faults, may_repeat=may_repeat),
+        run,
+        _tracks(rows, path, benchmark, layout, faults),
         faults,
         name=name,
-        what=f"{path} ({_TITLES.get(layout, layout)} layout)",
+        what=f"{path} ({layout.title} layout)",
         digest=sha256(path.read_bytes()).hexdigest(),
-        notes={"layout": layout},
+        notes={"layout": layout.name},
         progress=progress,
     )
 
 
-def _read_prediction(row: Any, number: int, entry: VideoEntry, vocabulary: Vocabulary, where: str) -> InstanceTrack:
-    return read_track(row, number, entry, vocabulary, where, is_label=False)
-
-
 def _tracks(
-    rows: list[Any], path: Path, benchmark: Benchmark, read: ReadTrack, faults: Faults, *, may_repeat: bool
-) -> dict[str, list[InstanceTrack]]:
+    rows: list[Any], path: Path, benchmark: Benchmark, layout: ResultLayout, faults: Faults
+) -> dict[str, list[Measured]]:
     """The tracks of each video; what is wrong with a row is noted."""
     vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
     entries = benchmark.by_id
-    tracks: dict[str, list[InstanceTrack]] = {video: [] for video in entries}
-    seen: dict[tuple[str, int, float, tuple[str | None, ...]], int] = {}
+    tracks: dict[str, list[_Read]] = {video: [] for video in entries}
     for number, row in enumerate(rows, 1):
         video = str(row.get("video_id")) if isinstance(row, dict) else ""
         with faults.collecting():
             where = f"{path}, prediction {number}"
             if video not in entries:
                 raise DataError(f"{where}: expected the id of a video of {benchmark.name} as video_id, got {video!r}")
-            track = read(row, len(tracks[video]) + 1, entries[video], vocabulary, f"{where} (video {video})")
-            first = seen.setdefault((video, track.category, track.score, track.masks), number)
-            if not may_repeat and first != number and not all(map(is_empty, track.masks)):
-                raise DataError(f"{where} (video {video}): it repeats prediction {first} to the last pixel")
-            tracks[video].append(track)
-    return tracks
+            where = f"{where} (video {video})"
+            track = _undecoded(row, len(tracks[video]) + 1, entries[video], vocabulary, where, is_label=False)
+            layout.check(row, track, entries[video], where)
+            tracks[video].append(_Read(track, row.get("bboxes"), number, where))
+    return {
+        video: _measured(own, entries[video], faults, may_repeat=layout.may_repeat) for video, own in tracks.items()
+    }
+
+
+class _Read(NamedTuple):
+    """A track whose masks are texts yet, the boxes that are stated of it, and where it was read."""
+
+    track: InstanceTrack
+    boxes: Any
+    number: int
+    where: str
+
+
+def _measured(tracks: Sequence[_Read], entry: VideoEntry, faults: Faults, *, may_repeat: bool) -> list[Measured]:
+    """The tracks of a video with their extents; what is wrong with masks is noted."""
+    extents: Sequence[Extent | None] = [None] * len(tracks)
+    with contextlib.suppress(DataError):  # looked at one by one below, to say which
+        decoded = rle.read_tracks([one.track.masks for one in tracks], entry.size, len(entry.frames))
+        extents = Extent.of_tracks(decoded, entry.size)
+    measured = []
+    seen: dict[tuple[int, float, tuple[str | None, ...]], int] = {}
+    for (track, boxes, number, where), known in zip(tracks, extents, strict=True):
+        with faults.collecting():
+            extent = known or _extent(track, entry, where)
+            _refuse_row_order(track.masks, boxes, entry.size, where)
+            first = seen.setdefault((track.category, track.score, track.masks), number)
+            if first != number and extent.pixels and not may_repeat:
+                raise DataError(f"{where}: it repeats prediction {first} to the last pixel")
+            measured.append(Measured(track, extent))
+    return measured
+
+
+def measured(track: InstanceTrack, entry: VideoEntry, where: str) -> Measured:
+    """The track with its extent; a `DataError` if one of its masks is none."""
+    return Measured(track, _extent(track, entry, where))
+
+
+def _extent(track: InstanceTrack, entry: VideoEntry, where: str) -> Extent:
+    """The extent of a track's masks.
+
+    Raises:
+        DataError: one of them is none.
+    """
+    try:
+        return Extent.of_tracks(rle.read_tracks([track.masks], entry.size, len(track.masks)), entry.size)[0]
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
 
 
 def export_ytvis(benchmark: Benchmark, run: str | Path, out: str | Path, *, progress: Progress = SILENT) -> None:
@@ -164,11 +222,7 @@ def export_results(
     *,
     progress: Progress,
 ) -> None:
-    """Writes a run's predictions as `results.json`, a row a track.
-
-    Raises:
-        DataError: as `export_ytvis`.
-    """
+    """`export_ytvis` with rows of any kind, one a track."""
     named = [entry.id for entry in benchmark.entries if not entry.id.isdecimal()]
     if named or benchmark.rules.task != "instance":
         reason = f"video {named[0]}" if named else f"the task {benchmark.rules.task}"
@@ -232,6 +286,16 @@ def read_track(
     Raises:
         DataError: the first thing that is wrong with it.
     """
+    track = _undecoded(row, number, entry, vocabulary, where, is_label=is_label)
+    _extent(track, entry, where)
+    _refuse_row_order(track.masks, row.get("bboxes"), entry.size, where)
+    return track
+
+
+def _undecoded(
+    row: Any, number: int, entry: VideoEntry, vocabulary: Vocabulary, where: str, *, is_label: bool
+) -> InstanceTrack:
+    """`read_track` before its masks are looked at."""
     needed = ("category_id", "segmentations") if is_label else ("category_id", "segmentations", "score")
     lacks = [key for key in needed if key not in row]
     if lacks:
@@ -246,14 +310,9 @@ def read_track(
     if not isinstance(segmentations, list) or len(segmentations) != len(entry.frames):
         found = len(segmentations) if isinstance(segmentations, list) else repr(segmentations)[:40]
         raise DataError(f"{where}: expected segmentations of {len(entry.frames)} frames, got {found}")
-    masks = tuple(_mask(mask, entry.size, f"{where}, frame {frame}") for frame, mask in enumerate(segmentations))
-    try:
-        rle.read_tracks([masks], entry.size, len(masks))  # all frames at once, which is much faster
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from error
+    masks = _masks(segmentations, entry.size, where)
     if is_label and row.get("iscrowd", 0) not in (0, 1, None):
         raise DataError(f"{where}: expected iscrowd to be 0 or 1, got {row['iscrowd']!r}")
-    _refuse_row_order(masks, row.get("bboxes"), entry.size, where)
     area = _mean_area(row.get("areas"), len(masks), where) if is_label else None
     return InstanceTrack(number, category, masks, float(score), is_label and bool(row.get("iscrowd")), area)
 
@@ -288,6 +347,17 @@ def _refuse_row_order(masks: Sequence[str | None], boxes: Any, size: tuple[int, 
                 "Write them column by column, as pycocotools does with an array in Fortran order"
             )
         return
+
+
+def _masks(values: Sequence[Any], size: tuple[int, int], where: str) -> tuple[str | None, ...]:
+    """The text of each mask; those that are texts of the right size already, nearly all, go the short way."""
+    wanted = list(size)
+    return tuple(
+        value["counts"]
+        if type(value) is dict and value.get("size") == wanted and type(value.get("counts")) is str
+        else _mask(value, size, f"{where}, frame {frame}")
+        for frame, value in enumerate(values)
+    )
 
 
 def _mask(value: Any, size: tuple[int, int], where: str) -> str | None:

@@ -21,7 +21,7 @@ from ovsbench.benchmark.metrics.burst import BurstAp, BurstHota
 from ovsbench.benchmark.metrics.cgf1 import CgF1
 from ovsbench.benchmark.metrics.clear import Clear
 from ovsbench.benchmark.metrics.confusion import Confusion
-from ovsbench.benchmark.metrics.davis import Davis
+from ovsbench.benchmark.metrics.davis import Davis, DavisSemi
 from ovsbench.benchmark.metrics.hota import Hota
 from ovsbench.benchmark.metrics.installed import load_installed
 from ovsbench.benchmark.metrics.miou import Miou
@@ -41,7 +41,7 @@ METRICS: tuple[Metric, ...] = (
 """Every metric of the suite, in the order in which files list them."""
 
 
-OPTIONAL: tuple[Metric, ...] = (Davis(),)
+OPTIONAL: tuple[Metric, ...] = (Davis(), DavisSemi())
 """Metrics that take too long to be counted unless they are asked for."""
 
 FIRST_VERSIONS: Mapping[str, int] = {

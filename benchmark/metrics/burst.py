@@ -14,8 +14,8 @@ exhaustively labelled; of all others nothing is known. Of each category in each 
 At most 300 predicted masks a frame count, those of the highest scores. Means are over the categories that have a label
 in some video but for distractors, which are labelled and not evaluated; `.common` and `.uncommon` are the groups of the
 vocabulary. A mask without a pixel is none; the mark of a crowd is not read.
-Similarity is the IoU of masks, as the paper says; the script, as it is released, hands boxes to the IoU of HOTA, so that
-its HOTA is one of boxes, equal to this where all masks are rectangles. Its AP is of masks.
+Similarity is the IoU of masks, as the paper says; the script, as it is released, hands boxes to the IoU of HOTA, so
+that its HOTA is one of boxes, equal to this where all masks are rectangles. Its AP is of masks.
 Source: Athar et al., BURST, WACV 2023; Ali2500/BURST-benchmark, burstapi/eval/run.py; JonathonLuiten/TrackEval,
 trackeval/datasets/burst_helpers and trackeval/metrics/track_map.py.
 """

@@ -164,9 +164,9 @@ def overlaps_of(
     parts, texts = [], [blake2b() for _ in prediction]
     for start in range(0, frames, CHUNK):
         stop = min(start + CHUNK, frames)
-        true = rle.read_tracks(true_masks(start, stop), size, stop - start, join=False)
+        true = rle.read_tracks(true_masks(start, stop), size, stop - start)
         masks = predicted_masks(start, stop)
-        predicted = rle.read_tracks(masks, size, stop - start, join=False)
+        predicted = rle.read_tracks(masks, size, stop - start)
         for text, own in zip(texts, masks, strict=True):
             text.update("\n".join(mask or "" for mask in own).encode() + b"\n")
         true_areas[:, start:stop], predicted_areas[:, start:stop] = true.areas, predicted.areas
@@ -182,11 +182,12 @@ def overlaps_of(
 def _shared(true: rle.Tracks, predicted: rle.Tracks, pixels: int) -> Ints:
     """(4, N): frame, labelled track, predicted track and the pixels that they share, of pairs with any, by frame."""
     frames = true.areas.shape[1]
+    tubes = [_split(tube, pixels) for tube in true.tubes]
     sums = [_cumulative(tube) for tube in predicted.tubes]
     together = (true.areas > 0).astype(np.int64) @ (predicted.areas > 0).T.astype(np.int64)
     rows = []
     for g, p in np.argwhere(together).tolist():
-        tube, other = true.tubes[g], predicted.tubes[p]
+        tube, other = tubes[g], predicted.tubes[p]
         # Pixels of the other track before each bound of this one: linear between its own bounds, exact below 2**53.
         before = np.interp(tube, other, sums[p])
         by_frame = np.bincount(tube[0::2] // pixels, before[1::2] - before[0::2], minlength=frames)
@@ -197,6 +198,16 @@ def _shared(true: rle.Tracks, predicted: rle.Tracks, pixels: int) -> Ints:
     table = np.concatenate(rows, axis=1)
     ordered: Ints = table[:, np.argsort(table[0], kind="stable")]
     return ordered
+
+
+def _split(tube: rle.Tube, pixels: int) -> rle.Tube:
+    """The tube with runs that cross the border of two frames cut in two there."""
+    if not tube.size:
+        return tube
+    borders = np.arange(1, tube[-1] // pixels + 1) * pixels
+    places = np.searchsorted(tube, borders, side="right")
+    crossed = (places % 2 == 1) & (tube[places - 1] != borders)
+    return np.insert(tube, np.repeat(places[crossed], 2), np.repeat(borders[crossed], 2))
 
 
 def _cumulative(tube: rle.Tube) -> Ints:

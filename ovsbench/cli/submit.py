@@ -12,9 +12,10 @@ from ovsbench.benchmark.errors import UserError
 from ovsbench.cli.console import complain, finish, fraction, plural, print_json, print_table, say
 from ovsbench.cli.options import Json, RunFolder
 from ovsbench.cli.progress_bar import progress
-from ovsbench.cli.run import benchmark_of
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from ovsbench.leaderboard.bundle.check import Checked
 
 Card = Annotated[Path, typer.Option("--card", metavar="FILE", help="The card of the run.")]
@@ -38,6 +39,9 @@ def submit(
     pictures: Annotated[
         int, typer.Option("--pictures", min=0, max=6, help="Videos whose drawn frames to put in; they show the images.")
     ] = 0,
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="FILE", help="Sign with this key; a new one is made if missing.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Pack a scored run into a bundle for the leaderboard; the same run gives the same bytes.
@@ -46,12 +50,14 @@ def submit(
     [bold]Examples[/bold]
       ovsbench submit runs/gkc --init
       ovsbench submit runs/gkc --card card.toml -o gkc.zip
+      ovsbench submit runs/gkc --card card.toml -o gkc.zip --key ~/.ovsbench-key.pem
       ovsbench submit runs/gkc --card card.toml -o gkc.zip --predictions --pictures 2
     """
     from ovsbench.benchmark.record import RunRecord
     from ovsbench.benchmark.storage import files
     from ovsbench.leaderboard.bundle import pack
     from ovsbench.leaderboard.bundle.card import template
+    from ovsbench.plans.run_benchmarks import benchmark_of
 
     if not run.is_dir():
         raise UserError(f"{run}: expected a run folder, found none. Make one with: ovsbench run")
@@ -66,12 +72,24 @@ def submit(
         finish(card, ["ovsbench", "submit", run, "--card", card, "-o", f"{name}.zip"])
         return
     path = out or Path(f"{name}.zip")
-    pack.pack(run, card, benchmark_of(run, data), path, predictions=predictions, strips=pictures)
+    author = None if key is None else author_key(key)
+    pack.pack(run, card, benchmark_of(run, data), path, predictions=predictions, strips=pictures, key=author)
     if as_json:
         print_json({"bundle": str(path), "bytes": path.stat().st_size, "sha256": pack.digest(path)})
         return
     say(f"{path.stat().st_size / 1e6:.2f} MB, sha256 {pack.digest(path)}")
     finish(path, ["ovsbench", "check", path], ["ovsbench", "board", "add", path])
+
+
+def author_key(path: Path) -> Ed25519PrivateKey:
+    """The key of a file; one that is not there yet is made, and said so."""
+    from ovsbench.leaderboard import signature
+
+    if path.exists():
+        return signature.read_key(path)
+    key = signature.generate_key(path)
+    complain(f"{path}: a new key was made. Keep it: nobody else can correct the entries that it signs")
+    return key
 
 
 def check(
@@ -94,16 +112,12 @@ def check(
         print_json(summary(checked))
         return
     if markdown:
-        from ovsbench.leaderboard.entries import row_of
-        from ovsbench.leaderboard.site.export import as_markdown
-        from ovsbench.leaderboard.site.table import tables
+        from ovsbench.leaderboard.review import row_markdown
 
-        say(as_markdown(tables([row_of(checked)])))
-        corrected = f"; it takes the place of `{checked.card.supersedes}`" if checked.card.supersedes else ""
-        say(f"Verified level: {checked.level}{corrected}")
+        say(row_markdown(checked))
         return
     _print(checked)
-    finish(path, ["ovsbench", "board", "add", path])
+    finish(path, ["ovsbench", "board", "add", path, *(["--data", data] if data else [])])
 
 
 def checked_bundle(path: Path, data: Path | None, train: list[Path] | None, *, quiet: bool = False) -> Checked:

@@ -32,10 +32,11 @@ from ovsbench.benchmark.metrics.teta import Teta
 from ovsbench.benchmark.metrics.tracking import Tracking
 from ovsbench.benchmark.metrics.vc import Vc
 from ovsbench.benchmark.metrics.vpq import Vpq
+from ovsbench.benchmark.metrics.vpq_video import VideoVpq
 from ovsbench.benchmark.types import Rules
 
 METRICS: tuple[Metric, ...] = (
-    Vpq(), Miou(), Stq(), Hota(), Clear(), Vc(), Confusion(),
+    Vpq(), Miou(), Stq(), Hota(), Clear(), Vc(), Confusion(), VideoVpq(),
     CgF1(), PhraseHota(), PhraseAp(), BurstHota(), BurstAp(), Ap(), Tracking(), Teta(),
 )  # fmt: skip
 """Every metric of the suite, in the order in which files list them."""

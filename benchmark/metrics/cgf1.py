@@ -70,6 +70,9 @@ class PairCounts(ClassSums):
                 elif max(matches) > min(labels, found) or matches != sorted(matches, reverse=True):
                     yield f"cgf1 of category {c} has {max(matches)} matches of {labels} and {found} tracks"
 
+    def labelled(self) -> dict[str, Any]:
+        return {str(c): row[4] for c, row in self.by_class.items()}
+
 
 def _values(sums: Floats) -> dict[str, Floats]:
     """The values off (D, numbers); nan where no pair was counted."""

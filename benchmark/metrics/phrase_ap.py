@@ -58,6 +58,9 @@ class PhraseApCounts:
         for problem in ApCounts({c: (one,) for pairs in self.videos for c, one in pairs.items()}).problems(video, {}):
             yield f"phrase-{problem}"
 
+    def labelled(self) -> dict[str, Any]:
+        return {str(c): list(one.labels) for pairs in self.videos for c, one in pairs.items() if any(one.labels)}
+
     def drawn(self, videos: Sequence[PhraseApCounts], part: Part, times: npt.NDArray[np.int64], value: str) -> Floats:
         """One value for each way to draw videos, see `metrics.base.ListedCounts`."""
         pairs = [(place, one) for place, video in enumerate(videos) for one in video._pairs(part)]

@@ -41,6 +41,7 @@ from ovsbench.benchmark.metrics.class_sums import ClassSums
 from ovsbench.benchmark.metrics.hota import EPSILON, alignment_of
 from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
 from ovsbench.benchmark.metrics.track_overlaps import Places, TrackOverlaps
+from ovsbench.benchmark.metrics.tracking import TrackingCounts
 from ovsbench.benchmark.types import Rules, Task
 
 ALPHAS = np.arange(0.0, 0.99, 0.05)
@@ -84,6 +85,12 @@ class TetaCounts(ClassSums):
                 yield f"teta of category {c} has {found.max():.0f} matches of {labels:.0f} masks"
             elif (kept > found + SLACK).any():
                 yield f"teta of category {c} has more association than matches"
+        tracking = beside.get("tracking")
+        if isinstance(tracking, TrackingCounts) and tracking.labelled() != self.labelled():
+            yield "teta and tracking disagree about the labelled masks"
+
+    def labelled(self) -> dict[str, Any]:
+        return {str(c): row[0] for c, row in self.by_class.items() if row[0]}
 
 
 class _Near(NamedTuple):

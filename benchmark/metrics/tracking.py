@@ -131,6 +131,9 @@ class TrackingCounts(ClassSums):
             if row[0] != row[_WIDTH]:
                 yield f"tracking of category {c} has {row[0]} labelled masks with classes and {row[_WIDTH]} without"
 
+    def labelled(self) -> dict[str, Any]:
+        return {str(c): row[0] for c, row in self.by_class.items() if row[0]}
+
 
 _SHOWN = ("HOTA", "DetA", "AssA", "MOTA", "IDF1")
 

@@ -201,7 +201,7 @@ def tested(left_out: Mapping[str, Floats], tests: Mapping[Pair, Test]) -> Tested
         matrix[upper] = matrix.T[upper] = p_values
         matrices.append(matrix)
     is_small = matrices[1] <= 1 - LEVEL  # by the t-test these are the ones whose interval leaves 0 out
-    known = Tested(left_out, *matrices, undefined + undefined.T, is_small)
+    known = Tested(left_out, matrices[0], matrices[1], undefined + undefined.T, is_small)
     if not tests:
         return known
     clear = np.zeros((count, count), dtype=bool)

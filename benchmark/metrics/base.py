@@ -110,7 +110,7 @@ class SummedCounts(Counts, Protocol):
     """Counts that are numbers which add up, as those of all metrics are but AP's.
 
     `row` and `read` are the two halves of `scores`: between them rows may be summed over any choice of videos, each as
-    often as one likes, which is all that a bootstrap does.
+    often as one likes, which is all that leaving out and exchanging videos is.
     """
 
     def row(self, ids: Sequence[int]) -> Floats:
@@ -132,7 +132,7 @@ class SummedCounts(Counts, Protocol):
 
 @runtime_checkable
 class ListedCounts(Counts, Protocol):
-    """Counts that are lists, which a bootstrap has to put together anew for each draw."""
+    """Counts that are lists, which have to be put together anew for each choice of videos."""
 
     def drawn(self, videos: Sequence[Self], part: Part, times: npt.NDArray[np.int64], value: str) -> Floats:
         """One value for each way to draw videos, whatever `self` is.

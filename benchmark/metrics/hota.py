@@ -158,18 +158,25 @@ class HotaAccumulator:
         shared = overlap.pixels[1:, 1:]
         union = overlap.pixels[1:].sum(axis=1)[:, None] + overlap.pixels[:, 1:].sum(axis=0) - shared
         similarity = ratio(shared, union)
-        for place in np.unique(np.concatenate([true, predicted])).tolist():
-            if not self._is_thing[place]:
-                continue
-            rows, columns = np.flatnonzero(true == place), np.flatnonzero(predicted == place)
+        rows_of, columns_of = self._by_class(true), self._by_class(predicted)
+        for place in rows_of.keys() | columns_of.keys():
+            rows, columns = rows_of.get(place, []), columns_of.get(place, [])
             left, right = self._true.setdefault(place, {}), self._predicted.setdefault(place, {})
             self._frames.setdefault(place, []).append(
                 _Table(
                     np.array([left.setdefault(overlap.truth[i].id, len(left)) for i in rows], dtype=np.intp),
                     np.array([right.setdefault(overlap.prediction[i].id, len(right)) for i in columns], dtype=np.intp),
-                    similarity[np.ix_(rows, columns)],
+                    similarity[rows][:, columns],
                 )
             )
+
+    def _by_class(self, places: npt.NDArray[np.intp]) -> dict[int, list[int]]:
+        """The segments of each class of things, by the place of the class."""
+        found: dict[int, list[int]] = {}
+        for number, place in enumerate(places.tolist()):
+            if self._is_thing[place]:
+                found.setdefault(place, []).append(number)
+        return found
 
     def counts(self) -> HotaCounts:
         rows = {
@@ -200,6 +207,9 @@ def alignment_of(tables: Iterable[AnyTable], tracks: int, predictions: int) -> A
         true[table.true] += 1
         predicted[table.predicted] += 1
         s = table.similarity
+        if s.size == 1:  # alone in their class, as most are: what s divided by itself is
+            together[table.true[0], table.predicted[0]] += float(s[0, 0] > EPSILON)
+            continue
         among = s.sum(axis=0, keepdims=True) + s.sum(axis=1, keepdims=True) - s
         together[np.ix_(table.true, table.predicted)] += np.where(among > EPSILON, ratio(s, among), 0.0)
     return Alignment(true, predicted, together / (true[:, None] + predicted - together))
@@ -241,7 +251,12 @@ def matched(tables: Iterable[AnyTable], tracks: int, predictions: int) -> Matche
     either = alignment.true[:, None] + alignment.predicted
     matches = np.zeros((len(ALPHAS), tracks, predictions))
     for table in tables:
+        if not table.similarity.size:
+            continue
         where = np.ix_(table.true, table.predicted)
+        if table.similarity.size == 1:
+            matches[:, table.true[0], table.predicted[0]] += table.similarity[0, 0] >= ALPHAS - EPSILON
+            continue
         rows, columns = linear_sum_assignment(alignment.score[where] * table.similarity, maximize=True)
         hit = table.similarity[rows, columns] >= ALPHAS[:, None] - EPSILON  # (thresholds, pairs)
         matches[:, table.true[rows], table.predicted[columns]] += hit

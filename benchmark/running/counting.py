@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from ovsbench.benchmark.manifest import Benchmark, open_masks
 from ovsbench.benchmark.metrics import (
     METRICS,
     OPTIONAL,
-    Counts,
+    Metric,
     VideoCounts,
     frame_metrics_for,
     metrics_for,
@@ -74,15 +74,24 @@ class CountedVideo:
         """
         try:
             given = line["counts"]
-            counts: dict[str, Counts] = {
-                metric.name: metric.counts_from_json(given[metric.name])
-                for metric in metrics_for(rules, given)
-                if metric.name in given and (versions or {}).get(metric.name, metric.version) == metric.version
-            }
+            counts = {name: metric.counts_from_json(given[name]) for name, metric in readable(given, rules, versions)}
             unread = {name: value for name, value in given.items() if name not in counts}
             return CountedVideo(line["video"], line["key"], counts, unread)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}: a line is no counts of a video: {error!r}. Score the run again") from error
+
+
+def readable(given: Collection[str], rules: Rules, versions: Mapping[str, int] | None) -> Iterator[tuple[str, Metric]]:
+    """The metrics that read the counts of a line.
+
+    Args:
+        given: names of the metrics in it.
+        rules: of the benchmark.
+        versions: of the metrics that made the counts; by default those that are installed.
+    """
+    for metric in metrics_for(rules, given):
+        if metric.name in given and (versions or {}).get(metric.name, metric.version) == metric.version:
+            yield metric.name, metric
 
 
 def predicted_frames(benchmark: Benchmark, run: Path, video_id: str) -> FrameFolder:

@@ -20,7 +20,8 @@ from ovsbench.benchmark.metrics import (
     other_versions,
     versions_for,
 )
-from ovsbench.benchmark.running.counting import COUNTS, CountedVideo
+from ovsbench.benchmark.running.counting import COUNTS
+from ovsbench.benchmark.running.stored_counts import read_stored
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.types import Rules
 
@@ -182,18 +183,13 @@ def read_counts(benchmark: Benchmark, run: Path) -> dict[str, VideoCounts]:
 
     Raises:
         UserError: the run was not scored.
-        DataError: a line is damaged.
+        DataError: a line is damaged; or the counts of a metric, as soon as they are asked for.
     """
     path = run / COUNTS
     if not path.exists():
         raise UserError(f"{run}: it has no {COUNTS}, so it was not scored. Run: ovsbench score {run}")
     versions = Scores.read(run).metrics if (run / SCORES).exists() else FIRST_VERSIONS
-    found = {
-        counted.video: counted.counts
-        for counted in (
-            CountedVideo.from_json(line, benchmark.rules, path, versions) for line in files.read_lines(path)
-        )
-    }
+    found = read_stored(path, benchmark.rules, versions)
     return {entry.id: found[entry.id] for entry in benchmark.entries if entry.id in found}
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 from ovsbench.benchmark import pair_tests, stats
 from ovsbench.benchmark.metrics import Value, described, owners
 from ovsbench.benchmark.ranking import Neighbours, neighbours, ranks
-from ovsbench.benchmark.running.comparison import differences_of
+from ovsbench.benchmark.running.comparison import differences_of, methods_of
 from ovsbench.benchmark.running.score_names import ScoreName, ranking_score
 from ovsbench.benchmark.types import Offer
 from ovsbench.leaderboard.row import Row, slug
@@ -134,7 +134,7 @@ def _table(rows: Sequence[Row], slug: str) -> Table:
         for row in rows
     ]
     lines.sort(key=lambda line: (not line.row.is_contestant, *_by_value(line.values[place], ranked_by), line.row.title))
-    lines.sort(key=lambda line: line.rank or len(lines) + 1)  # a better value may be behind one that varies more
+    lines.sort(key=lambda line: line.rank or 1 + len(rows))  # a better value may be behind one that varies more
     offered = {"all": "all names offered", "base": "only base names offered", "novel": "only novel names offered"}
     words = offered.get(first.offered, first.offered)
     facts: tuple[str, ...] = (
@@ -180,7 +180,7 @@ def _tested(rows: Sequence[Row], score: ScoreName) -> tuple[dict[str, float], pa
         return values, pair_tests.tested(left_out, {})
     known = {folder: read() for folder, read in counted.items()}
     benchmark = next(iter(known.values()))[0]
-    methods = {folder: [counts] for folder, (_, counts) in known.items()}
+    methods = methods_of({folder: [counts] for folder, (_, counts) in known.items()})
     of_score = {folder: {score: of_row} for folder, of_row in left_out.items()}
     return values, differences_of(benchmark, methods, [score], of_score)[score]
 

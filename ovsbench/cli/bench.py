@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ovsbench.benchmark.errors import UserError, did_you_mean
 from ovsbench.cli.console import print_json, print_table, say
 from ovsbench.cli.options import Json, parse_size
 from ovsbench.cli.progress_bar import progress
+
+if TYPE_CHECKING:
+    from ovsbench.benchmark.timing.statistics_bench import Report
 
 NAMED = "VPQ of 5 windows, PQ, STQ, mIoU, VC"
 app = typer.Typer(help="Measure how fast the suite itself is.", no_args_is_help=True)
@@ -111,6 +115,89 @@ def ap(
         f"{report.result_bytes / 1e6 / videos:.2f} MB of results a video, peak memory "
         f"{1000 * report.peak_memory_gb:.0f} MB"
     )
+
+
+@app.command()
+def statistics(
+    repetitions: Annotated[
+        int, typer.Option(min=1, help="Samples of a row, and pairs of equal and of unequal methods.")
+    ] = 100,
+    tables: Annotated[int, typer.Option(min=0, help="Tables of ten equal methods.")] = 10,
+    videos: Annotated[
+        list[int] | None, typer.Option(min=1, help="Of a sample; may be repeated; 10, 32 and 100.")
+    ] = None,
+    population: Annotated[
+        list[str] | None, typer.Option(metavar="KIND", help="zipf, even, clustered; may be repeated; all by default.")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option("--runs", metavar="FOLDER", help="Scored runs whose videos are populations too.")
+    ] = None,
+    entries: Annotated[
+        Path | None, typer.Option("--entries", metavar="FOLDER", help="A board whose entries are populations too.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure what intervals cover and how often tests are wrong, on populations whose scores are known.
+
+    The tables of docs/statistics.md are made so, with more repetitions.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench bench statistics --repetitions 50 --videos 10
+      ovsbench bench statistics --population even --entries leaderboard/entries --json
+    """
+    from ovsbench.benchmark.timing.made_up_videos import KINDS, of_counts, of_runs
+    from ovsbench.benchmark.timing.statistics_bench import measure
+    from ovsbench.leaderboard.entries import read_rows
+
+    kinds = population if population is not None else list(KINDS)
+    for kind in kinds:
+        if kind not in KINDS:
+            raise UserError(f"expected a population of {', '.join(KINDS)}, got {kind!r}; {did_you_mean(kind, KINDS)}")
+    real = {} if runs is None else of_runs(runs)
+    rows = [] if entries is None else read_rows(entries)
+    real |= {row.slug: of_counts(*row.counted()) for row in rows if row.counted is not None}
+    report = measure(kinds, real, videos or [10, 32, 100], repetitions, tables, progress(quiet=as_json))
+    if as_json:
+        print_json(dataclasses.asdict(report))
+        return
+    _print_statistics(report)
+
+
+def _print_statistics(report: Report) -> None:
+    rows = [
+        (c.population, str(c.videos), c.score, f"{c.expected:.3f}", _share(c.covered), _share(c.width),
+         _share(c.times_peer), _share(c.peer_covered), _share(c.defined))
+        for c in report.coverage
+    ]  # fmt: skip
+    print_table(
+        f"95 % intervals, {report.repetitions} samples each",
+        ("population", "videos", "score", "expected", "covered", "width", "of bootstrap", "it covers", "defined"),
+        rows,
+        words=3,
+    )
+    tests = [
+        (
+            a.population,
+            str(a.videos),
+            a.score,
+            _share(a.null),
+            _share(a.power),
+            _share(a.one_rank),
+            _share(a.one_rank_t),
+        )
+        for a in report.alarms
+    ]
+    print_table(
+        f"Tests, {report.repetitions} pairs and {report.tables} tables each",
+        ("population", "videos", "score", "p <= .05, equal", "unequal", "one rank", "one rank, t"),
+        tests,
+        words=3,
+    )
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _ms(value: float | None) -> str:

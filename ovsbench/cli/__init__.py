@@ -27,9 +27,12 @@ from ovsbench.cli import (  # noqa: E402
     doctor,
     import_export,
     list_verb,
+    login,
     own_method,
     predict,
+    receipt,
     run,
+    server,
     speed,
     submit,
     suite,
@@ -38,8 +41,11 @@ from ovsbench.cli import (  # noqa: E402
 )
 from ovsbench.cli.console import complain, say, whole_output  # noqa: E402
 
-OPTIONAL = frozenset({"torch", "torchvision", "open_clip", "transformers", "safetensors", "av", "decord"})
-"""Modules that only some installations have."""
+OPTIONAL = {
+    **dict.fromkeys(("torch", "torchvision", "open_clip", "transformers", "safetensors", "av", "decord"), "gkc,video"),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "sqlalchemy", "psycopg", "multipart"), "server"),
+}
+"""Modules that only some installations have, and the extra that brings them."""
 
 
 UNUSABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS)
@@ -58,7 +64,7 @@ class CommandLine(TyperGroup):
         except ModuleNotFoundError as error:
             if error.name not in OPTIONAL:
                 raise
-            complain(f'error: this needs {error.name}, which is not installed. pip install "ovsbench[gkc,video]"')
+            complain(f'error: this needs {error.name}, which is not installed. pip install "ovsbench[{OPTIONAL[error.name]}]"')
             raise typer.Exit(1) from error
         except OSError as error:
             if error.errno not in UNUSABLE:
@@ -134,7 +140,10 @@ VERBS: dict[str, dict[str, Any]] = {
         "association": association.association, "ablate": ablate.ablate, "calibrate": calibrate.calibrate,
     },
     "Your own method": {"new-method": own_method.new_method, "check-method": own_method.check_method},
-    "Publish": {"submit": submit.submit, "check": submit.check, "board": board.app},
+    "Publish": {
+        "submit": submit.submit, "check": submit.check, "board": board.app, "login": login.login, "receipt": receipt.app,
+        "server": server.app,
+    },
 }  # fmt: skip
 """Every verb by the panel of the help that shows it."""
 

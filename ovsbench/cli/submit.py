@@ -38,21 +38,34 @@ def submit(
     pictures: Annotated[
         int, typer.Option("--pictures", min=0, max=6, help="Videos whose drawn frames to put in; they show the images.")
     ] = 0,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="URL", help="Send predictions to an evaluation server, see login.")
+    ] = None,
+    phase: Annotated[str | None, typer.Option("--phase", help="With --to: of the server, if several fit.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="With --to: wait for the scores and the receipt.")] = False,
     as_json: Json = False,
 ) -> None:
     """Pack a scored run into a bundle for the leaderboard; the same run gives the same bytes.
+
+    With --to the predictions are checked here and sent to a server that has the labels; RUN may be a bundle then.
 
     \b
     [bold]Examples[/bold]
       ovsbench submit runs/gkc --init
       ovsbench submit runs/gkc --card card.toml -o gkc.zip
       ovsbench submit runs/gkc --card card.toml -o gkc.zip --predictions --pictures 2
+      ovsbench submit runs/gkc --card card.toml --to https://example.org --wait
     """
     from ovsbench.benchmark.record import RunRecord
     from ovsbench.benchmark.storage import files
     from ovsbench.leaderboard.bundle import pack
     from ovsbench.leaderboard.bundle.card import template
 
+    if to is not None and not init:
+        from ovsbench.cli.submit_to import Sending, send
+
+        send(Sending(run, to, lambda path: _pack_predictions(run, card, data, path), phase, wait, as_json))
+        return
     if not run.is_dir():
         raise UserError(f"{run}: expected a run folder, found none. Make one with: ovsbench run")
     name = run.resolve().name
@@ -72,6 +85,12 @@ def submit(
         return
     say(f"{path.stat().st_size / 1e6:.2f} MB, sha256 {pack.digest(path)}")
     finish(path, ["ovsbench", "check", path], ["ovsbench", "board", "add", path])
+
+
+def _pack_predictions(run: Path, card: Path, data: Path | None, out: Path) -> None:
+    from ovsbench.leaderboard.bundle.submission import pack_submission
+
+    pack_submission(run, card, benchmark_of(run, data), out)
 
 
 def check(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ovsbench.leaderboard.server.refusal import Refusal
-from ovsbench.leaderboard.server.server_log import log
+from ovsbench.leaderboard.server.server_log import note
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -89,7 +89,7 @@ class Guard:
             took = round(1000 * (time.monotonic() - started), 1)
             client = (scope.get("client") or ("",))[0]
             facts = {"method": scope["method"], "path": scope["path"][:200], "status": status, "ms": took}
-            log.info("request", extra={**facts, "client": client})
+            note("request", client=client, **facts)
 
     def _counted(self, scope: MutableMapping[str, Any], receive: Receive) -> Receive:
         most, came = self._most(scope), 0

@@ -11,12 +11,16 @@ from typing import Any
 from ovsbench.leaderboard.server.server_folder import ServerFolder
 
 LOG = "server.log"
-log = logging.getLogger("ovsbench.server")
-_PLAIN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "taskName", "color_message"}
+_LOG = logging.getLogger("ovsbench.server")
+
+
+def note(event: str, *, level: int = logging.INFO, error: BaseException | None = None, **facts: Any) -> None:
+    """Writes a line: what happened, and facts about it."""
+    _LOG.log(level, event, exc_info=error, extra={"facts": facts})
 
 
 class _Lines(logging.Formatter):
-    """A record as one line of JSON; what a caller gave as `extra` are further keys."""
+    """A record as one line of JSON, with the facts that `note` was given."""
 
     def __init__(self, part: str) -> None:
         super().__init__()
@@ -28,7 +32,7 @@ class _Lines(logging.Formatter):
             "level": record.levelname.lower(),
             "part": self.part,
             "event": record.getMessage(),
-            **{key: value for key, value in record.__dict__.items() if key not in _PLAIN},
+            **getattr(record, "facts", {}),
         }
         if record.exc_info:
             content["traceback"] = self.formatException(record.exc_info)

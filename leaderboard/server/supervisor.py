@@ -13,12 +13,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from logging import WARNING
 from os import getpid
 from types import FrameType
 
 from ovsbench.benchmark.errors import UserError
 from ovsbench.leaderboard.server.server_folder import ServerFolder
-from ovsbench.leaderboard.server.server_log import log, start_log
+from ovsbench.leaderboard.server.server_log import note, start_log
 
 LOOK_SECONDS = 0.1
 LONGEST_PAUSE = 10.0
@@ -40,7 +41,7 @@ class Part:
         """Starts the process, if there is none or it ended; one that ends by itself soon has to wait longer each time."""
         at = time.monotonic()
         if self.process is not None and (code := self.process.poll()) is not None:
-            log.warning("ended", extra={"process": self.name, "code": code})
+            note("ended", level=WARNING, process=self.name, code=code)
             is_hasty = code > 0 and at - self.started < PATIENCE_SECONDS
             self.pause = min(max(2 * self.pause, 0.5), LONGEST_PAUSE) if is_hasty else 0.0
             self.process, self.started = None, at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from logging import ERROR
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ovsbench.leaderboard.server.database import Database, DatabaseError, Submis
 from ovsbench.leaderboard.server.guard import Guard
 from ovsbench.leaderboard.server.refusal import Refusal
 from ovsbench.leaderboard.server.server_folder import ServerFolder, open_folder
-from ovsbench.leaderboard.server.server_log import log, start_log
+from ovsbench.leaderboard.server.server_log import note, start_log
 
 _STATIC = {"style.css": "text/css; charset=utf-8", "watch.js": "text/javascript; charset=utf-8"}
 
@@ -69,7 +70,7 @@ def health(here: Here) -> JSONResponse:
 def _refused(request: Request, error: Exception) -> Response:
     status = error.status if isinstance(error, Refusal) else 503 if isinstance(error, DatabaseError) else 400
     if status >= 500:
-        log.error("refused", extra={"path": request.url.path, "words": str(error)})
+        note("refused", level=ERROR, path=request.url.path, words=str(error))
     return _told(request, str(error), status)
 
 
@@ -80,7 +81,7 @@ def _not_found(request: Request, error: Exception) -> Response:
 
 
 def _failed(request: Request, error: Exception) -> Response:
-    log.error("failed", exc_info=error, extra={"path": request.url.path})
+    note("failed", level=ERROR, error=error, path=request.url.path)
     return _told(request, "the server made a mistake; its host finds it in the log. Try again later", 500)
 
 

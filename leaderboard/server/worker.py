@@ -25,7 +25,7 @@ from ovsbench.leaderboard.server.outcome import MOST_BYTES, OUTCOME, Outcome
 from ovsbench.leaderboard.server.receipts import Receipt, signed
 from ovsbench.leaderboard.server.scoring import JOB, RUN
 from ovsbench.leaderboard.server.server_folder import ServerFolder, open_folder
-from ovsbench.leaderboard.server.server_log import log, start_log
+from ovsbench.leaderboard.server.server_log import note, start_log
 
 IDLE_SECONDS = 0.5
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", "PYTHONUTF8": "1"}
@@ -70,7 +70,7 @@ class Worker:
         job = queue.claim(self.database, self.owner, self.watch, only)
         if job is None:
             return False
-        log.info("scoring", extra={"submission": job.submission, "attempt": job.attempt})
+        note("scoring", submission=job.submission, attempt=job.attempt)
         with files.whole_folder(self._work / RUN, replace=True) as folder:
             self._score(job, folder)
         return True
@@ -114,7 +114,7 @@ class Worker:
             elif time.monotonic() - beaten > queue.BEAT_SECONDS:
                 beaten = time.monotonic()
                 if not queue.beat(self.database, job):
-                    log.warning("lease lost", extra={"submission": job.submission})
+                    note("lease lost", level=logging.WARNING, submission=job.submission)
                     return False
         return True
 
@@ -125,12 +125,12 @@ class Worker:
             outcome = Outcome.from_json(path.read_bytes())
             if outcome.words:
                 queue.fail(self.database, job, outcome.words)
-                log.info("refused", extra={"submission": job.submission, "words": outcome.words})
+                note("refused", submission=job.submission, words=outcome.words)
             else:
                 self._file(job, folder / RUN, outcome)
             return
         told = (folder / "errors.txt").read_text(encoding="utf-8", errors="replace")[-4000:]
-        log.error("scoring ended", extra={"submission": job.submission, "code": code, "errors": told})
+        note("scoring ended", level=logging.ERROR, submission=job.submission, code=code, errors=told)
         if code == -signal.SIGKILL:
             queue.retry(self.database, job)
         elif code == -signal.SIGXCPU:
@@ -156,8 +156,8 @@ class Worker:
             digests = {"bundle_sha256": row.sha256, "data_digest": phase.digest, "scores_sha256": row.scores_sha256}
             head = journal.append(session, "scored", submission=row.id, **digests)
             row.receipt = receipt_for(row, phase, outcome, head, self.folder).to_json()
-        log.info("scored", extra={"submission": job.submission, "seconds": round(outcome.seconds, 2),
-                                  "has_network": outcome.has_network})  # fmt: skip
+        facts = {"seconds": round(outcome.seconds, 2), "has_network": outcome.has_network}
+        note("scored", submission=job.submission, **facts)
 
 
 def receipt_for(row: Submission, phase: Phase, outcome: Outcome, head: Head, folder: ServerFolder) -> Receipt:
@@ -201,5 +201,5 @@ if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
     except UserError as error:  # such as a database that went away: the supervisor starts the next one
-        logging.getLogger("ovsbench.server").error("worker ended", extra={"words": str(error)})
+        note("worker ended", level=logging.ERROR, words=str(error))
         sys.exit(1)

@@ -10,7 +10,7 @@ import signal
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 MOST_FILES = 256
-GRACE_SECONDS = 5
+SPARE_SECONDS, SPARE_MEMORY = 5, 256 << 20
 
 
 def die_with(parent: int) -> None:
@@ -45,9 +45,15 @@ def confine(memory: int, seconds: int, file_bytes: int) -> bool:
         resource.RLIMIT_NOFILE: MOST_FILES,
         resource.RLIMIT_CORE: 0,
     }
+    spare = {resource.RLIMIT_CPU: SPARE_SECONDS, resource.RLIMIT_AS: SPARE_MEMORY}  # to say why it ends
     for limit, most in limits.items():
-        hard = resource.getrlimit(limit)[1]
-        own = most + GRACE_SECONDS if limit == resource.RLIMIT_CPU else most  # of the two signals the first says why
-        hard = own if hard == resource.RLIM_INFINITY else min(own, hard)
+        before, hard = resource.getrlimit(limit)[1], most + spare.get(limit, 0)
+        hard = hard if before == resource.RLIM_INFINITY else min(hard, before)
         resource.setrlimit(limit, (min(most, hard), hard))
     return is_cut_off
+
+
+def loosen() -> None:
+    """Lets this process use the memory that is kept for its last words."""
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))

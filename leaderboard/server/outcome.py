@@ -1,4 +1,4 @@
-"""What the scoring of a submission came to, as the scoring process leaves it for the worker."""
+"""What a worker and its scoring process tell each other: what is to be scored, and what it came to."""
 
 from __future__ import annotations
 
@@ -10,8 +10,27 @@ from dataclasses import dataclass, field
 from ovsbench.benchmark.settings import UNTRUSTED
 from ovsbench.benchmark.types import Offer
 
+JOB = "job.json"
 OUTCOME = "outcome.json"
+RUN = "run"
 MOST_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class ScoringJob:
+    """What is to be scored.
+
+    Attributes:
+        bundle: the zip file.
+        benchmark: the benchmark folder, with labels.
+        memory: bytes.
+        seconds: of the processor.
+    """
+
+    bundle: str
+    benchmark: str
+    memory: int
+    seconds: int
 
 
 @dataclass(frozen=True)

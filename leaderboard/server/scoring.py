@@ -1,4 +1,4 @@
-"""Scores one submission, in a process of its own with limits: `python -m ovsbench.leaderboard.server.scoring JOB`.
+"""Scores one submission, in a process of its own with limits: `python -m ovsbench.leaderboard.server.scoring FOLDER`.
 
 It reads a bundle by the same checks as everybody, then scores it as `ovsbench score` does. What it found lies in its
 folder: `outcome.json`, and of a sound submission the run with counts and scores.
@@ -11,48 +11,38 @@ import hashlib
 import sys
 import time
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 
+import ovsbench
+from ovsbench.benchmark import engine, manifest
+from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.running.comparison import draws_of_run
+from ovsbench.benchmark.running.score_names import ranking_score
+from ovsbench.benchmark.running.scores import SCORES, read_counts
 from ovsbench.benchmark.settings import Reader
 from ovsbench.benchmark.storage import files
-from ovsbench.leaderboard.server.confinement import confine, die_with
-from ovsbench.leaderboard.server.outcome import OUTCOME, Outcome
+from ovsbench.leaderboard.bundle.submission import unpack
+from ovsbench.leaderboard.server.confinement import confine, loosen
+from ovsbench.leaderboard.server.outcome import JOB, OUTCOME, RUN, Outcome, ScoringJob
+from ovsbench.leaderboard.summary import pack_draws, times
 
-JOB = "job.json"
-RUN = "run"
 MOST_FILE_BYTES = 1 << 30
 
 
-@dataclass(frozen=True)
-class ScoringJob:
-    """What is to be scored.
+def main(folder: Path, started: float) -> None:
+    """Scores the submission that `job.json` in the folder speaks of.
 
-    Attributes:
-        bundle: the zip file.
-        benchmark: the benchmark folder, with labels.
-        memory: bytes.
-        seconds: of the processor.
-        parent: process id of the worker.
+    Args:
+        folder: of the job.
+        started: when the process began, by the clock that only goes forward.
     """
-
-    bundle: str
-    benchmark: str
-    memory: int
-    seconds: int
-    parent: int
-
-
-def main(folder: Path) -> None:
-    """Scores the submission that `job.json` in the folder speaks of."""
-    started = time.monotonic()
     content = files.read_json(folder / JOB, "the job of a scoring process")
-    job = Reader().table(ScoringJob, {k: v for k, v in content.items() if k != "schema"}, JOB)
-    die_with(job.parent)
+    job = Reader().table(ScoringJob, {key: value for key, value in content.items() if key != "schema"}, JOB)
     is_cut_off = confine(job.memory, job.seconds, MOST_FILE_BYTES)
     try:
-        outcome = _scored(job, folder / RUN)
+        outcome = scored(job, folder / RUN)
     except MemoryError:
+        loosen()
         outcome = Outcome(
             words=f"it needs more than the {job.memory / 1e9:.1f} GB of memory that a scoring may use here. "
             "Write fewer segments, or write to the host"
@@ -61,30 +51,32 @@ def main(folder: Path) -> None:
     files.write_bytes(folder / OUTCOME, outcome.to_json().encode())
 
 
-def _scored(job: ScoringJob, run: Path) -> Outcome:
-    import ovsbench
-    from ovsbench.benchmark import engine, manifest
-    from ovsbench.benchmark.errors import DataError
-    from ovsbench.benchmark.running.comparison import draws_of_run
-    from ovsbench.benchmark.running.score_names import ranking_score
-    from ovsbench.benchmark.running.scores import SCORES, read_counts
-    from ovsbench.leaderboard.bundle.submission import unpack
-    from ovsbench.leaderboard.summary import pack_draws, times
+def scored(job: ScoringJob, run: Path) -> Outcome:
+    """Makes a run folder of a bundle and scores it.
 
+    Args:
+        job: what is to be scored.
+        run: the folder to make.
+
+    Returns:
+        The scores; or words for the team, where the bundle is not sound.
+    """
     benchmark = manifest.load(job.benchmark)
     try:
         submission = unpack(Path(job.bundle), run, digest=benchmark.digest)
         scores = engine.score(benchmark, run)
     except DataError as error:
-        told = str(error).replace(f"{job.bundle}, ", "").replace(f"{job.bundle}: ", "").replace(f"{run}/", "")
+        told = str(error)
+        for folder in (f"{job.bundle}, ", f"{job.bundle}: ", f"{run}/", f"{job.benchmark}/"):
+            told = told.replace(folder, "")
         return Outcome(words=told)
-    main = ranking_score(scores.values, submission.record.offered)
-    draws = draws_of_run(benchmark, read_counts(benchmark, run), [main], times(scores.videos))[main]
+    main_score = ranking_score(scores.values, submission.record.offered)
+    draws = draws_of_run(benchmark, read_counts(benchmark, run), [main_score], times(scores.videos))[main_score]
     return Outcome(
         title=submission.card.name,
         method=submission.record.method,
         offered=submission.record.offered,
-        ranked_by=str(main),
+        ranked_by=str(main_score),
         draws=pack_draws(draws),
         values=scores.values,
         categories={c.name: c.scores for c in scores.categories},
@@ -97,7 +89,7 @@ def _scored(job: ScoringJob, run: Path) -> Outcome:
 
 if __name__ == "__main__":
     try:
-        main(Path(sys.argv[1]))
+        main(Path(sys.argv[1]), time.monotonic())
     except Exception:
         traceback.print_exc()  # for the log of the worker
         sys.exit(3)

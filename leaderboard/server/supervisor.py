@@ -6,6 +6,8 @@ The supervisor itself opens the socket, so that nobody who comes while the web p
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import signal
 import socket
 import subprocess
@@ -18,6 +20,7 @@ from os import getpid
 from types import FrameType
 
 from ovsbench.benchmark.errors import UserError
+from ovsbench.leaderboard.server.confinement import die_with
 from ovsbench.leaderboard.server.server_folder import ServerFolder
 from ovsbench.leaderboard.server.server_log import note, start_log
 
@@ -47,7 +50,10 @@ class Part:
             self.process, self.started = None, at
         if self.process is None and at >= self.started + self.pause:
             passed = () if self.socket is None else (self.socket.fileno(),)
-            self.process = subprocess.Popen(self.command, pass_fds=passed, stdin=subprocess.DEVNULL)
+            bound = functools.partial(die_with, getpid())  # from its first moment on; this process has one thread
+            self.process = subprocess.Popen(
+                self.command, pass_fds=passed, stdin=subprocess.DEVNULL, preexec_fn=bound  # noqa: PLW1509
+            )
             self.started = at
 
 
@@ -62,7 +68,7 @@ def listening(folder: ServerFolder) -> socket.socket:
     found = socket.socket(family, socket.SOCK_STREAM)
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind((config.address, config.port))
+        _bind(found, (config.address, config.port))
         found.listen(1024)
     except OSError as error:
         found.close()
@@ -70,6 +76,19 @@ def listening(folder: ServerFolder) -> socket.socket:
             f"{config.address}, port {config.port} cannot be used: {error.strerror}. Choose another in server.toml"
         ) from error
     return found
+
+
+def _bind(found: socket.socket, place: tuple[str, int]) -> None:
+    """Binds; waits a moment for the processes of a supervisor that was killed just now."""
+    limit = time.monotonic() + PATIENCE_SECONDS / 2
+    while True:
+        try:
+            found.bind(place)
+            return
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > limit:
+                raise
+        time.sleep(LOOK_SECONDS)
 
 
 def run(folder: ServerFolder, parts: Sequence[str], ready: Callable[[str], None]) -> None:
@@ -109,15 +128,15 @@ def run(folder: ServerFolder, parts: Sequence[str], ready: Callable[[str], None]
 
 
 def _parts(folder: ServerFolder, parts: Sequence[str], stack: contextlib.ExitStack) -> list[Part]:
-    module, own = [sys.executable, "-P", "-m"], str(getpid())
+    module = [sys.executable, "-P", "-m"]
     found = []
     if "web" in parts:
         opened = stack.enter_context(listening(folder))
-        command = [*module, "ovsbench.leaderboard.server.web", str(folder.path), str(opened.fileno()), own]
+        command = [*module, "ovsbench.leaderboard.server.web", str(folder.path), str(opened.fileno())]
         found.append(Part("web", command, opened))
     for number in range(folder.config.workers if "worker" in parts else 0):
         slot = f"worker-{number}"
-        found.append(Part(slot, [*module, "ovsbench.leaderboard.server.worker", str(folder.path), slot, own]))
+        found.append(Part(slot, [*module, "ovsbench.leaderboard.server.worker", str(folder.path), slot]))
     return found
 
 

@@ -17,7 +17,6 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from ovsbench.benchmark.errors import UserError
 from ovsbench.leaderboard.server import api, pages
-from ovsbench.leaderboard.server.confinement import die_with
 from ovsbench.leaderboard.server.context import Context, Here
 from ovsbench.leaderboard.server.database import Database, DatabaseError, Submission
 from ovsbench.leaderboard.server.guard import Guard
@@ -92,9 +91,8 @@ def _told(request: Request, words: str, status: int) -> Response:
     return pages.page(here, "error.html", None, words=words, status=status)
 
 
-def main(path: Path, descriptor: int, parent: int) -> None:
-    """The web process: serves on a socket that the supervisor opened, until that ends."""
-    die_with(parent)
+def main(path: Path, descriptor: int) -> None:
+    """The web process: serves on a socket that the supervisor opened."""
     folder = open_folder(path)
     start_log(folder, "web")
     context_app = guarded(folder, Database(folder.database_url))
@@ -117,4 +115,4 @@ def main(path: Path, descriptor: int, parent: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import secrets
@@ -21,9 +22,8 @@ from ovsbench.leaderboard import signature
 from ovsbench.leaderboard.server import journal, queue, reveal
 from ovsbench.leaderboard.server.confinement import die_with
 from ovsbench.leaderboard.server.database import Database, Head, Phase, Submission, now
-from ovsbench.leaderboard.server.outcome import MOST_BYTES, OUTCOME, Outcome
+from ovsbench.leaderboard.server.outcome import JOB, MOST_BYTES, OUTCOME, RUN, Outcome
 from ovsbench.leaderboard.server.receipts import Receipt, signed
-from ovsbench.leaderboard.server.scoring import JOB, RUN
 from ovsbench.leaderboard.server.server_folder import ServerFolder, open_folder
 from ovsbench.leaderboard.server.server_log import note, start_log
 
@@ -83,9 +83,9 @@ class Worker:
             "benchmark": str(self.folder.hidden(job.phase).resolve()),
             "memory": int(config.memory_gigabytes * 1e9),
             "seconds": max(int(config.minutes * 60), 1),
-            "parent": os.getpid(),
         }
         files.write_json(folder / JOB, content)
+        bound = functools.partial(die_with, os.getpid())  # from its first moment on
         with (folder / "errors.txt").open("wb") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "ovsbench.leaderboard.server.scoring", str(folder)],
@@ -93,6 +93,7 @@ class Worker:
                 stdout=errors,
                 stderr=errors,
                 env={**{name: os.environ[name] for name in _PASSED_ON if name in os.environ}, **_ENVIRONMENT},
+                preexec_fn=bound,  # noqa: PLW1509
             )
             try:
                 is_ours = self._watch(job, process)
@@ -185,9 +186,8 @@ def receipt_for(row: Submission, phase: Phase, outcome: Outcome, head: Head, fol
     return signed(receipt, signature.read_key(folder.key))
 
 
-def main(path: Path, slot: str, parent: int) -> None:
-    """The worker process: works until its supervisor ends."""
-    die_with(parent)
+def main(path: Path, slot: str) -> None:
+    """The worker process."""
     folder = open_folder(path)
     start_log(folder, slot)
     worker = Worker(folder, Database(folder.database_url), slot)
@@ -199,7 +199,7 @@ def main(path: Path, slot: str, parent: int) -> None:
 
 if __name__ == "__main__":
     try:
-        main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+        main(Path(sys.argv[1]), sys.argv[2])
     except UserError as error:  # such as a database that went away: the supervisor starts the next one
         note("worker ended", level=logging.ERROR, words=str(error))
         sys.exit(1)

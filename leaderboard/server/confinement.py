@@ -6,6 +6,7 @@ import ctypes
 import os
 import resource
 import signal
+from pathlib import Path
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
@@ -28,7 +29,7 @@ def confine(memory: int, seconds: int, file_bytes: int) -> bool:
     """Limits this process; what it starts inherits the limits.
 
     Args:
-        memory: bytes of address space.
+        memory: bytes, beyond what the process has now, such as its code.
         seconds: of the processor.
         file_bytes: of a file that it writes.
 
@@ -39,7 +40,7 @@ def confine(memory: int, seconds: int, file_bytes: int) -> bool:
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     is_cut_off = any(libc.unshare(flags) == 0 for flags in (_CLONE_NEWNET, _CLONE_NEWUSER | _CLONE_NEWNET))
     limits = {
-        resource.RLIMIT_AS: memory,
+        resource.RLIMIT_AS: _size() + memory,
         resource.RLIMIT_CPU: seconds,
         resource.RLIMIT_FSIZE: file_bytes,
         resource.RLIMIT_NOFILE: MOST_FILES,
@@ -51,6 +52,11 @@ def confine(memory: int, seconds: int, file_bytes: int) -> bool:
         hard = hard if before == resource.RLIM_INFINITY else min(hard, before)
         resource.setrlimit(limit, (min(most, hard), hard))
     return is_cut_off
+
+
+def _size() -> int:
+    """Bytes of address space that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def loosen() -> None:

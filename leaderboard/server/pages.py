@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -92,9 +93,9 @@ async def login(request: Request, here: Here) -> Response:
 @router.post("/logout")
 async def logout(request: Request, here: Here, visitor: ByCookie) -> Response:
     """Ends a session."""
-    await checked_form(request, logged_in(visitor))
     secret = request.cookies.get(COOKIE, "")
-    await run_in_threadpool(_write, here, lambda session: accounts.log_out(session, secret))
+    async with checked_form(request, logged_in(visitor)):
+        await run_in_threadpool(_write, here, lambda session: accounts.log_out(session, secret))
     response = RedirectResponse("/", 303)
     response.delete_cookie(COOKIE)
     return response
@@ -123,17 +124,18 @@ def refuse_other_origin(request: Request) -> None:
         raise Refusal("this form was sent from another site, so nothing was done. Open the page of the server", 403)
 
 
-async def checked_form(request: Request, visitor: Visitor) -> FormData:
-    """The form of a request, if it was sent from a page of this session.
+@contextlib.asynccontextmanager
+async def checked_form(request: Request, visitor: Visitor) -> AsyncIterator[FormData]:
+    """The form of a request for the block, if it was sent from a page of this session.
 
     Raises:
         Refusal: it was not.
     """
     refuse_other_origin(request)
-    form = await request.form(max_files=1, max_fields=20)
-    if not secrets.compare_digest(str(form.get("csrf", "")).encode(), visitor.csrf.encode()):
-        raise Refusal("this form is not of your session, so nothing was done. Load the page again", 403)
-    return form
+    async with request.form(max_files=1, max_fields=20) as form:
+        if not secrets.compare_digest(str(form.get("csrf", "")).encode(), visitor.csrf.encode()):
+            raise Refusal("this form is not of your session, so nothing was done. Load the page again", 403)
+        yield form
 
 
 @router.get("/me")
@@ -157,12 +159,12 @@ def me(here: Here, visitor: ByCookie) -> Response:
 async def upload(request: Request, here: Here, visitor: ByCookie) -> Response:
     """Takes a bundle that a form sent."""
     visitor = logged_in(visitor)
-    form = await checked_form(request, visitor)
-    file = form.get("bundle")
-    if not isinstance(file, UploadFile) or not file.size:
-        raise Refusal("expected a bundle, got no file. Choose the zip file that ovsbench submit made")
-    phase = str(form.get("phase", ""))
-    row = await run_in_threadpool(here.uploads.accept_file, visitor, phase, file.file, file.size)
+    async with checked_form(request, visitor) as form:
+        file = form.get("bundle")
+        if not isinstance(file, UploadFile) or not file.size:
+            raise Refusal("expected a bundle, got no file. Choose the zip file that ovsbench submit made")
+        phase = str(form.get("phase", ""))
+        row = await run_in_threadpool(here.uploads.accept_file, visitor, phase, file.file, file.size)
     return RedirectResponse(f"/submissions/{row.id}", 303)
 
 
@@ -201,8 +203,8 @@ def receipt(submission: str, here: Here, visitor: ByCookie) -> Response:
 async def act(submission: str, action: str, request: Request, here: Here, visitor: ByCookie) -> Response:
     """Withdraws, publishes or hides."""
     visitor = logged_in(visitor)
-    await checked_form(request, visitor)
-    await run_in_threadpool(_write, here, lambda session: change(session, own(session, visitor, submission), action))
+    async with checked_form(request, visitor):
+        await run_in_threadpool(_write, here, lambda session: change(session, own(session, visitor, submission), action))
     return RedirectResponse(f"/submissions/{submission}", 303)
 
 
@@ -227,7 +229,8 @@ def admin_page(here: Here, visitor: ByCookie) -> Response:
 async def administer(request: Request, here: Here, visitor: ByCookie) -> Response:
     """Does what a form of the page of hosts asks for, and shows the page again."""
     host = _host(visitor)
-    form = {key: str(value) for key, value in (await checked_form(request, host)).items()}
+    async with checked_form(request, host) as given:
+        form = {key: str(value) for key, value in given.items()}
 
     def work() -> tuple[admin.Done, admin.Overview]:
         done = _write(here, lambda session: admin.act(session, form))

@@ -85,6 +85,12 @@ class Worker:
             "seconds": max(int(config.minutes * 60), 1),
         }
         files.write_json(folder / JOB, content)
+        code = self._run(job, folder)
+        if code is not None:
+            self._conclude(job, folder, code)
+
+    def _run(self, job: queue.Job, folder: Path) -> int | None:
+        """Runs the scoring process; its exit status, None if the job was given to another worker meanwhile."""
         bound = functools.partial(die_with, os.getpid())  # from its first moment on
         with (folder / "errors.txt").open("wb") as errors:
             process = subprocess.Popen(
@@ -100,8 +106,7 @@ class Worker:
             finally:
                 process.kill()
                 process.wait()
-        if is_ours:
-            self._conclude(job, folder, process.returncode)
+        return process.returncode if is_ours else None
 
     def _watch(self, job: queue.Job, process: subprocess.Popen[bytes]) -> bool:
         """Waits for the process, and shows that we live; False if the job was given to another worker meanwhile."""

@@ -90,9 +90,8 @@ class Killer:
             self._end_connection()
         else:
             assert self.farm.process is not None
-            found = descendants(self.farm.process.pid)
-            if found:
-                pid, command = self.random.choice(sorted(found.items()))
+            found = sorted(descendants(self.farm.process.pid).items())
+            for pid, command in self.random.sample(found, min(len(found), self.random.randint(1, 3))):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     self.killed[next((n for n in ("web", "worker", "scoring") if f".{n} " in command), "starting")] += 1
@@ -141,7 +140,7 @@ def storm(
     started = time.monotonic()
     with made.running():
         killer = Killer(made, kills, interval, each, seed)
-        pause = kills * interval / (each + 2) * 0.9
+        pause = kills * interval / 2 / (each + 2) * 0.9
         threads = [
             threading.Thread(target=team_work, args=(made, team, bundles, said, pause), daemon=True)
             for team, bundles in work.items()
@@ -208,7 +207,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--teams", type=int, default=10)
     parser.add_argument("--each", type=int, default=8)
-    parser.add_argument("--interval", type=float, default=0.5, help="Mean seconds between kills.")
+    parser.add_argument("--interval", type=float, default=0.5, help="Mean seconds between strikes of one to three kills.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--postgres", action="store_true")
     asked = parser.parse_args()

@@ -405,7 +405,7 @@ def test_a_new_process_of_a_slot_takes_back_what_the_old_one_held(own_lab):
 
 def test_a_scoring_that_is_ended_from_outside_is_tried_again_but_not_for_ever(own_lab, monkeypatch):
     lab = own_lab
-    monkeypatch.setattr(queue, "MOST_ATTEMPTS", 2)
+    monkeypatch.setattr(queue, "MOST_CRASHES", 2)
     identity = lab.send(lab.bundle("a")).json()["id"]
     for state in ("queued", "failed"):
         job = queue.claim(lab.farm.database, "worker-0:1:x", queue.Watch())

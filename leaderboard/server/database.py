@@ -101,6 +101,9 @@ class Submission(Table):
     owner: Mapped[str] = mapped_column(default="")
     beat: Mapped[int] = mapped_column(default=0)
     attempts: Mapped[int] = mapped_column(default=0)
+    """How often a worker took it; a lease is of one attempt."""
+    crashes: Mapped[int] = mapped_column(default=0)
+    """How often its scoring process was ended from outside while its worker lived on."""
     is_public: Mapped[bool] = mapped_column(default=False)
     is_anonymous: Mapped[bool] = mapped_column(default=False)
     title: Mapped[str] = mapped_column(default="")

@@ -18,7 +18,7 @@ from ovsbench.leaderboard.server.database import Database, Phase, Submission
 
 BEAT_SECONDS = 2.0
 LEASE_SECONDS = 20.0
-MOST_ATTEMPTS = 25
+MOST_CRASHES = 25
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,11 @@ def retry(database: Database, job: Job) -> None:
         row = held(session, job)
         if row is None:
             return
-        if row.attempts < MOST_ATTEMPTS:
+        row.crashes += 1
+        if row.crashes < MOST_CRASHES:
             row.state, row.owner = "queued", ""
             return
-        _fail(session, row, f"its scoring was ended from outside {row.attempts} times. Write to the host")
+        _fail(session, row, f"its scoring was ended from outside {row.crashes} times. Write to the host")
 
 
 def fail(database: Database, job: Job, words: str) -> None:
@@ -123,5 +124,5 @@ def _fail(session: Session, row: Submission, words: str) -> None:
 def requeue(session: Session, submissions: list[Submission]) -> None:
     """Lets scored submissions be scored again; what they have stays until then."""
     for row in submissions:
-        row.state, row.owner, row.attempts = "queued", "", 0
+        row.state, row.owner, row.crashes = "queued", "", 0
         journal.append(session, "again", submission=row.id)

@@ -43,6 +43,7 @@ def submit(
     ] = None,
     phase: Annotated[str | None, typer.Option("--phase", help="With --to: of the server, if several fit.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="With --to: wait for the scores and the receipt.")] = False,
+    publish: Annotated[bool, typer.Option("--publish", help="With --to: wait, and show the row to everybody.")] = False,
     as_json: Json = False,
 ) -> None:
     """Pack a scored run into a bundle for the leaderboard; the same run gives the same bytes.
@@ -64,7 +65,7 @@ def submit(
     if to is not None and not init:
         from ovsbench.cli.submit_to import Sending, send
 
-        send(Sending(run, to, lambda path: _pack_predictions(run, card, data, path), phase, wait, as_json))
+        send(Sending(run, to, lambda path: _pack_predictions(run, card, data, path), phase, wait, publish, as_json))
         return
     if not run.is_dir():
         raise UserError(f"{run}: expected a run folder, found none. Make one with: ovsbench run")

@@ -23,6 +23,7 @@ class Sending:
         pack: packs the run into the file that it is given.
         phase: of the server; by default the one whose benchmark the run was made on.
         waits: whether to wait for the scores.
+        publishes: whether to wait, and to show the row to everybody then.
         as_json: whether JSON alone goes to stdout.
     """
 
@@ -31,6 +32,7 @@ class Sending:
     pack: Callable[[Path], None]
     phase: str | None = None
     waits: bool = False
+    publishes: bool = False
     as_json: bool = False
 
 
@@ -46,7 +48,7 @@ def send(asked: Sending) -> None:
             bundle = Path(folder) / f"{asked.run.resolve().name}.zip"
             asked.pack(bundle)
         told = _checked_and_sent(asked, bundle)
-    if asked.waits:
+    if asked.waits or asked.publishes:
         told = _waited(asked, told["id"])
     receipt = _receipt(asked, told) if told["state"] == "scored" else None
     if asked.as_json:
@@ -79,6 +81,8 @@ def _waited(asked: Sending, submission: str) -> dict[str, Any]:
             complain(f"{submission}: {state}")
     if state == "failed":
         raise UserError(f"{submission} was not scored, which costs no quota: {told['words']}")
+    if asked.publishes:
+        told = Server.known(asked.url).ask("POST", f"/api/submissions/{submission}/publish")
     return told
 
 

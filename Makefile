@@ -4,12 +4,14 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo test lint entries clean
+.PHONY: help install demo test lint docs mutate entries clean
 
 help:
 	@echo "make demo   the whole story on the embedded world: data, methods, scores, leaderboard page"
 	@echo "make test   the test suite"
 	@echo "make lint   ruff and mypy"
+	@echo "make docs   the documentation as a site"
+	@echo "make mutate tries 400 mutants of metrics, losses, tracking, bundle checks and statistics; an hour"
 	@echo "make entries   file every scored run of runs/ that has a card in leaderboard/cards as an entry"
 
 install: $(STAMP)
@@ -36,6 +38,17 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation as a site, every link of which leads somewhere.
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt mkdocs-material "mkdocstrings[python]" mkdocs-jupyter
+	$(BIN)/mkdocs build --quiet
+	@echo "build/site-docs/index.html; its search works from a server: python3 -m http.server -d build/site-docs"
+
+# Changes the code in copies, one place at a time, and prints the changes that no test notices.
+mutate: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt cosmic-ray
+	$(BIN)/python tests/mutate.py --mutants 400 --seed 0
 
 # An entry that is there already is left alone; the command says so and goes on with the next run.
 RUNS ?= runs

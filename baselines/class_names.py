@@ -7,6 +7,8 @@ Both are listed.
 from __future__ import annotations
 
 import re
+import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -69,6 +71,25 @@ class ClassMap:
             "unmapped names": list(self.missing),
         }
         return {key: "; ".join(lines) or "none" for key, lines in parts.items()}
+
+
+LONGEST_NOTE = 200
+"""Characters of a note on the terminal; the record has the whole."""
+
+
+def report_new(found: ClassMap, known: dict[str, str], method: str) -> None:
+    """Prints a mapping, shortened, if it is not the known one, and puts it there for the record.
+
+    Args:
+        found: the mapping.
+        known: `notes` of the mapping that was printed last; filled with those of this one.
+        method: name before each line.
+    """
+    if dict(found.notes).items() - known.items():
+        known.update(found.notes)
+        for key, text in found.notes.items():
+            shown = textwrap.shorten(text, LONGEST_NOTE, placeholder=" ... (run.json has all)")
+            print(f"{method}: {key}: {shown}", file=sys.stderr)
 
 
 def _how(match: Match) -> str:

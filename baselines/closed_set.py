@@ -6,7 +6,6 @@ Any checkpoint folder of transformers' universal segmentation: Mask2Former, Mask
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ovsbench.baselines.class_names import ClassMap, map_classes
+from ovsbench.baselines.class_names import ClassMap, map_classes, report_new
 from ovsbench.baselines.hf_folder import load_folder, read_preprocessor
 from ovsbench.baselines.regions import Propose
 from ovsbench.baselines.shared_options import Linking, Wording
@@ -42,6 +41,7 @@ def build(
     objectness: float = 0.5,
     min_kept_share: float = 0.5,
     side: int | None = None,
+    batch: int = 1,
     wording: Wording = Wording(),
     linking: Linking = Linking(),
 ) -> ClosedSet:
@@ -55,6 +55,7 @@ def build(
         objectness: a query less likely to be of a mapped class is dropped.
         min_kept_share: share of its mask that a region must keep.
         side: shorter side of the input in pixels; by default as the folder's preprocessor says, or the frame's own.
+        batch: frames that go through the model at once; a VideoMT hands its queries on from frame to frame within them.
         wording: how the CLIP is asked.
         linking: of regions over time.
 
@@ -66,6 +67,8 @@ def build(
     for option, value in (("threshold", threshold), ("objectness", objectness), ("min_kept_share", min_kept_share)):
         if not 0.0 <= value <= 1.0:
             raise MethodError(f"option {option} of method closed-set: expected 0 to 1, got {value}")
+    if batch < 1:
+        raise MethodError(f"option batch of method closed-set: expected at least 1, got {batch}")
     settings = association(linking.association, vote=linking.vote, max_age_seconds=linking.max_age_seconds)
     prepare_torchvision()
     from transformers import AutoModelForUniversalSegmentation
@@ -92,6 +95,7 @@ def build(
         space,
         threshold,
         digest,
+        batch=batch,
     )
 
 
@@ -166,10 +170,7 @@ class ClosedSet:
     def mapping(self, vocabulary: Vocabulary) -> ClassMap:
         """Maps the classes, and prints the mapping once."""
         found = map_classes(self.classes, vocabulary, space=self.space, threshold=self.threshold)
-        if dict(found.notes).items() - self.class_map_notes.items():
-            self.class_map_notes.update(found.notes)
-            for key, text in found.notes.items():
-                print(f"{self.name}: {key}: {text}", file=sys.stderr)
+        report_new(found, self.class_map_notes, self.name)
         return found
 
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
@@ -184,8 +185,8 @@ class ClosedSet:
                 f"none of the {len(matrix)} classes of {type(self.model).__name__} maps to a name of the vocabulary. "
                 "Give a CLIP that compares words, --option clip=..., or lower --option threshold"
             )
-        linker = Linker(vocabulary, self.association, self.delay, video.fps)
-        for frames in uploaded(video.images(), self.batch, self.device):
+        linker = Linker(vocabulary, self.association, self.delay, video.fps, video.times)
+        for frames in uploaded(linker.watched(video.images()), self.batch, self.device):
             for proposals in self._propose(frames, matrix, is_open=False):
                 yield from linker.add(proposals)
         yield from linker.rest()
@@ -204,7 +205,10 @@ class ClosedSet:
         with stage("resize"):
             pixels = self.input.pixels(frames)
         with stage("model"):
-            found = self.model(pixel_values=pixels, **self._task())
+            if self.model.main_input_name == "pixel_values_videos":  # a VideoMT: the batch is its clip
+                found = self.model(pixel_values_videos=pixels[None])
+            else:
+                found = self.model(pixel_values=pixels, **self._task())
         own = found.class_queries_logits.float().softmax(-1)  # (B, Q, L + 1)
         mapped = own[..., :-1] @ matrix.to(own)  # (B, Q, C)
         share, nothing = mapped.sum(-1, keepdim=True), own[..., -1:]
@@ -214,7 +218,7 @@ class ClosedSet:
         else:
             nothing = 1 - share
         classes = torch.cat([mapped, nothing], -1).clamp(min=1e-12).log()
-        states = _states(found, own)
+        states = _states(found, own, encoder_only=self.input.square is not None)
         size = (frames.shape[-2], frames.shape[-1])
         return RawOutputs(found.masks_queries_logits.float(), states, states, classes, size)
 
@@ -228,10 +232,13 @@ class ClosedSet:
         return {"task_inputs": tokens.to(next(self.model.parameters()).device)}
 
 
-def _states(found: Any, own: torch.Tensor) -> torch.Tensor:
+def _states(found: Any, own: torch.Tensor, *, encoder_only: bool) -> torch.Tensor:
     """What distinguishes queries, (B, Q, E): last states of the decoder, or class scores where it keeps none."""
     for key in ("transformer_decoder_last_hidden_state", "transformer_decoder_object_queries"):
         states = getattr(found, key, None)
         if isinstance(states, torch.Tensor) and states.ndim == 3 and states.shape[1] == own.shape[1]:
             return states.float()
+    tokens = getattr(found, "last_hidden_state", None)
+    if encoder_only and isinstance(tokens, torch.Tensor):  # EoMT and its kin: the queries are the first tokens
+        return tokens[:, : own.shape[1]].float()
     return own

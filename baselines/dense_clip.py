@@ -6,7 +6,7 @@ the masks of another method, each named by the mean of its pixels and linked ove
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -151,8 +151,9 @@ class DenseNamer:
         """Encodes the names once a video."""
         score = self.scorer.reader(vocabulary)
 
-        def name(frame: torch.Tensor, proposals: Proposals) -> npt.NDArray[np.float32]:
-            return region_means(score(frame), proposals.region_map, len(proposals.objectness))
+        def name(frames: torch.Tensor, found: Sequence[Proposals]) -> Sequence[npt.NDArray[np.float32]]:
+            rows = zip(frames, found, strict=True)
+            return [region_means(score(frame), p.region_map, len(p.objectness)) for frame, p in rows]
 
         return name
 

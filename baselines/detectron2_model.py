@@ -6,7 +6,6 @@ detectron2 is on no package index; install it from its repository after `pip ins
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ovsbench.baselines.class_names import map_classes
+from ovsbench.baselines.class_names import map_classes, report_new
 from ovsbench.baselines.shared_options import Linking
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.machine import path_digest
@@ -137,12 +136,9 @@ class Detectron2Method:
         classes = list(dict.fromkeys([*self.things, *self.stuff]))
         found = map_classes(classes, vocabulary)
         target = {match.name: match.target for match in found.matches if match.target is not None}
-        if dict(found.notes).items() - self.class_map_notes.items():
-            self.class_map_notes.update(found.notes)
-            for key, text in found.notes.items():
-                print(f"{self.name}: {key}: {text}", file=sys.stderr)
-        linker = Linker(vocabulary, self.association, self.delay, video.fps)
-        for image in video.images():
+        report_new(found, self.class_map_notes, self.name)
+        linker = Linker(vocabulary, self.association, self.delay, video.fps, video.times)
+        for image in linker.watched(video.images()):
             with torch.inference_mode():
                 regions = regions_of_output(self.run(image), self.things, self.stuff, self.score)
             proposals = as_proposals([r for r in regions if r.name in target], target, image.shape[:2], len(vocabulary))

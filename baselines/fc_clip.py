@@ -9,7 +9,7 @@ another method, and its naming is kept: with in the segmenter's probabilities an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,15 +106,13 @@ class PooledNamer:
         weights = np.array([self.beta if c.is_novel else self.alpha for c in vocabulary], np.float32)
 
         @torch.inference_mode()
-        def name(frame: torch.Tensor, proposals: Proposals) -> npt.NDArray[np.float32]:
-            count = len(proposals.objectness)
-            if not count:
-                return np.zeros((0, len(vocabulary)), np.float32)
-            pixels = input_pixels(clip, frame, self.side, 32)
-            pooled = F.normalize(mask_pooled(clip.model.visual, clip.name, pixels, proposals.region_map, count), dim=-1)
-            logits = self.namer.scale * pooled.float() @ table.vectors.T
-            out = class_probabilities(logits, table).cpu().numpy()
-            return geometric(proposals.probabilities, out, weights)
+        def name(frames: torch.Tensor, found: Sequence[Proposals]) -> Sequence[npt.NDArray[np.float32]]:
+            counts = [len(proposals.objectness) for proposals in found]
+            pixels = input_pixels(clip, frames, self.side, 32)
+            pooled = mask_pooled(clip.model.visual, clip.name, pixels, [p.region_map for p in found], counts)
+            logits = self.namer.scale * F.normalize(torch.cat(pooled).float(), dim=-1) @ table.vectors.T
+            out = np.split(class_probabilities(logits, table).cpu().numpy(), np.cumsum(counts)[:-1])
+            return [geometric(p.probabilities, rows, weights) for p, rows in zip(found, out, strict=True)]
 
         return name
 
@@ -128,6 +126,8 @@ def geometric(
     >>> [f"{p:.2f}" for p in geometric(one, other, np.float32([1.0, 1.0]))[0]]
     ['0.90', '0.10']
     """
+    if not len(inside):
+        return inside
     logs = (1 - weights) * np.log(np.maximum(inside, 1e-12)) + weights * np.log(np.maximum(outside, 1e-12))
     mixed = np.exp(logs - logs.max(1, keepdims=True))
     return (mixed / mixed.sum(1, keepdims=True)).astype(np.float32)

@@ -79,9 +79,10 @@ class Linked:
 
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
         """Yields the frames of the other method, their things linked."""
-        linker = Linker(vocabulary, self.settings, self.delay, video.fps)
-        for index, frame in enumerate(self.inner.predict(video, vocabulary, rules)):
-            proposals = regions_of_frame(frame, video.image(index), vocabulary)
+        linker = Linker(vocabulary, self.settings, self.delay, video.fps, video.times)
+        images = linker.watched(video.images())
+        for frame, image in zip(self.inner.predict(video, vocabulary, rules), images, strict=True):
+            proposals = regions_of_frame(frame, image, vocabulary)
             yield from linker.add(proposals)
         yield from linker.rest()
 

@@ -100,11 +100,10 @@ class OracleMasks:
         categories = [category.id for category in vocabulary]
         votes: dict[int, npt.NDArray[np.float32]] = {}  # sums over the frames seen
         device = str(self.namer.clip.device)
-        pictures = (pixels for (pixels,) in uploaded(video.images(), 1, device))
-        for index, pixels in enumerate(pictures):
+        for index, pixels in enumerate(uploaded(video.images(), 1, device)):
             frame = truth(video.id, index)
             region_map, segments = dense(frame)
-            probabilities = classifier.probabilities(pixels, region_map, len(segments))
+            (probabilities,) = classifier.probabilities(pixels, [region_map], [len(segments)])
             named = {}
             for segment, row in zip(segments, probabilities, strict=True):
                 votes[segment.id] = row + votes[segment.id] if self.vote and segment.id in votes else row

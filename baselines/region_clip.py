@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,21 +92,22 @@ class RegionClassifier:
 
     @torch.no_grad()
     def probabilities(
-        self, frame: torch.Tensor, region_map: npt.NDArray[np.integer], count: int
-    ) -> npt.NDArray[np.float32]:
-        """Classifies the regions 1 to `count` of a frame, all cut-outs in one batch.
+        self, frames: torch.Tensor, region_maps: Sequence[npt.NDArray[np.integer]], counts: Sequence[int]
+    ) -> list[npt.NDArray[np.float32]]:
+        """Classifies the regions of several frames, their cut-outs together.
 
         Args:
-            frame: uint8 (3, H, W).
-            region_map: (H, W), 0 for no region; each of 1 to `count` has a pixel.
-            count: number of regions.
+            frames: uint8 (B, 3, H, W).
+            region_maps: (H, W) of each frame, 0 for no region; each of 1 to its count has a pixel.
+            counts: number of regions of each.
 
         Returns:
-            (count, classes) float32, rows sum to 1.
+            (count, classes) float32 of each, rows sum to 1.
         """
-        pixels = cut_outs(frame.to(self.clip.device), region_map, count, self.clip.side)
+        rows = zip(frames.to(self.clip.device), region_maps, counts, strict=True)
+        pixels = torch.cat([cut_outs(frame, regions, count, self.clip.side) for frame, regions, count in rows])
         logits = self.clip.model.logit_scale.exp() * self.clip.encode_pixels(pixels) @ self.table.vectors.T
-        return class_probabilities(logits, self.table).cpu().numpy()
+        return np.split(class_probabilities(logits, self.table).cpu().numpy(), np.cumsum(counts)[:-1])
 
 
 def class_logits(names: torch.Tensor, table: NameTable) -> torch.Tensor:

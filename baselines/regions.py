@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,8 +19,8 @@ from ovsbench.gkc_video.tracking import Association, Linker, Proposals
 
 Propose = Callable[[torch.Tensor], list[Proposals]]
 """Frames on the device of the masks, uint8 (B, 3, H, W), to the regions of each."""
-Name = Callable[[torch.Tensor, Proposals], npt.NDArray[np.float32]]
-"""One of these frames (3, H, W) and its N regions to class probabilities (N, C)."""
+Name = Callable[[torch.Tensor, Sequence[Proposals]], Sequence[npt.NDArray[np.float32]]]
+"""These frames (B, 3, H, W) and the N regions of each to class probabilities (N, C) of each."""
 
 
 class MaskSource(Protocol):
@@ -59,7 +59,7 @@ class RegionNamer(Protocol):
     def notes(self) -> Mapping[str, str]: ...
 
     def reader(self, vocabulary: Vocabulary) -> Name:
-        """The function from frame and regions to class probabilities."""
+        """The function from the frames of a batch and their regions to class probabilities."""
         ...
 
 
@@ -129,13 +129,14 @@ class RegionMethod:
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
         """Yields one frame for each image; its memory does not grow with the video."""
         propose, name = self.masks.reader(vocabulary), self.names.reader(vocabulary)
-        linker = Linker(vocabulary, self.masks.association, self.masks.delay, video.fps)
-        for frames in uploaded(video.images(), self.masks.batch, self.masks.device):
+        linker = Linker(vocabulary, self.masks.association, self.masks.delay, video.fps, video.times)
+        for frames in uploaded(linker.watched(video.images()), self.masks.batch, self.masks.device):
             with self.cost.frames_of(len(frames)):
                 ready: list[PanopticFrame] = []
-                for frame, proposals in zip(frames, propose(frames), strict=True):
-                    with stage("naming"):
-                        probabilities = name(frame, proposals)
+                found = propose(frames)
+                with stage("naming"):
+                    named = name(frames, found)
+                for proposals, probabilities in zip(found, named, strict=True):
                     ready += linker.add(proposals, probabilities)
             yield from ready
         yield from linker.rest()

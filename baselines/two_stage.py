@@ -1,12 +1,12 @@
 """The road that GKC spares: masks, but each one cut out and named by the image encoder of a frozen CLIP.
 
 As SimBaseline (Xu et al., ECCV 2022) and ZSSeg do it: class-agnostic masks, then CLIP on the cut-outs,
-here all those of a frame in one batch against one bank of text vectors.
+here all those of a batch of frames together against one bank of text vectors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,7 +90,7 @@ class CropNamer:
         """Encodes the names once a video."""
         classifier = self.namer.learn(vocabulary)
 
-        def name(frame: torch.Tensor, proposals: Proposals) -> npt.NDArray[np.float32]:
-            return classifier.probabilities(frame, proposals.region_map, len(proposals.objectness))
+        def name(frames: torch.Tensor, found: Sequence[Proposals]) -> Sequence[npt.NDArray[np.float32]]:
+            return classifier.probabilities(frames, [p.region_map for p in found], [len(p.objectness) for p in found])
 
         return name

@@ -12,6 +12,12 @@ class UserError(Exception):
     exit_code = 1
 
 
+class UsageError(UserError):
+    """What was typed cannot be: options that exclude each other, or a value of another form."""
+
+    exit_code = 2
+
+
 class DataError(UserError):
     """A benchmark, label, image or video file is not what it has to be."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -48,16 +48,34 @@ def ids_to_rgb(ids: Ids) -> Image:
     return np.stack([ids, ids >> 8, ids >> 16], axis=-1).astype(np.uint8)
 
 
-class DenseFrame(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DenseFrame:
     """A frame whose segments are numbered 1, 2, ... so that tables can be indexed with its pixels.
 
     Attributes:
         numbers: (H, W) integers; 0 is void, n is `segments[n - 1]`.
         segments: sorted by id.
+        listed: their ids in the order in which the source lists them; empty where that is by id.
     """
 
     numbers: npt.NDArray[Any]
     segments: tuple[Segment, ...]
+    listed: tuple[int, ...] = ()
+
+    def __iter__(self) -> Iterator[Any]:
+        """Numbers and segments, so that both can be unpacked."""
+        return iter((self.numbers, self.segments))
+
+    @property
+    def in_list_order(self) -> tuple[int, ...]:
+        """The ids of the segments as the source lists them."""
+        return self.listed or tuple(segment.id for segment in self.segments)
+
+
+def listed(ids: Iterable[int]) -> tuple[int, ...]:
+    """Ids in this order, nothing if it is the order of the ids."""
+    given = tuple(ids)
+    return () if list(given) == sorted(given) else given
 
 
 def dense(frame: PanopticFrame) -> DenseFrame:
@@ -69,7 +87,8 @@ def dense(frame: PanopticFrame) -> DenseFrame:
     flat = frame.ids.ravel()
     ends = _run_ends(flat)
     found, segments = _places(flat[ends], frame.segments)
-    return DenseFrame(_spread(found.astype(np.int32), ends).reshape(frame.ids.shape), segments)
+    numbers = _spread(found.astype(np.int32), ends).reshape(frame.ids.shape)
+    return DenseFrame(numbers, segments, listed(frame.segments))
 
 
 def dense_of_rgb(rgb: Image, segments: Mapping[int, Segment]) -> DenseFrame:
@@ -82,7 +101,7 @@ def dense_of_rgb(rgb: Image, segments: Mapping[int, Segment]) -> DenseFrame:
     ends = _run_ends(ids)
     found, in_order = _places(ids[ends], segments)
     numbers = found.astype(np.uint8 if len(in_order) <= 0xFF else np.int32)
-    return DenseFrame(_spread(numbers, ends).reshape(rgb.shape[:2]), in_order)
+    return DenseFrame(_spread(numbers, ends).reshape(rgb.shape[:2]), in_order, listed(segments))
 
 
 def _places(ids: Ids, by_id: Mapping[int, Segment]) -> tuple[npt.NDArray[np.intp], tuple[Segment, ...]]:

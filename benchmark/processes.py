@@ -12,13 +12,6 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import SpawnContext, SpawnProcess
 
 
-def core_count(jobs: int = 0) -> int:
-    """How many processes `--jobs` asks for: those, or with 0 one for each processor core that may be used."""
-    if jobs:
-        return jobs
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextlib.contextmanager
 def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     """A pool of `jobs` processes; on an error, and on Ctrl-C, what they have not finished is dropped.

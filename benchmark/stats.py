@@ -1,18 +1,33 @@
-"""How sure the scores are: intervals, differences of runs, and ranks, by drawing videos again.
+"""How sure the scores are: 95 % intervals of scores and of differences, by leaving out one video after the other.
 
-A draw of the bootstrap takes as many videos as there are, with replacement. A score of a draw is read off the sum of
-the counts of its videos, so that nothing is counted anew: the rows of the videos times how often each was drawn. Runs
-that are compared share their draws (paired bootstrap), because what makes a video hard is hard for all of them.
-Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993 (percentile intervals); Berg-Kirkpatrick et al.,
-An Empirical Investigation of Statistical Significance in NLP, EMNLP 2012 (paired p-values).
+A score of any choice of videos is read off the sum of their counts, so that nothing is counted anew: the rows of the
+videos times how often each is taken. With x_i the score without video i (the jackknife), the standard error is
+
+    s = (n - 1) / n * sqrt(sum over i of (x_i - mean x)^2)
+
+and the interval is value -/+ t s, with Student's t of n - 1 degrees of freedom. A fraction strictly between 0 and 1
+has it on the scale log(x / (1 - x)), where the error is s / (x (1 - x)), so that it stays within (0, 1); what may leave
+[0, 1] and a difference have it on their own scale. It says where the score on another benchmark of as many videos of
+the same kind is to be expected, in 95 of 100 cases: official scores depend on the number of videos, so that an interval
+for any other number would be another one. There is none below 6 videos, and none where the score is undefined without
+some video: it rests on that video then. A fraction of exactly 0 or 1 shows no spread; its interval reaches as far as
+the share of other videos that could have been missed, 1 - 0.025^(1/n).
+
+Tukey's s has the root of (n - 1) / n in place of the fraction itself. It is known to be too large (Efron and Stein),
+and for means over classes, some of which occur in one video alone, visibly so.
+Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11; Efron and Stein, The Jackknife
+Estimate of Variance, 1981; Clopper and Pearson, The Use of Confidence or Fiducial Limits, 1934.
+`ovsbench bench statistics` measures what the intervals cover; docs/statistics.md has its tables.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,21 +36,39 @@ from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.metrics import Counts, is_fraction
 from ovsbench.benchmark.metrics.base import Floats, ListedCounts, Part, SummedCounts
 
-SCHEME = 1
-"""Version of draws, intervals and ranks; raised when the same counts come to others. Files that hold them carry it."""
-DRAWS = 2000
+SCHEME = 2
+"""Version of intervals, p-values and ranks; 1 was a percentile bootstrap. Files that hold any of them carry it."""
 LEVEL = 0.95
+FEWEST = 6
+"""Videos below which nothing is said about others: exchanges of 5 videos cannot give a p below 0.05."""
 BLOCK = 500
-"""Draws that are read at once: few enough that ten thousand need little memory."""
+"""Choices of videos that are read at once: few enough that ten thousand need little memory."""
+
+Run = Sequence[Mapping[str, Counts]]
+"""The counts of each video by the name of the metric."""
+Groups = Mapping[str, frozenset[int]]
+"""The parts of the vocabulary."""
+Score = tuple[str, str, str]
+"""Metric, value, and part of the vocabulary or "harmonic"."""
+Times = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A value and the middle 95 % of its draws; None where undefined."""
+    """A value and its 95 % interval; None where undefined.
+
+    Attributes:
+        reason: why there is no interval; "" if there is one.
+    """
 
     value: float | None
     low: float | None
     high: float | None
+    reason: str = ""
+
+    @property
+    def leaves_out_zero(self) -> bool:
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,136 +77,273 @@ class Difference:
 
     Attributes:
         interval: of the difference.
-        p: two-sided p-value for no difference: twice the share of draws on the other side of 0, at most 1; None where
-            undefined.
+        p: two-sided p-value for no difference, corrected where several pairs were tested; None where undefined.
+        effect: the difference in standard deviations over videos, None where undefined.
+        p_alone: p before the correction.
+        undefined: exchanges whose difference was undefined; each was counted as one that is at least as large.
     """
 
     interval: Interval
     p: float | None
+    effect: float | None = None
+    p_alone: float | None = None
+    undefined: int = 0
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval leaves 0 out."""
-        low, high = self.interval.low, self.interval.high
-        return low is not None and high is not None and (low > 0 or high < 0)
+        """Whether p is at most 0.05 and the interval leaves 0 out."""
+        return self.interval.leaves_out_zero and self.p is not None and self.p <= 1 - LEVEL
 
 
-def draw_videos(videos: int, draws: int = DRAWS, seed: int = 0) -> npt.NDArray[np.int64]:
-    """How often each video occurs in each draw, (draws, videos); the first row, every video once, is no draw.
+class Choice(Protocol):
+    """Many ways to choose videos, block by block: `sums` of their rows, `times` how often each is taken."""
+
+    def sums(self, rows: Floats) -> Iterator[Floats]: ...
+    def times(self) -> Iterator[Times]: ...
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Each row of `taken`, (D, videos), says how often each video is taken."""
+
+    taken: Times
+
+    def sums(self, rows: Floats) -> Iterator[Floats]:
+        return (block @ rows for block in self.times())
+
+    def times(self) -> Iterator[Times]:
+        return (self.taken[start : start + BLOCK] for start in range(0, len(self.taken), BLOCK))
+
+
+def leave_one_out(videos: int) -> Times:
+    """How often each video is taken: in the first row all, then all but one, (1 + videos, videos).
 
     Raises:
-        UserError: no video, or fewer than one draw.
+        UserError: no video.
+
+    >>> leave_one_out(2).tolist()
+    [[1, 1], [0, 1], [1, 0]]
     """
-    if videos < 1 or draws < 1:
-        raise UserError(f"expected at least 1 video and 1 draw, got {videos} and {draws}. Score some videos first")
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(0, videos, (draws, videos)) + videos * np.arange(draws)[:, None]
-    times = np.bincount(drawn.ravel(), minlength=draws * videos).reshape(draws, videos)
-    return np.concatenate([np.ones((1, videos), dtype=np.int64), times])
+    if videos < 1:
+        raise UserError("expected at least 1 video, got none. Score some videos first")
+    return 1 - np.eye(1 + videos, videos, -1, dtype=np.int64)
 
 
-def resample(counts: Sequence[SummedCounts], part: Part, times: npt.NDArray[np.int64]) -> dict[str, Floats]:
-    """The values of a metric for each way to draw videos.
+def values_of(videos: Run, scores: Sequence[Score], groups: Groups, choice: Choice) -> list[list[Floats]]:
+    """Some scores, such as mIoU of the novel categories, for each choice of videos; nan where undefined.
 
     Args:
-        counts: of one metric, one for each video.
-        part: classes to average over, None for all.
-        times: (D, videos), from `draw_videos`.
+        videos: the counts of each video.
+        scores: which.
+        groups: the parts of the vocabulary.
+        choice: of videos.
 
     Returns:
-        Name of the value to (D,) fractions, nan where undefined.
-    """
-    known = frozenset().union(*(one.classes for one in counts))
-    ids = sorted(known if part is None else known & part)
-    rows = np.stack([one.row(ids) for one in counts])  # (videos, F)
-    blocks = [
-        counts[0].read(times[start : start + BLOCK].astype(np.float64) @ rows, part is None)
-        for start in range(0, len(times), BLOCK)
-    ]
-    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-
-
-def draws_of(
-    videos: Sequence[Mapping[str, Counts]],
-    scores: Sequence[tuple[str, str, str]],
-    groups: Mapping[str, frozenset[int]],
-    times: npt.NDArray[np.int64],
-) -> list[Floats]:
-    """The draws of some scores, such as mIoU of the novel categories, (D,) each.
-
-    Args:
-        videos: the counts of each video by the name of the metric.
-        scores: metric, value, and part of the vocabulary or "harmonic".
-        groups: the parts.
-        times: from `draw_videos`.
-
-    Of a single video every draw is that video again, which says nothing about others: all draws are undefined then, so
-    that there is no interval and nothing can be told apart.
+        For each score its values block by block.
     """
 
     @functools.cache  # a metric has many values, and the harmonic mean takes parts that are asked for as well
-    def summed(metric: str, group: str) -> dict[str, Floats]:
-        counts = [video[metric] for video in videos]
-        return resample(cast(Sequence[SummedCounts], counts), part_of(group), times)
+    def summed(metric: str, group: str) -> list[dict[str, Floats]]:
+        counts = [cast(SummedCounts, video[metric]) for video in videos]
+        rows = _rows(counts, part_of(group))
+        return [counts[0].read(sums, part_of(group) is None) for sums in choice.sums(rows)]
 
     def part_of(group: str) -> Part:
         return None if group == "all" else groups[group]
 
-    def values(metric: str, group: str, value: str) -> Floats:
-        counts = [video[metric] for video in videos]
-        if isinstance(counts[0], ListedCounts):
-            return counts[0].drawn(cast(Sequence[ListedCounts], counts), part_of(group), times, value)
-        return summed(metric, group)[value]
+    def values(metric: str, group: str, value: str) -> list[Floats]:
+        listed = [video[metric] for video in videos]
+        if isinstance(listed[0], ListedCounts):
+            counts = cast(Sequence[ListedCounts], listed)
+            return [counts[0].drawn(counts, part_of(group), block, value) for block in choice.times()]
+        return [block[value] for block in summed(metric, group)]
 
-    def draws(metric: str, value: str, group: str) -> Floats:
+    def one(metric: str, value: str, group: str) -> list[Floats]:
         if group != "harmonic":
             return values(metric, group, value)
-        base, novel = (values(metric, part, value) for part in ("base", "novel"))
-        both = base + novel
-        mean = np.divide(2 * base * novel, both, out=np.zeros_like(both), where=both != 0)
-        return np.where((np.minimum(base, novel) < 0) | (not is_fraction(value)), np.nan, mean)
+        both = zip(values(metric, "base", value), values(metric, "novel", value), strict=True)
+        return [_harmonic(base, novel) if is_fraction(value) else np.full(base.shape, np.nan) for base, novel in both]
 
-    found = [draws(*score) for score in scores]
-    if len(videos) > 1:
-        return found
-    return [np.where(np.arange(len(of_score)) == 0, of_score, np.nan) for of_score in found]
+    return [one(*score) for score in scores]
 
 
-def interval(draws: Floats, level: float = LEVEL) -> Interval:
-    """The percentile interval of draws, whose first element is the score itself; undefined draws are left out."""
-    value, others = draws[0], draws[1:][np.isfinite(draws[1:])]
-    if not np.isfinite(value) or not others.size:
-        return Interval(None if not np.isfinite(value) else float(value), None, None)
-    low, high = np.quantile(others, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(value), float(low), float(high))
+def _rows(counts: Sequence[SummedCounts], part: Part) -> Floats:
+    """The rows of some classes, (videos, F), on a grid of steps so coarse that every sum of them is exact.
+
+    Then equal choices have equal scores to the last digit, and what adds up to 0 is 0, in whatever order it is added.
+    The grid is finer than 1 unless a sum exceeds 2^50, so that whole numbers stay as they are.
+    """
+    known = frozenset().union(*(one.classes for one in counts))
+    ids = sorted(known if part is None else known & part)
+    rows = np.stack([one.row(ids) for one in counts])
+    step = np.ldexp(1.0, np.frexp(np.abs(rows).sum(axis=0))[1] - 50)
+    exact: Floats = np.rint(rows / step) * step
+    return exact
 
 
-def difference(first: Floats, second: Floats, level: float = LEVEL) -> Difference:
-    """Second minus first, of paired draws."""
-    moved = second - first
-    found = interval(moved, level)
-    draws = moved[1:][np.isfinite(moved[1:])]
-    if found.low is None:
-        return Difference(found, None)
-    side = min(np.count_nonzero(draws <= 0), np.count_nonzero(draws >= 0))
-    return Difference(found, min(1.0, 2 * (1 + side) / (1 + draws.size)))  # never 0: so many draws cannot say so
+def _harmonic(base: Floats, novel: Floats) -> Floats:
+    both = base + novel
+    mean: Floats = np.divide(2 * base * novel, both, out=np.zeros_like(both), where=both != 0)
+    return np.where(np.minimum(base, novel) < 0, np.nan, mean)
 
 
-def rank_groups(draws: Mapping[str, Floats]) -> tuple[tuple[str, ...], ...]:
-    """Runs from best to worst; those that cannot be told apart from the best of their group share a group.
+def replicates(seeds: Sequence[Run], scores: Sequence[Score], groups: Groups) -> list[Floats]:
+    """For each score its mean over seeds with all videos, then without each, (1 + videos,).
 
     Args:
-        draws: name of a run to the paired draws of its score; runs without a score come last.
-
-    >>> clear, same = np.array([0.9, 0.8, 1.0]), np.array([0.5, 0.4, 0.6])
-    >>> rank_groups({"a": same, "b": clear, "c": same})
-    (('b',), ('a', 'c'))
+        seeds: the runs of a method, one for each seed, of the same videos.
+        scores: which.
+        groups: the parts of the vocabulary.
     """
-    order = sorted(draws, key=lambda name: (-np.nan_to_num(draws[name][0], nan=-np.inf), name))
-    groups: list[list[str]] = []
-    for name in order:
-        if groups and not difference(draws[name], draws[groups[-1][0]]).is_clear:
-            groups[-1].append(name)
-        else:
-            groups.append([name])
-    return tuple(map(tuple, groups))
+    choice = Taken(leave_one_out(len(seeds[0])))
+    by_seed = [list(map(np.concatenate, values_of(run, scores, groups, choice))) for run in seeds]
+    return [np.mean(of_seeds, axis=0) for of_seeds in zip(*by_seed, strict=True)]
+
+
+def word_replicates(totals: Sequence[Counts], value: str, part: str, groups: Groups) -> Floats:
+    """A score of novel categories with all of them, then without each: novel categories as a sample of words.
+
+    Args:
+        totals: the counts of all videos, for each seed of a method.
+        value: name of the value.
+        part: "novel" or "harmonic".
+        groups: the parts of the vocabulary.
+
+    Returns:
+        (1 + words,), of those words whose own score is defined; the others change nothing.
+    """
+
+    def of(classes: frozenset[int]) -> float:
+        found = [total.scores(classes)[value] for total in totals]
+        return float(np.mean([math.nan if one is None else one for one in found]))
+
+    novel = groups["novel"]
+    words = [word for word in sorted(novel) if math.isfinite(of(frozenset({word})))]
+    values = np.array([of(novel), *(of(novel - {word}) for word in words)])
+    return _harmonic(np.full(values.shape, of(groups["base"])), values) if part == "harmonic" else values
+
+
+def interval(left_out: Floats, what: str = "video", *, is_fraction: bool = True) -> Interval:
+    """The interval of a score.
+
+    Args:
+        left_out: (1 + n,), the score, then the score without each of n videos.
+        what: is left out, for the reason why there is no interval.
+        is_fraction: whether the score lies in [0, 1] and gets its interval on the logit scale.
+
+    >>> interval(np.array([0.5, *[0.5] * 6]))
+    Interval(value=0.5, low=0.5, high=0.5, reason='')
+    >>> interval(np.array([0.5, 0.4, 0.6])).reason
+    'too few videos: 2, and 6 are needed'
+    """
+    value = float(left_out[0])
+    if reason := _missing(left_out, what):
+        return Interval(value if math.isfinite(value) else None, None, None, reason)
+    reach = reach_of(len(left_out) - 1) * standard_error(left_out)
+    if not is_fraction or not 0 <= value <= 1:
+        return Interval(value, value - reach, value + reach)
+    if value in (0, 1):
+        reach = min(1.0, max(reach, 1 - ((1 - LEVEL) / 2) ** (1 / (len(left_out) - 1))))
+        return Interval(value, max(0.0, value - reach), min(1.0, value + reach))
+    logit, reach = math.log(value / (1 - value)), reach / (value * (1 - value))
+    low, high = (0.5 + 0.5 * math.tanh(0.5 * x) for x in (logit - reach, logit + reach))
+    return Interval(value, low, high)
+
+
+def meaning_of_intervals(videos: int) -> str:
+    """What the intervals of a table say, in a sentence.
+
+    >>> meaning_of_intervals(5)
+    'No intervals and one rank: too few videos: 5, and 6 are needed.'
+    """
+    if videos < FEWEST:
+        return f"No intervals and one rank: {_too_few(videos, 'video')}."
+    return f"Intervals: 95 %, for the score on another benchmark of {videos} videos."
+
+
+def _too_few(count: int, what: str) -> str:
+    return f"too few {what}s: {count}, and {FEWEST} are needed"
+
+
+def _missing(left_out: Floats, what: str) -> str:
+    """Why there is no interval, "" if there is one."""
+    count = len(left_out) - 1
+    if not math.isfinite(left_out[0]):
+        return "the score is undefined"
+    if count < FEWEST:
+        return _too_few(count, what)
+    lost = int(np.count_nonzero(~np.isfinite(left_out[1:])))
+    return f"the score rests on single {what}s: without one of {lost} it is undefined" if lost else ""
+
+
+def difference(first: Floats, second: Floats) -> Difference:
+    """Second minus first with its interval and effect, without a p-value.
+
+    Args:
+        first, second: (1 + n,), as for `interval`; of the same videos.
+    """
+    left_out = second - first
+    found = interval(left_out, is_fraction=False)
+    error = 0.0 if found.reason else standard_error(left_out)
+    return Difference(found, None, float(left_out[0] / (error * math.sqrt(len(left_out) - 1))) if error else None)
+
+
+def standard_error(left_out: Floats) -> float:
+    """See the docstring of the file.
+
+    Args:
+        left_out: (1 + n,), the score, then the score without each of n videos.
+    """
+    others = left_out[1:]
+    return (len(others) - 1) / len(others) * float(np.sqrt(((others - others.mean()) ** 2).sum()))
+
+
+@functools.cache
+def reach_of(videos: int) -> float:
+    """How many standard errors an interval reaches to either side: a quantile of Student's t.
+
+    >>> round(reach_of(32), 3)
+    2.04
+    """
+    from scipy.special import stdtrit
+
+    return float(stdtrit(videos - 1, (1 + LEVEL) / 2))
+
+
+def over_seeds(values: Sequence[float | None]) -> Interval:
+    """The mean over seeds and its 95 % interval by Student's t: where the mean of as many other seeds lies about.
+
+    >>> round(over_seeds([0.4, 0.5, 0.6]).low, 4), over_seeds([0.4]).reason
+    (0.2516, 'one seed alone')
+    """
+    known = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    mean = float(known.mean())
+    if not math.isfinite(mean):
+        return Interval(None, None, None, "the score is undefined")
+    if len(known) < 2:
+        return Interval(mean, None, None, "one seed alone")
+    reach = reach_of(len(known)) * float(known.std(ddof=1)) / math.sqrt(len(known))
+    return Interval(mean, mean - reach, mean + reach)
+
+
+def videos_needed(found: Difference, videos: int, pairs: int = 1, power: float = 0.8) -> int | None:
+    """How many videos would separate two runs in `power` of such benchmarks; None where they do not differ.
+
+    The difference is taken as true, its standard error as falling with the root of the number of videos, and the test
+    as one at the level of `LEVEL` over all pairs of the table.
+
+    Args:
+        found: the difference as it is.
+        videos: that it was measured on.
+        pairs: that are tested beside each other.
+        power: how sure.
+
+    >>> videos_needed(Difference(Interval(0.1, 0.0, 0.2), 0.06, effect=0.5), 20)
+    32
+    """
+    from scipy.special import ndtri
+
+    if not found.effect:
+        return None
+    wanted = (ndtri(1 - (1 - LEVEL) / (2 * pairs)) + ndtri(power)) / abs(found.effect)
+    return max(next(n for n in itertools.count(FEWEST) if 2.0 ** (1 - n) * pairs <= 1 - LEVEL), math.ceil(wanted**2))

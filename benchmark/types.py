@@ -172,7 +172,8 @@ class PanopticFrame:
 
     Attributes:
         ids: (H, W) uint32, the segment id of every pixel; 0 is void.
-        segments: id to segment, exactly the nonzero ids of the array.
+        segments: id to segment, exactly the nonzero ids of the array; of labels in the order in which the data set
+            lists them, which some official scripts go by.
     """
 
     ids: Ids

@@ -52,13 +52,14 @@ class _Mask:
 
     def __call__(self, index: int, defects: Defects) -> PanopticFrame:
         row = read_row(read_span(self.json, self.span), str(self.json))
-        return read_frame(
+        frame = read_frame(
             self.path,
             self.size,
             row,
             self.categories,
             lambda ids: defects.note(f"{self.path}: the JSON lacks ids {some(ids)}; these pixels are void"),
         )
+        return PanopticFrame(frame.ids, dict(sorted(frame.segments.items())))  # no order in an image without a video
 
 
 def build_coco_panoptic(

@@ -35,6 +35,7 @@ class Layout:
 
 
 _YOUTUBE = ("train.json", "valid.json", "val.json", "*/instances.json", "instances_*.json", "annotations/*.json")
+_VOC = (("JPEGImages",), ("SegmentationClass",), ("ImageSets",))
 LAYOUTS = (
     Layout("vipseg", "720p", (("panomasksRGB",), ("panoptic_gt*.json",))),
     Layout("vipseg", "original", (("panomasks",), ("*.txt",))),
@@ -51,6 +52,13 @@ LAYOUTS = (
     Layout("ovis", "released", (("annotations/*.json", "annotations_*.json", "train.json", "valid.json"),)),
     Layout("ytvis2019", "released", (_YOUTUBE,)),
     Layout("ytvis2021", "released", (_YOUTUBE,)),
+    Layout("ade20k-150", "released", (("images",), ("annotations",))),
+    Layout("ade20k-847", "converted", (("images_detectron2",), ("annotations_detectron2",))),
+    Layout("pascal-context-59", "converted", (("images",), ("annotations_ctx59",))),
+    Layout("pascal-context-459", "converted", (("images",), ("annotations_ctx459",))),
+    Layout("voc-20", "released", _VOC),
+    Layout("voc-21", "released", _VOC),
+    Layout("cityscapes", "released", (("leftImg8bit",), ("gtFine",))),
 )
 
 

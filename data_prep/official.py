@@ -37,6 +37,11 @@ def official_colours(dataset: str) -> dict[tuple[int, int, int], int]:
     return {tuple(row["colour"]): row["id"] for row in _rows(_FOLDER / f"{dataset}.json")}
 
 
+def class_numbers(dataset: str) -> dict[int, int]:
+    """The number of each class in the label files of a data set, and its category id."""
+    return {row["label"]: row["id"] for row in _rows(_FOLDER / f"{dataset}.json")}
+
+
 def _rows(path: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = files.read_json(path, "a table of classes")["classes"]
     return rows

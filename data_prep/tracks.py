@@ -21,8 +21,8 @@ class Tracks:
 
     The first segment of category c is c + 1 if it is stuff, the others and all things are 10,000 (c + 1) + k, where k
     counts those of the category by their first pixel in the video. So both releases of VIPSeg, whose numbers differ
-    and of which one draws them at random, give the same labels; and sorted ids come in the order in which the official
-    converter lists them, stuff first.
+    and of which one draws them at random, give the same labels. Segments keep the order in which a frame lists them;
+    the official converter lists them by raw code, stuff first.
 
     Args:
         things: ids of the categories that are things.
@@ -48,15 +48,14 @@ class Tracks:
         ends = ends_of_runs(flat)
         values, first, inverse = np.unique(flat[ends], return_index=True, return_inverse=True)
         table = np.zeros(len(values), dtype=np.uint32)
-        segments = {}
+        numbers = {}
         for place in np.argsort(first):
             raw = int(values[place])
             if raw not in frame.segments:  # void
                 continue
-            segment = frame.segments[raw]
-            number = self._number(raw, segment.category, where)
-            table[place] = number
-            segments[number] = replace(segment, id=number)
+            numbers[raw] = self._number(raw, frame.segments[raw].category, where)
+            table[place] = numbers[raw]
+        segments = {numbers[raw]: replace(segment, id=numbers[raw]) for raw, segment in frame.segments.items()}
         return PanopticFrame(np.repeat(table[inverse], np.diff(ends, prepend=-1)).reshape(frame.ids.shape), segments)
 
     def _number(self, raw: int, category: int, where: str) -> int:

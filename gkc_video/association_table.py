@@ -7,11 +7,14 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ovsbench.benchmark import stats
 from ovsbench.benchmark.errors import MethodError, did_you_mean
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
-from ovsbench.benchmark.metrics import VideoCounts, described, frame_metrics_for
+from ovsbench.benchmark.metrics import VideoCounts, described, described_for, frame_metrics_for
 from ovsbench.benchmark.panoptic import dense, overlap_dense
 from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.running.comparison import Run, left_out_of
+from ovsbench.benchmark.running.score_names import ScoreName
 from ovsbench.benchmark.running.scores import total, values_of
 from ovsbench.benchmark.storage.files import json_digest
 from ovsbench.benchmark.types import PanopticFrame, Video, Vocabulary
@@ -22,8 +25,25 @@ from ovsbench.gkc_video.tracking.identity_persistence import Persistence, persis
 from ovsbench.gkc_video.tracking.linker import Linker
 from ovsbench.gkc_video.tracking.tracker import ASSOCIATIONS, Association, association
 
-VARIANTS = (*ASSOCIATIONS, "iou,vote=no", "steady,vote=no", "steady,delay=12")
+VARIANTS = (*ASSOCIATIONS, "likelihood,vote=no", "likelihood,delay=12")
 """What is compared where nothing else is asked for."""
+
+
+JUDGED = ("VPQ", "STQ", "HOTA", "IDF1")
+"""Values whose differences get an interval."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What linking the same regions in several ways gives.
+
+    Attributes:
+        scores: variant, value, part of the vocabulary to a fraction, as `scores.json` has them.
+        differences: variant and value of `JUDGED`: each variant but the first minus the first one.
+    """
+
+    scores: Mapping[str, Mapping[str, Mapping[str, float | None]]]
+    differences: Mapping[str, Mapping[str, stats.Difference]]
 
 
 @dataclass(frozen=True)
@@ -84,8 +104,8 @@ def compare(
     *,
     limit: int | None = None,
     progress: Progress = SILENT,
-) -> dict[str, Mapping[str, Mapping[str, float | None]]]:
-    """Scores of every variant: variant, metric, part of the vocabulary to a fraction, as `scores.json` has them.
+) -> Compared:
+    """Scores of every variant, and differences from the first one.
 
     Args:
         method: gives the regions; its own association is not used.
@@ -98,20 +118,32 @@ def compare(
     entries = benchmark.entries[:limit]
     frames = sum(len(entry.frames) for entry in entries)
     progress.start(len(entries), frames * (1 + len(variants)), f"associations on {benchmark.name}")
-    counts: dict[str, list[VideoCounts]] = {variant.name: [] for variant in variants}
+    counts: dict[str, dict[str, VideoCounts]] = {variant.name: {} for variant in variants}
     folder = cache / _key(method, benchmark.digest, benchmark.vocabulary)
     try:
         for entry in entries:
             regions = record(method, benchmark.video(entry.id), benchmark.vocabulary, folder / entry.id)
             progress.frame(len(entry.frames))
             for variant in variants:
-                counts[variant.name].append(_count(variant, regions, benchmark, entry))
+                counts[variant.name][entry.id] = _count(variant, regions, benchmark, entry)
                 progress.frame(len(entry.frames))
             progress.video()
     finally:
         progress.stop()
     groups = benchmark.vocabulary.groups
-    return {name: values_of(total(videos, benchmark.rules), groups) for name, videos in counts.items()}
+    scores = {name: values_of(total(list(run.values()), benchmark.rules), groups) for name, run in counts.items()}
+    return Compared(scores, _differences(counts, benchmark))
+
+
+def _differences(counts: Mapping[str, Run], benchmark: Benchmark) -> dict[str, dict[str, stats.Difference]]:
+    """Of `JUDGED` for all classes: each variant but the first minus the first, video by video."""
+    known = described_for(benchmark.rules)
+    judged = [ScoreName(value, "all") for value in JUDGED if value in known]
+    first, *others = (left_out_of(benchmark, [run], judged) for run in counts.values())
+    return {
+        name: {score.value: stats.difference(first[score], left_out[score]) for score in judged}
+        for name, left_out in zip(list(counts)[1:], others, strict=True)
+    }
 
 
 def _count(variant: Variant, regions: Recorded, benchmark: Benchmark, entry: VideoEntry) -> VideoCounts:

@@ -23,9 +23,3 @@ def choose(name: str = "auto") -> str:
             f"expected a device that this machine has, got {name!r} ({first}). Use cpu or auto"
         ) from error
     return name
-
-
-def limit_threads(sharers: int) -> None:
-    """Leaves the machine's cores to so many processes of equal work: each takes its part of torch's threads."""
-    if sharers > 1:
-        torch.set_num_threads(max(1, torch.get_num_threads() // sharers))

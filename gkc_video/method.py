@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from ovsbench.benchmark.errors import MethodError
-from ovsbench.benchmark.types import PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
 from ovsbench.gkc_video import checkpoint as checkpoints
 from ovsbench.gkc_video.device import choose
 from ovsbench.gkc_video.model import Network, PostProcessing, class_maps, post_process, uploaded
@@ -191,16 +191,16 @@ class GKCMethod:
         return lambda frames: post_process(self.network.run(frames, table), self.post_processing)
 
     def _panoptic(self, video: Video, vocabulary: Vocabulary) -> Iterator[PanopticFrame]:
-        linker = Linker(vocabulary, self.association, self.delay, video.fps)
-        for proposals in self._regions(video, vocabulary):
+        linker = Linker(vocabulary, self.association, self.delay, video.fps, video.times)
+        for proposals in self._regions(linker.watched(video.images()), vocabulary):
             yield from linker.add(proposals)
         yield from linker.rest()
 
-    def _regions(self, video: Video, vocabulary: Vocabulary) -> Iterator[Proposals]:
+    def _regions(self, images: Iterator[Image], vocabulary: Vocabulary) -> Iterator[Proposals]:
         """The regions of each frame; a GPU already works on the next batch while those of the last one are taken."""
         table, waiting = self.name_table(vocabulary), deque[Packed]()
         ahead = 1 if self.network.device.type == "cuda" else 0
-        for frames in uploaded(video.images(), self.batch, self.network.device):
+        for frames in uploaded(images, self.batch, self.network.device):
             waiting.append(launch(self.network.run(frames, table), self.post_processing))
             if len(waiting) > ahead:
                 yield from unpacked(waiting.popleft(), self.post_processing)

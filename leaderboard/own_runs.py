@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.storage import files
-from ovsbench.leaderboard import entries
+from ovsbench.leaderboard import entries, label_counts
 from ovsbench.leaderboard.bundle import pack
 from ovsbench.leaderboard.bundle.check import check
 
@@ -36,11 +36,13 @@ def file_runs(benchmark: Benchmark, runs: Sequence[Path], board: Path) -> list[s
     """
     with files.writing(board):
         shutil.rmtree(board, ignore_errors=True)
-    filed = []
+    filed, labels = [], label_counts.count_labels(benchmark)
     with tempfile.TemporaryDirectory(prefix="ovsbench-own-") as temporary:
         for run in runs:
             path = Path(temporary) / f"{run.name}.zip"
             pack.pack(run, CARDS / f"{run.name}.toml", benchmark, path, predictions=True, strips=STRIPS)
             checked = check(path, data=benchmark)
-            filed.append(entries.add(checked, board, bundle_sha256=pack.digest(path), new_benchmark=True))
+            filed.append(
+                entries.add(checked, board, bundle_sha256=pack.digest(path), new_benchmark=True, labels=labels)
+            )
     return filed

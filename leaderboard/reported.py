@@ -13,7 +13,7 @@ reported.toml lies beside the entries of a benchmark and holds one [[row]] a met
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.settings import UNTRUSTED
 from ovsbench.benchmark.types import Offer
 from ovsbench.leaderboard.bundle.card import MOST_BYTES, is_link, parse_toml
-from ovsbench.leaderboard.row import Flag, Row, slug
+from ovsbench.leaderboard.look_alike import is_blank
+from ovsbench.leaderboard.row import Fact, Flag, Row, slug
 
 REPORTED = "reported.toml"
 
@@ -56,6 +57,38 @@ def reported_rows(path: Path, rows: Sequence[Row]) -> list[Row]:
     return found
 
 
+def changes(old: Path, new: Path) -> Iterator[tuple[str, str, str]]:
+    """What two files of the same benchmark differ in: whose and which value, as it was and as it is, "" for none.
+
+    Raises:
+        DataError: the new file is not what it has to be.
+    """
+    before = _values(old) if old.stat().st_size else {}
+    after = _values(new)
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key, "") != after.get(key, ""):
+            yield key, before.get(key, ""), after.get(key, "")
+
+
+def _values(path: Path) -> dict[str, str]:
+    """All that a file says, by row and key."""
+    found: dict[str, str] = {}
+    for row in _read(path):
+        content = {
+            "paper": row.paper,
+            "offered": row.offered,
+            "note": row.note,
+            "trained_on": ", ".join(row.trained_on),
+        }
+        name, number = row.name, 1
+        while f"{name}: paper" in found:
+            number += 1
+            name = f"{row.name} ({number})"
+        content |= {key: repr(value) for key, value in row.values.items()}
+        found |= {f"{name}: {key}": text for key, text in content.items() if text or key == "paper"}
+    return found
+
+
 def _alone(benchmark: str, offered: Offer) -> Row:
     """What a row of a paper stands beside where nothing was filed yet: a benchmark of which the name is known."""
     return Row(
@@ -75,6 +108,8 @@ def _read(path: Path) -> list[Reported]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: expected [[row]]s in TOML, got an error: {error}. Correct the file") from error
     for row in rows:
+        if is_blank(row.name):
+            raise DataError(f"{path}: expected a name with letters or digits, got {row.name[:40]!a}. Correct the row")
         if not is_link(row.paper) or not all(0 <= value <= 1 for value in row.values.values()):
             raise DataError(f"{path}: {row.name}: expected the address of a paper, and fractions. Correct the row")
     return rows
@@ -100,7 +135,7 @@ def _row(one: Reported, beside: Row) -> Row:
         device="",
         is_contestant=False,
         flags=(Flag("reported", note, is_reference=True),),
-        facts=(("Reported in", one.paper), ("Note", note)),
+        facts=(Fact("Reported in", one.paper, "a paper"), Fact("Note", note, "a paper")),
         level="reported",
         entry="",
         about=note,

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.metrics import VideoCounts
 from ovsbench.benchmark.running.scores import CategoryScores
 from ovsbench.benchmark.types import Offer
 from ovsbench.leaderboard.summary import Summary
+
+Counted = tuple[Benchmark, Mapping[str, VideoCounts]]
+"""What was scored on, and the counts of each video in its order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,19 @@ class Flag:
     name: str
     meaning: str
     is_reference: bool = False
+
+
+class Fact(NamedTuple):
+    """A line about where a row comes from.
+
+    Attributes:
+        name, text: what it says.
+        by: what it is verified by, see `run_row.verified_by`; "" where nobody asks, as of a run folder.
+    """
+
+    name: str
+    text: str
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,19 +66,21 @@ class Row:
         fps: frames a second of the method alone; None where unknown.
         memory_gb: peak memory; None where unknown.
         device: on which fps and memory were measured.
-        is_contestant: whether it may be ranked: it read no labels and covers the whole benchmark.
+        is_contestant: whether it may be ranked: it read no labels, covers the whole benchmark, and is neither corrected
+            nor near another.
         flags: remarks.
-        facts: provenance, name and value, for the page of the run.
+        facts: provenance, for the page of the run.
         level: how far the numbers were checked: local (a run folder), counts, predictions, rerun, or reported.
         entry: its place on the board; "" for a run folder.
         about: what it is, in one line.
         links: name and address of pages elsewhere.
         trained_on: names of data sets.
         saw_novel: no, words, images or masks, see `ovsbench.leaderboard.bundle.card`; "" where nobody said.
-        summary: draws and videos; None where the counts cannot be read.
+        summary: what intervals are made of, and videos; None where the counts cannot be read.
         nearest: novel category to its nearest base name and the cosine of the two, where the benchmark says it.
         older: metrics that are here in another version than the one that it was scored with, and that version; their
             values are shown and not ranked.
+        counted: gives the benchmark and the counts of its videos, which tests of pairs need; None where there are none.
     """
 
     folder: Path
@@ -82,7 +103,7 @@ class Row:
     device: str
     is_contestant: bool
     flags: tuple[Flag, ...]
-    facts: tuple[tuple[str, str], ...]
+    facts: tuple[Fact, ...]
     level: str = "local"
     entry: str = ""
     about: str = ""
@@ -92,6 +113,7 @@ class Row:
     summary: Summary | None = None
     nearest: Mapping[str, tuple[str, float]] = field(default_factory=dict)
     older: Mapping[str, int] = field(default_factory=dict)
+    counted: Callable[[], Counted] | None = None
 
     def value(self, key: str) -> float | None:
         """The number of a column: "fps", "memory_gb", or metric and group as in "mIoU.novel"."""

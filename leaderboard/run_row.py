@@ -15,11 +15,34 @@ from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.counting import COUNTS
 from ovsbench.benchmark.running.scores import HARMONIC, SCORES, CategoryScores, Scores, read_counts
 from ovsbench.leaderboard.bundle.card import SAW_NOVEL, Card
-from ovsbench.leaderboard.row import Flag, Row
+from ovsbench.leaderboard.row import Fact, Flag, Row
 from ovsbench.leaderboard.summary import summarise
 
 _PARTS = ("all", "base", "novel", HARMONIC, "things", "stuff")
 _NO = ("", "no", "none", "false")
+_BY_FILES = {
+    "Entry",
+    "Verified level",
+    "Benchmark",
+    "Metrics",
+    "Scored",
+    "Names offered",
+    "Counts sha256",
+    "Signed with",
+}
+_BY_RERUN = {"Method", "Options", "Checkpoint", "Checkpoint sha256", "Reads labels"}
+
+
+def verified_by(fact: str, level: str) -> str:
+    """What the line of an entry's page of this name rests on.
+
+    Args:
+        fact: its name.
+        level: of the entry.
+    """
+    if fact in _BY_FILES:
+        return "files"
+    return "rerun" if fact in _BY_RERUN and level == "rerun" else "declared"
 
 
 def read_row(run: Path, *, with_summary: bool = False) -> Row:
@@ -27,15 +50,15 @@ def read_row(run: Path, *, with_summary: bool = False) -> Row:
 
     Args:
         run: the folder.
-        with_summary: whether to draw intervals; they are left out where the benchmark folder is not there any more.
+        with_summary: whether to make intervals; they are left out where the benchmark folder is not there any more.
 
     Raises:
         DataError: a file is missing or damaged.
     """
     record, scores = RunRecord.read(run), Scores.read(run)
-    counts = run / COUNTS
-    if counts.is_file() and hashlib.sha256(counts.read_bytes()).hexdigest() != scores.counts_sha256:
-        raise DataError(f"{run / SCORES}: its scores were not read off {counts.name} as it is now. Score the run again")
+    stored = run / COUNTS
+    if stored.is_file() and hashlib.sha256(stored.read_bytes()).hexdigest() != scores.counts_sha256:
+        raise DataError(f"{run / SCORES}: its scores were not read off {stored.name} as it is now. Score the run again")
     row = row_of(run.resolve(), record, scores)
     if not with_summary:
         return row
@@ -43,10 +66,12 @@ def read_row(run: Path, *, with_summary: bool = False) -> Row:
         benchmark = manifest.load(record.benchmark_folder)
         if benchmark.digest != scores.digest:
             return row
-        summary = summarise(benchmark, read_counts(benchmark, run), scores.counts_sha256)
+        counts = read_counts(benchmark, run)
+        summary = summarise(benchmark, counts, scores.counts_sha256)
     except UserError:
         return row  # the folder moved, or the counts are of an earlier version: no intervals
-    return dataclasses.replace(row, summary=summary, nearest=nearest_names(benchmark))
+    near = nearest_names(benchmark)
+    return dataclasses.replace(row, summary=summary, nearest=near, counted=lambda: (benchmark, counts))
 
 
 def nearest_names(benchmark: Benchmark) -> dict[str, tuple[str, float]]:
@@ -153,7 +178,7 @@ def _flags(record: RunRecord, scores: Scores, card: Card | None) -> tuple[Flag, 
     return tuple(flags)
 
 
-def _card_facts(card: Card | None) -> tuple[tuple[str, str], ...]:
+def _card_facts(card: Card | None) -> tuple[Fact, ...]:
     if card is None:
         return ()
     facts = {
@@ -167,11 +192,12 @@ def _card_facts(card: Card | None) -> tuple[tuple[str, str], ...]:
         "Hardware": card.hardware,
         "Remarks": card.notes,
         "Corrects": card.supersedes,
+        "Signed with": card.author_key,
     }
-    return tuple((name, value) for name, value in facts.items() if value)
+    return tuple(Fact(name, text) for name, text in facts.items() if text)
 
 
-def _facts(record: RunRecord, scores: Scores) -> tuple[tuple[str, str], ...]:
+def _facts(record: RunRecord, scores: Scores) -> tuple[Fact, ...]:
     timing = record.timing
     commit = record.commit[:12] + (", with uncommitted changes" if record.is_dirty else "") if record.commit else ""
     package = f"{record.package} {record.package_version}".strip() or "a file"
@@ -180,6 +206,7 @@ def _facts(record: RunRecord, scores: Scores) -> tuple[tuple[str, str], ...]:
         "Options": ", ".join(f"{key}={value}" for key, value in sorted(record.options.items())) or "none set",
         "Checkpoint": Path(record.checkpoint).name if record.checkpoint else "none",
         "Checkpoint sha256": record.checkpoint_sha256 or "",
+        "Reads labels": "yes" if record.uses_labels else "no",
         **{key.replace("_", " ").capitalize(): value for key, value in sorted(record.notes.items())},
         "Benchmark": f"{record.benchmark}, version {record.benchmark_version}, content {record.benchmark_digest}",
         "Metrics": ", ".join(f"{name} {version}" for name, version in sorted(scores.metrics.items())),
@@ -201,4 +228,4 @@ def _facts(record: RunRecord, scores: Scores) -> tuple[tuple[str, str], ...]:
         "Platform": record.platform,
         "Counts sha256": scores.counts_sha256,
     }
-    return tuple((name, value) for name, value in facts.items() if value)
+    return tuple(Fact(name, text) for name, text in facts.items() if text)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ovsbench.benchmark.settings import UNTRUSTED
 from ovsbench.benchmark.storage import files
 from ovsbench.leaderboard.bundle.card import ENTRY_ID
-from ovsbench.leaderboard.bundle.check import Level
+from ovsbench.leaderboard.bundle.check import CorrectedBy, Level
 
 VERIFIED = "verified.json"
 
@@ -27,6 +27,8 @@ class Verified:
         version: of ovsbench.
         scores_sha256: of `scores.json`, whose values of an older metric nobody can read off the counts again; "" for
             entries that were added before it was noted.
+        near: whose counts its own are near when it was added, an entry or `nearness.LABELS`; "" for nobody's.
+        corrected_by: who may say that it takes the place of `supersedes`.
     """
 
     level: Level
@@ -39,6 +41,8 @@ class Verified:
     added: str
     version: str
     scores_sha256: str = ""
+    near: str = ""
+    corrected_by: CorrectedBy = ""
 
     def same_as(self, other: Verified) -> bool:
         """Whether both are the same submission."""

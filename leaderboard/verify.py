@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ovsbench.benchmark.errors import DataError, UserError
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.leaderboard.bundle.check import Checked
-from ovsbench.leaderboard.entries import check_entry, labelled, make_summary
+from ovsbench.leaderboard.entries import check_entry, make_summary
+from ovsbench.leaderboard.neighbours import Neighbours
 from ovsbench.leaderboard.reported import REPORTED, reported_rows
 from ovsbench.leaderboard.verified import VERIFIED, Verified, entry_ids, read_verified
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What was found of an entry.
+
+    Attributes:
+        entry: its id; "" for what is about the board.
+        checked: its content, None where it cannot be read.
+        problems: one sentence each.
+    """
+
+    entry: str
+    checked: Checked | None
+    problems: tuple[str, ...]
+
+
 def verify(entries: Path, chosen: list[str] | None = None, progress: Progress = SILENT) -> list[str]:
+    """Checks entries again; see `examine`.
+
+    Returns:
+        One sentence a problem.
+    """
+    return [problem for finding in examine(entries, chosen, progress) for problem in finding.problems]
+
+
+def examine(entries: Path, chosen: list[str] | None = None, progress: Progress = SILENT) -> list[Finding]:
     """Checks entries again, what they supersede, and that none says again what another says.
 
     The summaries of sound entries are made anew.
 
     Args:
         entries: the folder of the board.
-        chosen: ids; all by default.
+        chosen: ids of those in question, which have to be unlike all others; by default all, each unlike those before.
         progress: told of entries as of videos.
 
     Returns:
-        One sentence a problem.
+        What is about the board, then each entry.
     """
     ids = entry_ids(entries)
     problems = [f"{name}: not on the board {entries}. Check the name" for name in chosen or [] if name not in ids]
@@ -38,59 +64,38 @@ def verify(entries: Path, chosen: list[str] | None = None, progress: Progress = 
             marks[entry] = read_verified(entries, entry)
         except DataError as error:
             problems += [str(error)] if entry not in wanted else []
-    twins = _Labels(entries, marks, wanted)
-    progress.start(len(wanted), len(wanted), f"checking {entries}")
-    try:
-        for entry in wanted:
-            try:
-                checked = check_entry(entries, entry)
-                problems += _problems(entries, entry, checked, marks)
-                problems += twins.differences(entry, checked)
-            except UserError as error:
-                problems.append(str(error))
-            progress.frame()
-            progress.video()
-    finally:
-        progress.stop()
     for path in sorted(entries.glob(f"*/{REPORTED}")):
         try:
             reported_rows(path, [])
         except UserError as error:
             problems.append(str(error))
-    return problems
+    neighbours = Neighbours(entries, marks, doubtful=chosen or ())
+    progress.start(len(wanted), len(wanted), f"checking {entries}")
+    found = [Finding("", None, tuple(problems))]
+    try:
+        for entry in wanted:
+            found.append(_finding(neighbours, entries, entry))
+            progress.frame()
+            progress.video()
+    finally:
+        progress.stop()
+    return found
 
 
-def _problems(entries: Path, entry: str, checked: Checked, marks: Mapping[str, Verified]) -> Iterator[str]:
-    make_summary(entries, entry, checked)
-    first = checked.card.supersedes
-    if first and (first not in marks or first == entry or first.split("/")[0] != entry.split("/")[0]):
-        yield f"{entry}: it supersedes {first}, which is not on the board of its benchmark. Name another entry"
-    rivals = [other for other, mark in marks.items() if first and mark.supersedes == first and other != entry]
-    if rivals:
-        yield f"{entry}: it supersedes {first}, which {rivals[0]} supersedes already. Name that one"
-    gone = {mark.supersedes for mark in marks.values()}
-    same = [other for other, mark in marks.items() if other not in (entry, *gone) and mark.same_as(marks[entry])]
-    if same and entry not in gone:
-        yield f"{entry}: these predictions are on the board as {same[0]}. Keep the first that was added"
+def _finding(neighbours: Neighbours, entries: Path, entry: str) -> Finding:
+    checked = None
+    try:
+        checked = check_entry(entries, entry)
+        make_summary(entries, checked)
+        return Finding(entry, checked, tuple(f"{entry}: {one}" for one in _problems(neighbours, entry, checked)))
+    except UserError as error:
+        return Finding(entry, checked, (str(error),))
 
 
-class _Labels:
-    """How many pixels each class has in each video: for all entries of a benchmark the same."""
-
-    def __init__(self, entries: Path, marks: Mapping[str, Verified], wanted: list[str]) -> None:
-        self.entries, self.marks = entries, marks
-        self.order = sorted(marks, key=lambda entry: entry in wanted)  # those that are not in question come first
-        self.known: dict[str, tuple[str, dict[str, dict[int, int]]]] = {}
-
-    def differences(self, entry: str, checked: Checked) -> Iterator[str]:
-        digest = checked.benchmark.digest
-        for one in self.order if digest not in self.known else ():
-            if self.marks[one].digest == digest:
-                pixels = dict(labelled((checked if one == entry else check_entry(self.entries, one)).counts))
-                if pixels:
-                    self.known[digest] = (one, pixels)
-                    break
-        twin, pixels = self.known.get(digest, (entry, {}))
-        other = next((video for video, found in labelled(checked.counts) if found != pixels[video]), None)
-        if other is not None:
-            yield f"{entry}: video {other}: the labelled pixels of its classes are not those of {twin}. Score it again"
+def _problems(neighbours: Neighbours, entry: str, checked: Checked) -> Iterator[str]:
+    problems = list(neighbours.problems(checked, entry))
+    yield from problems
+    if not problems and not checked.near:  # what is noted as near another does not rank, whoever it is near to
+        near = neighbours.near(checked, entry)
+        if near:
+            yield f"on more than half of the videos its counts are near {near}; {VERIFIED} does not say so. Add it anew"

@@ -194,7 +194,7 @@ def one_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def three_bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Bundles n0, n1, n2 of three runs on one benchmark."""
+    """Bundles n0, n1, n2 of three runs on one benchmark, of enough videos for intervals."""
     folder = tmp_path_factory.mktemp("bundles")
-    benchmark = boxes(folder / "data")
+    benchmark = boxes(folder / "data", videos=8)
     return [bundle_in(folder, benchmark, f"n{seed}", seed, wrong=seed / 3) for seed in range(3)]

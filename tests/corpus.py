@@ -39,7 +39,6 @@ from ovsbench.benchmark.storage.text_bank import read_bank
 from ovsbench.benchmark.video.images import read_image
 from ovsbench.benchmark.video.video_io import open_video
 from ovsbench.cli import app
-from ovsbench.cli.names import read_names
 from ovsbench.data_prep.camvid import build_camvid
 from ovsbench.data_prep.defects import Defects
 from ovsbench.data_prep.listing import read_list
@@ -48,6 +47,7 @@ from ovsbench.data_prep.vspw import build_vspw
 from ovsbench.data_prep.ytvis import build_own_classes
 from ovsbench.leaderboard.bundle.card import parse_toml
 from ovsbench.plans.config_files import read_config
+from ovsbench.plans.names import read_names
 
 MARK = b"\xef\xbb\xbf"
 

@@ -44,22 +44,27 @@ def renamed(frame: PanopticFrame, categories: dict[int, int]) -> PanopticFrame:
 def write_vipseg_original(world: Benchmark, root: Path, subset: str = "val") -> None:
     """Writes `panomasks` of class codes, `imgs` and the list."""
     categories = world_to("vipseg", world.vocabulary)
-    things = official_classes("vipseg").things
     for entry in world.entries:
         _copy_images(world, entry.id, root / "imgs" / entry.id)
         codes: dict[int, int] = {}
         for stem, frame in _frames(world, entry.id):
-            for key, segment in renamed(frame, categories).segments.items():
-                code = segment.category + 1
-                if segment.category in things:
-                    number = sum(1 for other in codes.values() if other // 100 == code)
-                    code = codes.get(key, code * 100 + number)
-                codes[key] = code
+            _add_codes(codes, renamed(frame, categories))
             pixels = np.zeros(entry.size, np.int32)
             for key in frame.segments:
                 pixels[frame.ids == key] = codes[key]
             save(root / "panomasks" / entry.id / f"{stem}.png", pixels)
     _write_list(world, root / f"{subset}.txt")
+
+
+def _add_codes(codes: dict[int, int], frame: PanopticFrame) -> None:
+    """Gives the segments of a frame their codes: the class from 1, of things times 100 plus a number."""
+    things = official_classes("vipseg").things
+    for key, segment in frame.segments.items():
+        code = segment.category + 1
+        if segment.category in things:
+            number = sum(1 for other in codes.values() if other // 100 == code)
+            code = codes.get(key, code * 100 + number)
+        codes[key] = code
 
 
 def write_vipseg_720p(world: Benchmark, root: Path, subset: str = "val", seed: int = 0) -> None:
@@ -69,10 +74,12 @@ def write_vipseg_720p(world: Benchmark, root: Path, subset: str = "val", seed: i
     videos, annotations = [], []
     for entry in world.entries:
         _copy_images(world, entry.id, root / "images" / entry.id)
+        codes: dict[int, int] = {}
         colours: dict[int, int] = {}
         images, rows = [], []
         for stem, frame in _frames(world, entry.id):
             frame = renamed(frame, categories)
+            _add_codes(codes, frame)
             for key in frame.segments:
                 colours.setdefault(key, int(rng.integers(1, 1 << 24)))
             pixels = np.zeros(entry.size, np.uint32)
@@ -83,7 +90,8 @@ def write_vipseg_720p(world: Benchmark, root: Path, subset: str = "val", seed: i
             drawn = PanopticFrame(
                 pixels, {colours[key]: replace(s, id=colours[key]) for key, s in frame.segments.items()}
             )
-            info = _segments_info(drawn)
+            code_of = {colours[key]: codes[key] for key in frame.segments}
+            info = sorted(_segments_info(drawn), key=lambda row: code_of[row["id"]])  # as the conversion lists them
             rows.append({"image_id": stem, "file_name": f"{stem}.png", "segments_info": info})
         videos.append({"video_id": entry.id, "images": images})
         annotations.append({"video_id": entry.id, "annotations": rows})

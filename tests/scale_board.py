@@ -28,7 +28,7 @@ from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Vo
 from ovsbench.leaderboard import entries
 from ovsbench.leaderboard.bundle.pack import json_bytes
 from ovsbench.leaderboard.site.render import write_site
-from ovsbench.leaderboard.summary import pack_draws, summarise, to_json
+from ovsbench.leaderboard.summary import pack, summarise, to_json
 from ovsbench.leaderboard.verified import Verified
 
 VIDEOS, CLASSES, FRAMES, SIZE, RUNS = 343, 124, 4, (24, 24), 2
@@ -87,7 +87,7 @@ def fill(board: Path, count: int) -> None:
         folder = board / "scale" / f"method-{number // 10}" / f"entry-{number}"
         folder.mkdir(parents=True)
         factor = float(rng.uniform(0.5, 1.0))
-        content = {**plain_summary, "draws": {key: pack_draws(d * factor) for key, d in summary.draws.items()}}
+        content = {**plain_summary, "left_out": {key: pack(x * factor) for key, x in summary.left_out.items()}}
         write(folder / "summary.json", content)
         moved = {
             name: {part: None if v is None else v * factor for part, v in by.items()}

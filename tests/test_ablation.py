@@ -112,7 +112,9 @@ def test_the_table_has_spread_over_seeds_and_paired_differences(build_benchmark,
     assert f"| {percent(dog)} ± 0.0 |" in next(line for line in text.splitlines() if line.startswith("| other "))
     assert "| 4 | 32 | 6 | 12 |" in text
     assert "Difference to plain, paired by seed" in text
-    assert f"| {percent(dog / 2, signed=True)} ±" in text.splitlines()[-1]
+    assert f"| {percent(dog / 2, signed=True)} ±" in text.splitlines()[-3]
+    assert text.splitlines()[-1] == "Intervals: 95 %, for the score on another benchmark of 6 videos."
+    assert other.change_over_seeds.low < 0 < other.change_over_seeds.high, "of 0 and x"
     paths = write_ablation([table], tmp_path)
     assert [line["name"] for line in json.loads(paths[2].read_text())["tables"][0]["lines"]] == ["plain", "other"]
     assert paths[1].read_text().startswith("benchmark,variant,steps,labelled,unlabelled,seconds,mIoU.all,")

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from ovsbench.benchmark import stats
 from ovsbench.benchmark.metrics.ap import Ap, ApCounts, value_names
 from ovsbench.benchmark.metrics.ap_matching import AREAS, KEPT, THRESHOLDS
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.rle import DecodedTracks
+from ovsbench.benchmark.timing.ap_peer import average_precisions
 from ovsbench.benchmark.types import InstanceTrack, Rules
 
 SIZE = (1, 12)
@@ -93,6 +93,15 @@ def test_a_crowd_is_ignored_but_not_by_the_rule_of_lvvis():
     assert count(truth[1:], []).scores(None)["AP"] is None
 
 
+def test_by_the_rule_of_lvvis_each_match_of_a_crowd_is_a_success():
+    scores = count([track("##", is_crowd=True)], [track("##", 0.9), track("##", 0.8), track("....##", 0.7)])
+    assert scores.scores(None)["AP"] is None
+    assert (scores.scores(None)["AP_lvvis"], scores.scores(None)["AR100_lvvis"]) == (1.0, 2.0)
+    both = [track("##", is_crowd=True), track("....##")]
+    scores = count(both, [track("##", 0.9), track("........##", 0.8), track("##", 0.7)]).scores(None)
+    assert scores["AP50_lvvis"] == pytest.approx((51 * 1 + 50 * 2 / 3) / 101)
+
+
 def test_a_label_counts_where_its_stated_area_says():
     scores = count([track("##", area=200.0**2)], [track("##")]).scores(None)
     assert (scores["APs"], scores["APm"], scores["APl"]) == (None, 1.0, None)
@@ -170,7 +179,7 @@ def slow(videos: Sequence[tuple[DecodedTracks, DecodedTracks]], crowds: bool, ke
                 if best is None:
                     events.append((guess.score, None if not low <= mean_area(guess) <= high else False))
                 else:
-                    if not (crowds and mine[best].is_crowd):
+                    if not mine[best].is_crowd:
                         free.discard(best)
                     events.append((guess.score, None if skipped[best] else True))
         if not labels:
@@ -197,6 +206,35 @@ def test_random_videos_score_what_a_slow_count_of_pixels_scores(seed):
         for kept in KEPT:
             recalls = [np.mean([r for _, r in rows]) for rows in slow(videos, crowds, kept, "").values()]
             assert scores[f"AR{kept}{suffix}"] == pytest.approx(np.mean(recalls))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_results_in_files_score_what_the_official_steps_score(tmp_path, seed):
+    """Crowds included, of which one may be matched more than once."""
+    pytest.importorskip("pycocotools")
+    videos = random_videos(seed, count=6)
+
+    def rows(side: int) -> list[dict]:
+        return [
+            {
+                "video_id": number,
+                "category_id": one.category,
+                "score": one.score,
+                "iscrowd": int(one.is_crowd),
+                "segmentations": [text and {"size": [8, 8], "counts": text} for text in one.masks],
+            }
+            | ({"areas": [one.area if text else None for text in one.masks]} if side == 0 else {})
+            for number, pair in enumerate(videos, 1)
+            for one in pair[side].tracks
+        ]
+
+    truth = {"videos": [{"id": n} for n in range(1, 7)], "categories": [{"id": n} for n in (1, 2, 3)]}
+    (tmp_path / "labels.json").write_text(json.dumps({**truth, "annotations": rows(0)}))
+    (tmp_path / "results.json").write_text(json.dumps(rows(1)))
+    expected = average_precisions(tmp_path / "labels.json", tmp_path / "results.json")
+    scores = summed(videos).scores(None)
+    measured = {name: -1 if scores[f"{name}_lvvis"] is None else scores[f"{name}_lvvis"] for name in expected}
+    assert measured == pytest.approx(expected, abs=1e-12)
 
 
 def test_counts_survive_their_json_and_are_put_behind_one_another():
@@ -238,10 +276,10 @@ def test_names_of_tracks_do_not_matter():
     assert summed(renamed).scores(None) == summed(videos).scores(None)
 
 
-def test_a_draw_of_the_bootstrap_scores_what_its_videos_score():
+def test_a_choice_of_videos_scores_what_its_videos_score():
     videos = random_videos(11, count=4)
     rows = [Ap().count(*one) for one in videos]
-    times = stats.draw_videos(len(rows), draws=4, seed=2)
+    times = np.random.default_rng(2).multinomial(4, [0.25] * 4, 4)
     for part in (None, frozenset({1, 3})):
         drawn = {name: rows[0].drawn(rows, part, times, name) for name in value_names()}
         for number, row_of in enumerate(times.tolist()):

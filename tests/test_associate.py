@@ -7,17 +7,24 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulated_motion import bouncing, hidden, linked
 
 from ovsbench.benchmark.errors import MethodError
-from ovsbench.gkc_video.tracking.affinity import agreement, centre, cosines, iou, moved
+from ovsbench.benchmark.types import Category, Vocabulary
+from ovsbench.gkc_video.proposals import Proposals
+from ovsbench.gkc_video.tracking.affinity import centroids, class_agreement, cosines, grid, iou, reduced
+from ovsbench.gkc_video.tracking.likelihood import Appearance, Motion, Normal, overlap_log_ratio, size_log_ratio
+from ovsbench.gkc_video.tracking.linker import Linker
+from ovsbench.gkc_video.tracking.shots import colours, in_common
 from ovsbench.gkc_video.tracking.tracker import (
     ASSOCIATIONS,
+    DEFAULT,
+    DEFAULT_FPS,
     Association,
     Regions,
-    Track,
     Tracker,
     association,
-    similarity,
+    weighted_similarity,
 )
 
 RED, BLUE = np.eye(4, dtype=np.float32)[:2]
@@ -55,12 +62,42 @@ def test_twins_keep_their_ids_by_their_places():
 
 @pytest.mark.parametrize(("hidden", "expected"), [(3, 1), (4, 2)])
 def test_a_hidden_object_is_remembered_for_as_long_as_its_maximal_age_says(hidden: int, expected: int):
-    tracker = Tracker(Association(max_age_seconds=0.3))
+    tracker = Tracker(Association(max_age_seconds=0.3, min_age_frames=0))
     tracker.link(regions((0, RED, [1, 0])))
     for _ in range(hidden):
         tracker.link(regions())
     ids, _ = tracker.link(regions((6, RED, [1, 0])))
     assert ids.tolist() == [expected]
+
+
+@pytest.mark.parametrize(("pause", "expected"), [(0.15, 1), (0.3, 2)])
+def test_a_pause_between_two_frames_ages_tracks_by_as_much_time(pause: float, expected: int):
+    """Two frames hide the object; by the mean rate alone it would be remembered for three, whatever the pause."""
+    times = [0.0, 0.1, 0.1 + pause, 0.2 + pause]
+    tracker = Tracker(Association(max_age_seconds=0.3, min_age_frames=0), fps=10, times=times)
+    tracker.link(regions((0, RED, [1, 0])))
+    tracker.link(regions())
+    tracker.link(regions())
+    ids, _ = tracker.link(regions((0, RED, [1, 0])))
+    assert ids.tolist() == [expected]
+
+
+def test_frames_closer_than_the_rate_revive_nothing_that_is_forgotten_at_once():
+    tracker = Tracker(ASSOCIATIONS["iou"], fps=10, times=[0.0, 0.01, 0.02])
+    tracker.link(regions((0, RED, [1, 0])))
+    tracker.link(regions())
+    ids, _ = tracker.link(regions((0, RED, [1, 0])))
+    assert ids.tolist() == [2]
+
+
+@pytest.mark.parametrize("name", ["likelihood", "steady", "combined"])
+def test_even_times_link_as_the_rate_alone_does(name: str):
+    masks = bouncing(np.random.default_rng(2), 60, speed=4)
+    shown, _ = hidden(masks.any((2, 3)), np.random.default_rng(3), 20)
+    seconds = (np.arange(60) / 10).tolist()
+    by_rate = linked(masks, ASSOCIATIONS[name], np.random.default_rng(4), cosine=0.8, visible=shown)
+    by_time = linked(masks, ASSOCIATIONS[name], np.random.default_rng(4), cosine=0.8, visible=shown, times=seconds)
+    assert np.array_equal(by_rate, by_time)
 
 
 def test_something_new_gets_a_new_id():
@@ -80,7 +117,7 @@ def test_votes_outweigh_one_bad_frame():
 
 
 def test_memory_depends_on_the_maximal_age_not_on_length():
-    tracker = Tracker(Association(max_age_seconds=0.5))
+    tracker = Tracker(Association(max_age_seconds=0.5, min_age_frames=0))
     rng = np.random.default_rng(0)
     for _ in range(300):
         embedding = rng.standard_normal(4).astype(np.float32)
@@ -113,7 +150,7 @@ def test_iou_equals_counting():
     a, b = rng.random((3, 5, 6)) < 0.4, rng.random((2, 5, 6)) < 0.4
     a[2] = b[1] = False
     expected = [[(x & y).sum() / (x | y).sum() if (x | y).any() else 0.0 for y in b] for x in a]
-    assert iou(a, b) == pytest.approx(np.array(expected))
+    assert iou(reduced(a), reduced(b)) == pytest.approx(np.array(expected))
 
 
 def follow(name: str, *frames: Regions, **changes: object) -> list[list[int]]:
@@ -155,7 +192,7 @@ def test_the_blended_memory_is_three_tenths_old():
     tracker.follow(regions((0, RED, [1, 0])))
     (track,) = tracker.follow(regions((0, (RED + BLUE) / np.sqrt(2), [1, 0])))
     expected = 0.3 * RED + 0.7 * (RED + BLUE) / np.sqrt(2)
-    assert track.vectors[0] == pytest.approx(expected / np.linalg.norm(expected))
+    assert track.gallery[0] == pytest.approx(expected / np.linalg.norm(expected))
 
 
 def test_many_vectors_are_kept_up_to_the_memory_and_the_nearest_count():
@@ -163,45 +200,28 @@ def test_many_vectors_are_kept_up_to_the_memory_and_the_nearest_count():
     for _ in range(5):
         (track,) = tracker.follow(regions((0, RED, [1, 0])))
     (track,) = tracker.follow(regions((0, BLUE, [1, 0])))
-    assert track.vectors.tolist() == [RED.tolist(), RED.tolist(), BLUE.tolist()]
-    assert cosines(BLUE[None], [track.vectors], top_k=2).tolist() == [[0.5]]
-    assert cosines(BLUE[None], [track.vectors], top_k=9)[0, 0] == pytest.approx(1 / 3)
+    assert sorted(track.gallery.tolist()) == [BLUE.tolist(), RED.tolist(), RED.tolist()]
+    three = np.array([3])
+    assert cosines(BLUE[None], track.gallery[None], three, top_k=2).tolist() == [[0.5]]
+    assert cosines(BLUE[None], track.gallery[None], three, top_k=9)[0, 0] == pytest.approx(1 / 3)
+    assert cosines(BLUE[None], np.stack([[RED, BLUE]]), np.array([1])).tolist() == [[0.0]], "what is not filled is none"
 
 
-def test_motion_expects_an_object_where_its_speed_brings_it():
-    """Twins: one stays at cell 6, one comes from the left at two cells a frame."""
-    frames = [regions((start, RED, [1, 0]), (6, RED, [1, 0])) for start in (0, 2)]
-    crossed = regions((4, RED, [1, 0]), (6, RED, [1, 0]))
-    assert follow("motion", *frames, crossed) == [[1, 2]] * 3
-    tracker = Tracker(ASSOCIATIONS["motion"])
-    for frame in frames:
-        tracker.follow(frame)
-    near = similarity(
-        crossed, tracker._tracks, 3, replace(ASSOCIATIONS["motion"], appearance_weight=0.0, class_weight=0.0)
-    )
-    assert near[0].tolist() == pytest.approx([1.0, 0.2])  # cells 4-6 against 2-4 moved by 2, and 1 cell of 5 with 6-8
-
-
-def test_a_visible_object_is_preferred_to_a_hidden_twin_of_better_appearance():
+def test_hidden_tracks_have_a_threshold_of_their_own():
     mixed = ((RED + BLUE) / np.sqrt(2)).astype(np.float32)
-    frames = (
-        regions((0, RED, [1, 0]), (6, mixed, [1, 0])),
-        regions((6, mixed, [1, 0])),  # the red one is hidden
-        regions((6, RED, [1, 0])),  # and here the other one looks red
-    )
-    assert follow("reid", *frames)[2] == [2]
-    back = (*frames, regions((0, RED, [1, 0]), (6, mixed, [1, 0])))
-    assert follow("reid", *back)[3] == [1, 2], "it is recognised when it returns, far from where it went"
-    assert follow("reid", *back, reid_threshold=1.1)[3] == [3, 2]
+    frames = (regions((0, RED, [1, 0])), regions(), regions((6, mixed, [1, 0])))  # cosine .71
+    same = {"max_age_seconds": 1.0, "iou_weight": 0.0, "class_weight": 0.0}
+    assert follow("combined", *frames, **same)[2] == [1]
+    assert follow("combined", *frames, reid_threshold=0.8, **same)[2] == [2]
+    assert follow("combined", frames[0], frames[2], reid_threshold=0.8, **same)[1] == [1], "not of visible ones"
 
 
 def test_names_of_associations_are_known_or_answered_with_the_known_ones():
     with pytest.raises(MethodError, match=r"'combned' is unknown; did you mean 'combined'\?"):
         association("combned")
-    assert association("combined") == Association()
-    assert association("iou", vote=False, max_age_seconds=0.3) == replace(
-        ASSOCIATIONS["iou"], vote=False, max_age_seconds=0.3
-    )
+    assert association("combined") == replace(Association(), max_age_seconds=1.2, min_age_frames=0)
+    shorter = association("likelihood", vote=False, max_age_seconds=0.3)
+    assert shorter == replace(ASSOCIATIONS["likelihood"], vote=False, max_age_seconds=0.3, min_age_frames=0)
     assert not association("none").vote
 
 
@@ -232,47 +252,147 @@ def test_the_assignment_is_the_best_of_all_permutations(seed: int):
 
     first, second = draw(4), draw(4)
     tracker = Tracker(how)
-    tracks = tracker.follow(first)
-    near = similarity(second, tracks, 2, how)
+    tracker.follow(first)
+    near = weighted_similarity(
+        np.clip(second.embeddings @ first.embeddings.T, -1, 1),
+        iou(reduced(second.masks), reduced(first.masks)),
+        class_agreement(second.scores, first.scores),
+        np.ones(4, bool),
+        how,
+    )
     chosen = [track.id - 1 for track in tracker.follow(second)]
     best = max(sum(near[i, p[i]] for i in range(4)) for p in permutations(range(4)))
     assert sum(near[i, c] for i, c in enumerate(chosen)) == pytest.approx(best, abs=1e-5)
 
 
 def test_similarity_is_the_weighted_mean_by_hand():
-    mask = np.array([[True, True, False]])
-    track = Track(1, mask, RED[None], np.array([1.0, 1.0], np.float32), seen=4, times=2)
-    found = Regions(np.array([[[True, False, False]]]), RED[None], np.array([[1.0, 0.0]], np.float32))
-    # cosine 1, IoU 1/2, shared class probability 1/2 with weights 1, 1, 1/2
-    assert similarity(found, [track], 5, Association())[0, 0] == pytest.approx((1 + 0.5 + 0.25) / 2.5)
-    # not seen in the last frame: the mask says nothing
-    assert similarity(found, [track], 6, Association())[0, 0] == pytest.approx((1 + 0.25) / 1.5)
+    near = weighted_similarity(
+        *(np.full((1, 2), value, np.float32) for value in (1, 0.5, 0.5)), np.array([True, False]), Association()
+    )
+    # cosine 1, IoU 1/2, shared class probability 1/2 with weights 1, 1, 1/2; where not visible the mask says nothing
+    assert near[0].tolist() == pytest.approx([(1 + 0.5 + 0.25) / 2.5, (1 + 0.25) / 1.5])
 
 
-@pytest.mark.parametrize("by", [(0, 0), (1, -2), (-3, 1), (9, 0), (0.4, -0.6)])
-def test_a_moved_mask_is_the_mask_of_moved_cells(by: tuple[float, float]):
-    mask = np.random.default_rng(2).random((4, 5)) < 0.5
-    expected = np.zeros_like(mask)
-    for row, column in zip(*np.nonzero(mask), strict=True):
-        to = row + round(by[0]), column + round(by[1])
-        if 0 <= to[0] < 4 and 0 <= to[1] < 5:
-            expected[to] = True
-    assert (moved(mask, np.array(by, np.float32)) == expected).all()
+def test_what_distributions_share():
+    shared = class_agreement(np.array([[0.2, 0.8]]), np.array([[0.5, 0.5], [0, 1]]))
+    assert shared == pytest.approx(np.array([[0.7, 0.8]]))
 
 
-def test_the_centre_of_a_mask_and_what_distributions_share():
-    mask = np.zeros((3, 4), bool)
-    assert centre(mask).tolist() == [1.0, 1.5]
-    mask[2, 1] = mask[2, 3] = True
-    assert centre(mask).tolist() == [2.0, 2.0]
-    assert agreement(np.array([[0.2, 0.8]]), np.array([[0.5, 0.5], [0, 1]])) == pytest.approx(np.array([[0.7, 0.8]]))
+def test_reduced_masks_are_samples_and_lose_no_object():
+    masks = np.random.default_rng(2).random((3, 40, 70)) < 0.5
+    assert np.array_equal(reduced(masks).reshape(3, 40, 70), masks), "small maps stay as they are"
+    step_of_two = reduced(masks, cells=35).reshape(3, 20, 35)
+    assert np.array_equal(step_of_two, masks[:, 1::2, 1::2])
+    lonely = np.zeros((2, 40, 70), bool)
+    lonely[0, 20, 34] = True  # between the samples
+    assert reduced(lonely, cells=35).sum(1).tolist() == [1, 0]
+    assert reduced(lonely, cells=35)[0].reshape(20, 35)[10, 17] == 1
+    assert reduced(lonely, cells=3).sum(1).tolist() == [1, 0]
+    assert reduced(np.zeros((0, 4, 5), bool)).shape == (0, 20)
 
 
-@pytest.mark.parametrize("name", ["memory", "top-k", "steady", "combined", "motion", "reid"])
+@pytest.mark.parametrize("cells", [96, 20])
+def test_centroids_are_mean_places_in_diagonals(cells: int):
+    mask = np.zeros((1, 30, 40), bool)
+    mask[0, 10:20, 24:32] = True
+    centre = centroids(reduced(mask, cells), grid(30, 40, cells))[0] * 50
+    assert centre == pytest.approx([14.5, 27.5], abs=1e-4 if cells == 96 else 1)
+    empty = centroids(reduced(np.zeros((1, 3, 4), bool)), grid(3, 4))[0] * 5
+    assert empty == pytest.approx([1.0, 1.5]), "of an empty mask the middle of the map"
+
+
+def test_a_track_predicts_where_a_steady_object_will_be():
+    tracker = Tracker()
+    for start in range(4):
+        (track,) = tracker.follow(regions((start, RED, [1, 0])))
+    one_cell = 1 / np.hypot(1, 10)
+    assert track.velocity == pytest.approx([0, one_cell], rel=1e-5)
+    assert track.pace == pytest.approx(one_cell, rel=1e-5)
+
+
+def test_cosines_of_equal_and_different_objects_are_learned():
+    normal, cosines_seen = Normal(0.8, 0.04), np.random.default_rng(0).normal(0.5, 0.1, 400).astype(np.float32)
+    for part in cosines_seen.reshape(40, 10):
+        normal.add(part)
+    assert normal.mean == pytest.approx(0.5, abs=0.02)
+    assert np.sqrt(normal.variance) == pytest.approx(0.1, abs=0.02)
+    densities = np.exp(Normal(0.2, 0.01).log_density(np.linspace(-1, 1.4, 1000)))
+    assert densities.sum() * 2.4 / 999 == pytest.approx(1, abs=1e-3)
+
+    learned = Appearance(Normal(0.5, 0.01), Normal(0.0, 0.01))
+    ratio = learned.log_ratio(np.array([-0.3, 0.0, 0.25, 0.5, 1.0], np.float32))
+    assert (np.diff(ratio) >= 0).all()
+    assert ratio[1] < -3 < 0 < ratio[3] == pytest.approx(ratio[4], abs=1e-3), (
+        "more alike than usual is not held against a pair"
+    )
+
+
+def test_overlap_and_size_are_evidence_by_hand():
+    assert overlap_log_ratio(np.array([0.0, 0.25, 1.0])).tolist() == [0, 2, 4]
+    sizes = size_log_ratio(np.array([96.0, 0.0]), np.array([96.0, 996.0]))
+    assert sizes[0, 0] == pytest.approx(np.log(3.8))
+    assert sizes[0, 1] == sizes[1, 0] == pytest.approx(np.log(0.3), abs=1e-3)
+
+
+def test_the_gate_widens_with_time_and_with_steady_motion():
+    ages, still, unseen = np.array([2.0, 10.0, 60.0]), np.zeros(3), np.zeros(3, bool)
+    radius = Motion(spread=0.01).gate(ages, unseen, still)
+    assert (np.diff(radius) > 0).all()
+    assert (Motion(spread=0.01).gate(ages, unseen, np.full(3, 0.02)) > radius)[1:].all()
+    assert Motion(spread=0.04).gate(ages, unseen, np.full(3, 0.02))[0] >= radius[0]
+    distances = np.array([[0.0], [0.1], [0.4]])
+    ratio = Motion().log_ratio(distances, np.array([1.0]), np.array([True]), np.array([0.0]))[:, 0]
+    assert ratio[0] > 2 > ratio[1] > ratio[2] > np.log(0.19)
+
+
+@pytest.mark.parametrize(("fps", "frames"), [(None, 100), (6.0, 60), (24.0, 240), (2.0, 60)])
+def test_appearance_is_kept_for_ten_seconds_or_sixty_frames(fps: float | None, frames: int):
+    assert ASSOCIATIONS[DEFAULT].max_age(fps) == frames
+    assert fps is not None or frames == 10 * DEFAULT_FPS
+
+
+@pytest.mark.parametrize("name", ["memory", "top-k", "steady", "combined"])
 def test_associations_that_remember_keep_a_hidden_object_for_a_second(name: str) -> None:
-    assert association(name).max_age_seconds == 1.2
+    assert association(name).max_age(10) == 12
 
 
 @pytest.mark.parametrize("name", ["none", "iou", "query"])
 def test_associations_to_the_last_frame_remember_nothing(name: str) -> None:
-    assert association(name).max_age_seconds == 0
+    assert association(name).max_age(10) == 0
+
+
+def test_a_change_of_shot_starts_new_tracks_and_a_flash_does_not():
+    dark, light = np.full((30, 40, 3), 20, np.uint8), np.full((30, 40, 3), 220, np.uint8)
+    here, there = regions((0, RED, [1, 0]), (6, BLUE, [0, 1])), regions((3, RED, [1, 0]))
+
+    def ids(settings: Association, *frames: tuple[Regions, np.ndarray]) -> list[list[int]]:
+        tracker = Tracker(settings)
+        return [tracker.link(replace(frame, colours=colours(image)))[0].tolist() for frame, image in frames]
+
+    known = ASSOCIATIONS[DEFAULT]
+    assert ids(known, (here, dark), (here, dark), (there, light)) == [[1, 2], [1, 2], [3]]
+    assert ids(known, (here, dark), (here, light), (here, dark)) == [[1, 2]] * 3, "the masks fit: a flash"
+    assert ids(known, (here, dark), (there, dark))[1] == [1]
+    assert ids(replace(known, cut_threshold=0.0), (here, dark), (there, light))[1] == [1]
+    assert in_common(colours(dark), colours(dark[:9, :9])) > 0.95
+    assert colours(np.zeros((1, 1, 3), np.uint8)).sum() == pytest.approx(1)
+
+
+def test_a_linker_that_watches_the_images_starts_new_tracks_after_a_cut():
+    words = Vocabulary((Category(4, "dog", True), Category(5, "cat", True)))
+    dark, light = np.full((2, 10, 3), 20, np.uint8), np.full((2, 10, 3), 220, np.uint8)
+
+    def ids(*images: np.ndarray, watch: bool = True) -> list[int]:
+        linker = Linker(words, ASSOCIATIONS[DEFAULT])
+        found = []
+        for number, _ in enumerate(linker.watched(iter(images)) if watch else images):
+            mask = np.zeros((1, 2, 10), bool)
+            mask[0, :, 3 * number : 3 * number + 3] = True
+            one = np.ones(1, np.float32)
+            proposals = Proposals(mask[0].astype(np.int32), mask, RED[None], one, np.array([[0.9, 0.1]], np.float32))
+            found += [key for frame in linker.add(proposals) for key in frame.segments]
+        return found
+
+    assert ids(dark, dark, dark) == [3, 3, 3], "2 classes and track 1"
+    assert ids(dark, dark, light) == [3, 3, 4]
+    assert ids(dark, dark, light, watch=False) == [3, 3, 3]

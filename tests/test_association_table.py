@@ -21,7 +21,7 @@ from ovsbench.gkc_video.model import Network, PostProcessing
 from ovsbench.gkc_video.proposals import Proposals
 from ovsbench.gkc_video.region_cache import record
 from ovsbench.gkc_video.tracking.identity_persistence import persistence
-from ovsbench.gkc_video.tracking.tracker import Association
+from ovsbench.gkc_video.tracking.tracker import ASSOCIATIONS
 
 WORDS = Vocabulary((Category(1, "dog", True),))
 
@@ -79,9 +79,9 @@ def test_regions_are_made_once_and_read_back_as_they_were(tmp_path: Path):
 
 
 def test_a_variant_is_a_name_with_changes():
-    assert Variant.read("combined") == Variant("combined", Association())
-    made = Variant.read("motion, min_similarity=0.5,vote=no,delay=3,reid_threshold=0.7")
-    assert (made.settings.min_similarity, made.settings.vote, made.settings.motion, made.delay) == (0.5, False, True, 3)
+    assert Variant.read("combined") == Variant("combined", ASSOCIATIONS["combined"])
+    made = Variant.read("combined, min_similarity=0.5,vote=no,delay=3,reid_threshold=0.7")
+    assert (made.settings.min_similarity, made.settings.vote, made.delay) == (0.5, False, 3)
     assert made.settings.reid_threshold == 0.7
     for text, sentence in {
         "combned": "did you mean 'combined'",
@@ -132,7 +132,12 @@ def test_the_table_scores_every_variant_on_the_same_regions(build_benchmark, tmp
     benchmark: manifest.Benchmark = build_benchmark(videos=1, frames=4, categories=(4,))
     seer = Seer()
     rows = [Variant.read(name) for name in ("none", "query", "query,delay=9")]
-    scores = compare(seer, benchmark, rows, tmp_path / "cache")  # type: ignore[arg-type]
+    compared = compare(seer, benchmark, rows, tmp_path / "cache")  # type: ignore[arg-type]
+    scores = compared.scores
+    assert list(compared.differences) == ["query", "query,delay=9"]
+    found = compared.differences["query"]["HOTA"].interval
+    assert found.value == pytest.approx((scores["query"]["HOTA"]["all"] or 0) - (scores["none"]["HOTA"]["all"] or 0))
+    assert found.low is None, "of one video there is no interval"
     assert seer.frames == 4
     assert scores["none"]["mIoU"] == scores["query"]["mIoU"]
     assert scores["query"] == scores["query,delay=9"]

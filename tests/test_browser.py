@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -10,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from ovsbench.benchmark import stats
+from ovsbench.benchmark import pair_tests
 from ovsbench.leaderboard import entries
 from ovsbench.leaderboard.bundle import pack
 from ovsbench.leaderboard.bundle.check import check
 from ovsbench.leaderboard.site.render import write_site
 from ovsbench.leaderboard.site.serve import serving
+from ovsbench.leaderboard.site.table import tables
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -110,6 +112,21 @@ def test_filters_hide_rows_and_columns_and_can_be_sent(visit):
     assert not page.locator("th[data-key='VPQ@1.all']").is_visible()
 
 
+def test_reset_shows_all_rows_and_columns_in_the_order_of_the_page(visit):
+    page = visit.open("benchmarks/boxes.html")
+    order, heads = names(page), page.locator("table.board thead th:visible").count()
+    page.locator("th[data-key='VPQ.all'] button").click()
+    page.locator("th[data-key='VPQ.all'] button").click()
+    page.get_by_label("VPQ, by window").uncheck()
+    page.get_by_label("Search").fill("n1")
+    assert (names(page), page.locator("table.board thead th:visible").count()) != (order, heads)
+    page.get_by_text("Reset").click()
+    page.locator("table.board tbody tr[hidden]").first.wait_for(state="detached")
+    assert names(page) == order
+    assert page.locator("table.board thead th:visible").count() == heads
+    assert page.locator("th[aria-sort]").count() == 0
+
+
 def test_an_entry_opens_from_the_first_page_and_shows_where_it_comes_from(visit):
     page = visit.open("index.html")
     page.get_by_role("link", name="n0").click()
@@ -126,17 +143,25 @@ def test_two_entries_are_compared_with_intervals(visit, site):
         page.get_by_label(f"Compare {name}").check()
     page.get_by_role("link", name="Compare 2 chosen").click()
     page.wait_for_selector("#found table")
-    row = page.locator("#found tbody tr").first
-    first, second, moved = row.locator("td").all_inner_texts()
-    value = [float(text.split()[0]) for text in (first, second)]
-    assert float(moved.split()[0].replace("−", "-")) == pytest.approx(value[1] - value[0], abs=0.11)
-    low, high = moved.split("\n")[-1].split(" to ")
     rows = {row.title: row for row in entries.read_rows(site.parent / "entries")}
     heads = page.locator("#found thead th").all_inner_texts()[1:3]
-    draws = [rows[name].summary.draws["mIoU.all"] for name in heads]
-    found = stats.difference(*draws).interval
-    assert float(low.replace("−", "-")) == pytest.approx(100 * found.low, abs=0.06)
-    assert float(high.replace("−", "-")) == pytest.approx(100 * found.high, abs=0.06)
+    (table,) = (table for table in tables(rows.values()) if table.benchmark == "boxes")
+    of_table = table.found.between(*(str(rows[name].folder) for name in heads))
+    shown = {}
+    for row in page.locator("#found table").first.locator("tbody tr").all():
+        first, second, moved = row.locator("td").all_inner_texts()
+        value, interval = moved.replace("−", "-").split("\n")[0], moved.replace("−", "-").split("\n")[-1]
+        between = float(second.split()[0]) - float(first.split()[0])
+        assert float(value) == pytest.approx(between, abs=0.11)
+        shown[row.locator("th").inner_text()] = re.findall(r"-?[0-9.]+", interval)
+    by_name = {"mIoU all": "mIoU.all", "mIoU H": "mIoU.harmonic", "VPQ all": "VPQ.all", "STQ": "STQ.all"}
+    for name, key in by_name.items():
+        low, high, p = map(float, shown[name])
+        found = pair_tests.tested({one: rows[one].summary.left_out[key] for one in heads}, {}).between(*heads)
+        assert low == pytest.approx(100 * found.interval.low, abs=0.06)
+        assert high == pytest.approx(100 * found.interval.high, abs=0.06)
+        assert p == pytest.approx(of_table.p if key == table.ranked_by.key else found.p, abs=6e-5), name
+    assert table.ranked_by.key == "mIoU.harmonic", "whose p is that of exchanges, over all pairs of the table"
     page.locator("select").nth(2).select_option(label="n1")
     page.locator("#found table").first.locator("thead th").nth(5).wait_for()
 

@@ -22,6 +22,7 @@ from ovsbench.benchmark import engine, manifest
 from ovsbench.benchmark.errors import DataError, UserError
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.running.oracle import OracleMethod
+from ovsbench.benchmark.running.score_names import ranking_score
 from ovsbench.benchmark.storage import files
 from ovsbench.leaderboard.bundle import pack
 from ovsbench.leaderboard.bundle.card import CARD, read_card, template
@@ -96,6 +97,16 @@ def test_a_score_that_differs_in_its_last_bit_fails(parts, refused):
 
     parts["scores.json"] = edited(parts["scores.json"], nudge)
     assert "values.VPQ.all is" in refused(parts)
+
+
+def test_a_bundle_whose_objects_are_found_better_later_is_sound(make_bundle, tmp_path):
+    """Its decay is below 0, its counts are not."""
+    make_bundle()
+    benchmark, run = manifest.load(tmp_path / "data"), tmp_path / "runs" / "guess"
+    scores = engine.score(benchmark, run, extra=["davis"])
+    assert min(c.scores["J_decay"] or 0 for c in scores.categories) < 0
+    pack.pack(run, tmp_path / "guess.toml", benchmark, tmp_path / "more.zip", predictions=True, strips=0)
+    assert check(tmp_path / "more.zip", data=benchmark).scores.values["J_decay"] == scores.values["J_decay"]
 
 
 def test_counts_edited_by_hand_fail_against_the_predictions(make_bundle, tmp_path):
@@ -438,6 +449,21 @@ def test_a_second_run_to_the_same_score_raises_the_level(make_bundle, tmp_path):
     engine.score(data, tmp_path / "runs" / "oracle")
     with pytest.raises(UserError, match="its method is not that of the bundle"):
         check_rerun(checked, tmp_path / "runs" / "oracle")
+
+
+@pytest.mark.parametrize("change", [-0.0051, -0.0049, 0.0049, 0.0051])
+def test_a_second_run_may_differ_by_half_a_point(make_bundle, tmp_path, change):
+    checked = check(make_bundle())
+    path = tmp_path / "runs" / "guess" / "scores.json"
+    scores = json.loads(path.read_bytes())
+    main = ranking_score(checked.scores.values, checked.record.offered)
+    scores["values"][main.value][main.group] += change
+    path.write_text(json.dumps(scores))
+    if abs(change) < 0.005:
+        assert check_rerun(checked, tmp_path / "runs" / "guess").level == "rerun"
+    else:
+        with pytest.raises(UserError, match="when run again, the bundle says"):
+            check_rerun(checked, tmp_path / "runs" / "guess")
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -118,7 +118,16 @@ def eomt():
     )  # fmt: skip
 
 
-MODELS = [mask2former, maskformer, oneformer, eomt]
+def videomt():
+    return transformers.VideomtForUniversalSegmentation(
+        transformers.VideomtConfig(
+            hidden_size=16, num_hidden_layers=3, num_attention_heads=2, mlp_ratio=1, image_size=64, patch_size=16,
+            num_upscale_blocks=1, num_blocks=2, num_queries=5, **label_names(),
+        )
+    )  # fmt: skip
+
+
+MODELS = [mask2former, maskformer, oneformer, eomt, videomt]
 
 
 def saved(make, folder, **preprocessor):
@@ -149,6 +158,22 @@ def test_a_folder_of_each_architecture_answers_with_the_names_it_maps_to(make, t
         capsys.readouterr().err
     )
     assert method.notes["unmapped names"] == "unicorn; lava"
+
+
+def test_a_videomt_hands_its_queries_on_within_a_batch(tmp_path):
+    folder = saved(videomt, tmp_path / "model")
+    outputs = []
+    for batch in ("1", "2"):
+        method = methods.create("closed-set", checkpoint=folder, device="cpu", options={"batch": batch})
+        frames = torch.randint(0, 255, (1, 3, 64, 64), dtype=torch.uint8).expand(int(batch), -1, -1, -1)
+        torch.nn.init.eye_(method.model.query_updater.weight)
+        matrix = torch.from_numpy(method.mapping(WORDS).matrix)
+        outputs.append(method._run(frames, matrix, is_open=True).states)
+    assert outputs[0].shape == (1, 5, 16)
+    assert outputs[1].shape == (2, 5, 16)
+    assert not torch.allclose(outputs[1][0], outputs[1][1], atol=1e-4), "of one picture, seen twice in a clip"
+    with pytest.raises(MethodError, match="option batch of method closed-set: expected at least 1, got 0"):
+        methods.create("closed-set", checkpoint=folder, device="cpu", options={"batch": "0"})
 
 
 @pytest.fixture(scope="module")
@@ -260,3 +285,17 @@ def test_a_file_of_a_folder_that_is_broken_or_runs_code_is_one_sentence(folder, 
         (tmp_path / file).write_bytes(content)
     with pytest.raises(MethodError, match=r"expected .*, got .*Give"):
         methods.create("closed-set", checkpoint=tmp_path, device="cpu")
+
+
+def test_a_long_mapping_is_printed_shortened_and_once(capsys):
+    from ovsbench.baselines.class_names import map_classes, report_new
+
+    vocabulary = Vocabulary((Category(0, "dog", True),))
+    found, known = map_classes([f"class number {n}" for n in range(150)], vocabulary), {}
+    report_new(found, known, "closed-set")
+    printed = capsys.readouterr().err.splitlines()
+    assert max(map(len, printed)) < 260
+    assert any(line.endswith("... (run.json has all)") for line in printed)
+    assert "class number 149" in known["unmapped classes"]
+    report_new(found, known, "closed-set")
+    assert capsys.readouterr().err == ""

@@ -36,8 +36,8 @@ class HalfOracle:
 
 @pytest.fixture
 def runs(build_benchmark, tmp_path) -> tuple[manifest.Benchmark, dict[str, Path]]:
-    """A run that is right, one that is right every second time, on six videos."""
-    benchmark = build_benchmark(videos=6)
+    """A run that is right, one that is right every second time, on fourteen videos."""
+    benchmark = build_benchmark(videos=14)
     folders = {"half": tmp_path / "half", "full": tmp_path / "full"}
     for name, method in (("half", HalfOracle()), ("full", engine.OracleMethod())):
         engine.predict(method, benchmark, folders[name], settings=Settings(name))
@@ -51,17 +51,21 @@ def counts_of(benchmark: manifest.Benchmark, folders: dict[str, Path]) -> dict:
 
 def test_a_comparison_says_what_differs_where_and_how_surely(runs):
     benchmark, folders = runs
-    found = compare(benchmark, counts_of(benchmark, folders), draws=200)
+    found = compare(benchmark, counts_of(benchmark, folders))
     assert found.main == ScoreName("mIoU", "harmonic")
     full = found.scores["full"][ScoreName("mIoU", "all")]
-    assert (full.value, full.low, full.high) == (1.0, 1.0, 1.0)
+    assert (full.value, full.high) == (1.0, 1.0)
+    assert full.low == pytest.approx(0.025 ** (1 / 14)), "fourteen right videos do not say that all are"
     (pair,) = found.pairs
     assert (pair.first, pair.second) == ("half", "full")
     difference = pair.differences[ScoreName("mIoU", "all")]
     assert difference.interval.value == pytest.approx(1.0 - found.scores["half"][ScoreName("mIoU", "all")].value)
     assert difference.is_clear
+    assert difference.p == pytest.approx(2 / 128, abs=0.004), "seven videos differ: all stay or all change sides"
+    (neighbours,) = found.neighbours
+    assert (neighbours.first, neighbours.second, neighbours.is_clear) == ("full", "half", True)
     assert found.ranks == {"full": 1, "half": 2}
-    assert {delta.name for delta in pair.videos if delta.change} <= {"v1", "v3", "v5"}
+    assert {delta.name for delta in pair.videos if delta.change} <= {f"v{i}" for i in range(1, 14, 2)}
     assert [abs(delta.change or 0) for delta in pair.categories] == sorted(
         (abs(delta.change or 0) for delta in pair.categories), reverse=True
     )
@@ -70,11 +74,11 @@ def test_a_comparison_says_what_differs_where_and_how_surely(runs):
 def test_the_score_that_ranks_may_be_chosen(runs):
     benchmark, folders = runs
     counts = counts_of(benchmark, folders)
-    assert compare(benchmark, counts, by="VPQ@1.things", draws=20).main.group == "things"
+    assert compare(benchmark, counts, by="VPQ@1.things").main.group == "things"
     with pytest.raises(UserError, match=r"did you mean 'mIoU\.all'"):
-        compare(benchmark, counts, by="mIuO", draws=20)
+        compare(benchmark, counts, by="mIuO")
     with pytest.raises(UserError, match="no part of the vocabulary 'birds'"):
-        compare(benchmark, counts, by="mIoU.birds", draws=20)
+        compare(benchmark, counts, by="mIoU.birds")
 
 
 def test_runs_over_different_videos_are_not_compared(runs):
@@ -102,17 +106,41 @@ def ovsbench(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_the_verb_prints_tables_json_and_csv(runs, tmp_path):
     _, folders = runs
-    done = ovsbench("compare", folders["half"], folders["full"], "--draws", 50, "--csv", tmp_path / "t.csv")
+    done = ovsbench("compare", folders["half"], folders["full"], "--csv", tmp_path / "t.csv")
     assert done.returncode == 0, done.stderr
     for words in ("95 % interval", "Videos that moved most", "Categories that moved most", "Ranks by mIoU.harmonic"):
         assert words in done.stdout
     assert (tmp_path / "t.csv").read_text().startswith("table,run,score,value,low,high,first,second,difference,p,")
-    done = ovsbench("compare", folders["half"], folders["full"], "--by", "VPQ", "--draws", 50, "--json")
+    done = ovsbench("compare", folders["half"], folders["full"], "--by", "VPQ", "--json")
     content = json.loads(done.stdout)
     assert content["main"] == "VPQ.all"
     assert content["ranks"] == {str(folders["full"]): 1, str(folders["half"]): 2}
     assert content["scheme"] == stats.SCHEME
-    assert content["pairs"][0]["differences"]["VPQ.all"]["is_clear"] is True
+    of_vpq = content["pairs"][0]["differences"]["VPQ.all"]
+    assert of_vpq["is_clear"] is True
+    assert of_vpq["p"] == of_vpq["p_alone"] <= 0.05
+    assert of_vpq["effect"] > 0
+    assert (content["videos"], content["swaps"]) == (14, 10_000)
+
+
+def test_below_six_videos_the_verb_says_so(runs, tmp_path):
+    benchmark, folders = runs
+    few = {name: dict(list(counts.items())[:5]) for name, counts in counts_of(benchmark, folders).items()}
+    found = compare(benchmark, few)
+    assert found.ranks == {"full": 1, "half": 1}
+    difference = found.pairs[0].differences[found.main]
+    assert difference.interval.reason == "too few videos: 5, and 6 are needed"
+    assert (difference.p, difference.is_clear) == (None, False)
+
+
+def test_three_runs_are_corrected_for_three_pairs(runs):
+    benchmark, folders = runs
+    counts = counts_of(benchmark, folders)
+    found = compare(benchmark, {**counts, "again": counts["half"]})
+    by_pair = {(pair.first, pair.second): pair.differences[found.main] for pair in found.pairs}
+    assert by_pair["half", "again"].p == 1.0
+    assert by_pair["half", "full"].p == pytest.approx(3 * by_pair["half", "full"].p_alone)
+    assert found.ranks == {"full": 1, "again": 1, "half": 1}, "0.03 of one pair is 0.09 of three"
 
 
 def test_the_verb_refuses_runs_on_different_benchmarks(runs, build_benchmark, tmp_path):

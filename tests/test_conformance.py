@@ -258,7 +258,7 @@ def test_the_template_keeps_the_rules_and_is_never_written_over(tmp_path, world)
     assert faults(lambda: methods.create(f"{file}:build", options={"threshold": "90"}), world) == {}
     again = CliRunner().invoke(app, ["new-method", str(file)])
     assert (again.exit_code, "expected a new file" in again.stderr) == (1, True)
-    assert CliRunner().invoke(app, ["new-method", "mine.txt"]).exit_code == 1
+    assert CliRunner().invoke(app, ["new-method", "mine.txt"]).exit_code == 2
 
 
 def test_check_method_ends_with_one_when_a_rule_is_broken(tmp_path):

@@ -159,7 +159,7 @@ def test_the_value_path_of_a_resnet_is_a_convolution_of_its_last_map():
 def test_the_pooled_vector_of_a_full_mask_is_the_global_feature(tower):
     net, images = tower(), pixels(64, 64)
     whole = np.ones((50, 70), np.int32)
-    torch.testing.assert_close(pooling.mask_pooled(net, "x", images, whole, 1), net(images), atol=1e-5, rtol=0)
+    torch.testing.assert_close(pooling.mask_pooled(net, "x", images, [whole], [1])[0], net(images), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("tower", [resnet, convnext])
@@ -174,7 +174,7 @@ def test_the_vector_of_a_region_does_not_see_other_patches(tower, monkeypatch):
         monkeypatch.setattr(pooling, "resnet_features", lambda *_, maps=maps: maps)
         if tower is convnext:
             monkeypatch.setattr(net.trunk, "forward_features", lambda _, maps=maps: maps)
-        vectors.append(pooling.mask_pooled(net, "x", maps, numbers, 2))
+        vectors += pooling.mask_pooled(net, "x", maps, [numbers], [2])
     torch.testing.assert_close(vectors[0][0], vectors[1][0])
     assert (vectors[0][1] - vectors[1][1]).abs().max() > 1e-3
 
@@ -186,7 +186,7 @@ def test_the_shares_of_a_patch_are_areas():
 
 def test_towers_that_cannot_be_opened_are_refused():
     with pytest.raises(MethodError, match="needs a convolutional CLIP, got ViT-B-16"):
-        pooling.mask_pooled(vit(), "ViT-B-16", pixels(32, 32), np.ones((4, 4), np.int32), 1)
+        pooling.mask_pooled(vit(), "ViT-B-16", pixels(32, 32), [np.ones((4, 4), np.int32)], [1])
     with pytest.raises(MethodError, match="no maskclip of it"):
         towers.dense_features(convnext(), "convnext", pixels(64, 64), "maskclip")
     with pytest.raises(MethodError, match="no patches that lie in the text space"):

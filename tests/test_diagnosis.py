@@ -63,11 +63,12 @@ def test_the_distribution_names_the_median_and_the_worst_videos():
 
 
 @pytest.mark.parametrize(
-    ("column", "order"),
-    [("video", "abc"), ("-video", "cba"), ("mIoU all", "abc"), ("-miou", "bac"), ("VPQ", "cab"), ("-VPQ", "acb")],
+    ("column", "order", "turned"),
+    [("video", "abc", "cba"), ("mIoU all", "abc", "bac"), ("miou", "abc", "bac"), ("VPQ", "cab", "acb")],
 )
-def test_rows_are_sorted_best_first_and_missing_values_come_last(column, order):
+def test_rows_are_sorted_best_first_and_missing_values_come_last(column, order, turned):
     assert "".join(str(row[0]) for row in GRID.sorted_by(column).rows) == order
+    assert "".join(str(row[0]) for row in GRID.sorted_by(column, is_turned=True).rows) == turned
 
 
 def test_an_unknown_column_is_refused_with_the_known_ones():

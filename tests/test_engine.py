@@ -613,3 +613,4 @@ def test_an_optional_metric_is_counted_when_asked_for_and_kept_from_then_on(buil
         engine.score(benchmark, tmp_path / "run", extra=["davids"])
     assert engine.score(benchmark, tmp_path / "run", extra=["davis"]).values["J&F"]["all"] == 1.0
     assert engine.score(benchmark, tmp_path / "run").values["J&F"]["all"] == 1.0
+    assert engine.score(benchmark, tmp_path / "run", extra=["davis_semi"]).values["J&F_semi"]["all"] == 1.0

@@ -92,6 +92,20 @@ def test_an_imported_run_scores_like_any_other(vipseg, tmp_path):
     assert scores.values["VPQ@2"]["all"] == scores.values["mIoU"]["all"] == 1.0
 
 
+@pytest.mark.parametrize("stuff_first", [False, True])
+def test_labels_keep_the_order_of_their_lists_which_the_official_stq_numbers_by(vipseg, tmp_path, stuff_first):
+    for row in vipseg.labels["annotations"][0]["annotations"]:
+        row["segments_info"].sort(key=lambda one: one["category_id"], reverse=stuff_first)
+    vipseg.write()
+    benchmark = build_vipseg(vipseg.raw, tmp_path / "data")
+    assert list(benchmark.truth("a", 0).segments) == ([300, 1] if stuff_first else [1, 300])
+    import_vipseg(benchmark, vipseg.pred, tmp_path / "run", name="theirs")
+    values = engine.score(benchmark, tmp_path / "run").values
+    # The dog is the only thing; where it is listed first it is number 0, which the official script leaves out.
+    assert values["STQ_official_AQ"]["all"] == (1.0 if stuff_first else 0.0)
+    assert values["STQ_AQ"]["all"] == 1.0
+
+
 def broken_json(files: VipsegFiles) -> None:
     path = files.pred / "pred.json"
     path.write_text(path.read_text()[:-9])

@@ -120,9 +120,9 @@ def test_runs_on_instances_are_compared_by_ap(benchmark, tmp_path):
         engine.predict(method, benchmark, tmp_path / name, settings=Settings(name))
         engine.score(benchmark, tmp_path / name)
         runs[name] = read_counts(benchmark, tmp_path / name)
-    found = compare(benchmark, runs, draws=50)
+    found = compare(benchmark, runs)
     assert str(found.main) == "AP.harmonic"
-    assert found.ranks == {"oracle": 1, "boxes": 2}
+    assert found.ranks == {"oracle": 1, "boxes": 1}, "two videos tell nothing apart"
     table = suite_table(benchmark, "all", {name: [tmp_path / name] for name in runs}, rank_by=None)
     assert str(table.rank_by) == "AP.harmonic"
     assert "ranked by AP.harmonic" in markdown(table)

@@ -39,7 +39,7 @@ INSIDE = {
         "*",
         "training",
     ),
-    "leaderboard": ("signature", "bundle", "*", "site", "server"),
+    "leaderboard": ("signature", "look_alike", "bundle", "*", "site", "review", "server"),
     "benchmark": ("errors", "types", "*"),
 }
 """Within a room, from the ground up: a part imports only parts that stand before it; * is everything not named."""
@@ -91,7 +91,9 @@ def test_the_walk_sees_every_file():
     seen = {path.relative_to(ROOT).as_posix() for path in FILES.values()}
     assert len(seen) > 250
     listed = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
-    assert {line for line in listed.splitlines() if not line.startswith("tests/") and (ROOT / line).exists()} <= seen
+    assert {
+        line for line in listed.splitlines() if not line.startswith(("tests/", "docs/")) and (ROOT / line).exists()
+    } <= seen
 
 
 def test_every_room_has_its_place_in_the_order():

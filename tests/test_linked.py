@@ -80,3 +80,20 @@ def test_what_cannot_be_linked_is_one_sentence(framewise):
     ):
         with pytest.raises(MethodError, match=sentence):
             methods.create("linked", options=options)
+
+
+def test_tracks_age_by_the_times_of_the_frames(framewise):
+    """The red ball is hidden in one frame; a pause of the video after it is longer than tracks are kept."""
+    red = moving_balls()
+    images = [red.image(0), red.image(0), np.full_like(red.image(0), (0, 100, 0)), red.image(0)]
+
+    def last_tracks(times):
+        video = Video("v", tuple("0123"), (40, 60), lambda i: images[i], 10.0, times)
+        method = linked.build(method=framewise, linking=Linking(max_age_seconds=1.0))
+        frames = list(method.predict(video, WORDS, Rules()))
+        return [int(frame.ids[10, 10]) for frame in (frames[1], frames[3])]
+
+    before, after = last_tracks(None)
+    assert before == after
+    before, after = last_tracks((0.0, 0.1, 0.2, 2.0))
+    assert before != after

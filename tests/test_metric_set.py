@@ -25,7 +25,6 @@ from ovsbench.leaderboard.bundle import pack
 from ovsbench.leaderboard.bundle.check import check
 from ovsbench.leaderboard.own_runs import ENTRIES as OWN
 from ovsbench.leaderboard.site.table import tables
-from ovsbench.leaderboard.summary import SUMMARY
 from ovsbench.leaderboard.verify import verify
 
 PACKAGE = """
@@ -124,7 +123,7 @@ def test_a_metric_of_another_package_has_its_column_beside_entries_of_before(mak
     assert "COV" not in installed.ok("show", old, "--all"), "it was scored without"
     assert "COV.novel" in installed.ok("show", old, new)
 
-    told = installed.ovsbench("compare", old, new, "--draws", 20)
+    told = installed.ovsbench("compare", old, new)
     assert told.returncode == 0, told.stderr
     assert "old: scored without the metric coverage" in told.stderr
     assert f"ovsbench score {old}" in told.stderr
@@ -220,8 +219,8 @@ def test_an_entry_of_an_older_version_is_shown_and_not_ranked(make_bundle, tmp_p
     assert older.row.value("mIoU.all") == Scores.read(tmp_path / "runs" / "old").values["mIoU"]["all"]
     assert "miou of version 2" in [flag.name for flag in older.row.flags]
     assert older.row.summary is not None
-    assert not any(name.startswith("mIoU.") for name in older.row.summary.draws), "counts of another version"
-    assert "VPQ.all" in older.row.summary.draws
+    assert not any(name.startswith("mIoU.") for name in older.row.summary.left_out), "counts of another version"
+    assert "VPQ.all" in older.row.summary.left_out
 
     path = board / "boxes" / "guess" / "old" / SCORES
     content = json.loads(path.read_text())
@@ -271,12 +270,12 @@ def test_a_run_without_a_metric_is_compared_and_has_a_gap(make_bundle, tmp_path,
     data = manifest.load(tmp_path / "data")
     runs = {name: read_counts(data, tmp_path / "runs" / name) for name in ("old", "new")}
     runs["old"] = {video: {n: one for n, one in by.items() if n != "vpq"} for video, by in runs["old"].items()}
-    found = compare(data, runs, draws=20)
+    found = compare(data, runs)
     score = ScoreName("VPQ", "all")
     assert found.scores["old"][score].value is None
     assert found.scores["new"][score].value is not None
     assert found.pairs[0].differences[score].p is None
-    assert compare(data, runs, by="VPQ.all", draws=20).ranks == {"new": 1, "old": 2}, "what is lacking comes last"
+    assert compare(data, runs, by="VPQ.all").ranks == {"new": 1, "old": 2}, "what is lacking comes last"
     del runs["new"]["v0"]["vpq"]
     with pytest.raises(Exception, match="no run was scored with version 2 of the metric vpq"):
         compare(data, {**runs, "new": {v: {"miou": by["miou"]} for v, by in runs["new"].items()}}, by="VPQ.all")
@@ -295,7 +294,7 @@ def test_a_metric_that_every_entry_has_cannot_be_left_out(make_bundle, tmp_path)
 def test_the_entries_of_before_metrics_had_versions_are_sound_and_keep_their_bytes(tmp_path):
     board = tmp_path / "entries"
     shutil.copytree(OWN, board)
-    stored = {path: path.read_bytes() for path in board.rglob("*.json*") if path.name != SUMMARY}
+    stored = {path: path.read_bytes() for path in board.rglob("*.json*")}
     assert any(b'"target"' in content for path, content in stored.items() if path.name == "run.json")
     assert not any(b'"metrics"' in content for path, content in stored.items() if path.name == SCORES)
     assert verify(board) == []

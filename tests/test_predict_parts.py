@@ -16,7 +16,7 @@ from ovsbench.benchmark.running.prediction_files import ObjectLines, Sheet
 from ovsbench.benchmark.storage.rle import decode
 from ovsbench.benchmark.types import Category, PanopticFrame, Segment, Video, Vocabulary
 from ovsbench.benchmark.video.cut import cut
-from ovsbench.cli.names import parse_names, read_names
+from ovsbench.plans.names import parse_names, read_names
 
 
 def names_of(vocabulary: Vocabulary) -> list[str]:

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from source_tree import source_files
 
+from ovsbench.benchmark import pair_tests
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.percent import percent
-from ovsbench.benchmark.ranking import ranks
+from ovsbench.benchmark.ranking import neighbours, ranks, separating
 from ovsbench.benchmark.storage.table_files import frame_of_records, records_of, write_table
 from ovsbench.benchmark.types import Rules
 from ovsbench.plans.suite_table import refuse_rank_by
@@ -24,23 +25,54 @@ def test_the_rank_of_a_value_is_one_and_the_number_of_better_ones(values, lower_
     sign = -1 if lower_is_better else 1
     worth = {name: -np.inf if np.isnan(value) else sign * value for name, value in values.items()}
     expected = {name: 1 + sum(other > worth[name] for other in worth.values()) for name in values}
-    found = ranks({name: np.array([value]) for name, value in values.items()}, lower_is_better=lower_is_better)
+    found = ranks(values, lower_is_better=lower_is_better)
     assert found == expected
     assert list(found.values()) == sorted(found.values()), "best first"
 
 
-def test_runs_that_cannot_be_told_apart_share_a_rank_and_the_next_one_is_counted():
-    rng = np.random.default_rng(0)
-    base = rng.normal(0.5, 0.05, 400)
-    draws = {"a": base, "b": base + rng.normal(0, 0.05, 400), "c": base - 0.3, "d": np.full(400, np.nan)}
-    draws["a"][0], draws["b"][0], draws["c"][0] = 0.51, 0.5, 0.2
-    assert ranks(draws) == {"a": 1, "b": 1, "c": 3, "d": 4}
-    turned = ranks({name: draws[name] for name in "abc"}, lower_is_better=True)
-    assert (turned["c"], min(turned["a"], turned["b"])) == (1, 2)
+def left_out_of(**means: float) -> dict[str, np.ndarray]:
+    """Ten videos whose scores differ as little between methods as the last digit of their mean says."""
+    hard = np.linspace(-0.2, 0.2, 10)
+    found = {}
+    for number, (name, mean) in enumerate(means.items()):
+        values = mean + hard + 0.02 * np.cos(np.arange(10) * (number + 1))
+        found[name] = np.array([values.mean(), *((values.sum() - values) / 9)])
+    return found
 
 
-def test_draws_of_other_videos_are_not_compared():
-    assert ranks({"a": np.array([0.5, 0.1, 0.9]), "b": np.array([0.6])}) == {"b": 1, "a": 2}
+def test_a_rank_is_one_and_the_number_of_methods_that_are_clearly_ahead():
+    left_out = left_out_of(a=0.61, b=0.60, c=0.4)
+    found = pair_tests.tested(left_out, {})
+    values = {name: float(of[0]) for name, of in left_out.items()} | {"d": float("nan")}
+    assert [found.is_clear(*pair) for pair in ("ab", "ac", "bc")] == [False, True, True]
+    assert ranks(values, found) == {"a": 1, "b": 1, "c": 3, "d": 4}
+    turned = ranks(values, found, lower_is_better=True)
+    assert (turned["c"], turned["a"], turned["b"], turned["d"]) == (1, 2, 2, 4)
+
+
+def test_a_method_that_nothing_separates_from_the_first_is_first():
+    """c is clearly behind a, b varies so much that it is behind neither."""
+    values = {"a": 0.6, "b": 0.5, "c": 0.4}
+    clear = np.zeros((3, 3), dtype=bool)
+    clear[0, 2] = clear[2, 0] = True
+    nothing = np.full((3, 3), np.nan)
+    left_out = left_out_of(a=0.6, b=0.5, c=0.4)
+    found = pair_tests.Tested(left_out, nothing, nothing, np.zeros((3, 3), dtype=np.int64), clear)
+    assert ranks(values, found) == {"a": 1, "b": 1, "c": 2}
+
+
+def test_neighbours_say_how_many_videos_would_separate_them():
+    left_out = left_out_of(c=0.4, a=0.61, b=0.60)
+    found = pair_tests.tested(left_out, {})
+    values = {name: float(of[0]) for name, of in left_out.items()}
+    first, second = neighbours(values, found)
+    assert (first.first, first.second, first.is_clear) == ("a", "b", False)
+    assert (second.first, second.second, second.is_clear) == ("b", "c", True)
+    assert first.videos > 10 > second.videos
+    sentence = separating((first, second))
+    assert sentence == f"About {first.videos} videos would separate a from b (in 80 of 100 such benchmarks)."
+    assert neighbours(values, found, lower_is_better=True)[0].first == "c"
+    assert separating([second]) == ""
 
 
 def test_a_score_that_a_benchmark_of_a_suite_lacks_is_refused_before_anything_runs(build_benchmark):

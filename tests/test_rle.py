@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ovsbench.benchmark.compiled import Loop
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage import rle, rle_loop
+from ovsbench.benchmark.storage.track_extents import Extent
 
 SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
@@ -73,6 +77,71 @@ def test_tracks_read_together_are_those_read_alone():
         alone = rle.read_tracks([track], (5, 7), 4)
         assert (together.areas[number] == alone.areas[0]).all()
         assert (together.tubes[number] == alone.tubes[0]).all()
+
+
+@pytest.fixture
+def loops(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Makes numba do all, or nothing."""
+    pytest.importorskip("numba")
+
+    def choose(compiled: bool) -> None:
+        for loop in (rle_loop.READ, rle_loop.BOX):
+            ready = compiled_loop(loop) if compiled else None
+            monkeypatch.setattr(loop, "ready", lambda work, ready=ready: ready)
+
+    return choose
+
+
+@functools.cache
+def compiled_loop(loop: Loop) -> Callable:
+    return Loop(loop._function, after=0).ready(1)
+
+
+def some_tracks(rng: np.random.Generator, size: tuple[int, int], frames: int) -> list[list[str | None]]:
+    """Tracks whose runs meet across columns and frames, are of full height, or of no length."""
+    texts: list[list[str | None]] = []
+    for share in (0.0, 0.1, 0.5, 0.9, 1.0):
+        own = [rle.encode(rng.random(size) < share) if rng.random() < 0.8 else None for _ in range(frames)]
+        blocks = np.zeros(size, dtype=bool)
+        blocks[:, int(rng.integers(size[1])) :] = True
+        texts += [own, [rle.encode(blocks)] * frames]
+    spread = rng.integers(0, 3, size=(2 * size[0] * size[1],))
+    lengths = [*spread[: int(np.searchsorted(np.cumsum(spread), size[0] * size[1]))].tolist()]
+    lengths.append(size[0] * size[1] - sum(lengths))
+    return [*texts, [rle.compress(lengths)] * frames, [None] * frames]
+
+
+@pytest.mark.parametrize("size", [(5, 7), (1, 6), (6, 1), (40, 30)])
+def test_the_compiled_loops_give_what_numpy_gives(loops, size):
+    rng = np.random.default_rng(size[0])
+    for _ in range(10):
+        texts, found = some_tracks(rng, size, 4), []
+        for compiled in (False, True):
+            loops(compiled)
+            masks = rle.read_tracks(texts, size, 4)
+            assert {tube.dtype for tube in masks.tubes} == {np.dtype(np.int64)}
+            extents = Extent.of_tracks(masks, size)
+            found.append(([tube.tolist() for tube in masks.tubes], masks.areas.tolist(), extents))
+            assert [type(number) for number in extents[0].box] == [int] * 4
+        assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("text", ["", "\xff", "p", "0P", "9", "o1", "00000", "PPPPPPPP0", "5N5", "ooooooooo0"])
+def test_the_compiled_loops_leave_what_is_no_mask_to_numpy(loops, text):
+    said = []
+    for compiled in (False, True):
+        loops(compiled)
+        with pytest.raises(DataError) as caught:
+            rle.read_tracks([["04", text]], (2, 2), 2)
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+
+
+def test_a_loop_is_compiled_after_enough_work_alone():
+    pytest.importorskip("numba")
+    loop = Loop(rle_loop.boxes_of_runs, after=10)
+    assert [loop.ready(5), loop.ready(5)] == [None, None]
+    assert loop.ready(1) is not None
 
 
 def test_runs_of_no_length_change_nothing():

@@ -79,7 +79,7 @@ def run(benchmark, folder, category, seed=0) -> Path:
 
 @pytest.fixture
 def rows(build_benchmark, tmp_path):
-    benchmark = build_benchmark(videos=6, frames=4)
+    benchmark = build_benchmark(videos=12, frames=4)
     return benchmark, {
         "floor": [run(benchmark, tmp_path / "floor", "lava")],
         "dog": [run(benchmark, tmp_path / f"dog{seed}", "dog", seed) for seed in (0, 1)],
@@ -101,8 +101,12 @@ def test_the_table_has_intervals_ranks_and_bounds_apart(rows, tmp_path):
     assert labels.scores[all_].value == 1.0
     assert all(line.memory_gb > 0 for line in table.lines)
     text = markdown(table)
-    assert "**boxes**, 6 videos, all names offered; %, ranked by mIoU.base" in text
-    assert "| – | labels | 100.0 [100.0, 100.0] |" in text
+    assert "**boxes**, 12 videos, all names offered; %, ranked by mIoU.base" in text
+    assert "| – | labels | 100.0 [73.5, 100.0] |" in text  # twelve right videos do not say that all are
+    assert "Intervals: 95 %, for the score on another benchmark of 12 videos." in text
+    assert dog.over_seeds[base].low == dog.over_seeds[base].high == dog.scores[base].value
+    assert (floor.over_seeds, floor.over_words[ScoreName("mIoU", "novel")].reason[:20]) == ({}, "too few novel words:")
+    assert [(n.first, n.second) for n in table.neighbours] == [("perfect", "dog"), ("dog", "floor")]
     paths = write_tables([table], tmp_path)
     assert [path.name for path in paths] == ["table.md", "table.csv", "table.json"]
     read = json.loads(paths[2].read_text())["tables"][0]["lines"]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.labels.manifest_check import check
 from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
 from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage.files import json_line
 from ovsbench.benchmark.storage.track_extents import Extent, matchable
 from ovsbench.benchmark.storage.track_store import TRACKS, TrackFolder, TrackWriter
 from ovsbench.benchmark.types import Category, InstanceTrack, PanopticFrame, Rules, Segment, Vocabulary
@@ -41,6 +42,19 @@ def test_tracks_come_back_as_they_were_written_and_in_their_order(tmp_path):
     found.verify()
     assert found.decoded().masks.areas.tolist() == [[2, 2, 0], [2, 0, 2]]
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [TRACKS, "video.json"]
+
+
+def test_a_line_is_the_json_of_a_track_also_where_letters_need_an_escape(tmp_path):
+    """A mask may have a backslash among its letters."""
+    track = InstanceTrack(3, 7, (rle.compress([44, 6, 50]), None, rle.compress([0, 100])), 0.5)
+    assert "\\" in str(track.masks[0])
+    with TrackWriter(tmp_path / "v", "v", (5, 20), 3, Vocabulary((Category(7, "dog", True),))) as writer:
+        writer.add(track)
+    line = (tmp_path / "v" / TRACKS).read_text()
+    written = json.loads(line)
+    extent = {"pixels": 106, "shown": 2, "box": [0, 0, 5, 20]}
+    assert written == {**asdict(track), **extent, "masks": list(track.masks)}
+    assert line == json_line(written)
 
 
 def test_a_video_may_have_no_track(tmp_path):

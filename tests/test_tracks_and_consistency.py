@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -9,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovsbench.benchmark.metrics.hota import Hota
+from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.metrics.stq import Stq
-from ovsbench.benchmark.metrics.vc import Vc
+from ovsbench.benchmark.metrics.vc import Vc, VcCounts, Windows
 from ovsbench.benchmark.panoptic import dense, overlap_dense
 from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
@@ -40,7 +42,9 @@ def clips(draw, length: int) -> list[PanopticFrame]:
         for at in draw(st.lists(st.integers(0, 7), max_size=2)):
             pixels[at] = draw(st.integers(0, 4))
         shift = draw(st.sampled_from([0, 0, 0, 1]))
-        frames.append(frame_of(pixels.reshape(2, 4).copy(), {key: (key + shift) % 3 for key in range(5)}))
+        frame = frame_of(pixels.reshape(2, 4).copy(), {key: (key + shift) % 3 for key in range(5)})
+        listed = draw(st.permutations(sorted(frame.segments)))
+        frames.append(PanopticFrame(frame.ids, {key: frame.segments[key] for key in listed}))
     return frames
 
 
@@ -75,7 +79,7 @@ def slow_vc(truth: Frames, prediction: Frames, n: int, *, strict: bool, only: in
 
 
 def slow_stq(truth: Frames, prediction: Frames, *, official: bool) -> tuple[float | None, ...]:
-    order = [key for frame in truth for key in sorted(frame.segments)]
+    order = [key for frame in truth for key in frame.segments]
     first = order[0] if official and order else None
     pixels = []  # (class, id) of label and prediction of every pixel
     for true, predicted in zip(truth, prediction, strict=True):
@@ -195,3 +199,130 @@ def test_hota_asks_for_the_same_class_and_leaves_stuff_out():
     other = [frame_of([[1, 1, 2]], {1: 2, 2: 1})]
     assert scores(Hota(), truth, other)["DetA"] == 0.0
     assert scores(Hota(), truth, truth, frozenset({1}))["HOTA"] is None
+
+
+def slow_hota(truth: Frames, prediction: Frames, classes: Sequence[int]) -> dict[str, float]:
+    """The definition mask by mask: every assignment of a frame is tried, every threshold is a loop of its own."""
+    thresholds = [k / 20 for k in range(1, 20)]
+    masks = dict.fromkeys(thresholds, 0)
+    matched = dict.fromkeys(thresholds, 0)
+    association = dict.fromkeys(thresholds, 0.0)
+    total = 0
+    for category in classes:
+
+        def of_class(frame: PanopticFrame, category: int = category) -> dict[int, set[int]]:
+            flat = frame.ids.ravel().tolist()
+            ids = [key for key, segment in frame.segments.items() if segment.category == category]
+            return {key: {at for at, owner in enumerate(flat) if owner == key} for key in ids}
+
+        frames = [(of_class(t), of_class(p)) for t, p in zip(truth, prediction, strict=True)]
+        similarity = [
+            {(g, p): len(a & b) / len(a | b) for g, a in left.items() for p, b in right.items()}
+            for left, right in frames
+        ]
+        length = {("g", g): sum(g in left for left, _ in frames) for left, _ in frames for g in left}
+        length |= {("p", p): sum(p in right for _, right in frames) for _, right in frames for p in right}
+        shared: dict[tuple[int, int], float] = {}
+        for table in similarity:
+            for (g, p), s in table.items():
+                row = sum(v for (other, _), v in table.items() if other == g)
+                column = sum(v for (_, other), v in table.items() if other == p)
+                shared[g, p] = shared.get((g, p), 0.0) + (s / (row + column - s) if s else 0.0)
+        alignment = {(g, p): c / (length["g", g] + length["p", p] - c) for (g, p), c in shared.items()}
+        chosen = []
+        for (left, right), table in zip(frames, similarity, strict=True):
+            places = [*right, *[None] * len(left)]
+            options = [
+                [(g, p) for g, p in zip(left, order, strict=True) if p is not None]
+                for order in set(itertools.permutations(places, len(left)))
+            ]
+            chosen.append(max(options, key=lambda pairs, t=table: sum(alignment[x] * t[x] for x in pairs)))
+        total += sum(len(left) + len(right) for left, right in frames)
+        for a in thresholds:
+            hits = [
+                pair
+                for pairs, table in zip(chosen, similarity, strict=True)
+                for pair in pairs
+                if table[pair] >= a - 1e-12
+            ]
+            matched[a] += len(hits)
+            for g, p in hits:
+                n = hits.count((g, p))
+                association[a] += n / (length["g", g] + length["p", p] - n)
+            masks[a] = total
+    det = {a: matched[a] / (masks[a] - matched[a]) for a in thresholds}
+    ass = {a: association[a] / max(1, matched[a]) for a in thresholds}
+    return {
+        "HOTA": sum(math.sqrt(det[a] * ass[a]) for a in thresholds) / 19,
+        "DetA": sum(det.values()) / 19,
+        "AssA": sum(ass.values()) / 19,
+    }
+
+
+def moving_squares(seed: int, *, wrong: bool) -> list[PanopticFrame]:
+    """Four things of two classes on 9x11 pixels that wander; the prediction is late and swaps identities."""
+    rng = np.random.default_rng(seed)
+    corners, noise = rng.integers(0, 7, (4, 2)), np.random.default_rng(seed + 1000)
+    frames = []
+    for time in range(5):
+        ids = np.zeros((9, 11), dtype=np.uint32)
+        for thing in range(4):
+            row, column = corners[thing] + (noise.integers(-1, 2, 2) if wrong else 0)
+            key = thing + 1
+            if wrong and time >= 3 and thing < 2:
+                key = 2 - thing  # two of one class swap
+            if not (wrong and noise.random() < 0.15):
+                ids[max(row, 0) : row + 4, max(column, 0) : column + 5] = key
+        corners = np.clip(corners + rng.integers(-1, 2, (4, 2)), 0, 6)
+        frames.append(frame_of(ids, {1: 0, 2: 0, 3: 2, 4: 0}))
+    return frames
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_hota_equals_its_definition_mask_by_mask(seed):
+    truth, prediction = moving_squares(seed, wrong=False), moving_squares(seed, wrong=True)
+    assert scores(Hota(), truth, prediction) == pytest.approx(slow_hota(truth, prediction, (0, 2)), abs=1e-12)
+    assert scores(Hota(), truth, prediction, frozenset({0})) == pytest.approx(slow_hota(truth, prediction, (0,)))
+
+
+@given(pairs(), st.sampled_from([{0}, {1}, {2}, {0, 1}, {0, 2}]))
+@settings(max_examples=60, deadline=None)
+def test_stq_of_some_classes_is_a_mean_over_their_tubes_and_their_ious(pair, part):
+    truth, prediction = pair
+    labels, guesses = (np.array([semantic(f) for f in frames]).ravel() for frames in pair)
+    outside_void = labels >= 0
+    ious = []
+    for c in part:
+        union = ((labels == c) | (guesses == c)) & outside_void
+        if union.any():
+            ious.append(((labels == c) & (guesses == c)).sum() / union.sum())
+    pixels = list(
+        zip(
+            labels.tolist(),
+            np.concatenate([f.ids.ravel() for f in truth]).tolist(),
+            guesses.tolist(),
+            np.concatenate([f.ids.ravel() for f in prediction]).tolist(),
+            strict=True,
+        )
+    )
+    tubes = {(c, g) for c, g, _, _ in pixels if c in part & {0, 2}}
+    association = 0.0
+    for tube in tubes:
+        mine = [p for *g, pc, p in pixels if tuple(g) == tube for p in [(pc, p)]]
+        for p in {p for p in mine if p[0] in (0, 2)}:
+            shared = mine.count(p)
+            of_prediction = sum((pc, key) == p for _, _, pc, key in pixels)
+            association += shared**2 / (of_prediction + len(mine) - shared) / len(mine)
+    found = scores(Stq(), truth, prediction, frozenset(part))
+    sq, aq = (sum(ious) / len(ious) if ious else None), (association / len(tubes) if tubes else None)
+    both = None if sq is None or aq is None else math.sqrt(sq * aq)
+    for name, value in (("STQ_SQ", sq), ("STQ_AQ", aq), ("STQ", both)):
+        assert found[name] == (None if value is None else pytest.approx(value, abs=1e-12)), name
+
+
+@pytest.mark.parametrize(("windows", "is_possible"), [(3, True), (4, False)])
+def test_a_video_of_n_frames_has_as_many_windows_as_fit(windows, is_possible):
+    """Five frames have three windows of three."""
+    shape = VideoShape(frames=5, pixels=10, categories=frozenset({0}), rules=Rules())
+    for numbers in ((0.5, windows, 0.5, 1), (0.5, 1, 0.5, windows)):
+        assert (not list(VcCounts({3: {0: Windows(*numbers)}}).problems(shape, {}))) == is_possible

@@ -8,7 +8,7 @@ import os
 import pytest
 from source_tree import source_files
 
-from ovsbench.benchmark.processes import core_count
+from ovsbench.benchmark.cores import core_count
 
 FILES = {name: path.read_text(encoding="utf-8") for name, path in source_files().items()}
 CLI = [name for name in FILES if name.startswith("ovsbench.cli.")]
@@ -46,6 +46,6 @@ def test_a_method_answers_in_one_loop_beside_the_one_that_times_it():
 
 
 def test_the_number_of_cores_is_decided_once():
-    assert [name for name, text in FILES.items() if "sched_getaffinity" in text] == ["ovsbench.benchmark.processes"]
+    assert [name for name, text in FILES.items() if "sched_getaffinity" in text] == ["ovsbench.benchmark.cores"]
     assert core_count(3) == 3
     assert 1 <= core_count() <= os.cpu_count()

@@ -7,6 +7,7 @@ the patches of the region only, each with its share.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,25 +40,37 @@ def require_convolutions(visual: Any, name: str) -> Family:
 
 
 def mask_pooled(
-    visual: Any, name: str, pixels: torch.Tensor, region_map: npt.NDArray[np.integer], count: int
-) -> torch.Tensor:
-    """Vectors (count, D) of the regions of one frame, not normalised.
+    visual: Any,
+    name: str,
+    pixels: torch.Tensor,
+    region_maps: Sequence[npt.NDArray[np.integer]],
+    counts: Sequence[int],
+) -> list[torch.Tensor]:
+    """Vectors (count, D) of the regions of each frame, not normalised; the tower sees all frames at once.
 
     Args:
         visual: a ResNet's or a ConvNeXt's tower.
         name: of the CLIP, for messages.
-        pixels: (1, 3, H, W) normalised, multiples of 32.
-        region_map: (h, w) at any size, 0 for no region.
-        count: number of regions, each with a pixel.
+        pixels: (B, 3, H, W) normalised, multiples of 32.
+        region_maps: (h, w) of each frame at any size, 0 for no region.
+        counts: number of regions of each, all of which have a pixel.
 
     Raises:
         MethodError: a transformer, whose patches know nothing local to pool.
     """
     which = require_convolutions(visual, name)
     features = resnet_features(visual, pixels) if which == "resnet" else visual.trunk.forward_features(pixels)
-    grid = (features.shape[2], features.shape[3])
+    rows = zip(features, region_maps, counts, strict=True)
+    return [_pooled(visual, which, of_frame, regions, count) for of_frame, regions, count in rows]
+
+
+def _pooled(
+    visual: Any, which: Family, features: torch.Tensor, region_map: npt.NDArray[np.integer], count: int
+) -> torch.Tensor:
+    """Vectors (count, D) of the regions of a frame with features (C, h, w)."""
+    grid = (features.shape[1], features.shape[2])
     weights = shares(region_map, count, grid).to(features).flatten(1)  # (N, h w)
-    mean = weights @ features[0].flatten(1).T / weights.sum(1, keepdim=True).clamp(min=1e-9)  # (N, C)
+    mean = weights @ features.flatten(1).T / weights.sum(1, keepdim=True).clamp(min=1e-9)  # (N, C)
     if which == "timm":
         vectors: torch.Tensor = visual.head(visual.trunk.forward_head(mean[:, :, None, None]))
         return vectors
@@ -71,7 +84,7 @@ def _attention_pooled(
     pool = visual.attnpool
     places = resized_positions(pool.positional_embedding, grid).to(features)
     means = mean + places[0]  # (N, C)
-    tokens = features[0].flatten(1).T + places[1:]  # (h w, C)
+    tokens = features.flatten(1).T + places[1:]  # (h w, C)
 
     def heads(x: torch.Tensor) -> torch.Tensor:
         return x.unflatten(-1, (pool.num_heads, -1)).transpose(0, 1)  # (heads, N, d)

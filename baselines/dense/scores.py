@@ -94,7 +94,7 @@ class DenseScorer:
     @torch.inference_mode()
     def _score(self, frame: torch.Tensor, table: NameTable) -> npt.NDArray[np.float32]:
         clip = self.namer.clip
-        pixels = input_pixels(clip, frame, self.side, stride(clip.model.visual, clip.name))
+        pixels = input_pixels(clip, frame[None], self.side, stride(clip.model.visual, clip.name))
         size = (pixels.shape[2], pixels.shape[3])
         total = pixels.new_zeros(table.classes, *size)
         seen = pixels.new_zeros(size)
@@ -141,19 +141,19 @@ def windows(size: tuple[int, int], window: int | None, step: int) -> Iterator[Bo
             )
 
 
-def input_pixels(clip: Clip, frame: torch.Tensor, side: int, unit: int) -> torch.Tensor:
-    """A frame as the input (1, 3, H, W) of a tower, on the CLIP's device.
+def input_pixels(clip: Clip, frames: torch.Tensor, side: int, unit: int) -> torch.Tensor:
+    """Frames as the input (B, 3, h, w) of a tower, on the CLIP's device.
 
     Args:
         clip: gives statistics and device.
-        frame: uint8 (3, H, W).
+        frames: uint8 (B, 3, H, W).
         side: wanted length of the shorter side in pixels.
         unit: height and width become multiples of it, the nearest ones.
     """
-    factor = side / min(frame.shape[-2:])
-    size = [max(1, round(n * factor / unit)) * unit for n in frame.shape[-2:]]
-    pixels = frame[None].to(clip.device).float()
-    if list(frame.shape[-2:]) != size:
-        shrinks = size[0] < frame.shape[-2]
+    factor = side / min(frames.shape[-2:])
+    size = [max(1, round(n * factor / unit)) * unit for n in frames.shape[-2:]]
+    pixels = frames.to(clip.device).float()
+    if list(frames.shape[-2:]) != size:
+        shrinks = size[0] < frames.shape[-2]
         pixels = F.interpolate(pixels, size, mode="bicubic", align_corners=False, antialias=shrinks).clamp(0, 255)
     return clip.normalise(pixels)

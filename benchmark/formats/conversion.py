@@ -15,8 +15,9 @@ from ovsbench.benchmark.record import RunRecord, Settings
 from ovsbench.benchmark.running.counting import PREDICTIONS
 from ovsbench.benchmark.storage.files import whole_folder
 from ovsbench.benchmark.storage.store import VideoWriter
+from ovsbench.benchmark.storage.track_extents import Measured
 from ovsbench.benchmark.storage.track_store import TrackWriter
-from ovsbench.benchmark.types import InstanceTrack, PanopticFrame, Vocabulary, check_frame
+from ovsbench.benchmark.types import PanopticFrame, Vocabulary, check_frame
 
 _MEND = "Mend the files and import again"
 ReadFrame = Callable[[VideoEntry, int], PanopticFrame]
@@ -62,7 +63,7 @@ def import_run(
 def import_tracks(
     benchmark: Benchmark,
     run: Path,
-    tracks: Mapping[str, Sequence[InstanceTrack]],
+    tracks: Mapping[str, Sequence[Measured]],
     faults: Faults,
     *,
     name: str,
@@ -86,7 +87,7 @@ def import_tracks(
     def write(folder: Path, entry: VideoEntry) -> None:
         with TrackWriter(folder / entry.id, entry.id, entry.size, len(entry.frames), vocabulary) as writer:
             for track in tracks[entry.id]:
-                writer.add(track)
+                writer.add(*track)
         progress.frame(len(entry.frames))
 
     return _import(benchmark, run, write, faults, name, what, {**notes, "imported_files_sha256": digest}, progress)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.storage.text_files import MOST_BYTES, read_text
+from ovsbench.benchmark.storage.text_files import MOST_BYTES, no_collection, read_text
 
 
 def read_raw(path: Path) -> Any:
@@ -22,7 +22,9 @@ def read_raw(path: Path) -> Any:
                 f"{path}: expected JSON of at most {MOST_BYTES >> 20} MB, as it is read into memory, got "
                 f"{path.stat().st_size >> 20} MB. Keep the 100 best tracks of each video, or write masks as text"
             )
-        return json.loads(read_text(path))
+        text = read_text(path)
+        with no_collection():
+            return json.loads(text)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}. Check the path") from error
     except json.JSONDecodeError as error:

@@ -13,12 +13,13 @@ official script does before it breaks ties.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,7 +34,8 @@ from ovsbench.benchmark.running.counting import predicted_tracks
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.files import whole_folder, writing
 from ovsbench.benchmark.storage.folder_listing import forward
-from ovsbench.benchmark.storage.track_extents import Extent
+from ovsbench.benchmark.storage.text_files import no_collection
+from ovsbench.benchmark.storage.track_extents import Extent, Measured
 from ovsbench.benchmark.types import InstanceTrack, Vocabulary
 
 RESULTS = "results.json"
@@ -63,6 +65,11 @@ def import_ytvis(
             f"{path}: expected a benchmark of task instance for results of YouTube-VIS, {benchmark.name} is "
             f"{benchmark.rules.task}. Import on the benchmark that was predicted"
         )
+    with no_collection():
+        return _import_rows(benchmark, path, Path(run), name, progress)
+
+
+def _import_rows(benchmark: Benchmark, path: Path, run: Path, name: str, progress: Progress) -> RunRecord:
     rows = read_raw(path)
     if not isinstance(rows, list):
         raise DataError(f"{path}: expected a list of predictions, got {type(rows).__name__}. Give results.json")
@@ -80,7 +87,7 @@ def import_ytvis(
         )
     return import_tracks(
         benchmark,
-        Path(run),
+        run,
         _tracks(rows, path, benchmark, faults),
         faults,
         name=name,
@@ -91,26 +98,61 @@ def import_ytvis(
     )
 
 
-def _tracks(rows: list[Any], path: Path, benchmark: Benchmark, faults: Faults) -> dict[str, list[InstanceTrack]]:
+def _tracks(rows: list[Any], path: Path, benchmark: Benchmark, faults: Faults) -> dict[str, list[Measured]]:
     """The tracks of each video; what is wrong with a row is noted."""
     vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
     entries = benchmark.by_id
-    tracks: dict[str, list[InstanceTrack]] = {video: [] for video in entries}
-    seen: dict[tuple[str, int, float, tuple[str | None, ...]], int] = {}
+    tracks: dict[str, list[_Read]] = {video: [] for video in entries}
     for number, row in enumerate(rows, 1):
         video = str(row.get("video_id")) if isinstance(row, dict) else ""
         with faults.collecting():
             where = f"{path}, prediction {number}"
             if video not in entries:
                 raise DataError(f"{where}: expected the id of a video of {benchmark.name} as video_id, got {video!r}")
-            track = read_track(
-                row, len(tracks[video]) + 1, entries[video], vocabulary, f"{where} (video {video})", is_label=False
-            )
-            first = seen.setdefault((video, track.category, track.score, track.masks), number)
-            if first != number and not all(map(is_empty, track.masks)):
-                raise DataError(f"{where} (video {video}): it repeats prediction {first} to the last pixel")
-            tracks[video].append(track)
-    return tracks
+            where = f"{where} (video {video})"
+            track = _undecoded(row, len(tracks[video]) + 1, entries[video], vocabulary, where, is_label=False)
+            tracks[video].append(_Read(track, row.get("bboxes"), number, where))
+    return {video: _measured(own, entries[video], faults) for video, own in tracks.items()}
+
+
+class _Read(NamedTuple):
+    """A track whose masks are texts yet, the boxes that are stated of it, and where it was read."""
+
+    track: InstanceTrack
+    boxes: Any
+    number: int
+    where: str
+
+
+def _measured(tracks: Sequence[_Read], entry: VideoEntry, faults: Faults) -> list[Measured]:
+    """The tracks of a video with their extents; what is wrong with masks is noted."""
+    extents: Sequence[Extent | None] = [None] * len(tracks)
+    with contextlib.suppress(DataError):  # looked at one by one below, to say which
+        decoded = rle.read_tracks([one.track.masks for one in tracks], entry.size, len(entry.frames))
+        extents = Extent.of_tracks(decoded, entry.size)
+    measured = []
+    seen: dict[tuple[int, float, tuple[str | None, ...]], int] = {}
+    for (track, boxes, number, where), known in zip(tracks, extents, strict=True):
+        with faults.collecting():
+            extent = known or _extent(track, entry, where)
+            _refuse_row_order(track.masks, boxes, entry.size, where)
+            first = seen.setdefault((track.category, track.score, track.masks), number)
+            if first != number and extent.pixels:
+                raise DataError(f"{where}: it repeats prediction {first} to the last pixel")
+            measured.append(Measured(track, extent))
+    return measured
+
+
+def _extent(track: InstanceTrack, entry: VideoEntry, where: str) -> Extent:
+    """The extent of a track's masks.
+
+    Raises:
+        DataError: one of them is none.
+    """
+    try:
+        return Extent.of_tracks(rle.read_tracks([track.masks], entry.size, len(track.masks)), entry.size)[0]
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
 
 
 def export_ytvis(benchmark: Benchmark, run: str | Path, out: str | Path, *, progress: Progress = SILENT) -> None:
@@ -181,6 +223,16 @@ def read_track(
     Raises:
         DataError: the first thing that is wrong with it.
     """
+    track = _undecoded(row, number, entry, vocabulary, where, is_label=is_label)
+    _extent(track, entry, where)
+    _refuse_row_order(track.masks, row.get("bboxes"), entry.size, where)
+    return track
+
+
+def _undecoded(
+    row: Any, number: int, entry: VideoEntry, vocabulary: Vocabulary, where: str, *, is_label: bool
+) -> InstanceTrack:
+    """`read_track` before its masks are looked at."""
     needed = ("category_id", "segmentations") if is_label else ("category_id", "segmentations", "score")
     lacks = [key for key in needed if key not in row]
     if lacks:
@@ -195,14 +247,9 @@ def read_track(
     if not isinstance(segmentations, list) or len(segmentations) != len(entry.frames):
         found = len(segmentations) if isinstance(segmentations, list) else repr(segmentations)[:40]
         raise DataError(f"{where}: expected segmentations of {len(entry.frames)} frames, got {found}")
-    masks = tuple(_mask(mask, entry.size, f"{where}, frame {frame}") for frame, mask in enumerate(segmentations))
-    try:
-        rle.read_tracks([masks], entry.size, len(masks))  # all frames at once, which is much faster
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from error
+    masks = _masks(segmentations, entry.size, where)
     if is_label and row.get("iscrowd", 0) not in (0, 1, None):
         raise DataError(f"{where}: expected iscrowd to be 0 or 1, got {row['iscrowd']!r}")
-    _refuse_row_order(masks, row.get("bboxes"), entry.size, where)
     area = _mean_area(row.get("areas"), len(masks), where) if is_label else None
     return InstanceTrack(number, category, masks, float(score), is_label and bool(row.get("iscrowd")), area)
 
@@ -237,6 +284,17 @@ def _refuse_row_order(masks: Sequence[str | None], boxes: Any, size: tuple[int, 
                 "Write them column by column, as pycocotools does with an array in Fortran order"
             )
         return
+
+
+def _masks(values: Sequence[Any], size: tuple[int, int], where: str) -> tuple[str | None, ...]:
+    """The text of each mask; those that are texts of the right size already, nearly all, go the short way."""
+    wanted = list(size)
+    return tuple(
+        value["counts"]
+        if type(value) is dict and value.get("size") == wanted and type(value.get("counts")) is str
+        else _mask(value, size, f"{where}, frame {frame}")
+        for frame, value in enumerate(values)
+    )
 
 
 def _mask(value: Any, size: tuple[int, int], where: str) -> str | None:

@@ -46,7 +46,7 @@ class LabelWriter:
         if self._task == "instance":
             self._writer = TrackWriter(self._folder, entry.id, entry.size, len(entry.frames), self._vocabulary)
         else:
-            self._writer = VideoWriter(self._folder, entry.id, entry.size)
+            self._writer = VideoWriter(self._folder, entry.id, entry.size, keeps_order=True)
         self._writer.__enter__()
         return self
 

@@ -10,7 +10,7 @@ from ovsbench.benchmark.metrics.ap import Ap
 from ovsbench.benchmark.metrics.base import Accumulator, Counts, FrameMetric, Metric, Value, VideoCounts, harmonic
 from ovsbench.benchmark.metrics.clear import Clear
 from ovsbench.benchmark.metrics.confusion import Confusion
-from ovsbench.benchmark.metrics.davis import Davis
+from ovsbench.benchmark.metrics.davis import Davis, DavisSemi
 from ovsbench.benchmark.metrics.hota import Hota
 from ovsbench.benchmark.metrics.installed import load_installed
 from ovsbench.benchmark.metrics.miou import Miou
@@ -23,7 +23,7 @@ METRICS: tuple[Metric, ...] = (Vpq(), Miou(), Stq(), Hota(), Clear(), Vc(), Conf
 """Every metric of the suite, in the order in which files list them."""
 
 
-OPTIONAL: tuple[Metric, ...] = (Davis(),)
+OPTIONAL: tuple[Metric, ...] = (Davis(), DavisSemi())
 """Metrics that take too long to be counted unless they are asked for."""
 
 FIRST_VERSIONS: Mapping[str, int] = {

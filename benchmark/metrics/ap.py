@@ -12,9 +12,10 @@ this for each threshold t = 0.50, 0.55, ... 0.95. Then all videos of a class are
             none
 
 and the mean over the classes that have a label. A label with the mark of a crowd is ignored: it is neither missed nor,
-matched, a success or a false alarm. LV-VIS does not read that mark; the names that end in `_lvvis` are by its rule, and
-equal to the others where nothing is marked. Of equal scores the order of videos, then of the file decides; of equal
-IoUs the later label. There is no void.
+matched, a success or a false alarm. LV-VIS lets a crowd count like any other label, and keeps of the mark only that any
+number of predictions may match it, each of them a success, so that a recall may exceed 1; the names that end in
+`_lvvis` are by its rule, and equal to the others where nothing is marked. Of equal scores the order of videos, then of
+the file decides; of equal IoUs the later label. There is no void.
 Source: youtubevos/cocoapi, ytvoseval.py; haochenheheda/LVVIS, evaluate/lvviseval.py.
 
 Precision does not add up over videos, so the counts are lists: for every prediction its score and at which thresholds
@@ -23,7 +24,7 @@ and areas it was matched or ignored. Lists of videos are put behind one another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -39,7 +40,10 @@ from ovsbench.benchmark.storage.rle import DecodedTracks
 from ovsbench.benchmark.types import Rules, Task
 
 LVVIS = "_lvvis"
+_MANY = 10
+"""Tracks of a video whose pattern of right and wrong is not that of another method by chance."""
 _NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+_ALL = (*_NAMES, *(name + LVVIS for name in _NAMES))
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,14 @@ class ApCounts:
         yield from ((name + LVVIS, value) for name, value in values.items())
 
     def scores(self, part: Part) -> dict[str, float | None]:
-        rows = [values for c, values in self._by_class.items() if part is None or c in part]
+        own = self._by_class
+        if part is not None and own.keys().isdisjoint(part):  # most single classes of many
+            return dict.fromkeys(_ALL)
+        rows = [values for c, values in own.items() if part is None or c in part]
+        if len(rows) == 1:
+            return {name: None if np.isnan(rows[0][name]) else rows[0][name] for name in _ALL}
         scores: dict[str, float | None] = {}
-        for name in value_names():
+        for name in _ALL:
             defined = [row[name] for row in rows if not np.isnan(row[name])]
             scores[name] = float(np.mean(defined)) if defined else None
         return scores
@@ -84,9 +93,38 @@ class ApCounts:
         for c, videos in self.by_class.items():
             if len(videos) != 1:
                 yield f"ap of category {c} holds {len(videos)} videos for one"
-            for found in (one for whole in videos for one in (whole, whole.without_crowds or whole)):
-                if np.any(found.matched & found.ignored) or np.any(np.diff(found.scores) > 0):
-                    yield f"ap of category {c} has predictions that are matched and ignored, or not in order of score"
+            for whole in videos:
+                for found in (whole, whole.without_crowds or whole):
+                    yield from (f"ap of category {c} {problem}" for problem in found.problems())
+                if whole.ignored_anywhere and not (
+                    whole.without_crowds and whole.without_crowds.labels[0] > whole.labels[0]
+                ):
+                    yield f"ap of category {c} has predictions that are ignored without a crowd that they lie on"
+                if whole.without_crowds and whole.without_crowds.ignored_anywhere:
+                    yield f"ap of category {c} has predictions that are ignored where nothing is a crowd"
+                if whole.without_crowds and len(whole.without_crowds.scores) != len(whole.scores):
+                    yield f"ap of category {c} has other predictions by the rule of LV-VIS"
+
+    def labelled(self) -> dict[str, Any]:
+        rows = {
+            str(c): [list(one.labels), list((one.without_crowds or one).labels)]
+            for c, videos in self.by_class.items()
+            for one in videos
+        }
+        return {c: row for c, row in rows.items() if any(map(any, row))}
+
+    def answers(self) -> Mapping[str, Mapping[Hashable, float]]:
+        """Scores, which are nobody else's to the digit; and, of ten tracks or more, which of them are right."""
+        found = [(c, place, one) for c, videos in self.by_class.items() for place, one in enumerate(videos)]
+        scores: dict[Hashable, float] = {
+            (c, place, i): s for c, place, one in found for i, s in enumerate(one.scores.tolist())
+        }
+        right: dict[Hashable, float] = {
+            (c, place, i): 1.0 + bits.bit_count()
+            for c, place, one in found
+            for i, bits in enumerate(one.matched.tolist())
+        }
+        return {"scores": scores, "matches": right if len(right) >= _MANY else {}}
 
     def drawn(self, videos: Sequence[ApCounts], part: Part, times: npt.NDArray[np.int64], value: str) -> Floats:
         """One value for each way to draw videos, see `metrics.base.ListedCounts`."""
@@ -119,7 +157,7 @@ def _meaning(name: str) -> str:
 
 def value_names() -> tuple[str, ...]:
     """All values, those by the rule of YouTube-VIS first."""
-    return (*_NAMES, *(name + LVVIS for name in _NAMES))
+    return _ALL
 
 
 @dataclass(frozen=True)
@@ -129,7 +167,7 @@ class Ap:
     name: str = "ap"
     title: str = "AP of object tracks (YouTube-VIS, LV-VIS), with AP50, AP75, by size, and recall"
     tasks: tuple[Task, ...] = ("instance",)
-    version: int = 1
+    version: int = 2
 
     def count(self, truth: DecodedTracks, prediction: DecodedTracks) -> ApCounts:
         """The counts of one video."""
@@ -152,7 +190,10 @@ class Ap:
             Value("AP50", "AP at a track IoU of 0.50", shown="headline", by_part=True, category_head="AP50"),
             Value("AP75", "AP at a track IoU of 0.75", shown="headline"),
             *(Value(name, _meaning(name), category_head="AR100" if name == "AR100" else "") for name in _NAMES[3:]),
-            *(Value(name + LVVIS, f"{name} by the rule of LV-VIS, which reads no mark of a crowd") for name in _NAMES),
+            *(
+                Value(name + LVVIS, f"{name} by the rule of LV-VIS, where a crowd counts, each time it is matched")
+                for name in _NAMES
+            ),
         )
 
     def counts_from_json(self, value: Mapping[str, Any]) -> ApCounts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +41,24 @@ class Found(NamedTuple):
     def to_json(self) -> list[Any]:
         rest = [] if self.without_crowds is None else [self.without_crowds.to_json()]
         return [list(self.labels), self.scores.tolist(), self.matched.tolist(), self.ignored.tolist(), *rest]
+
+    @property
+    def ignored_anywhere(self) -> bool:
+        """Whether a prediction is neither right nor wrong among labels of all sizes: it lies on a crowd then."""
+        return bool(np.any(self.ignored & _AREA_BITS[0]))
+
+    def problems(self) -> Iterator[str]:
+        """What no tracks could have given, half a sentence each."""
+        whole, *sizes = self.labels
+        if not max(sizes) <= whole <= sum(sizes):
+            yield f"has {whole} labels, which are {sizes} by size"
+        if len(self.scores) > KEPT[-1] or np.any(np.diff(self.scores) > 0):
+            yield "has too many predictions, or predictions that are not in order of score"
+        if np.any(self.matched & self.ignored) or np.any((self.matched | self.ignored) >> _BITS.size):
+            yield "has predictions that are matched and ignored, or at thresholds that are none"
+        matches = (self.matched[:, None, None] & _BITS[..., 0] != 0).sum(axis=0)  # (areas, thresholds)
+        if np.any(matches > np.array(self.labels)[:, None]):
+            yield f"has {matches.max()} matches of {whole} labels"
 
     @staticmethod
     def from_json(row: Sequence[Any]) -> Found:
@@ -111,8 +129,10 @@ def matched(truth: DecodedTracks, prediction: DecodedTracks, by_class: Mapping[i
             counted[category] = Found((0,) * len(AREAS), scores[found], nothing, ignored[found])
             continue
         is_crowd, own = crowds[labels], (scores[found], overlaps, outside[0][labels], outside[1][found])
-        plain = _match(*own, np.zeros_like(is_crowd))
-        counted[category] = _match(*own, is_crowd)._replace(without_crowds=plain) if is_crowd.any() else plain
+        plain = _match(*own, is_crowd, ignores_crowds=False)
+        if is_crowd.any():
+            plain = _match(*own, is_crowd, ignores_crowds=True)._replace(without_crowds=plain)
+        counted[category] = plain
     return counted
 
 
@@ -128,7 +148,15 @@ def _outside(areas: Floats) -> Bools:
     return outside
 
 
-def _match(scores: Floats, overlaps: Floats, labels_outside: Bools, found_outside: Bools, is_crowd: Bools) -> Found:
+def _match(
+    scores: Floats,
+    overlaps: Floats,
+    labels_outside: Bools,
+    found_outside: Bools,
+    is_crowd: Bools,
+    *,
+    ignores_crowds: bool,
+) -> Found:
     """Matches at every threshold and area.
 
     Args:
@@ -136,9 +164,10 @@ def _match(scores: Floats, overlaps: Floats, labels_outside: Bools, found_outsid
         overlaps: (N, G).
         labels_outside: (G, areas).
         found_outside: (N, areas).
-        is_crowd: (G,).
+        is_crowd: (G,), labels that any number of predictions may match.
+        ignores_crowds: whether what matches one of them is neither right nor wrong; by the rule of LV-VIS it is right.
     """
-    is_ignored = labels_outside | is_crowd[:, None]  # (G, areas)
+    is_ignored = labels_outside | (is_crowd & ignores_crowds)[:, None]  # (G, areas)
     done: dict[tuple[bool, ...], list[list[int]]] = {}
     rows = [tuple(row) for row in is_ignored.T.tolist()]
     for row in rows:

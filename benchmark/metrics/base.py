@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
@@ -81,6 +81,24 @@ class Counts(Protocol):
             video: that was counted.
             beside: the counts of the same video by the name of the metric; those that count the same have to agree.
         """
+        ...
+
+
+@runtime_checkable
+class LabelledCounts(Protocol):
+    """Counts that say which of their numbers the labels alone decide."""
+
+    def labelled(self) -> dict[str, Any]:
+        """Those numbers, as JSON: the same for every prediction of the same labels."""
+        ...
+
+
+@runtime_checkable
+class ComparableCounts(Protocol):
+    """Counts of a metric that ranks: what predictions decide in them, to find out whose counts are those of another."""
+
+    def answers(self) -> Mapping[str, Mapping[Hashable, float]]:
+        """By the name of a view numbers of at least 0; two runs of which one view agrees have the same answers."""
         ...
 
 

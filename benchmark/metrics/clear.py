@@ -33,6 +33,7 @@ import numpy.typing as npt
 
 from ovsbench.benchmark.metrics.base import Floats, Value, positions, ratio
 from ovsbench.benchmark.metrics.class_sums import ClassSums
+from ovsbench.benchmark.metrics.hota import ALPHAS, HotaCounts
 from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.types import Rules, Segment, Task, Vocabulary
@@ -65,8 +66,27 @@ class ClearCounts(ClassSums):
             true, predicted, matches, switches, distance, kept = row
             if not are_whole(true, predicted, matches, switches, kept):
                 yield f"clear of category {c} has numbers of another kind"
-            elif max(matches, kept) > min(true, predicted) or switches > matches or distance > matches + SLACK:
+            elif max(matches, kept) > min(true, predicted) or max(switches, kept) > matches:
                 yield f"clear of category {c} has {matches} matches of {true} and {predicted} masks"
+            elif distance > matches / 2 + SLACK:
+                yield f"clear of category {c} has {matches} matches at an IoU below one half"
+        hota = beside.get("hota")
+        if isinstance(hota, HotaCounts):
+            yield from self._disagreements(hota)
+
+    def _disagreements(self, hota: HotaCounts) -> Iterator[str]:
+        """Both count the masks of the same things; a pair with an IoU above one half is a match of CLEAR's too."""
+        above = int(np.argmax(ALPHAS > 0.525))
+        for c in sorted(self.by_class.keys() | hota.by_class.keys()):
+            tracks = hota.by_class.get(c)
+            masks = (tracks.true, tracks.predicted) if tracks else (0, 0)
+            if self.of(c)[:2] != masks:
+                yield f"clear and hota disagree about the number of masks of category {c}"
+            elif tracks and tracks.matches[above] > self.of(c)[2]:
+                yield f"clear of category {c} has fewer matches than hota at a higher IoU"
+
+    def labelled(self) -> dict[str, Any]:
+        return {str(c): row[0] for c, row in self.by_class.items() if row[0]}
 
 
 class ClearAccumulator:

@@ -70,6 +70,13 @@ class ConfusionCounts:
         if isinstance(miou, MiouCounts):
             yield from miou.disagreements("confusion", self._margins())
 
+    def labelled(self) -> dict[str, Any]:
+        return {str(c): sum(row.values()) for c, row in self.pairs.items()}
+
+    def named(self, category: int) -> int:
+        """Pixels labelled with a category that were given any name."""
+        return sum(pixels for c, pixels in self.pairs.get(category, {}).items() if c != UNNAMED)
+
     def _margins(self) -> dict[int, Pixels]:
         """Of each class the pixels on the diagonal, of its column and of its row."""
         predicted: dict[int, int] = {}

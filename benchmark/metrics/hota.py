@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.metrics.base import OVER_TIME, Floats, Part, Value, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.miou import MiouCounts
 from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.types import Rules, Task, Vocabulary
@@ -100,8 +101,22 @@ class HotaCounts:
                 yield f"hota of category {c} has numbers of another kind"
             elif max(matches) > min(true, predicted) or list(matches) != sorted(matches, reverse=True):
                 yield f"hota of category {c} has {max(matches)} matches of {true} and {predicted} masks"
-            elif any(a > m + SLACK for a, m in zip(association, matches, strict=True)):
-                yield f"hota of category {c} has more association than matches"
+            elif any(a > m + SLACK or a < m / (2 * video.frames) for a, m in zip(association, matches, strict=True)):
+                yield f"hota of category {c} has more association than matches, or too little"
+        miou = beside.get("miou")
+        if isinstance(miou, MiouCounts):
+            yield from self._without_pixels(video, miou)
+
+    def _without_pixels(self, video: VideoShape, miou: MiouCounts) -> Iterator[str]:
+        """Matched masks share pixels of their class, at each threshold as many as it asks for."""
+        for c, (true, _, matches, _) in self.by_class.items():
+            pixels = miou.of(c)
+            least = [video.least_common(a, pixels.true, true - m) for a, m in zip(ALPHAS, matches, strict=False)]
+            if pixels.intersection < max(matches[0], *least) - SLACK:
+                yield f"hota of category {c} matches masks that share too few pixels with the labels"
+
+    def labelled(self) -> dict[str, Any]:
+        return {str(c): tracks.true for c, tracks in self.by_class.items() if tracks.true}
 
 
 class _Table(NamedTuple):

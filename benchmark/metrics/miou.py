@@ -19,7 +19,7 @@ Source: VSPW-dataset/VSPW_code, evaluator_test.py and test.py; open-mmlab/mmsegm
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -58,6 +58,16 @@ class MiouCounts:
                 sums[c] = Pixels(*map(sum, zip(sums.get(c, _NONE), pixels, strict=True)))
         return dict(sorted(sums.items()))
 
+    @cached_property
+    def _by_video(self) -> tuple[dict[int, int], Floats]:
+        """Column of each category id, and pixels: (videos, 3, 1 + categories), the last column without a pixel."""
+        columns = {c: number for number, c in enumerate(sorted(self.pixels))}
+        table = np.zeros((len(self.videos), 3, 1 + len(columns)))
+        for number, video in enumerate(self.videos):
+            if video:
+                table[number][:, [columns[c] for c in video]] = np.array([*video.values()], dtype=np.float64).T
+        return columns, table
+
     def __add__(self, other: MiouCounts) -> MiouCounts:
         return MiouCounts(self.videos + other.videos)
 
@@ -70,7 +80,9 @@ class MiouCounts:
 
     def row(self, ids: Sequence[int]) -> Floats:
         """Intersection, predicted, true of each class; then the sum of the videos' mIoU and how many have one."""
-        by_video = np.array([_means(_table(video, ids)) for video in self.videos])
+        columns, table = self._by_video
+        intersection, predicted, true = np.moveaxis(table[:, :, [columns.get(c, -1) for c in ids]], 1, 0)
+        by_video = mean_where(ratio(intersection, predicted + true - intersection), true > 0)
         return np.concatenate([_table(self.pixels, ids).ravel(), [np.nansum(by_video), np.isfinite(by_video).sum()]])
 
     def read(self, sums: Floats, is_whole: bool) -> dict[str, Floats]:
@@ -101,6 +113,16 @@ class MiouCounts:
             if pixels > video.pixels:
                 yield f"{pixels} {what} pixels in a video of {video.pixels}"
 
+    def of(self, category: int) -> Pixels:
+        """The pixels of a category, none where it does not occur."""
+        return self.pixels.get(category, _NONE)
+
+    def labelled(self) -> dict[str, Any]:
+        return {str(c): row.true for c, row in self.pixels.items() if row.true}
+
+    def answers(self) -> Mapping[str, Mapping[Hashable, float]]:
+        return {"pixels": {(c, side): row[side] for c, row in self.pixels.items() for side in (0, 1)}}
+
     def disagreements(self, metric: str, pixels: Mapping[int, Pixels]) -> Iterator[str]:
         """Where another metric has other pixels of a category than this one, half a sentence each."""
         for c in sorted(pixels.keys() | self.pixels.keys()):
@@ -111,11 +133,6 @@ class MiouCounts:
 def _table(pixels: Mapping[int, Pixels], ids: Sequence[int]) -> Floats:
     """Intersection, predicted, true: (3, classes)."""
     return np.array([pixels.get(c, _NONE) for c in ids], dtype=np.float64).reshape(-1, 3).T
-
-
-def _means(table: Floats) -> float:
-    intersection, predicted, true = table
-    return float(mean_where(ratio(intersection, predicted + true - intersection), true > 0))
 
 
 class MiouAccumulator:

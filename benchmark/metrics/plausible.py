@@ -24,9 +24,23 @@ class VideoShape:
         pixels: of all its frames.
         categories: ids of the vocabulary.
         rules: of the benchmark.
+        things: ids of the categories that are things.
     """
 
     frames: int
     pixels: int
     categories: frozenset[int]
     rules: Rules
+    things: frozenset[int] = frozenset()
+
+    def least_common(self, iou: float, labelled: int, missed: int) -> float:
+        """How many pixels a class has to share with its labels, if all but a few of its masks are matched.
+
+        A match shares at least `iou` of its labelled mask; those that are missed may hold all pixels of a frame each.
+
+        Args:
+            iou: of every match, at least.
+            labelled: pixels of the class.
+            missed: labelled masks without a match.
+        """
+        return iou * (labelled - missed * self.pixels / self.frames)

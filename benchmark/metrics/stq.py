@@ -11,7 +11,7 @@ labelled pixel is predicted void, void is one more class, of IoU 0. STQ = sqrt(A
 
     STQ, STQ_AQ, STQ_SQ                     every object counts
     STQ_official, STQ_official_AQ           as VIPSeg's script has them: it numbers the ids of a video from 0, by first
-                                            appearance and within a frame by id; since 0 marks a crowd, the pixels of
+                                            appearance in its lists of segments; since 0 marks a crowd, the pixels of
                                             the first id are left out of AQ on both sides while it is a thing
 
 Without a labelled thing AQ is 0, so is STQ. Of some classes only, AQ runs over their tubes g and is undefined without
@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ovsbench.benchmark.metrics.base import OVER_TIME, Floats, Part, Value, mean_where, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.confusion import UNNAMED, ConfusionCounts
 from ovsbench.benchmark.metrics.miou import MiouCounts, Pixels
 from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
@@ -120,6 +121,21 @@ class StqCounts:
             for association, tubes in ((one.association, one.tubes), (one.official_association, one.official_tubes)):
                 if not are_whole(tubes) or association > tubes + SLACK:
                     yield f"stq of category {c} has an association of {association} in {tubes} tubes"
+        confusion = beside.get("confusion")
+        if not isinstance(confusion, ConfusionCounts):
+            return
+        unnamed = sum(row.get(UNNAMED, 0) for row in confusion.pairs.values())
+        if self.unnamed != unnamed:
+            yield f"stq has {self.unnamed} labelled pixels without a name, confusion has {unnamed}"
+        for c, one in self.by_class.items():
+            # A tube is associated by pixels that it shares with predicted things: at most by its own share of them.
+            shared = sum(n for p, n in confusion.pairs.get(c, {}).items() if p in video.things)
+            if max(one.association, one.official_association) > shared:
+                yield f"stq of category {c} has an association without as many pixels shared with things"
+
+    def labelled(self) -> dict[str, Any]:
+        rows = {str(c): [one.true, one.tubes, one.official_tubes] for c, one in self.by_class.items()}
+        return {c: row for c, row in rows.items() if any(row)}
 
 
 _Tube = tuple[int, int]
@@ -143,7 +159,7 @@ class StqAccumulator:
     def add(self, truth: DenseFrame, prediction: DenseFrame, overlap: FrameOverlap) -> None:
         true, predicted = positions(overlap.truth, self._index), positions(overlap.prediction, self._index)
         if self._first is None and overlap.truth:
-            self._first = overlap.truth[0].id
+            self._first = truth.in_list_order[0]
         labelled = overlap.pixels[1:]
         np.add.at(self._pixels[:, 0], true, np.where(true[:, None] == predicted, labelled[:, 1:], 0).sum(axis=1))
         np.add.at(self._pixels[:, 1], predicted, labelled[:, 1:].sum(axis=0))

@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.metrics.base import OVER_TIME, Floats, Part, Value, mean_where, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.miou import MiouCounts
 from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap, look_up
 from ovsbench.benchmark.types import Rules, Task, Vocabulary
@@ -94,6 +95,7 @@ class VcCounts:
         return scores_of(self, part)
 
     def problems(self, video: VideoShape, beside: Mapping[str, Any]) -> Iterator[str]:
+        miou = beside.get("miou")
         for n, by_class in self.lengths.items():
             for c, (official, windows, strict, strict_windows) in by_class.items():
                 if c not in video.categories | {WHOLE}:
@@ -103,6 +105,15 @@ class VcCounts:
                     yield f"vc@{n} has {windows} windows in a video of {video.frames} frames"
                 if official > windows + SLACK or strict > strict_windows + SLACK:
                     yield f"vc@{n} of category {c} has a sum of {official} in {windows} windows"
+                if (
+                    c != WHOLE and strict > official + 1 + SLACK
+                ):  # what is right stays the same; the last window is left out
+                    yield f"vc@{n} of category {c} has more that is right than stays the same"
+                if c != WHOLE and strict and isinstance(miou, MiouCounts) and miou.of(c).intersection < n:
+                    yield f"vc@{n} of category {c} has pixels that are right for {n} frames, miou has none"
+
+    def labelled(self) -> dict[str, Any]:
+        return {str(n): {str(c): [w[1], w[3]] for c, w in by.items()} for n, by in self.lengths.items()}
 
 
 def _grow(run: npt.NDArray[np.uint8], goes_on: npt.NDArray[np.bool_], limit: int) -> None:

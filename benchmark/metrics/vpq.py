@@ -7,7 +7,8 @@ A labelled tube g and a predicted tube p of equal category, g no crowd, match if
     IoU = I(g, p) / (|p| + |g| - I(g, p) - V(p)) > 0.5          V(p): pixels of p that are labelled void
 
 An unmatched g that is no crowd is a miss. An unmatched p is a false alarm, unless more than half of it lies on void and
-on the crowd of its category. (Of several crowds of one category the last counts: by first appearance, then by id.)
+on the crowd of its category. (Of several crowds of one category the last counts: by the first frame, in which by the
+list of its labels.)
 Over all windows of all videos, per class,
 
     PQ = sum of IoU / (tp + fp / 2 + fn / 2)
@@ -28,7 +29,7 @@ The table of a window is the sum of the tables of its frames, so that each frame
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -36,6 +37,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.metrics.base import Floats, Part, Value, mean_where, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.clear import ClearCounts
+from ovsbench.benchmark.metrics.confusion import ConfusionCounts
+from ovsbench.benchmark.metrics.hota import HotaCounts
+from ovsbench.benchmark.metrics.miou import MiouCounts
 from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.types import Rules, Segment, Task, Vocabulary
@@ -119,6 +124,51 @@ class VpqCounts:
             for c, (iou, tp, fp, fn) in by_class.items():
                 if not are_whole(tp, fp, fn) or not tp / 2 - SLACK <= iou <= tp + SLACK:
                     yield f"vpq@{k} of category {c} has a sum of IoUs of {iou} in {tp} matches"
+        yield from self._without_pixels(video, beside)
+        hota, clear = beside.get("hota"), beside.get("clear")
+        if isinstance(hota, HotaCounts) and isinstance(clear, ClearCounts):
+            yield from self._disagreements(video, hota, clear)
+
+    def _without_pixels(self, video: VideoShape, beside: Mapping[str, Any]) -> Iterator[str]:
+        """A match shares pixels: of its class in a single frame; in a window, of whose tubes the first frame tells the
+        class, of any.
+        """
+        miou, confusion, hota = beside.get("miou"), beside.get("confusion"), beside.get("hota")
+        if not isinstance(miou, MiouCounts) or not isinstance(confusion, ConfusionCounts):
+            return
+        for k, by_class in self.windows.items():
+            for c, (_, tp, _, fn) in by_class.items():
+                pixels, masks = miou.of(c), hota.by_class.get(c) if isinstance(hota, HotaCounts) else None
+                has_crowd = masks is None or masks.true != self.of(1, c).tp + self.of(1, c).fn
+                least = 0.0 if has_crowd else video.least_common(0.5, pixels.true, self.of(1, c).fn)
+                if (k == 1 and pixels.intersection < max(tp, least)) or (tp and not confusion.named(c)):
+                    yield f"vpq@{k} of category {c} has {tp} matches and {fn} misses, miou too few common pixels"
+
+    def _disagreements(self, video: VideoShape, hota: HotaCounts, clear: ClearCounts) -> Iterator[str]:
+        """Of things: no more masks than HOTA saw, and no fewer matches than CLEAR found, which leaves no void out."""
+        for c in sorted(video.things):
+            iou, tp, fp, fn = self.of(1, c)
+            masks = hota.by_class.get(c)
+            true, predicted = (masks.true, masks.predicted) if masks else (0, 0)
+            matches, distance = clear.of(c)[2], clear.of(c)[4]
+            if tp + fn > true or tp + fp > predicted:
+                yield f"vpq@1 of category {c} has {tp}, {fp}, {fn} tubes of {true} and {predicted} masks"
+            elif tp + fn == true and matches - distance > iou + (matches - tp) / 2 + SLACK:  # no crowd among them
+                yield f"vpq@1 of category {c} has less in its matches than clear"
+
+    def of(self, window: int, category: int) -> Tubes:
+        """The tubes of a category in windows of one length, none where there are none."""
+        return self.windows.get(window, {}).get(category, _NONE)
+
+    def labelled(self) -> dict[str, Any]:
+        by_window = {str(k): {str(c): t.tp + t.fn for c, t in by.items()} for k, by in self.windows.items()}
+        return {k: {c: tubes for c, tubes in by.items() if tubes} for k, by in by_window.items()}
+
+    def answers(self) -> Mapping[str, Mapping[Hashable, float]]:
+        rows: dict[Hashable, float] = {
+            (k, c, place): t[place] for k, by in self.windows.items() for c, t in by.items() for place in (0, 1, 2)
+        }
+        return {"tubes": rows if any(t.tp for by in self.windows.values() for t in by.values()) else {}}
 
 
 def _sum(left: Mapping[int, Tubes], right: Mapping[int, Tubes]) -> dict[int, Tubes]:
@@ -131,6 +181,7 @@ class _Table(NamedTuple):
     truth: npt.NDArray[np.int64]  # segment ids, sorted
     true_categories: npt.NDArray[np.intp]  # places in the vocabulary
     crowd: npt.NDArray[np.bool_]
+    listed: npt.NDArray[np.intp]  # place of each in the list of the frame
     prediction: npt.NDArray[np.int64]  # segment ids, sorted
     predicted_categories: npt.NDArray[np.intp]
     pixels: npt.NDArray[np.int64]  # (1 + truth, 1 + prediction)
@@ -154,6 +205,7 @@ class VpqAccumulator:
                 _ids(overlap.truth),
                 positions(overlap.truth, self._index),
                 np.array([s.is_crowd for s in overlap.truth], dtype=np.bool_),
+                _listed(truth),
                 _ids(overlap.prediction),
                 positions(overlap.prediction, self._index),
                 overlap.pixels,
@@ -217,6 +269,11 @@ def _lengths(headline: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted({*headline, *OFFICIAL}))
 
 
+def _listed(frame: DenseFrame) -> npt.NDArray[np.intp]:
+    """For each segment, which are sorted by id, its place in the list of the frame."""
+    return np.argsort(np.array(frame.in_list_order, dtype=np.int64))
+
+
 def _ids(segments: Sequence[Segment]) -> npt.NDArray[np.int64]:
     return np.array([s.id for s in segments], dtype=np.int64)
 
@@ -229,6 +286,7 @@ class _Tubes:
     true_categories: npt.NDArray[np.intp]
     crowd: npt.NDArray[np.bool_]
     first: npt.NDArray[np.intp]  # frames from the window's start to a labelled tube's first one
+    listed: npt.NDArray[np.intp]  # its place in the list of that frame
     predicted_categories: npt.NDArray[np.intp]
 
     @staticmethod
@@ -238,6 +296,7 @@ class _Tubes:
             np.full(truth, -1, dtype=np.intp),
             np.zeros(truth, dtype=np.bool_),
             np.zeros(truth, dtype=np.intp),
+            np.zeros(truth, dtype=np.intp),
             np.full(prediction, -1, dtype=np.intp),
         )
 
@@ -245,6 +304,7 @@ class _Tubes:
         """Adds the frame before the window; rows and columns say which tube each of its segments is part of."""
         self.first[:] += 1
         self.first[rows] = 0
+        self.listed[rows] = table.listed
         self.true_categories[rows] = table.true_categories
         self.crowd[rows] = table.crowd
         self.predicted_categories[columns] = table.predicted_categories
@@ -254,7 +314,7 @@ class _Tubes:
         """For each predicted tube, its pixels on the last crowd of its category."""
         last: dict[int, int] = {}
         present = np.flatnonzero(self.crowd & (self.pixels[1:].sum(axis=1) > 0))
-        for row in sorted(present.tolist(), key=lambda row: (self.first[row], row)):
+        for row in sorted(present.tolist(), key=lambda row: (self.first[row], self.listed[row])):
             last[int(self.true_categories[row])] = row
         rows = [last.get(category, -1) for category in self.predicted_categories.tolist()]
         return np.array(

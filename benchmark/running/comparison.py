@@ -1,22 +1,22 @@
-"""Runs side by side on one benchmark: scores with intervals, paired differences, what moved most."""
+"""Runs side by side on one benchmark: scores with intervals, paired differences with tests, what moved most."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from ovsbench.benchmark import stats
+from ovsbench.benchmark import pair_tests, stats
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.manifest import Benchmark
-from ovsbench.benchmark.metrics import VideoCounts, described_for, harmonic
+from ovsbench.benchmark.metrics import VideoCounts, described_for, harmonic, is_fraction
 from ovsbench.benchmark.metrics.base import Floats
-from ovsbench.benchmark.ranking import ranks
+from ovsbench.benchmark.ranking import Neighbours, neighbours, ranks
 from ovsbench.benchmark.running.score_names import ScoreName, headline, score_to_rank_by
 from ovsbench.benchmark.running.scores import HARMONIC, counted_in_all
 from ovsbench.benchmark.storage import files
@@ -61,15 +61,19 @@ class Comparison:
 
     Attributes:
         main: the score that ranks.
+        videos: that all runs were scored on.
         scores: run to score to value and interval.
-        pairs: every two runs.
-        ranks: run to rank, best first: 1, 1, 3 where the first two cannot be told apart.
+        pairs: every two runs; p-values are corrected over all of them.
+        ranks: run to rank, see `ranking.RULE`.
+        neighbours: runs whose main values follow each other, and how many videos would separate them.
     """
 
     main: ScoreName
+    videos: int
     scores: Mapping[str, Mapping[ScoreName, stats.Interval]]
     pairs: tuple[Pair, ...]
     ranks: Mapping[str, int]
+    neighbours: tuple[Neighbours, ...]
 
 
 def compare(
@@ -77,7 +81,7 @@ def compare(
     runs: Mapping[str, Run],
     *,
     by: str | None = None,
-    draws: int = stats.DRAWS,
+    swaps: int = pair_tests.SWAPS,
     seed: int = 0,
 ) -> Comparison:
     """Compares runs on one benchmark, video by video.
@@ -87,8 +91,8 @@ def compare(
         runs: name to counts, at least two, of the same videos.
         by: the score that ranks, such as "VPQ.all"; by default the H of mIoU, on an instance benchmark of AP, and that
             of all classes where none is novel.
-        draws: of the bootstrap.
-        seed: of the draws.
+        swaps: random exchanges of videos that a test makes; all exchanges below 12 videos.
+        seed: of those.
 
     Raises:
         UserError: fewer than two runs, runs of different videos, or a score that none of them has.
@@ -112,44 +116,120 @@ def compare(
             f"cannot rank by {main}: no run was scored with version {metric.version} of the metric {metric.name}. "
             "Score them again with ovsbench score, --with a metric that is not always counted"
         )
-    times = stats.draw_videos(len(videos), draws, seed)
-    drawn = {name: draws_of_run(benchmark, run, wanted, times) for name, run in runs.items()}
+    methods = {name: [run] for name, run in runs.items()}
+    left_out = {name: left_out_of(benchmark, of, wanted) for name, of in methods.items()}
+    differences = differences_of(benchmark, methods, wanted, left_out, swaps=swaps, seed=seed)
     pairs = [
         Pair(
             first,
             second,
-            {score: stats.difference(drawn[first][score], drawn[second][score]) for score in wanted},
+            {score: differences[score].between(first, second) for score in wanted},
             _largest(_by_category(benchmark, runs[first], runs[second], main, metric.name)),
             _largest(_by_video(benchmark, runs[first], runs[second], main, metric.name)),
         )
-        for number, first in enumerate(names)
-        for second in names[number + 1 :]
+        for first, second in itertools.combinations(names, 2)
     ]
+    values, lower = {name: float(left_out[name][main][0]) for name in names}, value.lower_is_better
+    ranked = ranks(values, differences[main], lower_is_better=lower)
     return Comparison(
         main,
-        {name: {score: stats.interval(drawn[name][score]) for score in wanted} for name in names},
+        len(videos),
+        {name: intervals_of(left_out[name]) for name in names},
         tuple(pairs),
-        ranks({name: drawn[name][main] for name in names}, lower_is_better=value.lower_is_better),
+        ranked,
+        neighbours(values, differences[main], lower_is_better=lower),
     )
 
 
-def draws_of_run(
-    benchmark: Benchmark, run: Run, scores: Sequence[ScoreName], times: npt.NDArray[np.int64]
-) -> dict[ScoreName, Floats]:
-    """The draws of scores, (D,) each; all undefined where the run was not scored with the metric as it is here.
+Methods = Mapping[str, Sequence[Run]]
+"""Name of a method to its runs, one for each seed, all of the same videos."""
+LeftOut = Mapping[ScoreName, Floats]
+"""Score to (1 + videos,): with all videos, then without each; see `stats.replicates`."""
+
+
+def left_out_of(benchmark: Benchmark, seeds: Sequence[Run], scores: Sequence[ScoreName]) -> LeftOut:
+    """Scores of a method without each video, means over its seeds; undefined where a run lacks the metric.
 
     Args:
         benchmark: gives rules and groups.
-        run: its counts.
-        scores: that its task knows.
-        times: from `stats.draw_videos`.
+        seeds: its runs.
+        scores: that the benchmark's task knows.
     """
-    known, counted = described_for(benchmark.rules), counted_in_all(run.values())
-    wanted = [score for score in scores if known[score.value].metric.name in counted]
-    keys = [(known[score.value].metric.name, score.value, score.group) for score in wanted]
-    drawn = stats.draws_of(list(run.values()), keys, benchmark.vocabulary.groups, times)
-    found = dict(zip(wanted, drawn, strict=True))
-    return {score: found.get(score, np.full(len(times), np.nan)) for score in scores}
+    wanted = [score for score in scores if _has(benchmark, seeds, score)]
+    rows = [list(run.values()) for run in seeds]
+    found = stats.replicates(rows, [_key(benchmark, score) for score in wanted], benchmark.vocabulary.groups)
+    known = dict(zip(wanted, found, strict=True))
+    return {score: known.get(score, np.full(1 + len(rows[0]), np.nan)) for score in scores}
+
+
+def intervals_of(left_out: LeftOut) -> dict[ScoreName, stats.Interval]:
+    """The interval of each score."""
+    return {
+        score: stats.interval(of_score, is_fraction=is_fraction(score.value)) for score, of_score in left_out.items()
+    }
+
+
+def over_words(
+    benchmark: Benchmark, seeds: Sequence[Run], scores: Sequence[ScoreName]
+) -> dict[ScoreName, stats.Interval]:
+    """The interval of each novel and harmonic fraction over the novel categories, as if those were a sample of words.
+
+    Args:
+        benchmark: gives rules and groups.
+        seeds: the runs of a method.
+        scores: of which those of other parts are passed over.
+    """
+    found, groups = {}, benchmark.vocabulary.groups
+    for score in scores:
+        if score.group in ("novel", HARMONIC) and is_fraction(score.value) and _has(benchmark, seeds, score):
+            metric = _key(benchmark, score)[0]
+            totals = [functools.reduce(operator.add, (video[metric] for video in run.values())) for run in seeds]
+            words = stats.word_replicates(totals, score.value, score.group, groups)
+            found[score] = stats.interval(words, "novel word")
+    return found
+
+
+def differences_of(
+    benchmark: Benchmark,
+    methods: Methods,
+    scores: Sequence[ScoreName],
+    left_out: Mapping[str, LeftOut],
+    *,
+    swaps: int = pair_tests.SWAPS,
+    seed: int = 0,
+) -> dict[ScoreName, pair_tests.Tested]:
+    """For each score the difference of every two methods, with tests; see `pair_tests`.
+
+    Args:
+        benchmark: gives rules and groups.
+        methods: which.
+        scores: that the benchmark's task knows.
+        left_out: of each method from `left_out_of`.
+        swaps, seed: of random exchanges.
+    """
+    tests: dict[ScoreName, dict[pair_tests.Pair, pair_tests.Test]] = {score: {} for score in scores}
+    if len(methods) <= pair_tests.MOST_SWAPPED:
+        drawn = pair_tests.exchanges(len(next(iter(methods.values()))[0]), swaps, seed)
+        for pair in itertools.combinations(methods, 2):
+            both = [methods[name] for name in pair]
+            wanted = [score for score in scores if all(_has(benchmark, seeds, score) for seeds in both)]
+            one, other = ([list(run.values()) for run in seeds] for seeds in both)
+            keys = [_key(benchmark, score) for score in wanted]
+            found = pair_tests.swap_tests(one, other, keys, benchmark.vocabulary.groups, drawn)
+            for score in scores:
+                tests[score][pair] = dict(zip(wanted, found, strict=True)).get(score, pair_tests.NO_TEST)
+    return {
+        score: pair_tests.tested({name: of[score] for name, of in left_out.items()}, tests[score]) for score in scores
+    }
+
+
+def _key(benchmark: Benchmark, score: ScoreName) -> stats.Score:
+    return described_for(benchmark.rules)[score.value].metric.name, score.value, score.group
+
+
+def _has(benchmark: Benchmark, seeds: Sequence[Run], score: ScoreName) -> bool:
+    metric = described_for(benchmark.rules)[score.value].metric.name
+    return all(metric in counted_in_all(run.values()) for run in seeds)
 
 
 def _by_category(benchmark: Benchmark, first: Run, second: Run, main: ScoreName, metric: str) -> list[Delta]:

@@ -7,7 +7,7 @@ import functools
 from pathlib import Path
 
 from ovsbench.benchmark import machine, record
-from ovsbench.benchmark.errors import DataError, StoppedError, UserError
+from ovsbench.benchmark.errors import DataError, StoppedError, UsageError
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord, Settings
@@ -99,11 +99,11 @@ def predict(
 def _refuse_impossible(shard: tuple[int, int], limit: int | None, fresh: bool) -> None:
     number, count = shard
     if not 1 <= number <= count:
-        raise UserError(f"expected a shard i/n with 1 <= i <= n, got {number}/{count}. Number shards from 1")
+        raise UsageError(f"expected a shard i/n with 1 <= i <= n, got {number}/{count}. Number shards from 1")
     if limit is not None and limit < 1:
-        raise UserError(f"expected a limit of at least 1 video, got {limit}. Leave it out for all videos")
+        raise UsageError(f"expected a limit of at least 1 video, got {limit}. Leave it out for all videos")
     if fresh and count > 1:
-        raise UserError("a shard cannot start afresh: the others write here too. Remove the folder before all of them")
+        raise UsageError("a shard cannot start afresh: the others write here too. Remove the folder before all of them")
 
 
 @dataclasses.dataclass

@@ -78,7 +78,7 @@ class Scores:
 
     def write(self, run: Path) -> None:
         """Writes `scores.json` into a run folder."""
-        content = {**dataclasses.asdict(self), "categories": [dataclasses.asdict(c) for c in self.categories]}
+        content = {**_fields(self), "categories": [_fields(c) for c in self.categories]}
         files.write_json(run / SCORES, {"schema": files.SCHEMA, **content})
 
     @staticmethod
@@ -96,6 +96,11 @@ class Scores:
             return Scores(**{**content, "categories": categories, "windows": windows, "metrics": metrics})
         except (KeyError, TypeError) as error:
             raise DataError(f"{run / SCORES}: a part is missing or odd: {error}. Score the run again") from error
+
+
+def _fields(one: Scores | CategoryScores) -> dict[str, Any]:
+    """What `dataclasses.asdict` gives, without copies of what is in the fields."""
+    return {each.name: getattr(one, each.name) for each in dataclasses.fields(one)}
 
 
 def total(counts: Iterable[VideoCounts], rules: Rules) -> dict[str, Counts]:

@@ -8,7 +8,7 @@ from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from ovsbench.benchmark.errors import DataError, StoppedError, UserError, did_you_mean
+from ovsbench.benchmark.errors import DataError, StoppedError, UsageError, UserError, did_you_mean
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.metrics import OPTIONAL, versions_for
 from ovsbench.benchmark.processes import process_pool
@@ -39,7 +39,7 @@ def score(
         StoppedError: Ctrl-C; counted videos stay.
     """
     if jobs < 1:
-        raise UserError(f"expected at least 1 job, got {jobs}. Leave -j out for one")
+        raise UsageError(f"expected at least 1 job, got {jobs}. Leave -j out for one")
     _check_extra(benchmark, extra)
     videos = _videos_to_score(benchmark, run)
     with files.folder_lock(run):

@@ -6,7 +6,9 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -127,7 +129,8 @@ def parse_json(text: bytes | str) -> Any:
     """The value of a JSON text; what JSON does not know, such as NaN, and nesting without an end are refused.
 
     Raises:
-        ValueError: it is not JSON in UTF-8, with or without a byte order mark.
+        ValueError: it is not JSON in UTF-8, with or without a byte order mark, a number is too large for a float, or a
+            text holds half a character.
 
     >>> parse_json(b'[1, 2.5]')
     [1, 2.5]
@@ -135,9 +138,22 @@ def parse_json(text: bytes | str) -> Any:
     if isinstance(text, bytes):
         text = decode_text(text)
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        if _HALF.search(text):  # may be half of a pair, such as an emoji: then it can be written as UTF-8
+            _compact(value).encode()
     except RecursionError:
         raise ValueError("its brackets are nested too deeply") from None
+    return value
+
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return value
 
 
 def _refuse_constant(name: str) -> None:

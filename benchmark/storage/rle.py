@@ -11,13 +11,14 @@ places where it begins and ends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.storage.rle_loop import READ
 from ovsbench.benchmark.types import VOID, Ids, InstanceTrack
 
 Tube = npt.NDArray[np.int64]
@@ -149,8 +150,35 @@ def read_tracks(tracks: Sequence[Sequence[str | None]], size: tuple[int, int], f
         DataError: a text is no mask of this size.
     """
     areas = np.zeros((len(tracks), frames), dtype=np.int64)
-    tubes = [_tube(masks, size, areas[place]) for place, masks in enumerate(tracks)]
+    compiled = READ.ready(sum(len(text) for masks in tracks for text in masks if text is not None))
+    tubes = None if compiled is None else _tubes_of_loop(compiled, tracks, size, areas)
+    if tubes is None:
+        tubes = [_tube(masks, size, areas[place]) for place, masks in enumerate(tracks)]
     return Tracks(tuple(tubes), areas)
+
+
+def _tubes_of_loop(
+    compiled: Callable[..., int],
+    tracks: Sequence[Sequence[str | None]],
+    size: tuple[int, int],
+    areas: npt.NDArray[np.int64],
+) -> list[Tube] | None:
+    """All tubes by the compiled loop; None if a text is no mask. The areas are put into `areas`, (tracks, frames)."""
+    texts = [text for masks in tracks for text in masks if text is not None]
+    is_shown = np.array([text is not None for masks in tracks for text in masks], dtype=bool).reshape(areas.shape)
+    try:
+        letters = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8)
+    except UnicodeEncodeError:
+        return None
+    pixels = size[0] * size[1]
+    lengths_ = np.cumsum(np.fromiter(map(len, texts), dtype=np.int64, count=len(texts)))
+    begins = np.nonzero(is_shown)[1] * pixels
+    ends = np.cumsum(np.count_nonzero(is_shown, axis=1))
+    bounds, own = np.empty(len(letters) + len(texts), dtype=np.int64), np.zeros(len(texts), dtype=np.int64)
+    if compiled(letters, lengths_, begins, ends, pixels, bounds, own) < 0:
+        return None
+    areas[is_shown] = own
+    return np.split(bounds[: ends[-1]], ends[:-1]) if len(ends) else []
 
 
 def _tube(masks: Sequence[str | None], size: tuple[int, int], areas: npt.NDArray[np.int64]) -> Tube:

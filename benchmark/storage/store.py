@@ -24,7 +24,7 @@ import numpy.typing as npt
 import PIL.Image
 
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.panoptic import DenseFrame, dense, look_up
+from ovsbench.benchmark.panoptic import DenseFrame, dense, listed, look_up
 from ovsbench.benchmark.storage.files import parse_json, read_json
 from ovsbench.benchmark.storage.folder_writer import FolderWriter
 from ovsbench.benchmark.storage.image_files import BROKEN, open_image, png_header
@@ -60,10 +60,13 @@ class VideoWriter(FolderWriter):
         folder: where the video will be; a folder that is there is replaced.
         video_id: name of the video.
         size: (height, width) of every frame.
+        keeps_order: whether rows have the order in which a frame lists its segments, as those of labels have; else they
+            are sorted by id, because no metric asks for the order of predictions.
     """
 
-    def __init__(self, folder: Path, video_id: str, size: tuple[int, int]) -> None:
+    def __init__(self, folder: Path, video_id: str, size: tuple[int, int], *, keeps_order: bool = False) -> None:
         super().__init__(folder, "segments.jsonl")
+        self._keeps_order = keeps_order
         self.video_id = video_id
         self.size = size
         self.frames = 0
@@ -82,11 +85,12 @@ class VideoWriter(FolderWriter):
                 f"{frame.ids.shape[1]}x{frame.ids.shape[0]}. Give every frame the size of the video"
             )
         try:
-            index, segments = dense(frame)
+            numbered = dense(frame)
         except DataError as error:
             raise DataError(f"{where}: {error}") from error
+        segments = numbered.segments
         values = self._pixel_values(segments)
-        png, present = _encode(index, values)
+        png, present = _encode(numbered.numbers, values)
         missing = [s.id for s, seen in zip(segments, present, strict=True) if not seen]
         if missing:
             raise DataError(f"{where}: segments without a pixel: {missing[:5]}. List only segments that are visible")
@@ -94,6 +98,8 @@ class VideoWriter(FolderWriter):
             [value, int(s.id), int(s.category), float(s.score), *([1] if s.is_crowd else [])]  # plug-ins give numpy's
             for value, s in zip(values, segments, strict=True)
         ]
+        if self._keeps_order and numbered.listed:
+            rows.sort(key=lambda row: numbered.listed.index(row[1]))
         line = json.dumps({"segments": rows}, separators=(",", ":"), allow_nan=False).encode() + b"\n"
         self._append(line, {frame_name(self.frames): png})
         self.frames += 1
@@ -199,11 +205,12 @@ class FrameFolder:
             raise IndexError(f"frame {index} of {len(self)}")
         rows = self._segments(index)
         pixels = self._pixels(index)
-        numbered = [(value, number) for number, (value, _) in enumerate(rows, 1)]
+        in_order = sorted(rows, key=lambda row: row[1].id)
+        numbered = [(value, number) for number, (value, _) in enumerate(in_order, 1)]
         table = self._table(index, pixels, numbered, pixels.dtype)
         numbers = look_up(table, pixels)
         self._check_complete(index, numbers, pixels)
-        return DenseFrame(numbers, tuple(segment for _, segment in rows))
+        return DenseFrame(numbers, tuple(segment for _, segment in in_order), listed(s.id for _, s in rows))
 
     def _table(
         self, index: int, pixels: npt.NDArray[Any], rows: list[tuple[int, int]], dtype: np.dtype[Any]
@@ -222,7 +229,7 @@ class FrameFolder:
             raise self._broken(self.folder / frame_name(index), index, "a pixel value has no segment")
 
     def _segments(self, index: int) -> list[tuple[int, Segment]]:
-        """(pixel value, segment) of a frame, sorted by segment id."""
+        """(pixel value, segment) of a frame, in the order of its line."""
         path = self.folder / "segments.jsonl"
         try:
             rows = parse_json(self._line(index))["segments"]
@@ -234,7 +241,7 @@ class FrameFolder:
             raise self._broken(path, index, str(error)) from error
         if len({value for value, _ in segments}) != len(rows) or len({s.id for _, s in segments}) != len(rows):
             raise self._broken(path, index, "a pixel value or a segment id occurs twice")
-        return sorted(segments, key=lambda row: row[1].id)
+        return segments
 
     def _line(self, index: int) -> bytes:
         with (self.folder / "segments.jsonl").open("rb") as file:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import gc
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 MOST_BYTES = 2 << 30
@@ -41,6 +43,18 @@ def decode_text(data: bytes) -> str:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError("it is text in UTF-16, as Windows PowerShell writes it; save it as UTF-8")
     return data.decode("utf-8-sig")
+
+
+@contextlib.contextmanager
+def no_collection() -> Iterator[None]:
+    """Lets the garbage collector rest, which would go through a growing tree of JSON again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def refuse_pipe(path: Path | str) -> None:

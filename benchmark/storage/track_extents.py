@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage.rle_loop import BOX
 from ovsbench.benchmark.types import InstanceTrack
 
 
@@ -49,6 +50,18 @@ class Extent(NamedTuple):
         return Extent(sum(areas), sum(area > 0 for area in areas), box)
 
     @staticmethod
+    def of_tracks(masks: rle.Tracks, size: tuple[int, int]) -> list[Extent]:
+        """Of decoded masks of tracks, with boxes; `size` is (height, width) of the frames."""
+        lengths = np.array([tube.size for tube in masks.tubes], dtype=np.int64)
+        compiled = BOX.ready(int(lengths.sum()))
+        if compiled is None or not lengths.any():
+            return [Extent.of(tube, own.tolist(), size) for tube, own in zip(*masks, strict=True)]
+        boxes = np.zeros((len(lengths), 4), dtype=np.int64)
+        compiled(np.concatenate(masks.tubes), np.cumsum(lengths), *size, boxes)
+        pixels, shown = masks.areas.sum(axis=1).tolist(), np.count_nonzero(masks.areas, axis=1).tolist()
+        return [Extent(*row, tuple(box)) for *row, box in zip(pixels, shown, boxes.tolist(), strict=True)]
+
+    @staticmethod
     def from_json(row: dict[str, Any]) -> Extent | None:
         """The extent in a line of a file, None in one of before it was written.
 
@@ -86,6 +99,13 @@ class Extent(NamedTuple):
             width = min(self.box[3], other.box[3]) - max(self.box[1], other.box[1])
             most = min(most, max(height, 0) * max(width, 0) * min(self.shown, other.shown))
         return 2 * most >= self.pixels + other.pixels - most
+
+
+class Measured(NamedTuple):
+    """A track and the extent of its masks, which were decoded for it."""
+
+    track: InstanceTrack
+    extent: Extent
 
 
 Described = tuple[tuple[InstanceTrack, ...], tuple[Extent | None, ...]]

@@ -53,8 +53,12 @@ class TrackWriter(FolderWriter):
         self.vocabulary = vocabulary
         self._ids: set[int] = set()
 
-    def add(self, track: InstanceTrack) -> None:
+    def add(self, track: InstanceTrack, extent: Extent | None = None) -> None:
         """Appends a track; one without any mask is allowed.
+
+        Args:
+            track: labelled or predicted.
+            extent: of its masks, from who decoded them at the size of the video; None to decode them here.
 
         Raises:
             DataError: an id twice, an unknown category, masks of another size or number than the video's frames, a
@@ -67,8 +71,8 @@ class TrackWriter(FolderWriter):
             raise DataError(
                 f"{where}: it has category {track.category}, which the vocabulary lacks. Leave it out or add it"
             )
-        extent = _extent(track, self.size, self.frames, where)
-        self._append(json_line({**dataclasses.asdict(track), **extent._asdict()}).encode())
+        _refuse_odd(track, self.frames, where)
+        self._append(_line(track, _extent(track, self.size, where) if extent is None else extent))
         self._ids.add(track.id)
 
     def _facts(self) -> dict[str, Any]:
@@ -76,15 +80,18 @@ class TrackWriter(FolderWriter):
         return {"video": self.video_id, **counted, "size": list(self.size)}
 
 
-def _extent(track: InstanceTrack, size: tuple[int, int], frames: int, where: str) -> Extent:
-    """The extent of a track; a `DataError` says what is wrong with the track, if anything is.
+def _line(track: InstanceTrack, extent: Extent) -> bytes:
+    """The line of a track; its masks are put in as they are, because their letters need no other escape."""
+    rest = {
+        "id": track.id, "category": track.category, "masks": [], "score": track.score, "is_crowd": track.is_crowd,
+        "area": track.area,
+    }  # fmt: skip
+    texts = ",".join("null" if text is None else f'"{text}"' for text in track.masks).replace("\\", "\\\\")
+    return json_line({**rest, **extent._asdict()}).replace('"masks":[]', f'"masks":[{texts}]').encode()
 
-    Args:
-        track: labelled or predicted.
-        size: (height, width) of the frames.
-        frames: of the video.
-        where: for the message.
-    """
+
+def _refuse_odd(track: InstanceTrack, frames: int, where: str) -> None:
+    """Raises a `DataError` that says what is wrong with a track, if anything but its masks is."""
     if not 0 < track.id < 1 << 32:
         raise DataError(f"{where}: expected ids from 1 to {(1 << 32) - 1}, got {track.id}. Number tracks from 1")
     if not (math.isfinite(track.score) and track.score >= 0):
@@ -93,11 +100,15 @@ def _extent(track: InstanceTrack, size: tuple[int, int], frames: int, where: str
         raise DataError(
             f"{where}: expected {frames} masks, one for each frame, got {len(track.masks)}. Write null for no mask"
         )
+
+
+def _extent(track: InstanceTrack, size: tuple[int, int], where: str) -> Extent:
+    """The extent of a track; a `DataError` says what is wrong with its masks, if anything is."""
     try:
-        masks = rle.read_tracks([track.masks], size, frames)
+        masks = rle.read_tracks([track.masks], size, len(track.masks))
     except DataError as error:
         raise DataError(f"{where}, {error}. Write masks at the size of the video") from error
-    return Extent.of(masks.tubes[0], masks.areas[0].tolist(), size)
+    return Extent.of_tracks(masks, size)[0]
 
 
 class TrackFolder:
@@ -190,18 +201,15 @@ class TrackFolder:
         except DataError as error:
             raise self._broken(str(error)) from error
         areas = rle.mean_areas(masks.areas)
+        whole = Extent.of_tracks(masks, self.size) if ids is None else None
         for place, (track, extent, needed) in enumerate(zip(tracks, written, is_needed, strict=True)):
             if extent is None:
                 continue
             if not needed:
                 areas[place] = extent.pixels / max(extent.shown, 1)
                 continue
-            tube, own = masks.tubes[place], masks.areas[place].tolist()
-            found = (
-                Extent.of(tube, own, self.size)
-                if ids is None
-                else Extent(sum(own), sum(area > 0 for area in own), None)
-            )
+            own = masks.areas[place].tolist()
+            found = Extent(sum(own), sum(area > 0 for area in own), None) if whole is None else whole[place]
             if not extent.agrees(found):
                 raise self._broken(f"track {track.id} has {found.pixels} pixels in {found.box}, but says {extent}")
         return rle.DecodedTracks(tracks, masks, areas)

@@ -1,4 +1,4 @@
-"""How fast AP is: CPU milliseconds a video by stage, on tracks like those of LV-VIS.
+"""How fast AP is: CPU milliseconds a video from results.json to scores, beside the official script's way (`ap_peer`).
 
 The tracks are made here, the same every time: ellipses of several sizes that move. Of the predictions of a video some
 are labels once more, some are other tracks of the labels' classes, most are tracks of classes that no label has.
@@ -6,104 +6,174 @@ are labels once more, some are other tracks of the labels' classes, most are tra
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ovsbench.benchmark.formats.ytvis_layout import import_ytvis
+from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
 from ovsbench.benchmark.machine import peak_memory_gb
+from ovsbench.benchmark.manifest import Benchmark, Source, load
 from ovsbench.benchmark.metrics.ap import ApCounts
 from ovsbench.benchmark.metrics.ap_matching import candidates, matched
 from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.running.counting import predicted_tracks
+from ovsbench.benchmark.running.scoring import score
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.track_extents import matchable
-from ovsbench.benchmark.storage.track_store import TrackFolder, TrackWriter
+from ovsbench.benchmark.storage.track_store import TrackFolder
+from ovsbench.benchmark.timing.ap_peer import average_precisions
 from ovsbench.benchmark.timing.stages import StageClock, stage
-from ovsbench.benchmark.types import Category, InstanceTrack, Vocabulary
+from ovsbench.benchmark.types import Category, InstanceTrack, Rules, Vocabulary
 
 CLASSES, LABELS, PREDICTIONS, FRAMES = 1196, 4, 50, 27
 SIZE = (480, 854)
-OFFICIAL = 69.0
-"""Milliseconds a video of the official script on such tracks, once measured on another machine; not measured here."""
 _OF_LABELLED_CLASSES = 12
+_LABELS, _RESULTS = "labels.json", "results.json"
 
 
 @dataclass(frozen=True)
 class ApReport:
-    """What was measured; milliseconds are CPU time a video, of the repetition that took least.
+    """What was measured; milliseconds are CPU time a video, each of the repetition that took least.
 
     Attributes:
         videos, repeats: how many.
-        stages: by name, in the order of work.
-        total: of all stages.
-        track_bytes: of the predictions of one video.
-        ap: AP of the made-up predictions, the same every time.
-        peak_memory_gb: of the process.
+        importing: from results.json to a run folder.
+        scoring: from the run folder to its scores, written.
+        stages: what of that is counting, by name, in the order of work.
+        peer: the official script's way from both JSON files to values; None where pycocotools is missing.
+        result_bytes: of results.json.
+        ap, peer_ap: AP of the made-up predictions, the same every time, here and by the peer.
+        peak_memory_gb: of the process before the peer was run.
     """
 
     videos: int
     repeats: int
+    importing: float
+    scoring: float
     stages: Mapping[str, float]
-    total: float
-    track_bytes: int
+    peer: float | None
+    result_bytes: int
     ap: float
+    peer_ap: float | None
     peak_memory_gb: float
 
     @property
-    def speedup(self) -> float:
-        """How many times faster than `OFFICIAL`."""
-        return OFFICIAL / self.total
+    def total(self) -> float:
+        """Import and score."""
+        return self.importing + self.scoring
+
+    @property
+    def speedup(self) -> float | None:
+        """How many times faster than the peer."""
+        return None if self.peer is None else self.peer / self.total
 
 
-def measure(folder: Path, *, videos: int = 100, repeats: int = 3, progress: Progress = SILENT) -> ApReport:
-    """Makes the tracks of some videos in a folder, scores them and times each stage.
+def measure(folder: Path, *, videos: int = 60, repeats: int = 3, progress: Progress = SILENT) -> ApReport:
+    """Makes labels and results of some videos in a folder, and times their way to scores.
 
     Raises:
         DataError: the disk is full.
     """
-    random = np.random.default_rng(0)
-    vocabulary = Vocabulary(tuple(Category(n, f"class {n}", True) for n in range(1, CLASSES + 1)))
-    progress.start(videos + repeats, videos + repeats, "measuring AP")
+    has_peer = importlib.util.find_spec("pycocotools") is not None
+    progress.start(2 * repeats + 1, 2 * repeats + 1, "measuring AP")
     try:
-        for video in map(str, range(videos)):
-            labels, predictions = _tracks(random)
-            for side, tracks in (("labels", labels), ("predictions", predictions)):
-                with TrackWriter(folder / side / video, video, SIZE, FRAMES, vocabulary) as writer:
-                    for track in tracks:
-                        writer.add(track)
-            progress.frame()
-            progress.video()
-        rows: list[dict[str, float]] = []
+        benchmark = _make(folder, videos)
+        progress.frame()
+        importing, scoring, stages, peer = [], [], [], []
         for _ in range(repeats):
-            seconds, ap = _score(folder, videos)
-            rows.append({name: 1000 * value / videos for name, value in seconds.items()})
+            run = folder / "run"
+            shutil.rmtree(run, ignore_errors=True)
+            start = time.process_time()
+            import_ytvis(benchmark, folder, run, name="made up")
+            middle = time.process_time()
+            ap = score(benchmark, run).values["AP"]["all"]
+            importing.append(middle - start)
+            scoring.append(time.process_time() - middle)
+            stages.append(_count(benchmark, run))
             progress.frame()
-            progress.video()
+        memory, found = peak_memory_gb(), None
+        for _ in range(repeats if has_peer else 0):
+            start = time.process_time()
+            found = average_precisions(folder / _LABELS, folder / _RESULTS)["AP"]
+            peer.append(time.process_time() - start)
+            progress.frame()
     finally:
         progress.stop()
-    best = min(rows, key=lambda row: sum(row.values()))
+    assert ap is not None, "some predictions are labels"
+    scale = 1000 / videos
     return ApReport(
         videos=videos,
         repeats=repeats,
-        stages=best,
-        total=sum(best.values()),
-        track_bytes=(folder / "predictions" / "0" / "tracks.jsonl").stat().st_size,
+        importing=scale * min(importing),
+        scoring=scale * min(scoring),
+        stages={name: scale * value for name, value in min(stages, key=lambda row: sum(row.values())).items()},
+        peer=scale * min(peer) if peer else None,
+        result_bytes=(folder / _RESULTS).stat().st_size,
         ap=ap,
-        peak_memory_gb=peak_memory_gb(),
+        peer_ap=found,
+        peak_memory_gb=memory,
     )
 
 
-def _score(folder: Path, videos: int) -> tuple[Mapping[str, float], float]:
-    """CPU seconds by stage, and AP."""
+def _make(folder: Path, videos: int) -> Benchmark:
+    """A benchmark folder, and labels and predictions in the layout of YouTube-VIS."""
+    random = np.random.default_rng(0)
+    vocabulary = Vocabulary(tuple(Category(n, f"class {n}", True) for n in range(1, CLASSES + 1)))
+    names = tuple(f"{n}.jpg" for n in range(FRAMES))
+    labels: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
+    with BenchmarkWriter(
+        folder / "data",
+        name="made-up",
+        version="1",
+        source=Source("made up"),
+        rules=Rules(task="instance"),
+        vocabulary=vocabulary,
+        image_root=folder,
+    ) as writer:
+        for video in range(1, videos + 1):
+            true, found = _tracks(random)
+            with writer.tracks(str(video), SIZE, names) as tracks:
+                for track in true:
+                    tracks.add(track)
+            labels += [_row(video, track) for track in true]
+            results += [{**_row(video, track), "score": track.score} for track in found]
+    described = [
+        {"id": n, "height": SIZE[0], "width": SIZE[1], "length": FRAMES, "file_names": names}
+        for n in range(1, videos + 1)
+    ]
+    categories = [{"id": c.id, "name": c.name} for c in vocabulary]
+    content = {"videos": described, "categories": categories, "annotations": labels}
+    (folder / _LABELS).write_text(json.dumps(content), encoding="utf-8")
+    (folder / _RESULTS).write_text(json.dumps(results), encoding="utf-8")
+    return load(folder / "data")
+
+
+def _row(video: int, track: InstanceTrack) -> dict[str, Any]:
+    masks = [None if text is None else {"size": list(SIZE), "counts": text} for text in track.masks]
+    return {"video_id": video, "category_id": track.category, "segmentations": masks}
+
+
+def _count(benchmark: Benchmark, run: Path) -> Mapping[str, float]:
+    """CPU seconds of counting, by stage."""
     clock = StageClock(now=time.process_time)
     counts = ApCounts()
     with clock.listening():
-        for video in map(str, range(videos)):
+        for entry in benchmark.entries:
             with stage("open, digest"):
-                labels, predictions = (_opened(folder / side / video) for side in ("labels", "predictions"))
+                labels, predictions = benchmark.labels(entry.id), predicted_tracks(benchmark, run, entry.id)
+                assert isinstance(labels, TrackFolder), "the task of the benchmark"
+                labels.verify()
+                predictions.verify()
             with stage("json"):
                 described = labels.described, predictions.described
                 wanted = matchable(*described), matchable(*described[::-1])
@@ -116,15 +186,8 @@ def _score(folder: Path, videos: int) -> tuple[Mapping[str, float], float]:
             with stage("scores"):
                 counts = counts + ApCounts({category: (one,) for category, one in by_class.items()})
         with stage("scores"):
-            ap = counts.scores(None)["AP"]
-    assert ap is not None, "some predictions are labels"
-    return clock.seconds, ap
-
-
-def _opened(folder: Path) -> TrackFolder:
-    tracks = TrackFolder(folder)
-    tracks.verify()
-    return tracks
+            counts.scores(None)
+    return clock.seconds
 
 
 def _tracks(random: np.random.Generator) -> tuple[list[InstanceTrack], list[InstanceTrack]]:

@@ -1,8 +1,8 @@
-"""How much a region of this frame is like a track: by appearance, by place and by class. Arrays in, arrays out."""
+"""How much a region of this frame is like a track: by appearance, place and class. Arrays in, arrays out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -10,55 +10,92 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 Masks = npt.NDArray[np.bool_]
 
+CELLS = 96
+"""Most cells along a side at which masks are compared."""
 
-def cosines(vectors: Array, memories: Sequence[Array], top_k: int = 1) -> Array:
-    """Cosine of every vector with every memory: the mean of its `top_k` highest ones, (N, T).
 
-    Args:
-        vectors: (N, D) unit vectors.
-        memories: T arrays (K, D) of unit vectors, K of at least 1 and not the same for all.
-        top_k: how many of a memory's vectors count; 1 is its nearest one.
+def reduced(masks: Masks, cells: int = CELLS) -> Array:
+    """Masks (N, h, w) sampled on a grid of at most `cells` along a side, as 0 and 1 in rows (N, P).
 
-    >>> red, blue = np.eye(2, dtype=np.float32)
-    >>> cosines(red[None], [np.stack([red, blue]), blue[None]], top_k=2).tolist()
+    A mask that falls between the samples takes the cell in which its middle lies, so that only an empty one is empty.
+
+    >>> reduced(np.array([[[False, True, False, False]]]), cells=2).tolist()
+    [[1.0, 0.0]]
+    """
+    count, height, width = masks.shape
+    step = max(1, math.ceil(max(height, width) / cells))
+    first = (min(step, height) // 2, min(step, width) // 2)
+    samples = masks[:, first[0] :: step, first[1] :: step] if step > 1 else masks
+    rows, columns = samples.shape[1:]
+    flat = samples.reshape(count, rows * columns).astype(np.float32)
+    if step > 1:
+        for lost in np.flatnonzero(~flat.any(1)).tolist():
+            inside = np.argwhere(masks[lost])
+            if len(inside):
+                row, column = inside.mean(0) // step
+                flat[lost, int(min(row, rows - 1)) * columns + int(min(column, columns - 1))] = 1.0
+    return flat
+
+
+def grid(height: int, width: int, cells: int = CELLS) -> Array:
+    """Row and column of every sample of `reduced`, (P, 2), in diagonals of the map."""
+    step = max(1, math.ceil(max(height, width) / cells))
+    rows = np.arange(min(step, height) // 2 if step > 1 else 0, height, step)
+    columns = np.arange(min(step, width) // 2 if step > 1 else 0, width, step)
+    places = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
+    return (places / math.hypot(height, width)).astype(np.float32)
+
+
+def iou(first: Array, second: Array) -> Array:
+    """Intersection over union of every pair of flat masks of 0 and 1, (N, P), (M, P); (N, M), 0 if both are empty.
+
+    >>> iou(np.float32([[1, 1, 0]]), np.float32([[1, 0, 0], [0, 0, 0]])).tolist()
     [[0.5, 0.0]]
     """
-    columns = [np.sort(vectors @ memory.T, axis=1)[:, -top_k:].mean(1) for memory in memories]
-    return np.stack(columns, axis=1).astype(np.float32)
-
-
-def iou(first: Masks, second: Masks) -> Array:
-    """Intersection over union of every pair of masks, (N, h, w) and (M, h, w); (N, M), 0 where both are empty."""
-    a, b = first.reshape(len(first), -1).astype(np.float32), second.reshape(len(second), -1).astype(np.float32)
-    both = a @ b.T
-    either = a.sum(1)[:, None] + b.sum(1)[None] - both
+    both = first @ second.T
+    either = first.sum(1)[:, None] + second.sum(1)[None] - both
     return np.divide(both, either, out=np.zeros_like(both), where=either > 0)
 
 
-def agreement(first: Array, second: Array) -> Array:
+def centroids(flat: Array, places: Array) -> Array:
+    """Mean place of each flat mask (N, P), places (P, 2); of an empty one the mean of all places. (N, 2)."""
+    area = flat.sum(1, keepdims=True)
+    return np.where(area > 0, flat @ places / np.maximum(area, 1), places.mean(0)).astype(np.float32)
+
+
+def cosines(vectors: Array, galleries: Array, counts: npt.NDArray[np.int64], top_k: int = 1) -> Array:
+    """Cosine of every vector with every gallery: the mean of its `top_k` highest ones, (N, T).
+
+    Args:
+        vectors: (N, D) unit vectors.
+        galleries: (T, K, D); the first `counts` of the K are unit vectors.
+        counts: (T,), each at least 1.
+        top_k: how many of a gallery's vectors count; 1 is its nearest one.
+
+    >>> red, blue = np.eye(2, dtype=np.float32)
+    >>> cosines(red[None], np.stack([[red, blue], [blue, red]]), np.array([2, 1]), top_k=2).tolist()
+    [[0.5, 0.0]]
+    """
+    tracks, size, width = galleries.shape
+    every = (vectors @ galleries.reshape(tracks * size, width).T).reshape(len(vectors), tracks, size)
+    slots = np.arange(size)
+    if top_k < size:
+        every[:, slots[None] >= counts[:, None]] = -np.inf
+        every = -np.sort(-every, axis=2)[:, :, :top_k]
+    counted = np.minimum(counts, top_k)[:, None]
+    weights = (slots[None, : every.shape[2]] < counted) / counted
+    return np.einsum("ntk,tk->nt", np.where(weights > 0, every, 0), weights).astype(np.float32)
+
+
+def class_agreement(first: Array, second: Array) -> Array:
     """What every pair of class distributions, (N, C) and (M, C), has in common: 1 for equal ones; (N, M)."""
     return np.minimum(first[:, None], second[None]).sum(-1).astype(np.float32)
 
 
-def centre(mask: Masks) -> Array:
-    """Mean row and column of a mask (h, w), in cells; of an empty one the middle of the map."""
-    rows, columns = np.nonzero(mask)
-    if not len(rows):
-        return np.array([(n - 1) / 2 for n in mask.shape], np.float32)
-    return np.array([rows.mean(), columns.mean()], np.float32)
+def off_diagonal(square: Array) -> Array:
+    """The pairs (N (N - 1) / 2,) of a symmetric (N, N).
 
-
-def moved(mask: Masks, by: Array) -> Masks:
-    """A mask (h, w) carried along by a number of rows and columns, rounded to cells; what leaves the map is gone.
-
-    >>> moved(np.array([[True, False, True]]), np.array([0.2, 1.4], np.float32)).tolist()
-    [[False, True, False]]
+    >>> off_diagonal(np.float32([[1, 2, 3], [2, 1, 4], [3, 4, 1]])).tolist()
+    [2.0, 3.0, 4.0]
     """
-    out = np.zeros_like(mask)
-    down, right = (round(float(step)) for step in by)
-    height, width = mask.shape
-    if abs(down) < height and abs(right) < width:
-        out[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)] = mask[
-            max(-down, 0) : height - max(down, 0), max(-right, 0) : width - max(right, 0)
-        ]
-    return out
+    return square[np.triu_indices(len(square), 1)]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.timing.stages import stage
-from ovsbench.benchmark.types import PanopticFrame, Vocabulary
+from ovsbench.benchmark.types import Image, PanopticFrame, Vocabulary
 from ovsbench.gkc_video.proposals import Proposals, assemble
+from ovsbench.gkc_video.tracking.affinity import Array
+from ovsbench.gkc_video.tracking.shots import colours
 from ovsbench.gkc_video.tracking.tracker import Association, Regions, Track, Tracker
 
 
@@ -22,13 +24,32 @@ class Linker:
         settings: of the linking.
         delay: frames that an answer waits for later votes.
         fps: frames a second of the video, None where unknown.
+        times: seconds at which each frame is shown, None where they come evenly.
     """
 
-    def __init__(self, vocabulary: Vocabulary, settings: Association, delay: int = 0, fps: float | None = None) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        settings: Association,
+        delay: int = 0,
+        fps: float | None = None,
+        times: Sequence[float] | None = None,
+    ) -> None:
         self._vocabulary = vocabulary
-        self._tracker = Tracker(settings, fps)
+        self._tracker = Tracker(settings, fps, times)
         self._delay = delay
+        self._colours: deque[Array] = deque()
         self._waiting: deque[tuple[Proposals, npt.NDArray[np.float32], tuple[Track, ...]]] = deque()
+
+    def watched(self, images: Iterator[Image]) -> Iterator[Image]:
+        """Passes the images of the video on and keeps their colours until `add` takes in the regions of each frame.
+
+        With them a change of shot starts new tracks, where the association says so. In order; each image once.
+        """
+        for image in images:
+            if self._tracker.settings.cut_threshold:
+                self._colours.append(colours(image))
+            yield image
 
     def add(
         self, proposals: Proposals, probabilities: npt.NDArray[np.float32] | None = None
@@ -42,7 +63,8 @@ class Linker:
         if probabilities is None:
             probabilities = proposals.probabilities
         with stage("association"):
-            regions = Regions(proposals.masks, proposals.embeddings, probabilities, proposals.queries)
+            seen = self._colours.popleft() if self._colours else None
+            regions = Regions(proposals.masks, proposals.embeddings, probabilities, proposals.queries, seen)
             self._waiting.append((proposals, probabilities, self._tracker.follow(regions)))
         while len(self._waiting) > self._delay:
             yield self._frame()

@@ -158,9 +158,9 @@ def binary(logits: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> to
 
 
 def dice_loss(logits: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """1 - dice over valid cells, (N,), with 1 added above and below."""
-    share, truth = (logits.sigmoid() * valid).flatten(1), (truth * valid).flatten(1)
-    return 1 - (2 * (share * truth).sum(1) + 1) / (share.sum(1) + truth.sum(1) + 1)
+    """1 - dice over valid cells, (N,), with 1 added above and below; a cell weighs by the share of it that is valid."""
+    share, labelled = (logits.sigmoid() * valid).flatten(1), (truth * valid).flatten(1)
+    return 1 - (2 * (share * truth.flatten(1)).sum(1) + 1) / (share.sum(1) + labelled.sum(1) + 1)
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,6 @@ MOST_DIRECTORY = 16 * 1024**2
 """Bytes of the table of contents."""
 MOST_TOTAL = 8 * 1024**3
 """Bytes of all members, inflated."""
-_CHUNK = 1 << 20
 _DATE = (1980, 1, 1, 0, 0, 0)
 _END = struct.Struct("<4s4H2LH")
 _LOCAL = struct.Struct("<4s5H3L2H")
@@ -33,31 +32,43 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """An open bundle; `members` holds name to size, in the file's order."""
+    """An open bundle; `members` holds name to size, `starts` where the bytes of each begin, in the file's order."""
 
     path: Path
     file: zipfile.ZipFile
     members: Mapping[str, int]
+    starts: Mapping[str, int]
 
     def read(self, name: str) -> bytes:
         """A member's bytes.
 
         Raises:
-            DataError: it is damaged, or longer than its header says.
+            DataError: it is damaged, of another length than its header says, or has something hidden behind its end.
         """
-        size, parts, length = self.members[name], [], 0
+        info, size = self.file.getinfo(name), self.members[name]
         try:
-            with self.file.open(name) as member:
-                while part := member.read(min(_CHUNK, size + 1 - length)):
-                    parts.append(part)
-                    length += len(part)
-                    if length > size:
-                        raise DataError(f"{self.path}, {name}: it is longer than its header says. Pack it anew")
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, struct.error) as error:
+            with self.path.open("rb") as raw:
+                raw.seek(self.starts[name])
+                content = raw.read(info.compress_size)
+            if info.compress_type == zipfile.ZIP_DEFLATED:
+                stream = zlib.decompressobj(-zlib.MAX_WBITS)
+                content = stream.decompress(content, size + 1)
+                if len(content) <= size and not stream.eof:
+                    raise zlib.error("its stream is cut off")
+                if stream.unused_data:
+                    raise zlib.error("something is hidden behind its stream")
+        except (zlib.error, OSError) as error:
             raise DataError(f"{self.path}, {name}: it is damaged: {error}. Pack the bundle anew") from error
-        if length != size:
-            raise DataError(f"{self.path}, {name}: it is shorter than its header says. Pack the bundle anew")
-        return b"".join(parts)
+        if len(content) != size:
+            how = "longer" if len(content) > size else "shorter"
+            raise DataError(f"{self.path}, {name}: it is {how} than its header says. Pack the bundle anew")
+        if zlib.crc32(content) != info.CRC:
+            raise DataError(f"{self.path}, {name}: it is damaged: its checksum is another. Pack the bundle anew")
+        return content
+
+    def skim(self, name: str) -> None:
+        """Reads a member that nobody needs, so that nothing can be hidden in it; errors are those of `read`."""
+        self.read(name)
 
 
 Limit = Callable[[str], int | None]
@@ -87,13 +98,13 @@ def opened(path: Path, limit: Limit) -> Iterator[Archive]:
             if info.filename in members:
                 raise DataError(f"{path}: {info.filename} is in it twice. Pack the bundle anew")
             members[info.filename] = info.file_size
-        _check_places(path, file)
+        starts = _check_places(path, file)
         if sum(members.values()) > MOST_TOTAL:
             raise DataError(
                 f"{path}: expected at most {MOST_TOTAL} bytes inside, its headers announce {sum(members.values())}. "
                 "Leave the predictions out"
             )
-        yield Archive(path, file, members)
+        yield Archive(path, file, members, starts)
 
 
 def _check_outline(path: Path) -> None:
@@ -129,22 +140,39 @@ def _check_outline(path: Path) -> None:
         ) from error
 
 
-def _check_places(path: Path, file: zipfile.ZipFile) -> None:
-    """Members lie one behind the other, each once, with nothing between: no byte is read twice, and none is hidden."""
-    at = 0
+def _check_places(path: Path, file: zipfile.ZipFile) -> dict[str, int]:
+    """Where the bytes of each member begin.
+
+    Members lie one behind the other, each once, with nothing between: no byte is read twice, and none is hidden. What
+    the head of a member says stands in the table of contents too.
+    """
+    at, starts = 0, {}
     with path.open("rb") as raw:
         for info in sorted(file.infolist(), key=lambda info: info.header_offset):
             raw.seek(at)
             head = raw.read(_LOCAL.size)
-            name, extra = _LOCAL.unpack(head)[-2:] if len(head) == _LOCAL.size else (0, 1)
-            if info.header_offset != at or extra or info.extra or info.comment or info.flag_bits & 0x8:
+            fields = _LOCAL.unpack(head) if len(head) == _LOCAL.size else (b"",) * 11
+            name = info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
+            same = (b"PK\x03\x04", info.flag_bits, info.compress_type, info.CRC, info.compress_size, info.file_size)
+            is_same = (fields[0], fields[2], fields[3], *fields[6:9]) == same and raw.read(len(name)) == name
+            has_more = fields[9:] != (len(name), 0) or info.extra or info.comment or info.flag_bits & 0x8
+            if info.header_offset != at or has_more or not is_same or _is_padded(info):
                 raise DataError(
                     f"{path}: {info.filename[:80]!a} overlaps with another member, or something is hidden before "
                     "or in its head. Pack the bundle with ovsbench submit"
                 )
-            at += _LOCAL.size + name + info.compress_size
+            starts[info.filename] = at + _LOCAL.size + len(name)
+            at = starts[info.filename] + info.compress_size
     if at != file.start_dir:
         raise DataError(f"{path}: something is hidden behind its members. Pack the bundle with ovsbench submit")
+    return starts
+
+
+def _is_padded(info: zipfile.ZipInfo) -> bool:
+    """Whether a member takes more room than its bytes need, packed or not."""
+    if info.compress_type == zipfile.ZIP_STORED:
+        return info.compress_size != info.file_size
+    return info.compress_size > info.file_size + info.file_size // 1000 + 64
 
 
 def _check_member(path: Path, info: zipfile.ZipInfo, limit: Limit) -> None:
@@ -168,7 +196,7 @@ def _check_member(path: Path, info: zipfile.ZipInfo, limit: Limit) -> None:
         raise DataError(f"{path}: {name} may have {most} bytes, its header announces {info.file_size}. Shorten it")
 
 
-def write(path: Path, contents: Iterator[tuple[str, bytes]]) -> None:
+def write(path: Path, contents: Iterable[tuple[str, bytes]]) -> None:
     """Writes a zip file, whole or not at all; equal contents give equal bytes.
 
     Args:
@@ -180,7 +208,7 @@ def write(path: Path, contents: Iterator[tuple[str, bytes]]) -> None:
     """
     try:
         with (
-            files.whole_file(path) as beside,
+            files.whole_file(path, rivals=True) as beside,
             zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED, allowZip64=False, compresslevel=6) as file,
         ):
             for name, content in contents:

@@ -15,6 +15,7 @@ from ovsbench.benchmark.old_names import renamed
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.settings import Reader
 from ovsbench.benchmark.storage.text_files import decode_text
+from ovsbench.leaderboard.look_alike import is_blank
 
 CARD = "card.toml"
 MOST_BYTES = 32 * 1024
@@ -38,6 +39,7 @@ class Kind:
         needed: whether it may not be empty.
         choices: the values it may have; empty for any.
         is_link: whether it is the address of a page.
+        is_signature: whether `ovsbench submit --key` writes it, and no person.
     """
 
     about: str
@@ -45,6 +47,7 @@ class Kind:
     needed: bool = False
     choices: tuple[str, ...] = ()
     is_link: bool = False
+    is_signature: bool = False
 
 
 def _field(about: str, default: Any = "", **rules: Any) -> Any:
@@ -77,6 +80,8 @@ class Card:
     hardware: str = _field("What it ran on; empty for what run.json says.", most=120)
     notes: str = _field("Anything else a reader should know.", most=600)
     supersedes: str = _field("The entry that this one corrects, as in world-val/gkc/first; empty for a new one.")
+    author_key: str = _field("The public key of the one who signed the bundle.", is_signature=True)
+    signature: str = _field("Of the whole bundle; the last line.", is_signature=True)
 
 
 ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}(/[A-Za-z0-9_-]{1,80}){2}")
@@ -105,7 +110,7 @@ def template(record: RunRecord, name: str) -> str:
         hardware=record.device_name or record.device,
     )
     lines = ["# The card of a leaderboard entry: fill in what is empty. One line of text each, no formatting.", ""]
-    for key, kind in FIELDS.items():
+    for key, kind in ((key, kind) for key, kind in FIELDS.items() if not kind.is_signature):
         lines += [f"# {line}".rstrip() for line in kind.about.split("\n")]
         if kind.choices and key != "saw_novel":
             lines.append(f"# One of {', '.join(kind.choices)}.")
@@ -176,9 +181,11 @@ def _check(key: str, value: str | int | tuple[str, ...], kind: Kind, where: str)
     if longest > kind.most:
         raise DataError(f"{where}: {key}: expected at most {kind.most} characters, got {longest}. Shorten it")
     if isinstance(value, tuple):
-        if (kind.needed and not lines) or not all(lines):
+        if (kind.needed and not lines) or any(map(is_blank, lines)):
             raise DataError(f"{where}: {key}: expected at least one text and none empty. {kind.about}")
         return
+    if kind.needed and value and is_blank(value):
+        raise DataError(f"{where}: {key}: expected a text with letters or digits that can be seen, got {value[:40]!a}")
     if kind.needed and not value:
         what = f"one of {', '.join(kind.choices)}" if kind.choices else kind.about
         raise DataError(f"{where}: {key} is empty. Fill it in: {what}")

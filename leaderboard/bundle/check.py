@@ -18,7 +18,7 @@ from ovsbench.benchmark.errors import DataError, UserError
 from ovsbench.benchmark.manifest import Benchmark, Source, VideoEntry, from_definition
 from ovsbench.benchmark.metrics import VideoCounts
 from ovsbench.benchmark.progress import SILENT, Progress
-from ovsbench.benchmark.record import RECORD, RunRecord
+from ovsbench.benchmark.record import RECORD, RunRecord, Timing
 from ovsbench.benchmark.running.counting import COUNTS, PREDICTIONS
 from ovsbench.benchmark.running.score_names import ranking_score
 from ovsbench.benchmark.running.scores import SCORES, Scores
@@ -31,6 +31,7 @@ from ovsbench.leaderboard.bundle.counts_check import read_counts
 from ovsbench.leaderboard.bundle.jpeg_check import check_pictures
 from ovsbench.leaderboard.bundle.recount import check_complete, check_predictions
 from ovsbench.leaderboard.bundle.scores_check import check_scores, scored_with
+from ovsbench.leaderboard.bundle.signing import check_signature
 
 Level = Literal["counts", "predictions", "rerun"]
 LEVELS: Mapping[Level, str] = {
@@ -38,8 +39,16 @@ LEVELS: Mapping[Level, str] = {
     "predictions": "the counts were also read again off the predictions and the labels",
     "rerun": "the method was also run again, with the same weights, to the same score",
 }
+CorrectedBy = Literal["", "author", "maintainers"]
 RERUN_TOLERANCE = 0.005
 """By how much the main score of a second run may differ: hardware does not add in the same order everywhere."""
+RERUN_FIELDS = (
+    "method", "package", "package_version", "entry_point", "options", "checkpoint_sha256", "uses_labels",
+    "benchmark_digest", "offered", "vocabulary_digest",
+)  # fmt: skip
+"""What a second run has to have in common with the first, so that it is the same method on the same data."""
+MOST_FRAMES, MOST_PIXELS = 200_000, 2e9
+"""Frames and pixels that a decoder could give a second: five times what a core does, and what one on a GPU does."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,8 @@ class Checked:
         warnings: what a reader should know, one sentence each.
         contents: the bytes of the parts and pictures by name, without predictions.
         has_predictions: whether the bundle holds them.
+        near: of an entry, whose counts its own are near, see `ovsbench.leaderboard.nearness`; "" for nobody's.
+        corrected_by: of an entry, who may say that it takes the place of the one that its card names.
     """
 
     record: RunRecord
@@ -64,6 +75,8 @@ class Checked:
     warnings: tuple[str, ...]
     contents: Mapping[str, bytes]
     has_predictions: bool = False
+    near: str = ""
+    corrected_by: CorrectedBy = ""
 
 
 def check(path: Path, *, data: Benchmark | None = None, progress: Progress = SILENT) -> Checked:
@@ -93,6 +106,8 @@ def check(path: Path, *, data: Benchmark | None = None, progress: Progress = SIL
             if predicted:
                 check_predictions(opened, data, checked.contents[COUNTS], checked.scores.metrics, progress)
                 return dataclasses.replace(checked, level="predictions")
+        for name in predicted:
+            opened.skim(name)
     return checked
 
 
@@ -115,6 +130,7 @@ def check_contents(contents: Mapping[str, bytes], where: str, *, is_filed: bool 
     metrics = scored_with(given, contents[COUNTS], benchmark.rules, at, is_filed=is_filed)
     counts = read_counts(contents[COUNTS], benchmark, metrics, f"{where}, {COUNTS}")
     scores = check_scores(given, benchmark, counts, contents[COUNTS], metrics, at, is_filed=is_filed)
+    check_signature(contents, card, where)
     check_pictures({n: content for n, content in contents.items() if n.startswith(pack.STRIPS)}, benchmark, where)
     _refuse_other_bytes(contents, where)
     return Checked(record, card, scores, benchmark, counts, "counts", _warnings(record, card), contents)
@@ -154,8 +170,8 @@ def _refuse_other_bytes(contents: Mapping[str, bytes], where: str) -> None:
 def _record(content: dict[str, Any], where: str) -> RunRecord:
     record = RunRecord.from_json(content, where, UNTRUSTED)
     numbers = (*dataclasses.astuple(record.timing), record.peak_memory_gb, record.peak_device_memory_gb or 0.0)
-    if min(numbers) < 0 or not 0 <= (record.timing.frames / max(record.timing.seconds, 1e-9)) < 1e9:
-        raise DataError(f"{where}: times and memory must be at least 0, and seconds above 0. Run the method again")
+    if min(numbers) < 0:
+        raise DataError(f"{where}: times and memory must be at least 0. Run the method again")
     return record
 
 
@@ -202,8 +218,26 @@ def _check_record(record: RunRecord, benchmark: Benchmark, where: str) -> None:
         raise DataError(
             f"{where}: the names offered are not the {record.offered} names of {benchmark.name}. Run the method again"
         )
+    _check_timing(record.timing, benchmark, where)
     if record.limit is not None:
         raise DataError(f"{where}: only the first {record.limit} videos were run. Run all of them, without --limit")
+
+
+def _check_timing(timing: Timing, benchmark: Benchmark, where: str) -> None:
+    """A run has timed every frame, or none; and no faster than its images can be read."""
+    frames = sum(len(entry.frames) for entry in benchmark.entries)
+    timed = timing.frames + timing.warmup_frames
+    if timed not in (0, frames) or (not timed and timing.seconds):
+        raise DataError(f"{where}: {timed} frames were timed, {benchmark.name} has {frames}. Run the method again")
+    if not timing.frames:
+        return
+    pixels = sum(len(entry.frames) * entry.size[0] * entry.size[1] for entry in benchmark.entries)
+    least = timing.frames / frames * (frames / MOST_FRAMES + pixels / MOST_PIXELS)
+    if timing.seconds < least:
+        raise DataError(
+            f"{where}: {timing.frames} frames in {timing.seconds:g} s are more than a decoder gives, which takes at "
+            f"least {least:.3g} s. Run the method again"
+        )
 
 
 def _warnings(record: RunRecord, card: Card) -> tuple[str, ...]:
@@ -237,9 +271,8 @@ def check_rerun(checked: Checked, second: Path) -> Checked:
         UserError: the second run is another run, or comes to another score.
     """
     record, scores = RunRecord.read(second), Scores.read(second)
-    fields = ("method", "options", "checkpoint_sha256", "benchmark_digest", "offered", "vocabulary_digest")
     own = pack.public(record)
-    for name in (*fields, "uses_labels"):
+    for name in RERUN_FIELDS:
         if getattr(own, name) != getattr(checked.record, name):
             raise UserError(f"{second}: its {name} is not that of the bundle, so it proves nothing. Run the same again")
     main = ranking_score(checked.scores.values, record.offered)

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.manifest import Benchmark
@@ -27,6 +28,10 @@ from ovsbench.benchmark.running.scores import SCORES
 from ovsbench.benchmark.storage import files
 from ovsbench.leaderboard.bundle import archive
 from ovsbench.leaderboard.bundle.card import CARD, MOST_BYTES, read_card
+from ovsbench.leaderboard.bundle.signing import signed_card
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 BENCHMARK = "benchmark.json"
 STRIPS = "strips"
@@ -36,7 +41,7 @@ LIMITS = {RECORD: 1 << 18, BENCHMARK: 16 << 20, COUNTS: 64 << 20, SCORES: 16 << 
 """Bytes of each file."""
 PARTS = tuple(LIMITS)
 _NAME = r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,199}"
-_PREDICTION = re.compile(rf"{PREDICTIONS}/{_NAME}/(\d{{5}}\.png|segments\.jsonl|tracks\.jsonl|video\.json)")
+_PREDICTION = re.compile(rf"{PREDICTIONS}/{_NAME}/([0-9]{{5}}\.png|segments\.jsonl|tracks\.jsonl|video\.json)")
 _STRIP = re.compile(rf"{STRIPS}/{_NAME}/({'|'.join(map(re.escape, PICTURES))})")
 
 
@@ -76,7 +81,16 @@ def _last(text: str) -> str:
     return Path(text).name if text.startswith(("/", "~", "..")) else text
 
 
-def pack(run: Path, card: Path, benchmark: Benchmark, out: Path, *, predictions: bool, strips: int) -> None:
+def pack(
+    run: Path,
+    card: Path,
+    benchmark: Benchmark,
+    out: Path,
+    *,
+    predictions: bool,
+    strips: int,
+    key: Ed25519PrivateKey | None = None,
+) -> None:
     """Writes the bundle of a scored run.
 
     Args:
@@ -86,6 +100,7 @@ def pack(run: Path, card: Path, benchmark: Benchmark, out: Path, *, predictions:
         out: the zip file; replaced if it is there.
         predictions: whether to put the masks in, so that anyone with the labels can count them again.
         strips: how many of the run's drawn frames to put in; they show images of the data set.
+        key: of the author, who alone can correct an entry that it signed; None for a bundle without a signature.
 
     Raises:
         UserError: something is missing, incomplete or of another benchmark.
@@ -98,13 +113,15 @@ def pack(run: Path, card: Path, benchmark: Benchmark, out: Path, *, predictions:
     if not card.is_file():
         raise UserError(f"{card}: expected the card of the run, found no file. Run: ovsbench submit {run} --init")
     content = card.read_bytes()
-    read_card(content, str(card))
-    archive.write(out, _members(run, content, record, benchmark, predictions, strips))
+    declared = read_card(content, str(card))
+    contents = dict(_parts(run, content, record, benchmark, strips))
+    if key is not None:
+        contents[CARD] = signed_card(contents, declared, key)
+    masks = _predictions(run, benchmark) if predictions else iter(())
+    archive.write(out, itertools.chain(contents.items(), masks))
 
 
-def _members(
-    run: Path, card: bytes, record: RunRecord, benchmark: Benchmark, predictions: bool, strips: int
-) -> Iterator[tuple[str, bytes]]:
+def _parts(run: Path, card: bytes, record: RunRecord, benchmark: Benchmark, strips: int) -> Iterator[tuple[str, bytes]]:
     yield RECORD, json_bytes(public(record).to_json())
     yield BENCHMARK, json_bytes(benchmark.definition)
     yield COUNTS, (run / COUNTS).read_bytes()
@@ -114,7 +131,10 @@ def _members(
     for path in drawn:
         for name in PICTURES:
             yield f"{STRIPS}/{path.parent.name}/{name}", (path.parent / name).read_bytes()
-    for entry in benchmark.entries if predictions else ():
+
+
+def _predictions(run: Path, benchmark: Benchmark) -> Iterator[tuple[str, bytes]]:
+    for entry in benchmark.entries:
         folder = run / PREDICTIONS / entry.id
         for path in sorted(folder.iterdir()):
             yield f"{PREDICTIONS}/{entry.id}/{path.name}", path.read_bytes()

@@ -42,7 +42,8 @@ def check_counts(benchmark: Benchmark, entry: VideoEntry, counts: VideoCounts) -
         DataError: the counts of this video do not add up; says where.
     """
     pixels = len(entry.frames) * entry.size[0] * entry.size[1]
-    shape = VideoShape(len(entry.frames), pixels, benchmark.vocabulary.ids, benchmark.rules)
+    things = frozenset(c.id for c in benchmark.vocabulary if c.is_thing)
+    shape = VideoShape(len(entry.frames), pixels, benchmark.vocabulary.ids, benchmark.rules, things)
     try:
         problem = next(_problems(shape, counts), None)
     except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:

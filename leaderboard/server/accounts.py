@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime
 import hashlib
 import secrets
-import unicodedata
 from dataclasses import dataclass
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from ovsbench.benchmark.errors import UserError, did_you_mean
+from ovsbench.leaderboard.look_alike import is_blank, skeleton
 from ovsbench.leaderboard.server import journal
 from ovsbench.leaderboard.server.database import Account, WebSession, now
 from ovsbench.leaderboard.server.refusal import Refusal
@@ -35,27 +35,19 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def name_key(name: str) -> str:
-    """The name as it is compared with others: case, width and spaces do not make another one.
-
-    >>> name_key("Team  A") == name_key("TEAM Ａ")
-    True
-    """
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-
-
 def add(session: Session, name: str, *, is_host: bool = False) -> str:
     """Makes an account and returns its token, which is shown this once.
 
     Raises:
         UserError: the name is taken, blank, too long or cannot be shown.
     """
-    if not name_key(name) or len(name) > MOST_NAME or not name.isprintable():
+    if is_blank(name) or len(name) > MOST_NAME or not name.isprintable():
         raise UserError(f"expected a name of 1 to {MOST_NAME} printable characters, got {name[:80]!a}")
-    if session.scalars(select(Account).where(Account.key == name_key(name))).first():
-        raise UserError(f"there is an account {name!r} already. Choose another name")
+    other = session.scalars(select(Account).where(Account.key == skeleton(name))).first()
+    if other is not None:
+        raise UserError(f"{name!r} reads like {other.name!r}, which is there already. Choose another name")
     token = f"ovsbench_{secrets.token_urlsafe(32)}"
-    account = Account(name=name, key=name_key(name), is_host=is_host, token_sha256=_digest(token), created=now())
+    account = Account(name=name, key=skeleton(name), is_host=is_host, token_sha256=_digest(token), created=now())
     session.add(account)
     session.flush()
     journal.append(session, "account", account=account.id, is_host=is_host)
@@ -77,7 +69,7 @@ def find(session: Session, name: str) -> Account:
     Raises:
         UserError: there is none.
     """
-    account = session.scalars(select(Account).where(Account.key == name_key(name))).first()
+    account = session.scalars(select(Account).where(Account.key == skeleton(name))).first()
     if account is None:
         raise UserError(f"unknown team {name!r}; {did_you_mean(name, session.scalars(select(Account.name)))}")
     return account

@@ -33,7 +33,7 @@ class Account(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
     key: Mapped[str] = mapped_column(unique=True)
-    """The name as it is compared with others."""
+    """What names that look alike have in common, see `look_alike.skeleton`."""
     is_host: Mapped[bool] = mapped_column(default=False)
     token_sha256: Mapped[str] = mapped_column(unique=True)
     is_banned: Mapped[bool] = mapped_column(default=False)

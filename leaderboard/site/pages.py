@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
 from ovsbench.benchmark import stats
 from ovsbench.benchmark.metrics import described, is_fraction
+from ovsbench.benchmark.pair_tests import MOST_SWAPPED
 from ovsbench.benchmark.percent import percent
+from ovsbench.benchmark.ranking import separating
 from ovsbench.benchmark.running.scores import CategoryScores
 from ovsbench.leaderboard.bundle.check import LEVELS
 from ovsbench.leaderboard.row import Row
 from ovsbench.leaderboard.site import charts
 from ovsbench.leaderboard.site.export import number
 from ovsbench.leaderboard.site.table import GROUP_WORDS, Column, Table, is_older
-from ovsbench.leaderboard.summary import pack_draws
+from ovsbench.leaderboard.summary import pack
 
 LEVEL_WORDS: dict[str, str] = {
     "local": "a run folder; nobody else checked it",
@@ -121,15 +124,23 @@ class PageTable:
         if not self.table.lines[0].row.digest:
             return "Scores in percent, as the papers have them. They cannot be checked, and are not ranked."
         small = (
-            "small numbers are 95 % intervals over videos, and rows that a paired bootstrap cannot tell from the best "
-            "of their group share a rank"
-            if self.table.has_groups
-            else "no intervals, because not every run has its counts and its benchmark at hand"
+            "no intervals, because not every run has its counts and its benchmark at hand"
+            if self.table.found is None
+            else "small numbers are its 95 % intervals, and a rank is 1 and the number of rows that are clearly ahead"
         )
         devices = sorted({line.row.device for line in self.lines if line.row.device and line.row.fps})
         timed = f" Speed was measured on {', '.join(devices[:4])}{' and others' if len(devices) > 4 else ''}."
         short = self.table.ranked_by.short
         return f"Scores in percent, ranked by {short}; {small}; bold is best.{timed if devices else ''}"
+
+    @property
+    def certainty(self) -> str:
+        """What the intervals mean, and how many videos would tell more."""
+        if self.table.found is None:
+            return ""
+        titles = {str(line.row.folder): line.row.title for line in self.table.lines}
+        named = [replace(n, first=titles[n.first], second=titles[n.second]) for n in self.table.neighbours]
+        return f"{stats.meaning_of_intervals(self.table.found.videos)} {separating(named)}".strip()
 
 
 def page_table(table: Table, page: str, pages: dict[str, str], strips: tuple[Strip, ...] = ()) -> PageTable:
@@ -266,16 +277,19 @@ def entry_data(table: PageTable, line: PageLine) -> dict[str, Any]:
     assert summary is not None
     metrics, known, scores = _of_categories(row), described(row.windows), []
     for key in (f"{name}.{part}" for name in known for part in GROUP_WORDS):
-        if key in summary.draws:
-            found, name = stats.interval(summary.draws[key]), key.partition(".")[0]
+        if found := summary.interval(key):
+            name = key.partition(".")[0]
             words = _column_words(key) if known[name].value.by_part else name
             scores.append([key, words, row.value(key), found.low, found.high])
+    videos = len(summary.videos)
     return {
         "page": line.page,
         "name": row.title,
         "table": table.slug,
         "scores": scores,
-        "draws": {key: pack_draws(draws) for key, draws in summary.draws.items()},
+        "left_out": {key: pack(values) for key, values in summary.left_out.items()},
+        "reach": stats.reach_of(videos) if videos >= stats.FEWEST else None,
+        "ranked": _of_table(table, line),
         "category_columns": list(metrics.values()),
         "categories": [
             [c.name, c.group or ("novel" if c.is_novel else "base"), *(_short(c.scores.get(m)) for m in metrics)]
@@ -284,6 +298,19 @@ def entry_data(table: PageTable, line: PageLine) -> dict[str, Any]:
         "video_columns": [_column_words(name) for name in summary.columns],
         "videos": [[name, *map(_short, values)] for name, values in summary.videos.items()],
     }
+
+
+def _of_table(table: PageTable, line: PageLine) -> dict[str, Any]:
+    """What the table says of the differences of an entry in the score that ranks: p-values by page, or in a large table
+    the largest p of a t-test that is clear after the correction over all pairs."""
+    found, own = table.table.found, str(line.row.folder)
+    if found is None or own not in found.left_out:
+        return {}
+    key = table.table.ranked_by.key
+    if len(found.left_out) > MOST_SWAPPED:
+        return {"key": key, "most": float(np.max(found.alone[found.clear], initial=-1.0))}
+    others = [other for other in table.lines if str(other.row.folder) in found.left_out and other.page != line.page]
+    return {"key": key, "p": {other.page: found.between(own, str(other.row.folder)).p for other in others}}
 
 
 def _short(value: float | None) -> float | None:

@@ -11,7 +11,10 @@ import jinja2
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.metrics import described
+from ovsbench.benchmark.pair_tests import MOST_SWAPPED
 from ovsbench.benchmark.percent import percent
+from ovsbench.benchmark.ranking import RULE
+from ovsbench.benchmark.stats import FEWEST
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.visible_text import visible
 from ovsbench.leaderboard.bundle.pack import PICTURES, STRIPS
@@ -55,9 +58,26 @@ READING = (
     ),
     (
         "Rank",
-        "By the column named under the table. From the best row down, rows whose difference to the first of their "
-        "group has a 95 % interval around zero (paired bootstrap over videos) share a rank. Rows that read labels, "
-        "that were trained on novel masks, that cover a part of the benchmark, or that a paper reports have none.",
+        f"By the column named under the table. {RULE}. p is the share of 10,000 exchanges of videos between the two "
+        f"that make as large a difference; in tables of more than {MOST_SWAPPED} rows it is that of Student's t. Rows "
+        "that read labels, that were trained on novel masks, that cover a part of the benchmark, or that a paper "
+        "reports have no rank.",
+    ),
+    (
+        "Intervals",
+        "95 % intervals say where the score on another benchmark of as many videos of the same kind would lie. Each "
+        f"video is left out once; below {FEWEST} videos there is no interval and one rank.",
+    ),
+    (
+        "declared, verified",
+        "Scores follow from counts, and the labels in them are the benchmark's. That the counts are of this method, "
+        "made without labels, is declared by its author, unless the row is verified: somebody ran the method again. "
+        "Its fps, memory, device and code are declared.",
+    ),
+    (
+        "near another",
+        "On more than half of the videos the counts are those of another row, or of the labels, to 0.5 %: not ranked "
+        "until somebody ran the method again.",
     ),
     ("Verified", "; ".join(f"{level}: {words}" for level, words in LEVEL_WORDS.items())),
     ("reads labels", "The row was given true masks: an upper bound, not a contestant."),
@@ -73,12 +93,14 @@ READING = (
 
 FILES = ("index.html", "compare.html", "leaderboard.json", "leaderboard.csv", "leaderboard.md")
 FOLDERS = ("benchmarks", "entries")
+MARK, _BUILDING = ".ovsbench-site", ".building"
+"""A file that tells a site from other folders, and carries the lock of who builds it; what is not in its place yet."""
 MOST_ON_INDEX = 10
 """Lines of each table on the first page."""
 
 
 def write_site(rows: Sequence[Row], out: Path) -> Path:
-    """Writes the site and returns its index page.
+    """Writes the site and returns its index page; a build that was stopped is begun anew, several wait for each other.
 
     Args:
         rows: scored runs, see `run_folder.read_row`, and entries, see `entries.read_rows`.
@@ -89,6 +111,19 @@ def write_site(rows: Sequence[Row], out: Path) -> Path:
     """
     rows = list({row.folder if row.level != "reported" else id(row): row for row in rows}.values())
     _refuse_other_folders(out)
+    building = out / _BUILDING
+    with files.folder_lock(out, MARK, wait=True), files.writing(out):
+        shutil.rmtree(building, ignore_errors=True)
+        try:
+            _write_pages(rows, building)
+            _put_in_place(building, out)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    return out / "index.html"
+
+
+def _write_pages(rows: Sequence[Row], out: Path) -> None:
+    """Writes all pages and files of a site into a new folder."""
     taken: set[str] = set()
     pages = {
         str(row.folder): unique_slug(row.entry.replace("/", "_") or row.slug, taken)
@@ -96,34 +131,40 @@ def write_site(rows: Sequence[Row], out: Path) -> Path:
         if row.level != "reported"
     }
     environment = _environment()
-    with files.writing(out):
-        for name in FOLDERS:
-            shutil.rmtree(out / name, ignore_errors=True)
-            (out / name).mkdir(parents=True)
-        strips = {folder: _copy_strips(folder, page, out, rows) for folder, page in pages.items()}
-        sections = _sections(rows, pages, strips)
-        for section in sections:
-            _write_entries(environment, section, strips, out)
-        for page in dict.fromkeys(section.page for section in sections):
-            of_page = [section for section in sections if section.page == page]
-            html = environment.get_template("benchmark.html").render(name=of_page[0].table.benchmark, tables=of_page)
-            (out / "benchmarks" / f"{page}.html").write_text(html, encoding="utf-8")
-        index = out / "index.html"
-        html = environment.get_template("index.html").render(tables=sections, reading=_reading(), most=MOST_ON_INDEX)
-        index.write_text(html, encoding="utf-8")
-        choices = [
-            {"page": line.page, "name": line.row.title, "table": f"{section.table.benchmark}, {section.protocol}"}
-            for section in sections
-            for line in section.lines
-            if line.row.summary
-        ]
-        html = environment.get_template("compare.html").render(choices=script_json(choices))
-        (out / "compare.html").write_text(html, encoding="utf-8")
-        all_tables = [section.table for section in sections]
-        (out / "leaderboard.json").write_text(as_json(all_tables), encoding="utf-8")
-        (out / "leaderboard.csv").write_text(as_csv(all_tables), encoding="utf-8")
-        (out / "leaderboard.md").write_text(as_markdown(all_tables), encoding="utf-8")
-    return index
+    for name in FOLDERS:
+        (out / name).mkdir(parents=True)
+    strips = {folder: _copy_strips(folder, page, out, rows) for folder, page in pages.items()}
+    sections = _sections(rows, pages, strips)
+    for section in sections:
+        _write_entries(environment, section, strips, out)
+    for page in dict.fromkeys(section.page for section in sections):
+        of_page = [section for section in sections if section.page == page]
+        html = environment.get_template("benchmark.html").render(name=of_page[0].table.benchmark, tables=of_page)
+        (out / "benchmarks" / f"{page}.html").write_text(html, encoding="utf-8")
+    html = environment.get_template("index.html").render(tables=sections, reading=_reading(), most=MOST_ON_INDEX)
+    (out / "index.html").write_text(html, encoding="utf-8")
+    choices = [
+        {"page": line.page, "name": line.row.title, "table": f"{section.table.benchmark}, {section.protocol}"}
+        for section in sections
+        for line in section.lines
+        if line.row.summary
+    ]
+    html = environment.get_template("compare.html").render(choices=script_json(choices))
+    (out / "compare.html").write_text(html, encoding="utf-8")
+    all_tables = [section.table for section in sections]
+    (out / "leaderboard.json").write_text(as_json(all_tables), encoding="utf-8")
+    (out / "leaderboard.csv").write_text(as_csv(all_tables), encoding="utf-8")
+    (out / "leaderboard.md").write_text(as_markdown(all_tables), encoding="utf-8")
+
+
+def _put_in_place(building: Path, out: Path) -> None:
+    """Replaces the folders and files of an earlier site; wherever it is stopped, what is there is a site's."""
+    for name in FOLDERS:
+        if (out / name).exists():
+            (out / name).rename(building / f"{name}.old")
+        (building / name).rename(out / name)
+    for name in FILES:
+        (building / name).replace(out / name)
 
 
 def _reading() -> list[tuple[str, str]]:
@@ -149,7 +190,7 @@ def _refuse_other_folders(out: Path) -> None:
     """Before anything is removed: a folder of these names may be a person's own."""
     found = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
     strange = sorted(found - {*FILES, *FOLDERS})
-    if not strange and found:
+    if not strange and found and not (out / MARK).exists():
         inside = [path for name in FOLDERS for path in (out / name).glob("*")]
         strange = sorted(
             str(path)

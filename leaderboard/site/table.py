@@ -8,12 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
-from ovsbench.benchmark import stats
+from ovsbench.benchmark import pair_tests, stats
 from ovsbench.benchmark.metrics import Value, described
-from ovsbench.benchmark.metrics.base import Floats
-from ovsbench.benchmark.ranking import ranks
+from ovsbench.benchmark.ranking import Neighbours, neighbours, ranks
+from ovsbench.benchmark.running.comparison import differences_of
 from ovsbench.benchmark.running.score_names import ScoreName, ranking_score
 from ovsbench.benchmark.types import Offer
 from ovsbench.leaderboard.row import Row, slug
@@ -65,7 +63,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """All runs that may be compared: same benchmark, same version and content, same names offered."""
+    """All runs that may be compared: same benchmark, same version and content, same names offered.
+
+    Attributes:
+        found: differences of the ranked rows, by folder, in the score that ranks; None where not every one of them has
+            its counts, so that each value stands for itself.
+        neighbours: ranked rows, by folder, whose values follow each other, and how many videos would separate them.
+    """
 
     slug: str
     benchmark: str
@@ -73,7 +77,8 @@ class Table:
     columns: tuple[Column, ...]
     ranked_by: Column
     lines: tuple[Line, ...]
-    has_groups: bool = False
+    found: pair_tests.Tested | None = None
+    neighbours: tuple[Neighbours, ...] = ()
 
 
 GROUP_WORDS = {"all": "all", "base": "base", "novel": "novel", "harmonic": "H", "things": "things", "stuff": "stuff"}
@@ -121,12 +126,15 @@ def _table(rows: Sequence[Row], slug: str) -> Table:
     score = ranking_score({name: by_group for row in rows for name, by_group in row.scores.items()}, first.offered)
     place = by_key.get(str(score), 0)  # without one: all classes
     ranked_by = columns[place]
-    ranked = _ranks([row for row in rows if row.is_contestant], ScoreName.read(ranked_by.key))
+    values, found = _tested([row for row in rows if row.is_contestant], ScoreName.read(ranked_by.key))
+    lower = ranked_by.lower_is_better
+    ranked = ranks(values, found, lower_is_better=lower)
     lines = [
         Line(row, ranked.get(str(row.folder)), tuple(row.value(c.key) for c in columns), _interval(row, ranked_by.key))
         for row in rows
     ]
     lines.sort(key=lambda line: (not line.row.is_contestant, *_by_value(line.values[place], ranked_by), line.row.title))
+    lines.sort(key=lambda line: line.rank or len(lines) + 1)  # a better value may be behind one that varies more
     offered = {"all": "all names offered", "base": "only base names offered", "novel": "only novel names offered"}
     words = offered.get(first.offered, first.offered)
     facts: tuple[str, ...] = (
@@ -144,7 +152,8 @@ def _table(rows: Sequence[Row], slug: str) -> Table:
         columns,
         ranked_by,
         tuple(lines),
-        all(line.interval for line in lines if line.rank),
+        found,
+        neighbours(values, found, lower_is_better=lower) if found else (),
     )
 
 
@@ -153,25 +162,33 @@ def _by_value(value: float | None, column: Column) -> tuple[bool, float]:
     return value is None, (value or 0.0) * (1 if column.lower_is_better else -1)
 
 
-def _ranks(rows: Sequence[Row], score: ScoreName) -> dict[str, int]:
-    """The rank of each row, by its folder, of those that have the score by the version of its metric that is here."""
+def _tested(rows: Sequence[Row], score: ScoreName) -> tuple[dict[str, float], pair_tests.Tested | None]:
+    """The score that ranks of each row by its folder, and the differences of every two rows.
+
+    Rows without the score, or with one by another version of its metric than the one that is here, are not ranked.
+    """
     key = str(score)
     fitting = [row for row in rows if row.value(key) is not None and not is_older(row, key)]
-    known = described().get(score.value)
-    drawn = {str(row.folder): _draws(row, key) for row in fitting}
-    return ranks(drawn, lower_is_better=known is not None and known.value.lower_is_better)
+    values = {str(row.folder): row.value(key) or 0.0 for row in fitting}
+    left_out = {
+        str(row.folder): row.summary.left_out[key] for row in fitting if row.summary and key in row.summary.left_out
+    }
+    counted = {str(row.folder): row.counted for row in fitting if row.counted}
+    if not fitting or len(left_out) < len(fitting):
+        return values, None
+    if len(fitting) > pair_tests.MOST_SWAPPED or len(counted) < len(fitting):
+        return values, pair_tests.tested(left_out, {})
+    known = {folder: read() for folder, read in counted.items()}
+    benchmark = next(iter(known.values()))[0]
+    methods = {folder: [counts] for folder, (_, counts) in known.items()}
+    of_score = {folder: {score: of_row} for folder, of_row in left_out.items()}
+    return values, differences_of(benchmark, methods, [score], of_score)[score]
 
 
 def is_older(row: Row, key: str) -> bool:
     """Whether a score was made by another version of its metric than the one that is here."""
     known = described(row.windows).get(key.partition(".")[0])
     return known is not None and known.metric.name in row.older
-
-
-def _draws(row: Row, key: str) -> Floats:
-    """The draws of a score, or the score alone."""
-    drawn = row.summary.draws.get(key) if row.summary else None
-    return np.array([row.value(key)], dtype=np.float64) if drawn is None else drawn
 
 
 def _interval(row: Row, key: str) -> stats.Interval | None:

@@ -8,13 +8,15 @@ interrupt.install()  # before the imports that take their time
 
 import errno  # noqa: E402
 import os  # noqa: E402
+import traceback  # noqa: E402
 from typing import Annotated, Any  # noqa: E402
 
 import typer  # noqa: E402
 from typer.core import TyperGroup  # noqa: E402
 
 import ovsbench  # noqa: E402
-from ovsbench.benchmark.errors import UserError  # noqa: E402
+from ovsbench.benchmark.cores import sleep_while_waiting  # noqa: E402
+from ovsbench.benchmark.errors import StoppedError, UserError  # noqa: E402
 from ovsbench.cli import (  # noqa: E402
     ablate,
     association,
@@ -39,7 +41,7 @@ from ovsbench.cli import (  # noqa: E402
     synonyms,
     train,
 )
-from ovsbench.cli.console import complain, say, whole_output  # noqa: E402
+from ovsbench.cli.console import QUIET, VERBOSE, complain, say, whole_output  # noqa: E402
 
 OPTIONAL = {
     **dict.fromkeys(("torch", "torchvision", "open_clip", "transformers", "safetensors", "av", "decord"), "gkc,video"),
@@ -59,7 +61,9 @@ class CommandLine(TyperGroup):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            complain(f"error: {error}" if error.exit_code == 1 else str(error))
+            if os.environ.get(VERBOSE):
+                traceback.print_exception(error)
+            complain(str(error) if isinstance(error, StoppedError) else f"error: {error}")
             raise typer.Exit(error.exit_code) from error
         except ModuleNotFoundError as error:
             if error.name not in OPTIONAL:
@@ -103,7 +107,6 @@ app = typer.Typer(
     cls=CommandLine,
     help=HELP,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -122,8 +125,17 @@ def start(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Version; more with ovsbench doctor."),
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", envvar=QUIET, help="Results and errors only: no progress, no advice.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", envvar=VERBOSE, help="Below an error the traceback that led to it.")
+    ] = False,
 ) -> None:
     """Runs before every verb."""
+    for name, is_wanted in ((QUIET, quiet), (VERBOSE, verbose)):  # in the environment, so that child processes know
+        if is_wanted:
+            os.environ[name] = "1"
 
 
 VERBS: dict[str, dict[str, Any]] = {
@@ -158,6 +170,7 @@ for panel, verbs in VERBS.items():
 def main() -> None:
     """The console script."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # weights come from paths and caches; nothing is fetched unasked
+    sleep_while_waiting()
     with whole_output():
         app(prog_name="ovsbench")
 

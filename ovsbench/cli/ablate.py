@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.errors import UsageError, UserError
 from ovsbench.cli.console import finish_tables, refuse_faults, reporting
 from ovsbench.cli.options import Device, Json, Overrides, parse_options
 from ovsbench.cli.progress_bar import progress
@@ -59,6 +59,6 @@ def _numbers(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise UserError(
+        raise UsageError(
             f"--seeds: expected numbers separated by commas, such as 0,1,2, got {text!r}. Correct it"
         ) from None

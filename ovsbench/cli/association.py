@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ovsbench.benchmark.errors import DataError, UserError
+from ovsbench.benchmark.errors import DataError, UsageError
 from ovsbench.benchmark.percent import percent
 from ovsbench.cli.console import print_json, say
 from ovsbench.cli.options import Checkpoint, Device, Json, Options, method_options
 from ovsbench.cli.progress_bar import progress
 
 if TYPE_CHECKING:
-    from ovsbench.gkc_video.association_table import Clip
+    from ovsbench.benchmark.stats import Interval
+    from ovsbench.gkc_video.association_table import Clip, Compared
     from ovsbench.gkc_video.tracking.identity_persistence import Persistence
 
 
@@ -42,28 +43,29 @@ def association(
 ) -> None:
     """Compare ways to link regions over time: GKC runs once on each frame, every way links the same regions.
 
-    Prints a table in Markdown, scores in percent. With --objects it follows one labelled object a clip and prints, in
-    percent, J of the object's track and of the best segments, and how often the object's track changes.
+    Prints tables in Markdown, in percent: scores, and differences from the first row with 95 % intervals. With
+    --objects it follows one labelled object a clip and prints J of the object's track and of the best segments, and how
+    often the object's track changes.
 
     \b
     [bold]Examples[/bold]
       ovsbench association data/dev -c gkc-world
-      ovsbench association data/dev -c gkc-world --variant combined --variant motion,min_similarity=0.5,vote=no
+      ovsbench association data/dev -c gkc-world --variant combined --variant likelihood,min_similarity=0.5,vote=no
       ovsbench association JPEGImages/480p --objects Annotations/480p --names "dog, car, tree" -c gkc.safetensors
     """
     from ovsbench.benchmark import manifest, methods
-    from ovsbench.cli.names import parse_names
     from ovsbench.gkc_video import association_table as table
+    from ovsbench.plans.names import parse_names
 
     rows = [table.Variant.read(text) for text in variant or table.VARIANTS]
     if bool(objects) != bool(names):
-        raise UserError('expected --objects and --names together, got one of them. Add --names "a word, a word"')
+        raise UsageError('expected --objects and --names together, got one of them. Add --names "a word, a word"')
     method: Any = methods.create("gkc", checkpoint=checkpoint, device=device, options=method_options(option, None))
     watcher = progress(quiet=as_json)
     with _kept(cache) as folder:
         if objects is None:
-            scores = table.compare(method, manifest.load(data), rows, folder, limit=limit, progress=watcher)
-            print_json(scores) if as_json else _print_scores(scores)
+            compared = table.compare(method, manifest.load(data), rows, folder, limit=limit, progress=watcher)
+            print_json(asdict(compared)) if as_json else _print_compared(compared)
             return
         clips = _clips(data, objects)[:limit]
         found = table.follow(method, clips, parse_names(names), rows, folder, progress=watcher)
@@ -83,6 +85,25 @@ def _kept(cache: Path | None) -> Iterator[Path]:
 
     with TemporaryDirectory(prefix="ovsbench-regions-") as folder:
         yield Path(folder)
+
+
+def _print_compared(compared: Compared) -> None:
+    _print_scores(compared.scores)
+    if not compared.differences:
+        return
+    base, columns = next(iter(compared.scores)), list(next(iter(compared.differences.values())))
+    say("")
+    _print_markdown(
+        [f"minus {base}", *columns],
+        [[name, *(_signed(by[column].interval) for column in columns)] for name, by in compared.differences.items()],
+    )
+
+
+def _signed(found: Interval) -> str:
+    """A difference in percent with its interval, where there is one."""
+    if found.value is None or found.low is None or found.high is None:
+        return "–"
+    return f"{100 * found.value:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
 
 
 def _print_scores(scores: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> None:

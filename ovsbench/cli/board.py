@@ -44,6 +44,9 @@ def add(
     new_benchmark: Annotated[
         bool, typer.Option("--new-benchmark", help="Begin a table that is not there yet.")
     ] = False,
+    maintainer: Annotated[
+        bool, typer.Option("--maintainer", help="You keep this board, and may correct entries of others.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check a bundle and file it as an entry; entries are never changed, a correction names what it supersedes.
@@ -57,16 +60,97 @@ def add(
     from ovsbench.leaderboard import entries as store
     from ovsbench.leaderboard.bundle import pack
     from ovsbench.leaderboard.bundle.check import check_rerun
+    from ovsbench.leaderboard.verified import read_verified
 
     checked = checked_bundle(path, data, train, quiet=as_json)
     if rerun is not None:
         checked = check_rerun(checked, rerun)
     folder = _entries(entries)
-    entry = store.add(checked, folder, bundle_sha256=pack.digest(path), new_benchmark=new_benchmark)
+    labels = _labels(data) if data is not None and new_benchmark else None
+    entry = store.add(
+        checked, folder, bundle_sha256=pack.digest(path), new_benchmark=new_benchmark, is_maintainer=maintainer,
+        labels=labels,
+    )  # fmt: skip
+    near = read_verified(folder, entry).near
     if as_json:
-        print_json({"entry": entry, "level": checked.level, "folder": str(folder / entry)})
+        print_json({"entry": entry, "level": checked.level, "near": near, "folder": str(folder / entry)})
         return
     say(f"Filed as {entry}, verified level {checked.level}")
+    if near:
+        complain(
+            f"warning: on more than half of the videos its counts are near {near}: not ranked until it is run again"
+        )
+    finish(folder / entry, ["ovsbench", "board", "build", "--entries", folder, "-o", "site"])
+
+
+def _labels(data: Path) -> bytes:
+    from ovsbench.benchmark import manifest
+    from ovsbench.leaderboard.label_counts import count_labels
+
+    return count_labels(manifest.load(data), progress())
+
+
+@app.command()
+def labels(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="The benchmark folder.")], entries: Entries = None
+) -> None:
+    """Count the labels of a benchmark, and keep that beside it: what every entry is held against, the first one too.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench board labels data/world --entries leaderboard/entries
+    """
+    from ovsbench.benchmark import manifest
+    from ovsbench.benchmark.storage import files
+    from ovsbench.leaderboard.label_counts import path_of
+    from ovsbench.leaderboard.row import slug
+
+    benchmark, folder = manifest.load(data), _entries(entries)
+    path = path_of(folder, slug(benchmark.name), benchmark.digest)
+    files.write_bytes(path, _labels(data))
+    finish(path, ["ovsbench", "board", "verify", "--entries", folder])
+
+
+@app.command()
+def reported(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A reported.toml as it was, empty for none.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="As it is.")],
+) -> None:
+    """Print what changed in numbers of papers, old -> new, as Markdown.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench board reported before.toml leaderboard/entries/lvvis-val/reported.toml
+    """
+    from ovsbench.leaderboard.reported import changes
+    from ovsbench.leaderboard.site.export import markdown_cell
+
+    found = [(markdown_cell(text or "(none)") for text in change) for change in changes(old, new)]
+    for key, before, after in found:
+        say(f"* {key}: {before} -> {after}")
+    if not found:
+        say("* No value changed.")
+
+
+@app.command()
+def rerun(
+    entry: Annotated[str, typer.Argument(metavar="ENTRY", help="Of the board, such as world-val/gkc/gkc.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Your own run of the same method, scored.")],
+    entries: Entries = None,
+) -> None:
+    """Note that an entry was run again, to the same score: its level becomes rerun, and it carries "verified".
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench board rerun world-val/gkc/gkc runs/again
+    """
+    from ovsbench.leaderboard.entries import raise_to_rerun
+    from ovsbench.leaderboard.verified import entry_ids
+
+    folder = _entries(entries)
+    if entry not in entry_ids(folder):
+        raise UserError(f"{entry}: not on the board {folder}. Check the name")
+    raise_to_rerun(folder, entry, run)
     finish(folder / entry, ["ovsbench", "board", "build", "--entries", folder, "-o", "site"])
 
 
@@ -74,6 +158,12 @@ def add(
 def verify(
     names: Annotated[list[str] | None, typer.Argument(metavar="[ENTRY]...", help="Entries; all by default.")] = None,
     entries: Entries = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the rows of these entries, for a comment.")
+    ] = False,
+    trusted: Annotated[
+        bool, typer.Option("--trusted", help="With --markdown: they come from who may raise levels.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check all entries of a board again: every score still follows from its counts. Makes their summaries anew.
@@ -83,14 +173,20 @@ def verify(
       ovsbench board verify
       ovsbench board verify world-val/gkc/gkc --entries leaderboard/entries
     """
+    from ovsbench.leaderboard.review import section
     from ovsbench.leaderboard.verified import entry_ids
-    from ovsbench.leaderboard.verify import verify as verify_entries
+    from ovsbench.leaderboard.verify import examine
 
     folder = _entries(entries)
     if not folder.is_dir():
         raise UserError(f"{folder}: expected the entries of a board, found no folder. Name it with --entries")
     count = len(names or entry_ids(folder))
-    problems = verify_entries(folder, names, progress(quiet=as_json))
+    found = examine(folder, names, progress(quiet=as_json or markdown))
+    if markdown:
+        sections = [section(one, is_trusted=trusted) for one in found if one.entry or one.problems]
+        say("\n".join(text for text, _ in sorted(sections, key=lambda one: one[1])))  # what is not sound comes first
+        raise typer.Exit(0 if all(is_sound for _, is_sound in sections) else 1)
+    problems = [problem for one in found for problem in one.problems]
     if as_json:
         print_json({"entries": str(folder), "checked": count, "problems": problems})
     for problem in [] if as_json else problems:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.errors import UsageError
 from ovsbench.benchmark.storage.files import SCHEMA
 from ovsbench.cli.console import finish, fraction, plural, print_json, print_table, say
 from ovsbench.cli.options import Checkpoint, Device, Json, Limit, Options, method_options
@@ -56,7 +56,7 @@ def calibrate(
 
     tried, options = parse_values(values), method_options(option, None)
     if OPTION in options:
-        raise UserError(f"expected options beside {OPTION}, which is what is chosen. Give its values with --values")
+        raise UsageError(f"expected options beside {OPTION}, which is what is chosen. Give its values with --values")
     benchmark = manifest.load(data)
     method: Any = methods.create("gkc", checkpoint=checkpoint, device=device, options={**options, OPTION: "0"})
     folder = out or Path("runs") / f"calibrate-{Path(checkpoint or 'gkc').stem}"
@@ -100,10 +100,10 @@ def parse_values(text: str) -> list[float]:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise UserError(f"expected --values as numbers separated by commas, got {part!r}. Write --values {VALUES}")
+            raise UsageError(f"expected --values as numbers separated by commas, got {part!r}. Write --values {VALUES}")
         found.append(value)
     if not found:
-        raise UserError(f"expected at least one number in --values, got {text!r}. Write --values {VALUES}")
+        raise UsageError(f"expected at least one number in --values, got {text!r}. Write --values {VALUES}")
     return found
 
 

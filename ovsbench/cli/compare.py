@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.errors import UsageError
 from ovsbench.cli.console import complain, finish, fraction, print_json, print_table, say
 from ovsbench.cli.options import Json
 from ovsbench.cli.tables import Cell, Grid, write_grids
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ovsbench.benchmark.manifest import Benchmark
     from ovsbench.benchmark.running.comparison import Comparison, Delta, Pair
     from ovsbench.benchmark.running.score_names import ScoreName
-    from ovsbench.benchmark.stats import Interval
+    from ovsbench.benchmark.stats import Difference, Interval
 
 SHOWN = 8
 """Categories and videos of a pair that are printed; --json and --csv have all."""
@@ -27,95 +27,80 @@ def compare(
     by: Annotated[
         str | None, typer.Option("--by", metavar="SCORE", help="Ranks, such as mIoU.novel; mIoU.harmonic by default.")
     ] = None,
-    draws: Annotated[int, typer.Option(min=1, help="Of the bootstrap over videos.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    swaps: Annotated[
+        int, typer.Option("--swaps", "--draws", min=19, help="Random exchanges of a test; all of them below 12 videos.")
+    ] = 10_000,
+    seed: Annotated[int, typer.Option(help="Of the exchanges.")] = 0,
     as_json: Json = False,
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write the tables, .csv or .parquet.")
     ] = None,
 ) -> None:
-    """Compare runs on one benchmark: scores, differences with 95 % intervals, and what moved most.
+    """Compare runs on one benchmark: scores, differences with 95 % intervals and tests, and what moved most.
 
     \b
     [bold]Examples[/bold]
       ovsbench compare runs/gkc runs/two-stage
-      ovsbench compare runs/* --by VPQ.all --draws 10000 --json
+      ovsbench compare runs/* --by VPQ.all --json
     """
     from ovsbench.benchmark.running.comparison import compare as work
     from ovsbench.benchmark.running.scores import gaps, read_counts
+    from ovsbench.plans.run_benchmarks import one_benchmark
 
-    benchmark = _one_benchmark(folders)
+    benchmark = one_benchmark(folders)
     names = [str(folder) for folder in folders]
     if len(set(names)) != len(names):
-        raise UserError("expected different runs, got one twice. Name each once")
+        raise UsageError("expected different runs, got one twice. Name each once")
     for sentence in (one for folder in folders for one in gaps(benchmark, folder)):
         complain(f"warning: {sentence}")
     runs = {name: read_counts(benchmark, folder) for name, folder in zip(names, folders, strict=True)}
-    found = work(benchmark, runs, by=by, draws=draws, seed=seed)
+    found = work(benchmark, runs, by=by, swaps=swaps, seed=seed)
     grids = [_scores(found), *(grid for pair in found.pairs for grid in _pair(pair, found.main))]
     if csv is not None:
         write_grids(grids, csv)
     if as_json:
-        print_json(_to_json(benchmark, found, draws, seed))
+        print_json(_to_json(benchmark, found, swaps, seed))
         return
     _print(found)
     finish(csv or benchmark.folder, ["ovsbench", "show", *names, "--by", "category"])
 
 
-def _one_benchmark(folders: list[Path]) -> Benchmark:
-    """The benchmark of all runs.
-
-    Raises:
-        UserError: they were made on different ones, or were offered different names.
-    """
-    from ovsbench.benchmark.record import RunRecord
-    from ovsbench.benchmark.running.comparison import differing_parts
-    from ovsbench.cli.run import benchmark_of
-
-    if len(folders) < 2:
-        raise UserError(f"expected at least two runs to compare, got {len(folders)}. Name another")
-    first = benchmark_of(folders[0])
-    offered = RunRecord.read(folders[0]).offered
-    for folder in folders[1:]:
-        other = benchmark_of(folder)
-        if other.digest != first.digest:
-            raise UserError(
-                f"{folders[0]} and {folder} were made on different benchmarks, which differ in "
-                f"{', '.join(differing_parts(first, other))}. Run both on one"
-            )
-        facts = RunRecord.read(folder)
-        if facts.benchmark_digest != RunRecord.read(folders[0]).benchmark_digest:
-            raise UserError(f"{folder}: the benchmark was built anew since the run was made. Run again")
-        if facts.offered != offered:
-            raise UserError(
-                f"{folders[0]} was offered {offered} names, {folder} {facts.offered}: two questions. Compare like runs"
-            )
-    return first
-
-
 def _print(found: Comparison) -> None:
+    from ovsbench.benchmark.ranking import RULE, separating
+    from ovsbench.benchmark.stats import meaning_of_intervals
+
     names = list(found.scores)
     rows = [
         [str(score), *(_with_interval(found.scores[name][score]) for name in names)] for score in found.scores[names[0]]
     ]
     print_table("Scores with 95 % intervals", ("score", *names), rows)
+    say(meaning_of_intervals(found.videos))
     for pair in found.pairs:
         say(f"{pair.second} minus {pair.first}")
         rows = [
             [str(score), _signed(d.interval.value), f"{_signed(d.interval.low)} to {_signed(d.interval.high)}",
-             "-" if d.p is None else f"{d.p:.4f}", "yes" if d.is_clear else "no"]
+             "-" if d.p is None else f"{d.p:.4f}", "-" if d.effect is None else f"{d.effect:+.2f}", _clear(d)]
             for score, d in pair.differences.items()
         ]  # fmt: skip
-        print_table("", ("score", "difference", "95 % interval", "p", "clear"), rows)
+        print_table("", ("score", "difference", "95 % interval", "p", "effect", "clear"), rows)
         for what, deltas in (("Categories", pair.categories), ("Videos", pair.videos)):
             moved = [delta for delta in deltas if delta.change][:SHOWN]
             if moved:
                 print_table(
                     f"{what} that moved most, {found.main}", (what.lower(), "from", "to", "change"), _moves(moved)
                 )
-    say(f"Ranks by {found.main}; runs of one rank cannot be told apart from its best:")
+    say(f"{RULE}. Ranks by {found.main}:")
     for rank in dict.fromkeys(found.ranks.values()):
         say(f"  {rank}. {', '.join(name for name, own in found.ranks.items() if own == rank)}")
+    if sentence := separating(found.neighbours):
+        say(sentence)
+
+
+def _clear(found: Difference) -> str:
+    """Whether a difference is clear, or why nobody can know."""
+    if found.interval.reason:
+        return found.interval.reason
+    return "yes" if found.is_clear else "no"
 
 
 def _moves(deltas: list[Delta]) -> list[list[str]]:
@@ -141,10 +126,20 @@ def _scores(found: Comparison) -> Grid:
 
 def _pair(pair: Pair, main: ScoreName) -> list[Grid]:
     differences: list[tuple[Cell, ...]] = [
-        (pair.first, pair.second, str(score), d.interval.value, d.interval.low, d.interval.high, d.p)
+        (
+            pair.first,
+            pair.second,
+            str(score),
+            d.interval.value,
+            d.interval.low,
+            d.interval.high,
+            d.p,
+            d.effect,
+            _clear(d),
+        )
         for score, d in pair.differences.items()
     ]
-    heads = ("first", "second", "score", "difference", "low", "high", "p")
+    heads = ("first", "second", "score", "difference", "low", "high", "p", "effect", "clear")
     grids = [Grid.of("differences", heads, differences, words=3)]
     for what, deltas in (("category", pair.categories), ("video", pair.videos)):
         rows: list[tuple[Cell, ...]] = [(pair.first, pair.second, d.name, d.first, d.second, d.change) for d in deltas]
@@ -153,7 +148,7 @@ def _pair(pair: Pair, main: ScoreName) -> list[Grid]:
     return grids
 
 
-def _to_json(benchmark: Benchmark, found: Comparison, draws: int, seed: int) -> dict[str, Any]:
+def _to_json(benchmark: Benchmark, found: Comparison, swaps: int, seed: int) -> dict[str, Any]:
     import dataclasses
 
     from ovsbench.benchmark import stats
@@ -161,7 +156,8 @@ def _to_json(benchmark: Benchmark, found: Comparison, draws: int, seed: int) -> 
     return {
         "benchmark": benchmark.name,
         "digest": benchmark.digest,
-        "draws": draws,
+        "videos": found.videos,
+        "swaps": swaps,
         "seed": seed,
         "main": str(found.main),
         "scores": {
@@ -170,6 +166,7 @@ def _to_json(benchmark: Benchmark, found: Comparison, draws: int, seed: int) -> 
         },
         "pairs": [_pair_to_json(pair) for pair in found.pairs],
         "ranks": found.ranks,
+        "neighbours": [dataclasses.asdict(one) for one in found.neighbours],
         "scheme": stats.SCHEME,
     }
 
@@ -184,7 +181,7 @@ def _pair_to_json(pair: Pair) -> dict[str, Any]:
         "first": pair.first,
         "second": pair.second,
         "differences": {
-            str(score): {**dataclasses.asdict(d.interval), "p": d.p, "is_clear": d.is_clear}
+            str(score): {**dataclasses.asdict(d), **dataclasses.asdict(d.interval), "is_clear": d.is_clear}
             for score, d in pair.differences.items()
         },
         "categories": moves(pair.categories),

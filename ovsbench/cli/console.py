@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 from ovsbench.benchmark.visible_text import visible
 
+QUIET, VERBOSE = "OVSBENCH_QUIET", "OVSBENCH_VERBOSE"
+"""Variables of the environment that `-q` and `-v` set, and that a person may set for good."""
 WIDTH_WITHOUT_TERMINAL = 200
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
@@ -103,6 +105,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 def finish(where: Path | str, *commands: Sequence[object]) -> None:
     """The last lines of every verb: where the result lies and what to type next."""
+    if os.environ.get(QUIET):
+        return
     say(f"Result: {where}")
     for number, command in enumerate(commands):
         say(("Next:   " if number == 0 else "        ") + shlex.join(map(str, command)))

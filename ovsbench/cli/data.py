@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -31,14 +31,15 @@ app.command()(data_detectron2.detectron2)
 def build_world(
     out: Out,
     part: Annotated[
-        str, typer.Option(help="val, dev, train (novel masks withheld) or unlabelled, with captions.")
+        Literal["val", "dev", "train", "unlabelled"],
+        typer.Option(help="Of train novel masks are withheld, unlabelled has captions."),
     ] = "val",
     videos: Annotated[int, typer.Option(min=1, help="Number of videos.")] = 32,
     frames: Annotated[int, typer.Option(min=1, help="Frames in each video.")] = 24,
     size: Annotated[str, typer.Option(metavar="WxH", help="Width and height in pixels.")] = "160x96",
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other scenes.")] = 0,
     variant: Annotated[
-        str, typer.Option(help="Of train: novel objects ignore (void) or delete (not drawn).")
+        Literal["ignore", "delete"], typer.Option(help="Of train: novel objects are void, or not drawn.")
     ] = "ignore",
     stride: Annotated[int, typer.Option(min=1, help="Time between frames, in frames of the world.")] = 1,
     mp4: Annotated[bool, typer.Option("--mp4", help="Also write each video as an mp4 file.")] = False,
@@ -56,7 +57,7 @@ def build_world(
     from ovsbench.data_prep.world.build import WorldSettings
     from ovsbench.data_prep.world.build import build_world as draw
 
-    settings = WorldSettings(part, videos, frames, parse_size(size), seed, variant, stride)  # type: ignore[arg-type]
+    settings = WorldSettings(part, videos, frames, parse_size(size), seed, variant, stride)
     _built(draw(out, settings, mp4=mp4, jobs=jobs, progress=progress(quiet=as_json)), out, as_json)
 
 

@@ -41,7 +41,7 @@ def check(
       ovsbench data check data/world --no-images --json
     """
     from ovsbench.benchmark import manifest
-    from ovsbench.benchmark.processes import core_count
+    from ovsbench.benchmark.cores import core_count
     from ovsbench.data_prep.folder_check import audit
     from ovsbench.data_prep.leaks import find_leaks
 
@@ -175,6 +175,8 @@ def _draw_sheet(benchmark: Benchmark, out: Path) -> None:
 
     pictures, captions = [], []
     entries = benchmark.entries[:24]
+    if len(entries) < len(benchmark.entries):
+        complain(f"{out} shows the first {len(entries)} of {len(benchmark.entries)} videos")
     for entry in entries:
         count = max(1, 12 // len(entries))
         for index in [len(entry.frames) // 2] if count == 1 else spread(len(entry.frames), count):

@@ -27,7 +27,7 @@ def detectron2(
       ovsbench data detectron2 data/camvid-train -o exported/camvid-train
     """
     from ovsbench.benchmark import manifest
-    from ovsbench.benchmark.processes import core_count
+    from ovsbench.benchmark.cores import core_count
     from ovsbench.data_prep.detectron2_export import export
 
     made = export(manifest.load(data), out, jobs=core_count(jobs), progress=progress())

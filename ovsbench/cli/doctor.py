@@ -73,7 +73,7 @@ def _folders() -> dict[str, str]:
 
 
 def _machine() -> dict[str, str]:
-    from ovsbench.benchmark.processes import core_count
+    from ovsbench.benchmark.cores import core_count
 
     cores = f"{core_count()} of {os.cpu_count()} may be used"
     return {"system": f"{platform.system()} {platform.machine()}", "python": sys.executable, "cores": cores}

@@ -14,8 +14,20 @@ from ovsbench.cli.console import finish, print_json
 from ovsbench.cli.options import Json, MovedData, RunFolder, one_of
 from ovsbench.cli.progress_bar import progress
 
+
+def _formats() -> tuple[str, ...]:
+    from ovsbench.benchmark.formats import FORMATS
+
+    return FORMATS
+
+
 Format = Annotated[
-    str, typer.Option("--format", help="vipseg (pred.json, pan_pred), vspw (masks of classes) or ytvis (results.json).")
+    str,
+    typer.Option(
+        "--format",
+        help="vipseg (pred.json, pan_pred), vspw (masks of classes) or ytvis (results.json).",
+        autocompletion=lambda: list(_formats()),
+    ),
 ]
 LabelForm = Annotated[
     str, typer.Option("--label-form", help="Of vspw: shifted (classes 0 to 123) or released (1 to 124, 0 unnamed).")
@@ -67,7 +79,7 @@ def export(
       ovsbench export runs/gkc --format vipseg -o preds
       ovsbench export runs/gkc --format vspw --label-form released -o masks
     """
-    from ovsbench.cli.run import benchmark_of
+    from ovsbench.plans.run_benchmarks import benchmark_of
 
     write = _layout("export", format_, label_form)
     write(benchmark_of(run, data), run, out, progress=progress(quiet=as_json))
@@ -83,9 +95,7 @@ def _layout(direction: str, name: str, label_form: str) -> Callable[..., object]
     Raises:
         UserError: an unknown format.
     """
-    from ovsbench.benchmark.formats import FORMATS
-
-    one_of(name, "unknown format", FORMATS)
+    one_of(name, "unknown format", _formats())
     module = importlib.import_module(f"ovsbench.benchmark.formats.{name}_layout")
     function: Callable[..., object] = getattr(module, f"{direction}_{name}")
     return functools.partial(function, label_form=label_form) if name == "vspw" else function

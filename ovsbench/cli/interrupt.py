@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -26,7 +25,9 @@ def _say(kind: type[BaseException], error: BaseException, trace: TracebackType |
 def install() -> None:
     """From now on a Ctrl-C ends so, and one that nothing catches also later."""
     sys.excepthook = _say
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler and multiprocessing.parent_process() is None:
+    processes = sys.modules.get("multiprocessing")  # imported already in a process that it has started, and dear else
+    is_worker = processes is not None and processes.parent_process() is not None
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler and not is_worker:
         signal.signal(signal.SIGINT, _end)
 
 

@@ -15,7 +15,14 @@ Listing = tuple[Sequence[str], list[Sequence[str]]]
 
 
 def list_(
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="methods, metrics, datasets, splits or checkpoints.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="methods, metrics, datasets, splits or checkpoints.",
+            autocompletion=lambda: list(LISTINGS),
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     """List what is installed: methods (also of other packages), metrics, data sets, splits or checkpoints.

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from ovsbench.benchmark.errors import UserError, did_you_mean
+from ovsbench.benchmark.cores import THREADS
+from ovsbench.benchmark.errors import UsageError, did_you_mean
 
 Checkpoint = Annotated[
     str | None, typer.Option("-c", "--checkpoint", help="Weights: a file, or a name of list checkpoints.")
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
+Device = Annotated[str, typer.Option("--device", envvar="OVSBENCH_DEVICE", help="auto, cpu, cuda, cuda:1, ...")]
 Options = Annotated[
     list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of the method; may be repeated.")
 ]
@@ -25,7 +26,11 @@ Data = Annotated[Path, typer.Argument(metavar="DATA", help="A benchmark folder, 
 MovedData = Annotated[Path | None, typer.Option("--data", help="The benchmark folder, if it has moved.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many videos.")]
-Jobs = Annotated[int, typer.Option("-j", "--jobs", min=0, help="Processes; 0 for one a core.")]
+Jobs = Annotated[int, typer.Option("-j", "--jobs", min=0, envvar="OVSBENCH_JOBS", help="Processes; 0 for one a core.")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, envvar=THREADS, help="Of torch and numpy; by default one a core."),
+]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as training.steps=100.")
 ]
@@ -47,7 +52,7 @@ def one_of(text: str | None, what: str, known: Collection[str]) -> None:
         UserError: names the nearest.
     """
     if text is not None and text not in known:
-        raise UserError(f"{what} {text!r}; {did_you_mean(text, known)}")
+        raise UsageError(f"{what} {text!r}; {did_you_mean(text, known)}")
 
 
 def parse_options(pairs: list[str] | None, what: str = "an option") -> dict[str, str]:
@@ -60,9 +65,9 @@ def parse_options(pairs: list[str] | None, what: str = "an option") -> dict[str,
     for pair in pairs or []:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise UserError(f"expected {what} as key=value, got {pair!r}")
+            raise UsageError(f"expected {what} as key=value, got {pair!r}")
         if key in options:
-            raise UserError(f"{what} {key!r} came twice. Keep one")
+            raise UsageError(f"{what} {key!r} came twice. Keep one")
         options[key] = value
     return options
 
@@ -75,7 +80,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
-        raise UserError(f"expected a size as WIDTHxHEIGHT, such as 160x96, got {text!r}")
+        raise UsageError(f"expected a size as WIDTHxHEIGHT, such as 160x96, got {text!r}")
     return int(height), int(width)
 
 
@@ -87,5 +92,5 @@ def parse_shard(text: str) -> tuple[int, int]:
     """
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal()):
-        raise UserError(f"expected a shard as I/N, such as 2/8, got {text!r}")
+        raise UsageError(f"expected a shard as I/N, such as 2/8, got {text!r}")
     return int(number), int(count)

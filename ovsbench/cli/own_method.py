@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ovsbench.benchmark.errors import MethodError, UserError
+from ovsbench.benchmark.errors import MethodError, UsageError, UserError
 from ovsbench.cli.console import finish, plural, print_json, say
 from ovsbench.cli.options import Checkpoint, Device, Json, Options, method_options
 
@@ -28,7 +28,7 @@ def new_method(
     from ovsbench.benchmark.storage.files import write_bytes
 
     if file.suffix != ".py":
-        raise UserError(f"expected a file that ends in .py, got {file}")
+        raise UsageError(f"expected a file that ends in .py, got {file}")
     if file.exists():
         raise UserError(f"{file}: expected a new file, found one there. Choose another name or remove it")
     if not file.parent.is_dir():

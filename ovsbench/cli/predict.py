@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.errors import UsageError
 from ovsbench.cli.console import finish, plural, print_json, say
-from ovsbench.cli.names import parse_names, read_names
-from ovsbench.cli.options import Checkpoint, Device, Json, Options, TextBank, method_options
+from ovsbench.cli.options import Checkpoint, Device, Json, Options, TextBank, Threads, method_options
 from ovsbench.cli.progress_bar import progress
+from ovsbench.plans.names import parse_names, read_names
 
 if TYPE_CHECKING:
     from ovsbench.benchmark.types import Vocabulary
@@ -33,11 +33,14 @@ def predict(
     allow_truncated: Annotated[
         bool, typer.Option("--allow-truncated", help="Read a video file that is cut off as far as it goes.")
     ] = False,
-    decoder: Annotated[str, typer.Option("--decoder", help="av, or decord where it gives the same frames.")] = "av",
+    decoder: Annotated[
+        Literal["av", "decord"], typer.Option(help="decord is taken where it gives the same frames.")
+    ] = "av",
     rle: Annotated[bool, typer.Option("--rle", help="Write masks as COCO run lengths into objects.jsonl too.")] = False,
     device: Device = "auto",
     option: Options = None,
     text_bank: TextBank = None,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Segment any video with any words; write an overlay video, and the predictions in a folder beside it.
@@ -51,11 +54,13 @@ def predict(
       ovsbench predict frames/ --names "red star, grass" --stuff grass -c gkc-world -o out.mp4
       ovsbench predict street.webm --names-file words.txt --start 10s --end 20s --every 5 -c gkc.safetensors
     """
+    from ovsbench.benchmark.cores import use_threads
     from ovsbench.benchmark.record import Settings
     from ovsbench.plans.video_prediction import predict_file
 
+    use_threads(threads)
     if bool(names) == bool(names_file):
-        raise UserError('expected --names "a word, a word" or --names-file FILE. Give one of them')
+        raise UsageError('expected --names "a word, a word" or --names-file FILE. Give one of them')
     vocabulary = parse_names(names, stuff) if names_file is None else read_names(names_file, stuff)
     done = predict_file(
         video,

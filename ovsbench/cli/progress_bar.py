@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.visible_text import visible
-from ovsbench.cli.console import complain, plural
+from ovsbench.cli.console import QUIET, complain, plural
 
 SECONDS_BETWEEN_LINES = 15.0
 
@@ -16,9 +17,9 @@ def progress(*, quiet: bool = False) -> Progress:
     """The progress that suits where stderr goes.
 
     Args:
-        quiet: show nothing, as for `--json`.
+        quiet: show nothing, as for `--json`; so does `ovsbench -q`.
     """
-    if quiet:
+    if quiet or os.environ.get(QUIET):
         return SILENT
     return Bars() if sys.stderr.isatty() else Lines()
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.errors import UsageError
 from ovsbench.cli.console import complain, finish, print_json, say
 from ovsbench.cli.options import (
     Checkpoint,
@@ -20,14 +20,13 @@ from ovsbench.cli.options import (
     Options,
     RunFolder,
     TextBank,
+    Threads,
     method_options,
-    one_of,
     parse_shard,
 )
 from ovsbench.cli.progress_bar import progress
 
 if TYPE_CHECKING:
-    from ovsbench.benchmark.manifest import Benchmark
     from ovsbench.benchmark.record import RunRecord
 
 
@@ -39,7 +38,7 @@ def run(
     checkpoint: Checkpoint = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder; runs/METHOD by default.")] = None,
     device: Device = "auto",
-    offer: Annotated[str | None, typer.Option("--offer", help="Names to choose from: all, base or novel.")] = None,
+    offer: Annotated[Literal["all", "base", "novel"] | None, typer.Option(help="Names to choose from.")] = None,
     shard: Annotated[str, typer.Option("--shard", metavar="I/N", help="Only every N-th video, from the I-th.")] = "1/1",
     limit: Limit = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove an earlier run in the folder first.")] = False,
@@ -48,6 +47,7 @@ def run(
     oracle: Annotated[bool, typer.Option("--oracle", help="Send the labels through the pipe; must score 1.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of random numbers.")] = 0,
     jobs: Jobs = 0,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Run a method over a benchmark, then score it. Stopped at any moment, the same command goes on.
@@ -60,17 +60,17 @@ def run(
       ovsbench run data/world -m gkc -c gkc-world -o runs/gkc --shard 1/2
     """
     from ovsbench.benchmark import engine, manifest
-    from ovsbench.benchmark.processes import core_count
+    from ovsbench.benchmark.cores import core_count, use_threads
     from ovsbench.benchmark.record import Settings
     from ovsbench.plans.runs import method_of, score_run
 
+    use_threads(threads)
     if oracle == (method is not None):
-        raise UserError(
+        raise UsageError(
             "expected either -m METHOD or --oracle. Give one of them; ovsbench list methods shows the names"
         )
-    one_of(offer, "cannot offer", ("all", "base", "novel"))
     name, part, watch = method or "oracle", parse_shard(shard), progress(quiet=as_json)
-    settings = Settings(name, checkpoint, method_options(option, text_bank), offer, device, seed)  # type: ignore[arg-type]
+    settings = Settings(name, checkpoint, method_options(option, text_bank), offer, device, seed)
     folder, benchmark = out or Path("runs") / Path(name.partition(".py:")[0]).name, manifest.load(data)
     with method_of(settings, is_oracle=oracle) as made:
         record = engine.predict(
@@ -94,9 +94,14 @@ def score(
     data: MovedData = None,
     extra: Annotated[
         list[str] | None,
-        typer.Option("--with", metavar="METRIC", help="Also count a metric that takes long: davis (J&F). Repeatable."),
+        typer.Option(
+            "--with",
+            metavar="METRIC",
+            help="Also count a metric that takes long: davis (J&F), davis_semi (of given first masks). Repeatable.",
+        ),
     ] = None,
     jobs: Jobs = 0,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Score the predictions of a run again; what is unchanged is not counted twice.
@@ -108,8 +113,10 @@ def score(
       ovsbench score runs/gkc --with davis
     """
     from ovsbench.benchmark import engine
-    from ovsbench.benchmark.processes import core_count
+    from ovsbench.benchmark.cores import core_count, use_threads
+    from ovsbench.plans.run_benchmarks import benchmark_of
 
+    use_threads(threads, sharers=core_count(jobs))
     benchmark = benchmark_of(folder, data)
     engine.score(benchmark, folder, extra=extra or (), jobs=core_count(jobs), progress=progress(quiet=as_json))
     _finish_scores(folder, as_json)
@@ -117,11 +124,14 @@ def score(
 
 def show(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Scored run folders.")],
-    by: Annotated[str | None, typer.Option("--by", help="A line for each category, or for each video.")] = None,
+    by: Annotated[
+        Literal["category", "video"] | None, typer.Option(help="A line for each category, or for each video.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every value for every part of the vocabulary.")] = False,
     sort: Annotated[
-        str | None, typer.Option("--sort", metavar="COLUMN", help="With --by: best first, or -COLUMN: worst first.")
+        str | None, typer.Option("--sort", metavar="COLUMN", help="With --by: highest first, words from A to Z.")
     ] = None,
+    is_reversed: Annotated[bool, typer.Option("--reverse", help="With --sort: lowest first, words from Z.")] = False,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="DIR", help="Also draw categories, confusion, windows, videos.")
     ] = None,
@@ -137,24 +147,25 @@ def show(
       ovsbench show runs/gkc runs/two-stage
       ovsbench show runs/gkc --all
       ovsbench show runs/gkc --by category
-      ovsbench show runs/gkc --by video --sort=-VPQ --csv videos.csv
+      ovsbench show runs/gkc --by video --sort VPQ --reverse --csv videos.csv
       ovsbench show runs/gkc --by category --sort IoU --plot plots
     """
     from ovsbench.cli import tables
     from ovsbench.leaderboard.run_row import read_row
 
-    one_of(by, "cannot show by", ("category", "video"))
     if by is not None and everything:
-        raise UserError("expected --by or --all, got both. Leave one out")
+        raise UsageError("expected --by or --all, got both. Leave one out")
     if sort is not None and by is None:
-        raise UserError(f"expected --by with --sort {sort}, got none. Add --by category or --by video")
+        raise UsageError(f"expected --by with --sort {sort}, got none. Add --by category or --by video")
+    if is_reversed and sort is None:
+        raise UsageError("expected --sort COLUMN with --reverse, got none. Add it")
     rows = [read_row(folder) for folder in folders]
     is_overview = by is None and not everything
     if is_overview:
         grids = tables.overview(rows)
     else:
         build = {None: tables.everything, "category": tables.by_category, "video": tables.by_video}[by]
-        grids = (build(rows) if sort is None else build(rows).sorted_by(sort),)
+        grids = (build(rows) if sort is None else build(rows).sorted_by(sort, is_turned=is_reversed),)
     if csv is not None:
         tables.write_grids(grids, csv)
     if plot is not None:
@@ -176,6 +187,7 @@ def _draw(folders: list[Path], out: Path) -> None:
     from ovsbench.benchmark.running.scores import Scores, read_counts
     from ovsbench.benchmark.storage.files import writing
     from ovsbench.leaderboard.site.table import unique_slug
+    from ovsbench.plans.run_benchmarks import benchmark_of
 
     taken: set[str] = set()
     names = {folder: unique_slug(folder.resolve().name, taken) for folder in folders}
@@ -187,23 +199,6 @@ def _draw(folders: list[Path], out: Path) -> None:
         if len(folders) > 1:
             curves = {name: diagnosis.window_curve(Scores.read(folder)) for folder, name in names.items()}
             plots.save(plots.vpq_by_window(curves), out / "windows")
-
-
-def benchmark_of(run: Path, data: Path | None = None) -> Benchmark:
-    """The benchmark that a run was made on.
-
-    Raises:
-        UserError: there is no run, or the benchmark is no longer where the run's record says.
-    """
-    from ovsbench.benchmark import manifest
-    from ovsbench.benchmark.record import RunRecord
-
-    if not run.is_dir():
-        raise UserError(f"{run}: expected a run folder, found none. Make one with: ovsbench run")
-    folder = data or Path(RunRecord.read(run).benchmark_folder)
-    if not folder.is_dir():
-        raise UserError(f"{run} was made on {folder}, which is not there any more. Say where it is with --data")
-    return manifest.load(folder)
 
 
 def _warn_of_other_code(folder: Path, record: RunRecord) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ovsbench.cli.console import plural, print_json, print_table, say
-from ovsbench.cli.options import Checkpoint, Device, Json, parse_options, parse_size
+from ovsbench.cli.options import Checkpoint, Device, Json, Threads, parse_options, parse_size
 from ovsbench.cli.progress_bar import progress
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def speed(
     flops: Annotated[bool, typer.Option("--flops", help="Count the operations of a frame too, by stage.")] = False,
     precision: Annotated[str, typer.Option("--precision", help="float32 or bfloat16.")] = "float32",
     device: Device = "auto",
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Time methods from stored frames to written predictions: median of rounds in which they take turns.
@@ -51,8 +52,10 @@ def speed(
       ovsbench speed gkc gkc,batch=4 gkc,precision=bfloat16 -c gkc-world --size 320x192
       ovsbench speed gkc two-stage,clip=random,clip_model=ViT-B-16 -c random:RN50-quickgelu --size 854x480
     """
+    from ovsbench.benchmark.cores import use_threads
     from ovsbench.plans.speed import compare_speed
 
+    use_threads(threads)
     done = compare_speed(
         [(text, _settings(text, checkpoint, device)) for text in methods],
         common={"precision": precision} | ({"tiles": str(regions)} if regions else {}),

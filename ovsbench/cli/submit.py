@@ -12,9 +12,10 @@ from ovsbench.benchmark.errors import UserError
 from ovsbench.cli.console import complain, finish, fraction, plural, print_json, print_table, say
 from ovsbench.cli.options import Json, RunFolder
 from ovsbench.cli.progress_bar import progress
-from ovsbench.cli.run import benchmark_of
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from ovsbench.leaderboard.bundle.check import Checked
 
 Card = Annotated[Path, typer.Option("--card", metavar="FILE", help="The card of the run.")]
@@ -38,6 +39,9 @@ def submit(
     pictures: Annotated[
         int, typer.Option("--pictures", min=0, max=6, help="Videos whose drawn frames to put in; they show the images.")
     ] = 0,
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="FILE", help="Sign with this key; a new one is made if missing.")
+    ] = None,
     to: Annotated[
         str | None, typer.Option("--to", metavar="URL", help="Send predictions to an evaluation server, see login.")
     ] = None,
@@ -54,6 +58,7 @@ def submit(
     [bold]Examples[/bold]
       ovsbench submit runs/gkc --init
       ovsbench submit runs/gkc --card card.toml -o gkc.zip
+      ovsbench submit runs/gkc --card card.toml -o gkc.zip --key ~/.ovsbench-key.pem
       ovsbench submit runs/gkc --card card.toml -o gkc.zip --predictions --pictures 2
       ovsbench submit runs/gkc --card card.toml --to https://example.org --wait
     """
@@ -61,6 +66,7 @@ def submit(
     from ovsbench.benchmark.storage import files
     from ovsbench.leaderboard.bundle import pack
     from ovsbench.leaderboard.bundle.card import template
+    from ovsbench.plans.run_benchmarks import benchmark_of
 
     if to is not None and not init:
         from ovsbench.cli.submit_to import Sending, send
@@ -80,7 +86,8 @@ def submit(
         finish(card, ["ovsbench", "submit", run, "--card", card, "-o", f"{name}.zip"])
         return
     path = out or Path(f"{name}.zip")
-    pack.pack(run, card, benchmark_of(run, data), path, predictions=predictions, strips=pictures)
+    author = None if key is None else author_key(key)
+    pack.pack(run, card, benchmark_of(run, data), path, predictions=predictions, strips=pictures, key=author)
     if as_json:
         print_json({"bundle": str(path), "bytes": path.stat().st_size, "sha256": pack.digest(path)})
         return
@@ -90,8 +97,20 @@ def submit(
 
 def _pack_predictions(run: Path, card: Path, data: Path | None, out: Path) -> None:
     from ovsbench.leaderboard.bundle.submission import pack_submission
+    from ovsbench.plans.run_benchmarks import benchmark_of
 
     pack_submission(run, card, benchmark_of(run, data), out)
+
+
+def author_key(path: Path) -> Ed25519PrivateKey:
+    """The key of a file; one that is not there yet is made, and said so."""
+    from ovsbench.leaderboard import signature
+
+    if path.exists():
+        return signature.read_key(path)
+    key = signature.generate_key(path)
+    complain(f"{path}: a new key was made. Keep it: nobody else can correct the entries that it signs")
+    return key
 
 
 def check(
@@ -114,16 +133,12 @@ def check(
         print_json(summary(checked))
         return
     if markdown:
-        from ovsbench.leaderboard.entries import row_of
-        from ovsbench.leaderboard.site.export import as_markdown
-        from ovsbench.leaderboard.site.table import tables
+        from ovsbench.leaderboard.review import row_markdown
 
-        say(as_markdown(tables([row_of(checked)])))
-        corrected = f"; it takes the place of `{checked.card.supersedes}`" if checked.card.supersedes else ""
-        say(f"Verified level: {checked.level}{corrected}")
+        say(row_markdown(checked))
         return
     _print(checked)
-    finish(path, ["ovsbench", "board", "add", path])
+    finish(path, ["ovsbench", "board", "add", path, *(["--data", data] if data else [])])
 
 
 def checked_bundle(path: Path, data: Path | None, train: list[Path] | None, *, quiet: bool = False) -> Checked:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ovsbench.cli.console import finish_tables, refuse_faults, reporting
-from ovsbench.cli.options import Json, Limit
+from ovsbench.cli.options import Json, Limit, Threads
 from ovsbench.cli.progress_bar import progress
 
 
@@ -24,6 +24,7 @@ def suite(
         typer.Option("--only", metavar="ROW", help="Only this row; may be repeated. Its table: OUT/only."),
     ] = None,
     limit: Limit = None,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Run every method of a file on every benchmark of it; end with one table, plots and a leaderboard site.
@@ -36,6 +37,7 @@ def suite(
       ovsbench suite configs/suite-world.toml --only gkc --only two-stage
       ovsbench suite configs/suite-world.toml --devices cuda:0,cuda:1
     """
+    from ovsbench.benchmark.cores import use_threads
     from ovsbench.plans.config_files import read_config
     from ovsbench.plans.suite import read_suite
     from ovsbench.plans.suite_run import run_suite, with_choices
@@ -43,6 +45,7 @@ def suite(
     begin = time.monotonic()
     tables = read_config(config) | ({} if out is None else {"out": str(out)})
     plan = with_choices(read_suite(tables, config), devices, limit, only)
+    use_threads(threads, sharers=len(plan.devices))
     done = run_suite(
         plan,
         plan.out / "only" if only else plan.out,  # a part of the rows leaves the whole table alone

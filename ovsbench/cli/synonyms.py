@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.errors import UsageError
 from ovsbench.cli.console import print_json, print_table, say
 from ovsbench.cli.options import Json
 
@@ -42,9 +42,9 @@ def synonyms(
     from ovsbench.gkc_video.text.wordnet import PHYSICAL, WordNet
 
     if bool(names) == (audit is not None):
-        raise UserError("expected names, or --audit with a split, and not both. See ovsbench synonyms --help")
+        raise UsageError("expected names, or --audit with a split, and not both. See ovsbench synonyms --help")
     if senses < 1:
-        raise UserError(f"expected at least 1 sense, got {senses}. Leave --senses out for the most frequent one")
+        raise UsageError(f"expected at least 1 sense, got {senses}. Leave --senses out for the most frequent one")
     thesaurus = Thesaurus(
         tables=(Table.read(OWN), *([Table.read(table)] if table else [])),
         wordnet=WordNet(wordnet) if wordnet else None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovsbench.benchmark.errors import UserError, did_you_mean
+from ovsbench.benchmark.errors import UsageError, UserError, did_you_mean
 from ovsbench.cli.console import fraction, print_table, say
 
 if TYPE_CHECKING:
@@ -81,21 +81,19 @@ class Grid:
             for column, cell in zip(self.columns, row, strict=True)
         ]  # fmt: skip
 
-    def sorted_by(self, column: str) -> Grid:
-        """The rows in the order of a column: numbers from the highest, words from A; "-" before the name turns it.
+    def sorted_by(self, column: str, *, is_turned: bool = False) -> Grid:
+        """The rows in the order of a column: numbers from the highest, words from A; or turned round.
 
         A missing number comes last. A part of the column's name will do: "mIoU" is the first that holds it.
 
         Raises:
             UserError: there is no such column.
         """
-        wanted = column.removeprefix("-")
         names = [name.casefold() for name in self.columns]
-        fitting = [i for i, name in enumerate(names) if wanted.casefold() in name]
+        fitting = [i for i, name in enumerate(names) if column.casefold() in name]
         if not fitting:
-            raise UserError(f"cannot sort by {wanted!r}; {did_you_mean(wanted, self.columns)}")
-        place = names.index(wanted.casefold()) if wanted.casefold() in names else fitting[0]
-        is_turned = column.startswith("-")
+            raise UsageError(f"cannot sort by {column!r}; {did_you_mean(column, self.columns)}")
+        place = names.index(column.casefold()) if column.casefold() in names else fitting[0]
         cells = self.frame.iloc[:, place]
         known = [i for i, cell in enumerate(cells) if cell is not None]
         ordered = sorted(known, key=lambda i: cells.iloc[i], reverse=(place >= self.words) != is_turned)

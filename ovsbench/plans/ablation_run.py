@@ -7,6 +7,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ovsbench.benchmark.cores import use_threads
 from ovsbench.benchmark.errors import UserError, did_you_mean
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.progress import SILENT, Progress, Report, plural
@@ -86,10 +87,9 @@ def train_and_run(
     training: Training, folders: Mapping[str, Path], limit: int | None, workers: int, device: str
 ) -> None:
     """One training, then its runs with their scores; what is finished already costs little."""
-    from ovsbench.gkc_video.device import limit_threads
     from ovsbench.gkc_video.training.train import train
 
-    limit_threads(workers)
+    use_threads(sharers=workers)
     path = _log(training)
     with files.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

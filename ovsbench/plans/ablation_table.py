@@ -16,7 +16,7 @@ from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.metrics.base import Floats
 from ovsbench.benchmark.percent import percent
-from ovsbench.benchmark.running.comparison import draws_of_run
+from ovsbench.benchmark.running.comparison import left_out_of
 from ovsbench.benchmark.running.score_names import ScoreName, headline
 from ovsbench.benchmark.running.scores import read_counts
 from ovsbench.benchmark.storage import files
@@ -51,6 +51,7 @@ class Cell:
         spread: standard deviation over seeds; None for one seed.
         change: mean difference to the first variant, seed by seed, with its 95 % interval over videos.
         change_spread: standard deviation of that difference over seeds.
+        change_over_seeds: its interval over seeds.
         better: in how many seeds it is above the first variant.
     """
 
@@ -59,6 +60,7 @@ class Cell:
     spread: float | None
     change: stats.Interval
     change_spread: float | None
+    change_over_seeds: stats.Interval
     better: int
 
 
@@ -111,16 +113,15 @@ def ablation_table(
     videos = {tuple(one) for several in counts.values() for one in several}
     if len(videos) != 1:
         raise UserError(f"the runs on {benchmark.name} were scored on different videos. Remove the odd ones")
-    times = stats.draw_videos(len(next(iter(videos))))
-    drawn = {name: [draws_of_run(benchmark, one, wanted, times) for one in several] for name, several in counts.items()}
-    first = next(iter(drawn.values()))
+    left_out = {name: [left_out_of(benchmark, [one], wanted) for one in several] for name, several in counts.items()}
+    first = next(iter(left_out.values()))
     lines = tuple(
         AblationLine(
             name,
             costs[name],
             {score: _cell([seed[score] for seed in of], [seed[score] for seed in first]) for score in wanted},
         )
-        for name, of in drawn.items()
+        for name, of in left_out.items()
     )
     return AblationTable(benchmark.name, len(next(iter(videos))), tuple(seeds), lines)
 
@@ -135,7 +136,7 @@ def _wanted(benchmark: Benchmark) -> list[ScoreName]:
 
 
 def _cell(own: Sequence[Floats], first: Sequence[Floats]) -> Cell:
-    seeds = [float(draws[0]) for draws in own]
+    seeds = [float(left_out[0]) for left_out in own]
     moved = [float(a[0] - b[0]) for a, b in zip(own, first, strict=True)]
     defined = all(np.isfinite(seeds))
     return Cell(
@@ -144,6 +145,7 @@ def _cell(own: Sequence[Floats], first: Sequence[Floats]) -> Cell:
         _spread(seeds),
         stats.difference(np.mean(first, axis=0), np.mean(own, axis=0)).interval,
         _spread(moved),
+        stats.over_seeds(moved),
         sum(value > 0 for value in moved),
     )
 
@@ -168,6 +170,8 @@ def _record(table: AblationTable, line: AblationLine) -> dict[str, Any]:
         record |= {str(score): cell.mean, f"{score} sd": cell.spread, f"{score} change": cell.change.value}
         record |= {f"{score} change low": cell.change.low, f"{score} change high": cell.change.high}
         record |= {f"{score} change sd": cell.change_spread, f"{score} better": cell.better}
+        seeds = cell.change_over_seeds
+        record |= {f"{score} change low over seeds": seeds.low, f"{score} change high over seeds": seeds.high}
     return record
 
 
@@ -206,6 +210,7 @@ def markdown(table: AblationTable) -> str:
             f"Difference to {table.lines[0].name}, paired by seed: mean ± standard deviation over seeds "
             "[95 % interval over videos] (seeds in which it is better)",
             _table(heads, moved),
+            stats.meaning_of_intervals(table.videos),
         ]
     return "\n\n".join(parts) + "\n"
 

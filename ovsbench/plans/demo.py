@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import os
 from pathlib import Path
 
+from ovsbench.benchmark.cores import core_count, use_threads
 from ovsbench.benchmark.errors import UserError
-from ovsbench.benchmark.processes import core_count
 from ovsbench.benchmark.progress import Progress, Report
 from ovsbench.benchmark.record import Settings
 from ovsbench.plans.runs import run_and_score
@@ -39,9 +38,7 @@ def run_demo(
     from ovsbench.leaderboard import entries, own_runs
     from ovsbench.leaderboard.site.render import write_site
 
-    # Frames this small gain nothing from threads, and where another program is busy they wait for one another: with two
-    # threads on two cores, one of them taken, GKC fell from 17 to 1 frame a second.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    use_threads()
     data, board = out / f"world-{videos}", out / f"entries-{videos}"
     runs = [out / f"runs-{videos}" / method for method in METHODS]
     report(f"1/3  Drawing {videos} videos of the embedded world into {data}")

@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ovsbench.benchmark import machine, manifest, methods
+from ovsbench.benchmark.cores import core_count
 from ovsbench.benchmark.errors import UserError, did_you_mean
-from ovsbench.benchmark.processes import core_count
 from ovsbench.benchmark.progress import Progress
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.timing.speed import Contestant, Speed, count_flops, measure

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,10 @@ from ovsbench.benchmark import stats
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.metrics import described_for
-from ovsbench.benchmark.metrics.base import Floats
 from ovsbench.benchmark.percent import percent
-from ovsbench.benchmark.ranking import ranks
+from ovsbench.benchmark.ranking import Neighbours, neighbours, ranks, separating
 from ovsbench.benchmark.record import RunRecord
-from ovsbench.benchmark.running.comparison import draws_of_run
+from ovsbench.benchmark.running.comparison import LeftOut, differences_of, intervals_of, left_out_of, over_words
 from ovsbench.benchmark.running.score_names import ScoreName, headline, score_to_rank_by
 from ovsbench.benchmark.running.scores import read_counts
 from ovsbench.benchmark.storage import files
@@ -33,9 +31,11 @@ class Line:
 
     Attributes:
         name: of the row.
-        rank: 1, 1, 3 where the first two cannot be told apart; None for bounds, which read labels.
-        scores: value and interval; over several seeds both are of their mean.
+        rank: see `ranking.RULE`; None for bounds, which read labels.
+        scores: value and interval over videos; over several seeds both are of their mean.
         spread: standard deviation over seeds; empty for one seed.
+        over_seeds: interval of the mean over seeds; empty for one seed.
+        over_words: interval over novel categories, of novel and harmonic scores.
         fps: frames a second of the method alone, over all seeds; None where the clock says nothing.
         memory_gb: most memory, of the device where there is one.
         device: hardware's name.
@@ -46,6 +46,8 @@ class Line:
     rank: int | None
     scores: Mapping[ScoreName, stats.Interval]
     spread: Mapping[ScoreName, float]
+    over_seeds: Mapping[ScoreName, stats.Interval]
+    over_words: Mapping[ScoreName, stats.Interval]
     fps: float | None
     memory_gb: float | None
     device: str
@@ -60,6 +62,7 @@ class SuiteTable:
         benchmark, offered, videos: the question; videos were scored, of `videos_total`.
         rank_by: the score that ranks.
         lines: contestants from best to worst, then bounds.
+        neighbours: contestants whose values follow each other, and how many videos would separate them.
     """
 
     benchmark: str
@@ -68,6 +71,7 @@ class SuiteTable:
     videos_total: int
     rank_by: ScoreName
     lines: tuple[Line, ...]
+    neighbours: tuple[Neighbours, ...] = ()
 
 
 def suite_table(
@@ -91,34 +95,31 @@ def suite_table(
     videos = {tuple(run) for runs in counts.values() for run in runs}
     if len(videos) != 1:
         raise UserError(f"the runs on {benchmark.name} were scored on different videos. Finish or remove the odd ones")
-    times = stats.draw_videos(len(next(iter(videos))))
-
-    def draws(name: str) -> dict[ScoreName, list[Floats]]:
-        runs = [draws_of_run(benchmark, run, wanted, times) for run in counts[name]]
-        return {score: [run[score] for run in runs] for score in wanted}
-
-    drawn = {name: draws(name) for name in rows}
+    left_out = {name: left_out_of(benchmark, runs, wanted) for name, runs in counts.items()}
+    by_seed = {name: [left_out_of(benchmark, [run], wanted) for run in runs] for name, runs in counts.items()}
     records = {name: [RunRecord.read(run) for run in runs] for name, runs in rows.items()}
-    contestants = {
-        name: np.mean(of[main], axis=0)
-        for name, of in drawn.items()
-        if not any(record.uses_labels for record in records[name])
-    }
+    contestants = [name for name in rows if not any(record.uses_labels for record in records[name])]
+    values = {name: float(left_out[name][main][0]) for name in contestants}
+    of_main = {name: {main: left_out[name][main]} for name in contestants}
+    differences = differences_of(benchmark, {name: counts[name] for name in contestants}, [main], of_main)[main]
     lower_is_better = described_for(benchmark.rules)[main.value].value.lower_is_better
-    ranked = ranks(contestants, lower_is_better=lower_is_better)
+    ranked = ranks(values, differences, lower_is_better=lower_is_better)
     order = [*ranked, *(name for name in rows if name not in ranked)]
     lines = tuple(
         Line(
             name,
             ranked.get(name),
-            {score: stats.interval(np.mean(drawn[name][score], axis=0)) for score in wanted},
-            _spread(drawn[name]),
+            intervals_of(left_out[name]),
+            *_seeds(by_seed[name]),
+            over_words(benchmark, counts[name], wanted),
             *_cost(records[name]),
             tuple(rows[name]),
         )
         for name in order
     )
-    return SuiteTable(benchmark.name, offered, len(next(iter(videos))), len(benchmark.entries), main, lines)
+    number = len(next(iter(videos)))
+    between = neighbours(values, differences, lower_is_better=lower_is_better)
+    return SuiteTable(benchmark.name, offered, number, len(benchmark.entries), main, lines, between)
 
 
 def refuse_rank_by(rank_by: str | None, benchmarks: Iterable[Benchmark]) -> None:
@@ -131,12 +132,13 @@ def refuse_rank_by(rank_by: str | None, benchmarks: Iterable[Benchmark]) -> None
         score_to_rank_by(benchmark, rank_by)
 
 
-def _spread(drawn: Mapping[ScoreName, Sequence[Floats]]) -> dict[ScoreName, float]:
-    return {
-        score: float(statistics.stdev(float(one[0]) for one in seeds))
-        for score, seeds in drawn.items()
-        if len(seeds) > 1
-    }
+def _seeds(by_seed: Sequence[LeftOut]) -> tuple[dict[ScoreName, float], dict[ScoreName, stats.Interval]]:
+    """Standard deviation and interval over seeds of each score, nothing for one seed."""
+    if len(by_seed) < 2:
+        return {}, {}
+    values = {score: [float(seed[score][0]) for seed in by_seed] for score in by_seed[0]}
+    spread = {score: float(np.std(seeds, ddof=1)) for score, seeds in values.items()}
+    return spread, {score: stats.over_seeds(seeds) for score, seeds in values.items()}
 
 
 def _cost(records: Sequence[RunRecord]) -> tuple[float | None, float | None, str]:
@@ -168,6 +170,12 @@ def _records(table: SuiteTable) -> list[dict[str, Any]]:
                 for part, number in (("", found.value), (" low", found.low), (" high", found.high))
             },
             **{f"{score} sd": value for score, value in line.spread.items()},
+            **{
+                f"{score} {part} {what}": number
+                for what, intervals in (("over seeds", line.over_seeds), ("over words", line.over_words))
+                for score, found in intervals.items()
+                for part, number in (("low", found.low), ("high", found.high))
+            },
             "fps": line.fps,
             "memory_gb": line.memory_gb,
             "device": line.device,
@@ -183,12 +191,15 @@ def _to_json(table: SuiteTable) -> dict[str, Any]:
         "videos": table.videos,
         "videos_total": table.videos_total,
         "rank_by": str(table.rank_by),
+        "neighbours": [dataclasses.asdict(one) for one in table.neighbours],
         "lines": [
             {
                 "name": line.name,
                 "rank": line.rank,
-                "scores": {str(score): dataclasses.asdict(found) for score, found in line.scores.items()},
+                "scores": _plain(line.scores),
                 "spread": {str(score): value for score, value in line.spread.items()},
+                "over_seeds": _plain(line.over_seeds),
+                "over_words": _plain(line.over_words),
                 "fps": line.fps,
                 "memory_gb": line.memory_gb,
                 "device": line.device,
@@ -199,14 +210,16 @@ def _to_json(table: SuiteTable) -> dict[str, Any]:
     }
 
 
+def _plain(intervals: Mapping[ScoreName, stats.Interval]) -> dict[str, Any]:
+    return {str(score): dataclasses.asdict(found) for score, found in intervals.items()}
+
+
 def markdown(table: SuiteTable) -> str:
     """The table for a README: percent, 95 % intervals over videos, a dash for rows that are bounds."""
     scores = list(table.lines[0].scores) if table.lines else []
-    videos = (
-        ("1 video (so no intervals, and one rank)" if table.videos == 1 else f"{table.videos} videos")
-        if table.videos == table.videos_total
-        else (f"the first {table.videos} of {table.videos_total} videos")
-    )
+    videos = f"{table.videos} video{'' if table.videos == 1 else 's'}"
+    if table.videos < table.videos_total:
+        videos = f"the first {table.videos} of {table.videos_total} videos"
     rows = [
         ["rank", "method", *map(str, scores), "fps", "GB"],
         ["---"] * (len(scores) + 4),
@@ -223,7 +236,23 @@ def markdown(table: SuiteTable) -> str:
     ]
     body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     offered = "all names" if table.offered == "all" else f"only {table.offered} names"
-    return f"**{table.benchmark}**, {videos}, {offered} offered; %, ranked by {table.rank_by}\n\n{body}\n"
+    title = f"**{table.benchmark}**, {videos}, {offered} offered; %, ranked by {table.rank_by}"
+    told = (stats.meaning_of_intervals(table.videos), *_other_chance(table), separating(table.neighbours))
+    return "\n\n".join([title, body, *filter(None, told)]) + "\n"
+
+
+def _other_chance(table: SuiteTable) -> list[str]:
+    """Intervals of the score that ranks over seeds and over novel words, where there are any."""
+    of = {
+        "seeds": [(line.name, line.over_seeds) for line in table.lines],
+        "novel words": [(line.name, line.over_words) for line in table.lines],
+    }
+    found = []
+    for what, lines in of.items():
+        known = [(name, one) for name, by in lines if (one := by.get(table.rank_by)) and one.low is not None]
+        told = ", ".join(f"{name} [{percent(one.low)}, {percent(one.high)}]" for name, one in known)
+        found += [f"95 % intervals of {table.rank_by} over {what}: {told}."] if known else []
+    return found
 
 
 def _cell(line: Line, score: ScoreName) -> str:

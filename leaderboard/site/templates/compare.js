@@ -1,4 +1,4 @@
-// Compares two to four entries of one table: differences of paired draws, categories and videos that differ most.
+// Compares two to four entries of one table: differences with intervals and tests, categories and videos that differ most.
 const loaded = new Map();
 const waiting = new Map();
 window.ovsbench = (entry) => { loaded.set(entry.page, entry); waiting.get(entry.page)?.(); };
@@ -18,21 +18,54 @@ window.ovsbench = (entry) => { loaded.set(entry.page, entry); waiting.get(entry.
   });
   const percent = (value) => value === null || value === undefined || Number.isNaN(value) ? "–" : (100 * value).toFixed(1);
   const signed = (value) => Math.abs(value) < 0.0005 ? "0.0" : (value > 0 ? "+" : "−") + percent(Math.abs(value));
-  const draws = (entry, key) => {  // 16-bit steps of a fraction, the last one for undefined
-    const bytes = atob(entry.draws[key] ?? "");
-    return Array.from({ length: bytes.length / 2 }, (_, i) => {
-      const step = bytes.charCodeAt(2 * i) + 256 * bytes.charCodeAt(2 * i + 1);
-      return step === 65535 ? NaN : step / 65534;
-    });
+  const leftOut = (entry, key) => {  // float32: the score, then the score without each video
+    const bytes = Uint8Array.from(atob(entry.left_out[key]), (one) => one.charCodeAt(0));
+    const view = new DataView(bytes.buffer);
+    return Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
   };
-  const quantile = (sorted, q) => {
-    const at = q * (sorted.length - 1), low = Math.floor(at);
-    return sorted[low] + (at - low) * ((sorted[low + 1] ?? sorted[low]) - sorted[low]);
+  const logGamma = (x) => {  // Stirling's series, far enough from 0
+    let shift = 0;
+    for (; x < 10; x += 1) shift += Math.log(x);
+    return (x - 0.5) * Math.log(x) - x + 0.5 * Math.log(2 * Math.PI) + 1 / (12 * x) - 1 / (360 * x ** 3) + 1 / (1260 * x ** 5) - shift;
   };
-  const interval = (first, second, key) => {
-    const [a, b] = [draws(first, key), draws(second, key)];
-    const moved = a.slice(1).map((value, i) => b[i + 1] - value).filter((value) => !Number.isNaN(value)).sort((x, y) => x - y);
-    return moved.length ? [quantile(moved, 0.025), quantile(moved, 0.975)] : null;
+  const beyond = (t, freedom) => {  // two-sided p of Student's t: the incomplete beta function as a continued fraction
+    const x = freedom / (freedom + t * t), [a, b] = [freedom / 2, 0.5];
+    if (x >= 1) return 1;
+    if (!(x > 0)) return 0;
+    const part = (x, a, b) => {
+      let fraction = 1;
+      for (let m = 200; m > 0; m -= 1) {
+        const odd = -(a + m - 1) * (a + b + m - 1) * x / ((a + 2 * m - 2) * (a + 2 * m - 1));
+        const even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m));
+        fraction = 1 + odd / (1 + even / fraction);
+      }
+      const log = a * Math.log(x) + b * Math.log(1 - x) + logGamma(a + b) - logGamma(a) - logGamma(b);
+      return Math.exp(log) / (a * fraction);
+    };
+    return x < (a + 1) / (a + b + 2) ? part(x, a, b) : 1 - part(1 - x, b, a);
+  };
+  const moved = (first, second, key) => {  // the difference: its interval and the p-value that goes with it
+    const [a, b] = [leftOut(first, key), leftOut(second, key)];
+    const [value, ...others] = a.map((one, i) => b[i] - one);
+    if (first.reach === null || ![value, ...others].every(Number.isFinite)) return { range: null, p: null };
+    const n = others.length, mean = others.reduce((sum, one) => sum + one, 0) / n;
+    const error = (n - 1) / n * Math.sqrt(others.reduce((sum, one) => sum + (one - mean) ** 2, 0));
+    const p = error ? beyond(value / error, n - 1) : value ? 0 : 1;
+    return { range: [value - first.reach * error, value + first.reach * error], p };
+  };
+  const holm = (found) => {
+    const known = found.filter((one) => one.p !== null).sort((a, b) => a.p - b.p);
+    let highest = 0;
+    known.forEach((one, i) => { one.p = highest = Math.max(highest, Math.min(1, one.p * (known.length - i))); });
+    return found;
+  };
+  const differences = (first, others, key) => {
+    const alone = others.map((other) => moved(first, other, key));
+    const tested = [first, ...others].every((entry) => entry.ranked.key === key);
+    if (!tested) return holm(alone);
+    return alone.map((one, i) => first.ranked.p
+      ? { ...one, p: first.ranked.p[others[i].page] ?? null }
+      : { ...one, p: null, isClear: one.p !== null && one.p <= first.ranked.most });
   };
   const table = (title, heads, rows, canSort = false) => {
     const section = element("section", "", { class: "card" });
@@ -54,11 +87,13 @@ window.ovsbench = (entry) => { loaded.set(entry.page, entry); waiting.get(entry.
     if (canSort) sortable(made);
     return section;
   };
-  const difference = (value, range) => {
+  const difference = (value, { range, p, isClear }) => {
     const cell = element("td", value === null ? "–" : signed(value));
     if (range) {
-      if (range[0] > 0 || range[1] < 0) cell.className = "best " + (range[0] > 0 ? "better" : "worse");
-      cell.append(element("small", `${signed(range[0])} to ${signed(range[1])}`));
+      const clear = (range[0] > 0 || range[1] < 0) && (isClear ?? (p !== null && p <= 0.05));
+      if (clear) cell.className = "best " + (range[0] > 0 ? "better" : "worse");
+      const words = p === null ? "" : `, p ${p < 0.0001 ? "< 0.0001" : p.toFixed(4)}`;
+      cell.append(element("small", `${signed(range[0])} to ${signed(range[1])}${words}`));
     }
     return cell;
   };
@@ -70,7 +105,7 @@ window.ovsbench = (entry) => { loaded.set(entry.page, entry); waiting.get(entry.
     }
     const [first, ...others] = entries;
     const names = entries.map((entry) => entry.name);
-    const keys = first.scores.map(([key]) => key).filter((key) => entries.every((entry) => entry.draws[key] !== undefined));
+    const keys = first.scores.map(([key]) => key).filter((key) => entries.every((entry) => entry.left_out[key] !== undefined));
     const score = (entry, key) => entry.scores.find(([name]) => name === key);
     found.append(table("Scores in percent, with 95 % intervals",
       ["score", ...names, ...others.map((entry) => `${entry.name} − ${first.name}`)],
@@ -81,7 +116,7 @@ window.ovsbench = (entry) => { loaded.set(entry.page, entry); waiting.get(entry.
           if (low !== null) cell.append(element("small", `${percent(low)}–${percent(high)}`));
           return cell;
         }),
-        ...others.map((entry) => difference(score(entry, key)[2] - score(first, key)[2], interval(first, entry, key)))])));
+        ...differences(first, others, key).map((found, i) => difference(score(others[i], key)[2] - score(first, key)[2], found))])));
     const delta = (title, column, list, label) => {
       const rows = first[list].map((row, i) => [row, entries.map((entry) => entry[list][i][column])])
         .filter(([, values]) => values.some((value) => value !== null)).map(([row, values]) => {

@@ -10,7 +10,7 @@
   offer(form.l, rows.map((row) => row.dataset.l));
   const overs = [...new Set([...document.querySelectorAll("tr.over th[data-over]")].map((head) => head.dataset.over))];
   for (const over of overs) {
-    const box = Object.assign(document.createElement("input"), { type: "checkbox", name: "c", value: over, checked: true });
+    const box = Object.assign(document.createElement("input"), { type: "checkbox", name: "c", value: over, defaultChecked: true });
     const label = document.createElement("label");
     label.append(box, " " + over);
     form.querySelector("fieldset").append(label);
@@ -85,7 +85,12 @@
   });
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", () => { apply(); remember(); });
-  form.addEventListener("reset", () => setTimeout(() => { apply(); remember(); }));
+  const asWritten = new Map(boards.map((table) => [table, [...table.tBodies[0].rows]]));
+  function unsort(table) {
+    table.querySelectorAll("th[aria-sort]").forEach((head) => head.removeAttribute("aria-sort"));
+    table.tBodies[0].append(...asWritten.get(table));
+  }
+  form.addEventListener("reset", () => setTimeout(() => { boards.forEach(unsort); apply(); remember(); }));
   document.addEventListener("sorted", (event) => { cut(event.target); remember(); });
   boards.forEach((table) => table.closest("section").querySelector("button.all").addEventListener("click", (event) => {
     event.target.dataset.pressed = "yes";

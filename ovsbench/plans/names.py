@@ -67,7 +67,7 @@ def _vocabulary(parts: list[str], stuff: str, expected: str) -> Vocabulary:
     unknown = sorted(material - {group[0].casefold() for group in words})
     if unknown:
         known = [group[0] for group in words]
-        raise UserError(f"--stuff has {unknown[0]!r}, which is not among the names; {did_you_mean(unknown[0], known)}")
+        raise UserError(f"stuff has {unknown[0]!r}, which is not among the names; {did_you_mean(unknown[0], known)}")
     return Vocabulary(
         tuple(
             Category(number, group[0], group[0].casefold() not in material, synonyms=tuple(dict.fromkeys(group[1:])))

@@ -1,0 +1,51 @@
+"""Loops that numba compiles, where it is installed and there is enough to do; numpy's way beside each gives the same.
+
+Numba and a loop take half a second to load, so a loop is compiled only after its process has spent about as long on the
+same work without it: then it may be expected to go on, and at worst the time doubles. What was compiled is kept on disk
+for the next process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class Loop:
+    """A function of arrays and numbers, which numba may compile.
+
+    Args:
+        function: plain loops; never called uncompiled.
+        after: as much work, in units of the caller, is done without it first.
+    """
+
+    def __init__(self, function: Callable[..., Any], after: int) -> None:
+        self._function, self._after = function, after
+        self._done = 0
+        self._compiled: Callable[..., Any] | None = None
+        self._was_tried = False
+
+    def ready(self, work: int) -> Callable[..., Any] | None:
+        """The compiled function; None as long as the work should be done without it.
+
+        Args:
+            work: that is to be done now.
+        """
+        if not self._was_tried:
+            self._done += work
+            if self._done > self._after:
+                self._was_tried = True
+                self._compiled = _compile(self._function)
+        return self._compiled
+
+
+def _compile(function: Callable[..., Any]) -> Callable[..., Any] | None:
+    try:
+        from numba import njit
+    except ImportError:
+        return None
+    try:
+        compiled: Callable[..., Any] = njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # nowhere to keep what is compiled: every process would compile it anew, for seconds
+        return None
+    return compiled

@@ -1,0 +1,170 @@
+"""Changes one operator, comparison or number at a time and runs the tests of that file; prints what no test noticed.
+
+    python tests/mutate.py --mutants 400 --seed 0 --jobs 2 --json survivors.json
+
+The checkout stays as it is: each job works in a copy of its own. Mutants come from cosmic-ray; those inside
+annotations, which never run, are left out. The tests run without `../shared`, as they ship.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import fnmatch
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+from cosmic_ray.ast import ast_nodes, get_ast_from_path
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator, operator_names
+
+ROOT = Path(__file__).parents[1]
+SECONDS = 240  # a mutant that loops for ever is noticed
+TESTS = {  # the first pattern that fits a file says which tests are its own
+    "benchmark/metrics/ap*.py": "test_ap test_instances",
+    "benchmark/metrics/clear.py": "test_clear test_metrics",
+    "benchmark/metrics/confusion.py": "test_diagnosis test_metrics",
+    "benchmark/metrics/davis.py": "test_davis",
+    "benchmark/metrics/outlines.py": "test_davis",
+    "benchmark/metrics/installed.py": "test_metric_set",
+    "benchmark/metrics/plausible.py": "test_check",
+    "benchmark/metrics/*.py": "test_metrics test_tracks_and_consistency test_class_sums test_stats test_metric_set",
+    "benchmark/stats.py": "test_stats test_statistics",
+    "gkc_video/training/losses.py": "test_losses test_gkc",
+    "gkc_video/tracking/*.py": "test_associate test_association_table test_linked",
+    "leaderboard/bundle/*.py": "test_check test_entries test_check_entries",
+}
+BUNDLE_CHECKS = "test_check"  # the counts' own rules are tried by attacks on bundles, so metrics run these too
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one file.
+
+    Attributes:
+        path: of the file, from the root of the checkout.
+        operator: cosmic-ray's name of the change.
+        occurrence: which of the places in the file that the operator fits.
+        line: of that place, from 1.
+    """
+
+    path: str
+    operator: str
+    occurrence: int
+    line: int
+
+
+def annotations(path: Path) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Start and end, (line, column) each, of every annotation and type alias of a file; none of them ever runs."""
+    spans = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        for name in ("annotation", "returns"):
+            part = getattr(node, name, None)
+            if part is not None:
+                spans.append(((part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset)))
+    return spans
+
+
+def mutants_of(path: Path) -> list[Mutant]:
+    """Everything that cosmic-ray would change in a file, apart from annotations."""
+    skipped, tree, mutants = annotations(path), get_ast_from_path(path), []
+    for name in operator_names():
+        operator_class = get_operator(name)
+        if operator_class.arguments():
+            continue
+        operator = operator_class()
+        positions = (start for node in ast_nodes(tree) for start, _ in operator.mutation_positions(node))
+        for occurrence, start in enumerate(positions):
+            if not any(first <= start < last for first, last in skipped):
+                mutants.append(Mutant(str(path.relative_to(ROOT)), name, occurrence, start[0]))
+    return mutants
+
+
+def tests_of(path: str) -> list[str]:
+    """The test files of a source file, most likely to notice first."""
+    names = next(tests for pattern, tests in TESTS.items() if fnmatch.fnmatch(path, pattern)).split()
+    if path.startswith("benchmark/metrics/") and BUNDLE_CHECKS not in names:
+        names.append(BUNDLE_CHECKS)
+    return [f"tests/{name}.py" for name in names]
+
+
+def survives(mutant: Mutant, copy: Path) -> bool:
+    """Whether the tests pass although the copy of the checkout holds the change."""
+    path = copy / mutant.path
+    before = path.read_text()
+    changed = mutate_code(before, get_operator(mutant.operator)(), mutant.occurrence)
+    if changed is None:
+        raise RuntimeError(f"{mutant}: cosmic-ray found no such place any more")
+    path.write_text(changed)
+    try:
+        return tests_pass(tests_of(mutant.path), copy)
+    finally:
+        path.write_text(before)
+
+
+def tests_pass(tests: list[str], copy: Path) -> bool:
+    """Whether the tests of a copy pass; those that never end do not."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    try:
+        return subprocess.run(command, cwd=copy, capture_output=True, timeout=SECONDS, env=environment).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mutants", type=int, default=400, help="how many are tried, drawn over all files")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", default="*", help="files, as a pattern")
+    parser.add_argument("--json", type=Path, help="file for the survivors")
+    arguments = parser.parse_args()
+    files = sorted({file for pattern in TESTS for file in ROOT.glob(pattern)})
+    every = [m for file in files if fnmatch.fnmatch(str(file), arguments.only) for m in mutants_of(file)]
+    chosen = random.Random(arguments.seed).sample(every, min(arguments.mutants, len(every)))
+    with tempfile.TemporaryDirectory() as folder:
+        copies: SimpleQueue[Path] = SimpleQueue()
+        for job in range(arguments.jobs):
+            tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+            copy = Path(folder, str(job), "checkout")
+            for name in tracked.stdout.split("\n")[:-1]:
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
+            copies.put(copy)
+
+        for tests in sorted({tuple(tests_of(mutant.path)) for mutant in chosen}):
+            if not tests_pass(list(tests), copy):
+                sys.exit(f"{' '.join(tests)} fail in a copy of the checkout where nothing was changed")
+
+        def trial(mutant: Mutant) -> tuple[Mutant, bool]:
+            copy = copies.get()
+            try:
+                return mutant, survives(mutant, copy)
+            finally:
+                copies.put(copy)
+
+        survivors = []
+        with ThreadPoolExecutor(arguments.jobs) as pool:
+            for number, (mutant, is_alive) in enumerate(pool.map(trial, chosen), 1):
+                if is_alive:
+                    survivors.append(mutant)
+                    print(f"survives: {mutant.path}:{mutant.line} {mutant.operator} {mutant.occurrence}", flush=True)
+                if number % 20 == 0:
+                    print(f"{number} of {len(chosen)} tried, {len(survivors)} survive", flush=True)
+    print(f"{len(chosen)} of {len(every)} mutants tried (seed {arguments.seed}), {len(survivors)} survive")
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(m) for m in survivors], indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -107,7 +107,7 @@ def farm(
     opened = Database(made.database_url)
     opened.create()
     benchmark = boxes(folder / "data", videos=2, frames=3)
-    chosen = {"name": "boxes-val", "opens": phases.now(), "per_day": 100, "total": 100, **phase}
+    chosen = {"name": "boxes-val", "opens": "2000-01-01", "per_day": 100, "total": 100, **phase}
     phases.add(made, opened, benchmark, phases.PhaseSettings(**chosen))  # type: ignore[arg-type]
     with opened.write() as session:
         tokens = {f"team {i}": accounts.add(session, f"team {i}") for i in range(teams)}

@@ -3,9 +3,9 @@
     python tests/server_storm.py FOLDER --kills 1000 --teams 10 --each 8
     python tests/server_storm.py FOLDER --kills 300 --postgres
 
-Killed with SIGKILL are the web process, workers, scoring processes, the supervisor, and clients of the database (verbs of
-`ovsbench server` that read and write meanwhile; with PostgreSQL also its connections). Every team sends `--each` sound
-submissions, a damaged one, and one more than its quota allows.
+Killed with SIGKILL are the web process, workers, scoring processes, the supervisor, and clients of the database (verbs
+of `ovsbench server` that read and write meanwhile; with PostgreSQL also its connections). Every team sends `--each`
+sound submissions, a damaged one, and one more than its quota allows.
 """
 
 from __future__ import annotations
@@ -101,9 +101,7 @@ class Killer:
         verb = self.random.choice(CLIENTS)
         arguments = [part.format(each=self.each) for part in verb]
         command = [*OVSBENCH, "server", arguments[0], str(self.farm.folder.path), *arguments[1:]]
-        self.clients.append(
-            subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        )
+        self.clients.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         if len(self.clients) > 2:
             client = self.clients.pop(self.random.randrange(len(self.clients)))
             if client.poll() is None:
@@ -175,8 +173,14 @@ def _judged(
     """Compares what is there with what must be."""
     rows, problems = state_of(farm), list(inspect(farm.folder, farm.database).problems)
     accepted = {sha: row for sha, row in rows.items() if row["scores"]}
-    problems += [f"{row['id']} is {row['state']}: {row['words']}" for sha, row in rows.items() if row["state"] not in ("scored", "failed")]
-    problems += [f"{row['id']} has other scores than here" for sha, row in accepted.items() if row["scores"] != expected.get(sha)]
+    problems += [
+        f"{row['id']} is {row['state']}: {row['words']}"
+        for sha, row in rows.items()
+        if row["state"] not in ("scored", "failed")
+    ]
+    problems += [
+        f"{row['id']} has other scores than here" for sha, row in accepted.items() if row["scores"] != expected.get(sha)
+    ]
     failed = [row for row in rows.values() if row["state"] == "failed"]
     if any("damaged" not in str(row["words"]) and "cut off" not in str(row["words"]) for row in failed):
         problems.append(f"failed for another reason: {sorted({str(row['words']) for row in failed})}")
@@ -207,7 +211,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--teams", type=int, default=10)
     parser.add_argument("--each", type=int, default=8)
-    parser.add_argument("--interval", type=float, default=0.5, help="Mean seconds between strikes of one to three kills.")
+    parser.add_argument(
+        "--interval", type=float, default=0.5, help="Mean seconds between strikes of one to three kills."
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--postgres", action="store_true")
     asked = parser.parse_args()
@@ -217,8 +223,8 @@ def main() -> None:
         found = storm(asked.folder / "farm", seed=asked.seed, database=url, **options)
     kills = ", ".join(f"{count} {what}" for what, count in sorted(found.kills.items()))
     print(f"{found.kills.total()} kills in {found.seconds:.0f} s: {kills}")
-    print(f"{found.accepted} accepted and scored, in {found.attempts} attempts; {found.refused_over_quota} refused over "
-          f"quota; {found.failed} damaged ones failed, which cost none")  # fmt: skip
+    print(f"{found.accepted} accepted and scored, in {found.attempts} attempts; {found.refused_over_quota} refused")
+    print(f"over quota; {found.failed} damaged ones failed, which cost none")
     print("\n".join(found.problems) or "No problem: each scored exactly once to the bit, quotas right, journal whole")
     sys.exit(bool(found.problems))
 

@@ -78,7 +78,10 @@ def submissions(tour: Tour) -> None:
     to = ("--to", tour.url)
     tour.type("run", "world-public", "-m", "gkc", "-c", "gkc-world", "-o", "runs/gkc", team="Team A")
     tour.type("run", "world-public", "-m", "constant", "--option", "category=grass", "-o", "runs/grass", team="Team B")
-    good, grass = tour.card("gkc", "Grouped, kept, classified", "A. Person"), tour.card("grass", "All grass", "B. Person")
+    good, grass = (
+        tour.card("gkc", "Grouped, kept, classified", "A. Person"),
+        tour.card("grass", "All grass", "B. Person"),
+    )
 
     print("\n--- 1. A good submission")
     told = tour.ask("submit", "runs/gkc", "--card", good, *to, "--publish", team="Team A")
@@ -118,7 +121,9 @@ def packed(tour: Tour, out: Path, card: str) -> None:
     from ovsbench.leaderboard.bundle.submission import pack_submission
 
     plain = out.with_name("plain.zip")
-    pack_submission(tour.folder / "runs" / "grass", tour.folder / card, manifest.load(tour.folder / "world-public"), plain)
+    pack_submission(
+        tour.folder / "runs" / "grass", tour.folder / card, manifest.load(tour.folder / "world-public"), plain
+    )
     with zipfile.ZipFile(plain) as file:
         members = {name: file.read(name) for name in file.namelist()}
     members["scores.json"] = b'{"schema": 1, "values": {"mIoU": {"all": 1.0, "harmonic": 1.0}}}'
@@ -182,7 +187,9 @@ def main() -> None:
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(30)
-    print(f"\nThe tour took {time.monotonic() - started:.0f} s. Look at {tour.folder / 'export' / 'site' / 'index.html'}")
+    print(
+        f"\nThe tour took {time.monotonic() - started:.0f} s. Look at {tour.folder / 'export' / 'site' / 'index.html'}"
+    )
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from ovsbench.leaderboard.server.database import Database, Event, Phase, Submiss
 from ovsbench.leaderboard.server.health import inspect
 from ovsbench.leaderboard.server.outcome import JOB, OUTCOME, RUN, Outcome, ScoringJob
 from ovsbench.leaderboard.server.publishing import export_phase
-from ovsbench.leaderboard.server.refusal import Refusal
+from ovsbench.leaderboard.server.refused import RefusedError
 from ovsbench.leaderboard.server.rescoring import rescore
 from ovsbench.leaderboard.server.scoring import scored as scored_outcome
 from ovsbench.leaderboard.server.server_folder import open_folder
@@ -488,11 +488,11 @@ def test_no_answer_holds_counts_draws_or_scores_of_single_videos(lab, scored):
     texts = [client.get(path).text for path in ("/api", "/api/me", f"/api/submissions/{scored['id']}",
              f"/api/submissions/{scored['id']}/receipt", "/api/journal")]  # fmt: skip
     texts += [page.client.get(path).text for path in ("/", "/me", "/phases/boxes-val", f"/submissions/{scored['id']}")]
-    draws = Outcome.from_json(lab.row(scored["id"]).result).draws
+    left_out = Outcome.from_json(lab.row(scored["id"]).result).left_out
     exact = repr(Outcome.from_json(lab.row(scored["id"]).result).values["mIoU"]["all"])
     for text in texts:
         assert not re.search(r"[^\w]v0[^\w-]", text)
-        assert draws[:40] not in text
+        assert left_out[:16] not in text
         assert exact not in text
 
 
@@ -561,7 +561,9 @@ def test_a_journal_that_was_changed_is_seen(own_lab, spoil):
         assert not journal.problems(session)
         events = session.scalars(select(Event).order_by(Event.number)).all()
         if spoil == "change":
-            events[1].line = events[1].line.replace("2026", "2025", 1).replace("2027", "2025", 1).replace("2028", "2025")
+            events[1].line = (
+                events[1].line.replace("2026", "2025", 1).replace("2027", "2025", 1).replace("2028", "2025")
+            )
         else:
             session.delete(events[1 if spoil == "drop" else -1])
         session.flush()
@@ -683,9 +685,10 @@ def test_hosts_administer_by_a_page_and_teams_do_not(own_lab):
     assert lab.client(None).get("/api/me", headers={"authorization": f"Bearer {token}"}).json()["name"] == "Newcomer"
     assert token not in host.client.get("/admin").text
     assert "is shut out" in host.post("/admin", action="ban", name="Newcomer").text
-    assert "may submit 7 a day" in host.post(
-        "/admin", action="quota", name="team 0", phase="boxes-val", per_day="7", total="9"
-    ).text
+    assert (
+        "may submit 7 a day"
+        in host.post("/admin", action="quota", name="team 0", phase="boxes-val", per_day="7", total="9").text
+    )
     assert lab.client().get("/api/me").json()["left"]["boxes-val"] == {"today": 7, "total": 9}
     assert "unknown team" in host.post("/admin", action="ban", name="nobody").text
 
@@ -857,4 +860,4 @@ def test_a_phase_that_closes_before_it_opens_is_refused():
 
 
 def test_what_is_refused_has_a_status():
-    assert Refusal("no").status == 400
+    assert RefusedError("no").status == 400

@@ -96,9 +96,7 @@ def check_submission(path: Path, *, digest: str = "", progress: Progress = SILEN
         return unpack(path, Path(folder), digest=digest, keep=False, progress=progress)
 
 
-def unpack(
-    path: Path, run: Path, *, digest: str = "", keep: bool = True, progress: Progress = SILENT
-) -> Submission:
+def unpack(path: Path, run: Path, *, digest: str = "", keep: bool = True, progress: Progress = SILENT) -> Submission:
     """Checks a submission and makes a run folder of it; see `check_submission`.
 
     Args:

@@ -14,7 +14,7 @@ from ovsbench.benchmark.errors import UserError, did_you_mean
 from ovsbench.leaderboard.look_alike import is_blank, skeleton
 from ovsbench.leaderboard.server import journal
 from ovsbench.leaderboard.server.database import Account, WebSession, now
-from ovsbench.leaderboard.server.refusal import Refusal
+from ovsbench.leaderboard.server.refused import RefusedError
 
 MOST_NAME = 60
 SESSION_HOURS = 12
@@ -87,7 +87,7 @@ def by_token(session: Session, token: str) -> Visitor:
     """The account of a token.
 
     Raises:
-        Refusal: there is none, or it is shut out.
+        RefusedError: there is none, or it is shut out.
     """
     account = session.scalars(select(Account).where(Account.token_sha256 == _digest(token))).first()
     return _visitor(account, "this token is not known. Ask the host for one, then: ovsbench login URL")
@@ -95,9 +95,9 @@ def by_token(session: Session, token: str) -> Visitor:
 
 def _visitor(account: Account | None, unknown: str, csrf: str = "") -> Visitor:
     if account is None:
-        raise Refusal(unknown, 401)
+        raise RefusedError(unknown, 401)
     if account.is_banned:
-        raise Refusal(f"{account.name} was shut out by the host of this server. Write to the host", 403)
+        raise RefusedError(f"{account.name} was shut out by the host of this server. Write to the host", 403)
     return Visitor(account.id, account.name, account.is_host, csrf)
 
 
@@ -105,7 +105,7 @@ def log_in(session: Session, token: str) -> str:
     """Begins a session of a page; returns the secret for the cookie.
 
     Raises:
-        Refusal: as `by_token`.
+        RefusedError: as `by_token`.
     """
     visitor, secret = by_token(session, token), secrets.token_urlsafe(32)
     expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=SESSION_HOURS)

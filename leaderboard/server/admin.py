@@ -12,7 +12,7 @@ from ovsbench.benchmark.metrics import all_metrics
 from ovsbench.leaderboard.server import accounts, phases, queue
 from ovsbench.leaderboard.server.database import Account, Phase, Submission
 from ovsbench.leaderboard.server.outcome import Outcome
-from ovsbench.leaderboard.server.refusal import Refusal
+from ovsbench.leaderboard.server.refused import RefusedError
 
 MOST_SHOWN = 100
 
@@ -61,7 +61,7 @@ def overview(session: Session) -> Overview:
         accounts=tuple(session.scalars(select(Account).order_by(Account.key))),
         phases=tuple(session.scalars(select(Phase).order_by(Phase.name))),
         submissions=tuple((row, team, phase) for row, team, phase in session.execute(latest)),
-        counts={state: count for state, count in states},
+        counts=dict(states.tuples()),
         changes=tuple(changes(list(session.scalars(select(Submission).where(Submission.previous != ""))))),
     )
 
@@ -89,12 +89,12 @@ def act(session: Session, form: Mapping[str, str]) -> Done:
     if action == "rescore":
         count = len(score_again(session, phases.find(session, form.get("phase", ""))))
         return Done(f"{count} submissions are scored again")
-    raise Refusal(f"unknown action {action[:40]!r}. Load the page again")
+    raise RefusedError(f"unknown action {action[:40]!r}. Load the page again")
 
 
 def _number(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or len(text) > 6:
-        raise Refusal(f"expected a number of submissions, got {text[:40]!r}. Correct it")
+        raise RefusedError(f"expected a number of submissions, got {text[:40]!r}. Correct it")
     return int(text)
 
 

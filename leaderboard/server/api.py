@@ -18,7 +18,7 @@ from ovsbench.leaderboard.server.accounts import Visitor
 from ovsbench.leaderboard.server.context import ByToken, Context, Here
 from ovsbench.leaderboard.server.database import Phase, Submission
 from ovsbench.leaderboard.server.outcome import Outcome
-from ovsbench.leaderboard.server.refusal import Refusal
+from ovsbench.leaderboard.server.refused import RefusedError
 from ovsbench.leaderboard.server.uploads import NewUpload, own
 
 router = APIRouter(prefix="/api")
@@ -84,7 +84,7 @@ def _parsed(body: bytes) -> Any:
     try:
         return files.parse_json(body)
     except ValueError as error:
-        raise Refusal(f"expected JSON, got an error: {str(error)[:100]}") from error
+        raise RefusedError(f"expected JSON, got an error: {str(error)[:100]}") from error
 
 
 @router.patch("/submissions/{submission}")
@@ -92,7 +92,7 @@ async def send_part(submission: str, request: Request, visitor: ByToken, here: H
     """Adds a part to an upload; it begins where the header Upload-Offset says, which is where the last one ended."""
     text = request.headers.get("upload-offset", "")
     if not text.isascii() or not text.isdecimal() or len(text) > 15:
-        raise Refusal("expected a header Upload-Offset with a number of bytes. Ask for the upload to learn it")
+        raise RefusedError("expected a header Upload-Offset with a number of bytes. Ask for the upload to learn it")
     row = await run_in_threadpool(_own, here, visitor, submission)
     return {"offset": await here.uploads.append(row, int(text), request.stream())}
 
@@ -124,10 +124,12 @@ def receipt_of(row: Submission) -> Response:
     """The receipt as a file.
 
     Raises:
-        Refusal: there is none yet.
+        RefusedError: there is none yet.
     """
     if not row.receipt:
-        raise Refusal(f"there is no receipt of {row.id} yet: it is {row.state}. {row.words or 'Wait for its scores'}", 409)
+        raise RefusedError(
+            f"there is no receipt of {row.id} yet: it is {row.state}. {row.words or 'Wait for its scores'}", 409
+        )
     name = {"Content-Disposition": f'attachment; filename="{row.id}.receipt.json"'}
     return Response(row.receipt, media_type="application/json", headers=name)
 
@@ -149,7 +151,7 @@ def change(session: Session, row: Submission, action: str) -> None:
         is_public = action != "hide"
         uploads.publish(session, row, is_public=is_public, is_anonymous=action == "publish-anonymously")
     else:
-        raise Refusal(f"unknown action {action[:40]!r}; known: withdraw, publish, publish-anonymously, hide", 404)
+        raise RefusedError(f"unknown action {action[:40]!r}; known: withdraw, publish, publish-anonymously, hide", 404)
 
 
 def _answer(here: Context, row: Submission) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The participant's side: tokens kept on this machine, and bundles sent to a server in parts that can be gone on with.
 
-It needs nothing beyond the standard library. A token is sent to the server it was kept for, by https or on this machine.
+It needs the standard library alone. A token is sent to the server it was kept for, by https or on this machine.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def keep(url: str, facts: Mapping[str, str]) -> Path:
     path = tokens_file()
     content = {"schema": files.SCHEMA, "servers": {**known_servers(), url: dict(facts)}}
     with files.whole_file(path) as beside:
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, sort_keys=True)
+        beside.touch(0o600)
+        beside.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return path
 
 

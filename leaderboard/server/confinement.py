@@ -1,4 +1,4 @@
-"""What the process that reads a stranger's file may use: so much memory and time, no network, no life without its worker."""
+"""What the process that reads a stranger's file may use: memory and time, no network; it ends with its worker."""
 
 from __future__ import annotations
 

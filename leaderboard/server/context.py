@@ -14,7 +14,7 @@ from ovsbench.leaderboard.server.accounts import Visitor
 from ovsbench.leaderboard.server.database import Database
 from ovsbench.leaderboard.server.guard import Rates
 from ovsbench.leaderboard.server.phases import shown
-from ovsbench.leaderboard.server.refusal import Refusal
+from ovsbench.leaderboard.server.refused import RefusedError
 from ovsbench.leaderboard.server.server_folder import ServerFolder
 from ovsbench.leaderboard.server.standings import Standing
 from ovsbench.leaderboard.server.uploads import Uploads
@@ -73,14 +73,14 @@ def bearer(request: Request, here: Here) -> Visitor:
     """The account whose token a request to the interface carries.
 
     Raises:
-        Refusal: it carries none that holds, or comes too often.
+        RefusedError: it carries none that holds, or comes too often.
     """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
-        raise Refusal("expected a token. Get one from the host, then: ovsbench login URL", 401)
+        raise RefusedError("expected a token. Get one from the host, then: ovsbench login URL", 401)
     visitor = visitor_of_token(request, here, token.strip())
     if not here.requests.take(str(visitor.id)):
-        raise Refusal("too many requests in a short time. Wait a minute", 429)
+        raise RefusedError("too many requests in a short time. Wait a minute", 429)
     return visitor
 
 
@@ -89,16 +89,16 @@ def visitor_of_token(request: Request, here: Context, token: str) -> Visitor:
     try:
         with here.database.read() as session:
             return accounts.by_token(session, token)
-    except Refusal as refusal:
+    except RefusedError as refusal:
         if refusal.status == 401 and not here.guesses.take(address(request)):
-            raise Refusal("too many unknown tokens came from your address. Wait a minute", 429) from None
+            raise RefusedError("too many unknown tokens came from your address. Wait a minute", 429) from None
         raise
 
 
 def cookie(request: Request, here: Here) -> Visitor | None:
     """Who is logged in by a page; None for nobody."""
     if not here.visits.take(address(request)):
-        raise Refusal("too many requests in a short time. Wait a minute", 429)
+        raise RefusedError("too many requests in a short time. Wait a minute", 429)
     secret = request.cookies.get(COOKIE, "")
     if not secret:
         return None

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ovsbench.leaderboard.server.refusal import Refusal
+from ovsbench.leaderboard.server.refused import RefusedError
 from ovsbench.leaderboard.server.server_log import note
 
 Message = MutableMapping[str, Any]
@@ -99,10 +99,10 @@ class Guard:
             try:
                 message = await asyncio.wait_for(receive(), STALLED_SECONDS)
             except TimeoutError:
-                raise Refusal(f"nothing came for {STALLED_SECONDS} s. Send the rest again", 408) from None
+                raise RefusedError(f"nothing came for {STALLED_SECONDS} s. Send the rest again", 408) from None
             came += len(message.get("body", b""))
             if came > most:
-                raise Refusal(f"expected at most {most} bytes in one request, more came. Send less", 413)
+                raise RefusedError(f"expected at most {most} bytes in one request, more came. Send less", 413)
             return message
 
         return counted_receive

@@ -43,7 +43,7 @@ class Outcome:
         method: name of the method in the run's record.
         offered: the part of the vocabulary that was offered.
         ranked_by: the score that ranks, as in "mIoU.harmonic".
-        draws: of that score, see `summary.pack_draws`; never shown, ranks come of them.
+        left_out: that score, then without each video, see `summary.pack`; never shown, ranks come of it.
         values: value to group to fraction.
         categories: category to value to fraction.
         metrics: name and version of each metric.
@@ -58,7 +58,7 @@ class Outcome:
     method: str = ""
     offered: Offer = "all"
     ranked_by: str = ""
-    draws: str = ""
+    left_out: str = ""
     values: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     categories: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     metrics: Mapping[str, int] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class Outcome:
             UserError, ValueError: it is none.
         """
         content = json.loads(text)
-        draws = content.pop("draws", "")  # longer than a line of text may be
-        if not isinstance(draws, str):
-            raise ValueError("draws are no text")
-        return dataclasses.replace(UNTRUSTED.table(Outcome, content, OUTCOME), draws=draws)
+        left_out = content.pop("left_out", "")  # longer than a line of text may be
+        if not isinstance(left_out, str):
+            raise ValueError("left_out is no text")
+        return dataclasses.replace(UNTRUSTED.table(Outcome, content, OUTCOME), left_out=left_out)

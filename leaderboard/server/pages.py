@@ -21,7 +21,7 @@ from ovsbench.leaderboard.server.api import change, receipt_of
 from ovsbench.leaderboard.server.context import COOKIE, ByCookie, Context, Here, visitor_of_token
 from ovsbench.leaderboard.server.database import Account, Head, Phase, Submission
 from ovsbench.leaderboard.server.outcome import Outcome
-from ovsbench.leaderboard.server.refusal import Refusal
+from ovsbench.leaderboard.server.refused import RefusedError
 from ovsbench.leaderboard.server.standings import Standing, cells, columns_of, definition, standings
 from ovsbench.leaderboard.server.uploads import own
 
@@ -57,7 +57,9 @@ def index(here: Here, visitor: ByCookie) -> HTMLResponse:
     """All phases, and how to take part."""
     with here.database.read() as session:
         found = session.scalars(select(Phase).order_by(Phase.closes.desc(), Phase.name)).all()
-        rows = [(phase, phases.is_open(phase), sum(len(t.lines) for t in tables(session, here, phase))) for phase in found]
+        rows = [
+            (phase, phases.is_open(phase), sum(len(t.lines) for t in tables(session, here, phase))) for phase in found
+        ]
     return page(here, "index.html", visitor, phases=rows, public_key=here.folder.public_key)
 
 
@@ -67,7 +69,7 @@ def phase_page(name: str, here: Here, visitor: ByCookie) -> HTMLResponse:
     with here.database.read() as session:
         phase = phases.find(session, name)
         found = tables(session, here, phase)
-    facts = {"phase": phase, "is_open": phases.is_open(phase), "shows_scores": reveal.shows_scores(phase)}
+    facts: dict[str, Any] = {"phase": phase, "is_open": phases.is_open(phase), "shows_scores": reveal.shows_scores(phase)}
     benchmark = definition(here.folder, phase.name, phase.digest)
     return page(here, "phase.html", visitor, standings=found, benchmark=benchmark, **facts)
 
@@ -82,7 +84,8 @@ def login_page(here: Here, visitor: ByCookie) -> HTMLResponse:
 async def login(request: Request, here: Here) -> Response:
     """Begins a session."""
     refuse_other_origin(request)
-    token = str((await request.form()).get("token", "")).strip()
+    async with request.form() as form:
+        token = str(form.get("token", "")).strip()
     await run_in_threadpool(visitor_of_token, request, here, token)
     secret = await run_in_threadpool(_write, here, lambda session: accounts.log_in(session, token))
     response = RedirectResponse("/me", 303)
@@ -110,18 +113,20 @@ def logged_in(visitor: Visitor | None) -> Visitor:
     """The visitor, if there is one.
 
     Raises:
-        Refusal: nobody is logged in.
+        RefusedError: nobody is logged in.
     """
     if visitor is None:
-        raise Refusal("nobody is logged in here, or the session is over. Log in with your token", 401)
+        raise RefusedError("nobody is logged in here, or the session is over. Log in with your token", 401)
     return visitor
 
 
 def refuse_other_origin(request: Request) -> None:
-    """Raises Refusal if a form was sent from a page of another site; said before its body is read."""
+    """Raises RefusedError if a form was sent from a page of another site; said before its body is read."""
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host", ""):
-        raise Refusal("this form was sent from another site, so nothing was done. Open the page of the server", 403)
+        raise RefusedError(
+            "this form was sent from another site, so nothing was done. Open the page of the server", 403
+        )
 
 
 @contextlib.asynccontextmanager
@@ -129,12 +134,12 @@ async def checked_form(request: Request, visitor: Visitor) -> AsyncIterator[Form
     """The form of a request for the block, if it was sent from a page of this session.
 
     Raises:
-        Refusal: it was not.
+        RefusedError: it was not.
     """
     refuse_other_origin(request)
     async with request.form(max_files=1, max_fields=20) as form:
         if not secrets.compare_digest(str(form.get("csrf", "")).encode(), visitor.csrf.encode()):
-            raise Refusal("this form is not of your session, so nothing was done. Load the page again", 403)
+            raise RefusedError("this form is not of your session, so nothing was done. Load the page again", 403)
         yield form
 
 
@@ -162,7 +167,7 @@ async def upload(request: Request, here: Here, visitor: ByCookie) -> Response:
     async with checked_form(request, visitor) as form:
         file = form.get("bundle")
         if not isinstance(file, UploadFile) or not file.size:
-            raise Refusal("expected a bundle, got no file. Choose the zip file that ovsbench submit made")
+            raise RefusedError("expected a bundle, got no file. Choose the zip file that ovsbench submit made")
         phase = str(form.get("phase", ""))
         row = await run_in_threadpool(here.uploads.accept_file, visitor, phase, file.file, file.size)
     return RedirectResponse(f"/submissions/{row.id}", 303)
@@ -179,7 +184,11 @@ def submission_page(submission: str, here: Here, visitor: ByCookie) -> HTMLRespo
         outcome = Outcome.from_json(row.result)
         columns = columns_of(definition(here.folder, phase.name, phase.digest))
         values = reveal.own_values(phase, outcome)
-        facts = {"columns": columns, "cells": cells(values, columns), "categories": reveal.own_categories(phase, outcome)}
+        facts = {
+            "columns": columns,
+            "cells": cells(values, columns),
+            "categories": reveal.own_categories(phase, outcome),
+        }
         facts["shows_scores"] = values is not None
     return page(here, "submission.html", visitor, row=row, phase=phase, team=team, **facts)
 
@@ -204,14 +213,16 @@ async def act(submission: str, action: str, request: Request, here: Here, visito
     """Withdraws, publishes or hides."""
     visitor = logged_in(visitor)
     async with checked_form(request, visitor):
-        await run_in_threadpool(_write, here, lambda session: change(session, own(session, visitor, submission), action))
+        await run_in_threadpool(
+            _write, here, lambda session: change(session, own(session, visitor, submission), action)
+        )
     return RedirectResponse(f"/submissions/{submission}", 303)
 
 
 def _host(visitor: Visitor | None) -> Visitor:
     visitor = logged_in(visitor)
     if not visitor.is_host:
-        raise Refusal("this page is for the hosts of the server. Log in with the token of a host", 403)
+        raise RefusedError("this page is for the hosts of the server. Log in with the token of a host", 403)
     return visitor
 
 

@@ -1,4 +1,4 @@
-"""Phases: a benchmark whose labels stay with the host, from when to when, how often a team may submit, what is shown."""
+"""Phases: a benchmark whose labels stay with the host, when it takes submissions and how many, what it shows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ovsbench.benchmark.storage import files
 from ovsbench.leaderboard.bundle.pack import json_bytes
 from ovsbench.leaderboard.server import journal
 from ovsbench.leaderboard.server.database import Database, Phase, Quota, Submission, now
-from ovsbench.leaderboard.server.refusal import Refusal
+from ovsbench.leaderboard.server.refused import RefusedError
 from ovsbench.leaderboard.server.server_folder import ServerFolder
 
 Kind = Literal["val", "test"]
@@ -136,12 +136,12 @@ def find(session: Session, name: str) -> Phase:
     """The phase of a name.
 
     Raises:
-        Refusal: there is none.
+        RefusedError: there is none.
     """
     phase = session.scalars(select(Phase).where(Phase.name == name)).first()
     if phase is None:
         known = did_you_mean(name[:60], session.scalars(select(Phase.name)))
-        raise Refusal(f"there is no phase {name[:60]!r}; {known}", 404)
+        raise RefusedError(f"there is no phase {name[:60]!r}; {known}", 404)
     return phase
 
 
@@ -158,9 +158,9 @@ def is_open(phase: Phase) -> bool:
 
 
 def refuse_closed(phase: Phase) -> None:
-    """Raises Refusal if it takes no submissions now."""
+    """Raises RefusedError if it takes no submissions now."""
     if not is_open(phase):
-        raise Refusal(
+        raise RefusedError(
             f"phase {phase.name} takes no submissions now: it opens {shown(phase.opens)} and closes "
             f"{shown(phase.closes)}. See the page of the server for others",
             409,
@@ -197,12 +197,12 @@ def left(session: Session, account: int, phase: Phase) -> Left:
 
 
 def refuse_over_quota(session: Session, account: int, phase: Phase) -> None:
-    """Raises Refusal if a team may not submit now."""
+    """Raises RefusedError if a team may not submit now."""
     rest = left(session, account, phase)
     if not rest.at_all:
-        raise Refusal(f"your team has used all {rest.total} submissions of phase {phase.name}. None is left", 429)
+        raise RefusedError(f"your team has used all {rest.total} submissions of phase {phase.name}. None is left", 429)
     if not rest.today:
-        raise Refusal(
+        raise RefusedError(
             f"your team has used the {rest.per_day} submissions of today in phase {phase.name}; a new day begins at "
             f"00:00 UTC, and {rest.at_all} of {rest.total} are left in all. Come back then",
             429,

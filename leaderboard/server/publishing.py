@@ -11,13 +11,16 @@ from sqlalchemy import select
 
 from ovsbench.benchmark import manifest
 from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.record import RECORD
+from ovsbench.benchmark.running.counting import COUNTS
+from ovsbench.benchmark.running.scores import SCORES
 from ovsbench.benchmark.storage import files
 from ovsbench.leaderboard import entries
 from ovsbench.leaderboard.bundle import archive, pack
 from ovsbench.leaderboard.bundle.card import CARD, Card, read_card, written
 from ovsbench.leaderboard.bundle.check import check
 from ovsbench.leaderboard.server import journal, phases, reveal
-from ovsbench.leaderboard.server.database import Account, Database, Phase, Submission, now
+from ovsbench.leaderboard.server.database import Account, Database, Submission, now
 from ovsbench.leaderboard.server.outcome import Outcome
 from ovsbench.leaderboard.server.server_folder import ServerFolder
 from ovsbench.leaderboard.server.worker import receipt_for
@@ -58,7 +61,7 @@ def export_phase(folder: ServerFolder, database: Database, name: str, out: Path)
         ).all()
     if not reveal.is_over(phase):
         raise UserError(
-            f"phase {name} is open until {phases.shown(phase.closes)}, so its labels stay hidden. Wait, or end it with: "
+            f"phase {name} is open until {phases.shown(phase.closes)}, so its labels stay hidden. Wait, or end it: "
             f"ovsbench server close {folder.path} {name}"
         )
     if waiting:
@@ -87,10 +90,10 @@ def _file(folder: ServerFolder, phase: str, row: Submission, team: str, board: P
         with archive.opened(folder.bundle(row.id), pack.limit) as opened:
             card = read_card(opened.read(CARD), f"{row.id}, {CARD}")
         members = {
-            pack.RECORD: (kept / pack.RECORD).read_bytes(),
+            RECORD: (kept / RECORD).read_bytes(),
             pack.BENCHMARK: folder.definition(phase).read_bytes(),
-            pack.COUNTS: (kept / pack.COUNTS).read_bytes(),
-            pack.SCORES: (kept / pack.SCORES).read_bytes(),
+            COUNTS: (kept / COUNTS).read_bytes(),
+            SCORES: (kept / SCORES).read_bytes(),
             CARD: written(_named(card, row, team)).encode(),
         }
         archive.write(bundle, iter(members.items()))
@@ -103,7 +106,14 @@ def _named(card: Card, row: Submission, team: str) -> Card:
     if row.is_anonymous:
         return Card(name=f"anonymous {row.id[:8]}", title="A submission without a name", authors=("anonymous",),
                     saw_novel=card.saw_novel, trained_on=card.trained_on, precision=card.precision)  # fmt: skip
-    return dataclasses.replace(card, name=f"{card.name[:30]} {row.id[:8]}", supersedes="", notes=card.notes or f"By {team}"[:600])
+    return dataclasses.replace(
+        card,
+        name=f"{card.name[:30]} {row.id[:8]}",
+        supersedes="",
+        author_key="",
+        signature="",
+        notes=card.notes or f"By {team}"[:600],
+    )
 
 
 def _freeze(folder: ServerFolder, database: Database, name: str) -> None:

@@ -1,4 +1,4 @@
-"""What of a result may be shown to whom and when: the one place of this decision, for pages, the interface and receipts."""
+"""What of a result may be shown to whom and when: the one place of this decision."""
 
 from __future__ import annotations
 

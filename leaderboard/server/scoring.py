@@ -17,7 +17,7 @@ from pathlib import Path
 import ovsbench
 from ovsbench.benchmark import engine, manifest
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.running.comparison import draws_of_run
+from ovsbench.benchmark.running.comparison import left_out_of
 from ovsbench.benchmark.running.score_names import ranking_score
 from ovsbench.benchmark.running.scores import SCORES, read_counts
 from ovsbench.benchmark.settings import Reader
@@ -25,11 +25,11 @@ from ovsbench.benchmark.storage import files
 from ovsbench.leaderboard.bundle.submission import unpack
 from ovsbench.leaderboard.server.confinement import confine, loosen
 from ovsbench.leaderboard.server.outcome import JOB, OUTCOME, RUN, Outcome, ScoringJob
-from ovsbench.leaderboard.summary import pack_draws, times
+from ovsbench.leaderboard.summary import pack
 
 MOST_FILE_BYTES = 1 << 30
 LOADED_LATE = ("scipy.optimize", "scipy.ndimage", "motmetrics")
-"""What metrics import when they first count: before the limits hold, because linear algebra hangs that finds no room."""
+"""What metrics import when they first count; imported before the limits hold: linear algebra without room hangs."""
 
 
 def main(folder: Path, started: float) -> None:
@@ -76,13 +76,13 @@ def scored(job: ScoringJob, run: Path) -> Outcome:
             told = told.replace(folder, "")
         return Outcome(words=told)
     main_score = ranking_score(scores.values, submission.record.offered)
-    draws = draws_of_run(benchmark, read_counts(benchmark, run), [main_score], times(scores.videos))[main_score]
+    left_out = left_out_of(benchmark, [read_counts(benchmark, run)], [main_score])[main_score]
     return Outcome(
         title=submission.card.name,
         method=submission.record.method,
         offered=submission.record.offered,
         ranked_by=str(main_score),
-        draws=pack_draws(draws),
+        left_out=pack(left_out),
         values=scores.values,
         categories={c.name: c.scores for c in scores.categories},
         metrics=scores.metrics,

@@ -1,4 +1,9 @@
-"""The table of a phase: published submissions with rounded scores, ranked by the board's own test."""
+"""The table of a phase: published submissions with rounded scores, in ranks.
+
+Ranks are those of a board with more methods than `pair_tests.MOST_SWAPPED`: by the t-test on leave-one-out
+differences. The test of smaller boards exchanges the counts of videos, which the process that shows this page must not
+have; the site that a closed phase is exported to has it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ from functools import lru_cache
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ovsbench.benchmark import pair_tests
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.metrics import described_for
 from ovsbench.benchmark.percent import percent
@@ -20,7 +26,7 @@ from ovsbench.leaderboard.server import reveal
 from ovsbench.leaderboard.server.database import Account, Phase, Submission
 from ovsbench.leaderboard.server.outcome import Outcome
 from ovsbench.leaderboard.server.server_folder import ServerFolder
-from ovsbench.leaderboard.summary import unpack_draws
+from ovsbench.leaderboard.summary import unpack
 
 PARTS = {"all": "all", "base": "base", "novel": "novel", "harmonic": "H"}
 OFFERED = {"all": "all names offered", "base": "only base names offered", "novel": "only novel names offered"}
@@ -106,7 +112,8 @@ def _standing(
     by_score = rows[0][2].ranked_by
     ranked: Mapping[str, int] = {}
     if reveal.shows_scores(phase):
-        ranked = ranks({row.id: unpack_draws(outcome.draws) for row, _, outcome in rows})
+        left_out = {row.id: unpack(outcome.left_out) for row, _, outcome in rows}
+        ranked = ranks({name: float(of[0]) for name, of in left_out.items()}, pair_tests.tested(left_out, {}))
     lines = [
         Line(
             submission=row.id,

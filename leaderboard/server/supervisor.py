@@ -41,7 +41,7 @@ class Part:
     pause: float = 0.0
 
     def keep_running(self) -> None:
-        """Starts the process, if there is none or it ended; one that ends by itself soon has to wait longer each time."""
+        """Starts the process, if there is none or it ended; one that soon ends by itself waits longer each time."""
         at = time.monotonic()
         if self.process is not None and (code := self.process.poll()) is not None:
             note("ended", level=WARNING, process=self.name, code=code)
@@ -52,7 +52,10 @@ class Part:
             passed = () if self.socket is None else (self.socket.fileno(),)
             bound = functools.partial(die_with, getpid())  # from its first moment on; this process has one thread
             self.process = subprocess.Popen(
-                self.command, pass_fds=passed, stdin=subprocess.DEVNULL, preexec_fn=bound  # noqa: PLW1509
+                self.command,
+                pass_fds=passed,
+                stdin=subprocess.DEVNULL,
+                preexec_fn=bound,
             )
             self.started = at
 
@@ -114,12 +117,12 @@ def run(folder: ServerFolder, parts: Sequence[str], ready: Callable[[str], None]
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            for part in listed:
-                part.keep_running()
+            for process in listed:
+                process.keep_running()
             ready(_where(folder, listed))
             while not stopped[0]:
-                for part in listed:
-                    part.keep_running()
+                for process in listed:
+                    process.keep_running()
                 time.sleep(LOOK_SECONDS)
         finally:
             _end(listed)

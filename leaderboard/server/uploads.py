@@ -26,7 +26,7 @@ from starlette.concurrency import run_in_threadpool
 from ovsbench.leaderboard.server import journal, phases
 from ovsbench.leaderboard.server.accounts import Visitor
 from ovsbench.leaderboard.server.database import Database, Phase, Submission, now
-from ovsbench.leaderboard.server.refusal import Refusal, full_disk
+from ovsbench.leaderboard.server.refused import RefusedError, full_disk
 from ovsbench.leaderboard.server.server_folder import ServerFolder
 
 SPARE_BYTES = 256 << 20
@@ -57,11 +57,13 @@ class Uploads:
         """The submission to send to: a new one, or the one that was begun with the same bytes and did not fail.
 
         Raises:
-            Refusal: the phase is closed, the quota is used up, or it is too large.
+            RefusedError: the phase is closed, the quota is used up, or it is too large.
         """
         most = self.folder.config.most_megabytes * 1_000_000
         if not _SHA256.fullmatch(new.sha256) or not 0 < new.bytes <= most:
-            raise Refusal(f"expected a sha256 and from 1 to {most} bytes, got {new.bytes}. Leave videos' pictures out")
+            raise RefusedError(
+                f"expected a sha256 and from 1 to {most} bytes, got {new.bytes}. Leave videos' pictures out"
+            )
         with self.database.write() as session:
             phase = phases.find(session, new.phase)
             same = select(Submission).where(
@@ -96,7 +98,9 @@ class Uploads:
         begun = select(func.count()).where(Submission.account_id == visitor.id, Submission.created >= now()[:10])
         most = self.folder.config.uploads_per_day
         if (session.scalar(begun) or 0) >= most:
-            raise Refusal(f"your team began {most} uploads today, which is the most. Come back tomorrow (UTC)", 429)
+            raise RefusedError(
+                f"your team began {most} uploads today, which is the most. Come back tomorrow (UTC)", 429
+            )
 
     def offset(self, submission: str) -> int:
         """How many bytes of an upload are here."""
@@ -109,7 +113,7 @@ class Uploads:
         """Adds what is streamed to an upload; returns how many bytes are here then.
 
         Raises:
-            Refusal: another one sends at the same time, the offset is not where the file ends, or it gets too long.
+            RefusedError: another one sends it too, the offset is not where the file ends, or it is too long.
         """
         if row.state != "uploading":
             return row.bytes
@@ -119,7 +123,9 @@ class Uploads:
             async for part in parts:
                 held += part
                 if offset + len(held) > row.bytes:
-                    raise Refusal(f"more than the {row.bytes} bytes came that were announced. Begin the upload anew", 413)
+                    raise RefusedError(
+                        f"more than the {row.bytes} bytes came that were announced. Begin the upload anew", 413
+                    )
                 if len(held) >= _WRITE_BYTES:
                     await run_in_threadpool(_write, file, held)
                     offset += len(held)
@@ -133,17 +139,17 @@ class Uploads:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
-            raise Refusal("another connection sends this upload now. Try again in a moment", 423) from None
+            raise RefusedError("another connection sends this upload now. Try again in a moment", 423) from None
         if (size := file.seek(0, os.SEEK_END)) != offset:
             file.close()
-            raise Refusal(f"{size} bytes are here, so the next part begins at {size}, not at {offset}", 409)
+            raise RefusedError(f"{size} bytes are here, so the next part begins at {size}, not at {offset}", 409)
         return file
 
     def complete(self, visitor: Visitor, submission: str) -> Submission:
         """Accepts an upload that is whole: from now on it is the server's duty to score it, once.
 
         Raises:
-            Refusal: bytes are missing or others than announced; the phase has closed; the quota is used up.
+            RefusedError: bytes are missing or others than announced; the phase has closed; the quota is used up.
         """
         with self.database.read() as session:
             row = own(session, visitor, submission)
@@ -172,17 +178,19 @@ class Uploads:
             with part.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if (size := file.seek(0, os.SEEK_END)) != row.bytes:
-                    raise Refusal(f"{size} of {row.bytes} bytes are here. Send the rest first", 409)
+                    raise RefusedError(f"{size} of {row.bytes} bytes are here. Send the rest first", 409)
                 os.fsync(file.fileno())
                 if _sha256_of(file) != row.sha256:
                     part.unlink()
-                    raise Refusal("its bytes have another sha256 than announced, so it was not kept. Send it again", 409)
+                    raise RefusedError(
+                        "its bytes have another sha256 than announced, so it was not kept. Send it again", 409
+                    )
                 part.rename(whole)
         except FileNotFoundError:
             if not whole.exists():  # else another request was faster
-                raise Refusal(f"0 of {row.bytes} bytes are here. Send them first", 409) from None
+                raise RefusedError(f"0 of {row.bytes} bytes are here. Send them first", 409) from None
         except BlockingIOError:
-            raise Refusal("another connection sends this upload now. Try again in a moment", 423) from None
+            raise RefusedError("another connection sends this upload now. Try again in a moment", 423) from None
 
     def sweep(self) -> None:
         """Gives up uploads that nobody went on with for days, and removes what came of them."""
@@ -192,7 +200,10 @@ class Uploads:
                 Submission.state == "uploading", Submission.created < oldest.isoformat(timespec="microseconds")
             )
             for row in session.scalars(forgotten):
-                row.state, row.words = "failed", f"the upload was not finished within {PATIENCE_DAYS} days. Send it again"
+                row.state, row.words = (
+                    "failed",
+                    f"the upload was not finished within {PATIENCE_DAYS} days. Send it again",
+                )
                 for path in (self.folder.part(row.id), self.folder.bundle(row.id)):
                     path.unlink(missing_ok=True)
 
@@ -231,11 +242,11 @@ def own(session: Session, visitor: Visitor, submission: str) -> Submission:
     """A submission, if it is the visitor's, or the visitor a host.
 
     Raises:
-        Refusal: there is none of this id that they may see.
+        RefusedError: there is none of this id that they may see.
     """
     row = session.get(Submission, submission[:64])
     if row is None or (row.account_id != visitor.id and not visitor.is_host):
-        raise Refusal(f"there is no submission {submission[:64]!r} of yours. Its id stands on your page", 404)
+        raise RefusedError(f"there is no submission {submission[:64]!r} of yours. Its id stands on your page", 404)
     return row
 
 
@@ -250,6 +261,6 @@ def withdraw(session: Session, row: Submission) -> None:
 def publish(session: Session, row: Submission, *, is_public: bool, is_anonymous: bool) -> None:
     """Shows a scored submission to everybody, under the team's name or without one; or hides it again."""
     if row.state != "scored" and is_public:
-        raise Refusal("only a submission that was scored can be published. Wait for its scores", 409)
+        raise RefusedError("only a submission that was scored can be published. Wait for its scores", 409)
     row.is_public, row.is_anonymous = is_public, is_anonymous
     journal.append(session, "published" if is_public else "hidden", submission=row.id)

@@ -20,7 +20,7 @@ from ovsbench.leaderboard.server import api, pages
 from ovsbench.leaderboard.server.context import Context, Here
 from ovsbench.leaderboard.server.database import Database, DatabaseError, Submission
 from ovsbench.leaderboard.server.guard import Guard
-from ovsbench.leaderboard.server.refusal import Refusal
+from ovsbench.leaderboard.server.refused import RefusedError
 from ovsbench.leaderboard.server.server_folder import ServerFolder, open_folder
 from ovsbench.leaderboard.server.server_log import note, start_log
 
@@ -48,7 +48,7 @@ def guarded(folder: ServerFolder, database: Database) -> Guard:
     """The application with all that stands before it."""
     config = folder.config
     most = config.most_megabytes * 1_000_000
-    return Guard(application(folder, database), most_bytes=most, is_https=config.is_https)  # type: ignore[arg-type]
+    return Guard(application(folder, database), most_bytes=most, is_https=config.is_https)
 
 
 def _static(content: bytes, kind: str) -> Any:
@@ -62,12 +62,12 @@ def health(here: Here) -> JSONResponse:
     """Whether the server works: the database answers, and how long the queue is."""
     with here.database.read() as session:
         states = session.execute(select(Submission.state, func.count()).group_by(Submission.state))
-        counts: dict[str, int] = {state: count for state, count in states}
+        counts: dict[str, int] = dict(states.tuples())
     return JSONResponse({"ok": True, "queued": counts.get("queued", 0), "running": counts.get("running", 0)})
 
 
 def _refused(request: Request, error: Exception) -> Response:
-    status = error.status if isinstance(error, Refusal) else 503 if isinstance(error, DatabaseError) else 400
+    status = error.status if isinstance(error, RefusedError) else 503 if isinstance(error, DatabaseError) else 400
     if status >= 500:
         note("refused", level=ERROR, path=request.url.path, words=str(error))
     return _told(request, str(error), status)
@@ -100,7 +100,7 @@ def main(path: Path, descriptor: int) -> None:
     inner.state.context.uploads.sweep()
     config = folder.config
     settings = uvicorn.Config(
-        context_app,  # type: ignore[arg-type]
+        context_app,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -99,7 +99,7 @@ class Worker:
                 stdout=errors,
                 stderr=errors,
                 env={**{name: os.environ[name] for name in _PASSED_ON if name in os.environ}, **_ENVIRONMENT},
-                preexec_fn=bound,  # noqa: PLW1509
+                preexec_fn=bound,
             )
             try:
                 is_ours = self._watch(job, process)
@@ -162,8 +162,8 @@ class Worker:
             digests = {"bundle_sha256": row.sha256, "data_digest": phase.digest, "scores_sha256": row.scores_sha256}
             head = journal.append(session, "scored", submission=row.id, **digests)
             row.receipt = receipt_for(row, phase, outcome, head, self.folder).to_json()
-        facts = {"seconds": round(outcome.seconds, 2), "has_network": outcome.has_network}
-        note("scored", submission=job.submission, **facts)
+        seconds, has_network = round(outcome.seconds, 2), outcome.has_network
+        note("scored", submission=job.submission, seconds=seconds, has_network=has_network)
 
 
 def receipt_for(row: Submission, phase: Phase, outcome: Outcome, head: Head, folder: ServerFolder) -> Receipt:

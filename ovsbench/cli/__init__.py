@@ -68,7 +68,8 @@ class CommandLine(TyperGroup):
         except ModuleNotFoundError as error:
             if error.name not in OPTIONAL:
                 raise
-            complain(f'error: this needs {error.name}, which is not installed. pip install "ovsbench[{OPTIONAL[error.name]}]"')
+            extra = OPTIONAL[error.name]
+            complain(f'error: this needs {error.name}, which is not installed. pip install "ovsbench[{extra}]"')
             raise typer.Exit(1) from error
         except OSError as error:
             if error.errno not in UNUSABLE:
@@ -153,8 +154,8 @@ VERBS: dict[str, dict[str, Any]] = {
     },
     "Your own method": {"new-method": own_method.new_method, "check-method": own_method.check_method},
     "Publish": {
-        "submit": submit.submit, "check": submit.check, "board": board.app, "login": login.login, "receipt": receipt.app,
-        "server": server.app,
+        "submit": submit.submit, "check": submit.check, "board": board.app, "login": login.login,
+        "receipt": receipt.app, "server": server.app,
     },
 }  # fmt: skip
 """Every verb by the panel of the help that shows it."""

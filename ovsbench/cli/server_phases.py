@@ -38,12 +38,13 @@ def add_benchmark(
     """
     from ovsbench.benchmark import manifest
     from ovsbench.leaderboard.server import phases
+    from ovsbench.leaderboard.server.database import now
 
     one_of(phase, "unknown kind of phase", ("val", "test"))
     one_of(show, "cannot show", ("full", "rounded", "none-until-close"))
     found, database = opened(folder)
     benchmark = manifest.load(data)
-    begins, ends = phases.moment(opens) if opens else phases.now(), phases.moment(closes) if closes else phases.NEVER
+    begins, ends = phases.moment(opens) if opens else now(), phases.moment(closes) if closes else phases.NEVER
     named = name or phases.name_for(benchmark.name, phase)
     settings = phases.PhaseSettings(named, phase, begins, ends, per_day, total, show, categories)  # type: ignore[arg-type]
     if public is not None:

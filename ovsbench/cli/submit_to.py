@@ -58,7 +58,10 @@ def send(asked: Sending) -> None:
     if receipt is not None:
         finish(receipt, ["ovsbench", "receipt", "verify", receipt])
         return
-    finish(f"{asked.url.rstrip('/')}/submissions/{told['id']}", ["ovsbench", "receipt", "fetch", told["id"], "--to", asked.url])
+    finish(
+        f"{asked.url.rstrip('/')}/submissions/{told['id']}",
+        ["ovsbench", "receipt", "fetch", told["id"], "--to", asked.url],
+    )
 
 
 def _checked_and_sent(asked: Sending, bundle: Path) -> dict[str, Any]:

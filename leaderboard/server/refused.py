@@ -5,7 +5,7 @@ from __future__ import annotations
 from ovsbench.benchmark.errors import UserError
 
 
-class Refusal(UserError):
+class RefusedError(UserError):
     """A request that is not granted.
 
     Attributes:
@@ -17,6 +17,8 @@ class Refusal(UserError):
         self.status = status
 
 
-def full_disk() -> Refusal:
+def full_disk() -> RefusedError:
     """No room for an upload; what is there already stays."""
-    return Refusal("the disk of the server is full; what it has stays. Send the rest later, or write to the host", 507)
+    return RefusedError(
+        "the disk of the server is full; what it has stays. Send the rest later, or write to the host", 507
+    )

@@ -61,7 +61,7 @@ def overview(session: Session) -> Overview:
         accounts=tuple(session.scalars(select(Account).order_by(Account.key))),
         phases=tuple(session.scalars(select(Phase).order_by(Phase.name))),
         submissions=tuple((row, team, phase) for row, team, phase in session.execute(latest)),
-        counts=dict(states.tuples()),
+        counts=dict(states.all()),
         changes=tuple(changes(list(session.scalars(select(Submission).where(Submission.previous != ""))))),
     )
 

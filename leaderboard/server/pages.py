@@ -69,7 +69,8 @@ def phase_page(name: str, here: Here, visitor: ByCookie) -> HTMLResponse:
     with here.database.read() as session:
         phase = phases.find(session, name)
         found = tables(session, here, phase)
-    facts: dict[str, Any] = {"phase": phase, "is_open": phases.is_open(phase), "shows_scores": reveal.shows_scores(phase)}
+    facts: dict[str, Any] = {"phase": phase, "is_open": phases.is_open(phase)}
+    facts["shows_scores"] = reveal.shows_scores(phase)
     benchmark = definition(here.folder, phase.name, phase.digest)
     return page(here, "phase.html", visitor, standings=found, benchmark=benchmark, **facts)
 

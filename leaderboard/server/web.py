@@ -62,7 +62,7 @@ def health(here: Here) -> JSONResponse:
     """Whether the server works: the database answers, and how long the queue is."""
     with here.database.read() as session:
         states = session.execute(select(Submission.state, func.count()).group_by(Submission.state))
-        counts: dict[str, int] = dict(states.tuples())
+        counts: dict[str, int] = dict(states.all())
     return JSONResponse({"ok": True, "queued": counts.get("queued", 0), "running": counts.get("running", 0)})
 
 

@@ -46,11 +46,11 @@ class Farm:
 
     def start(self) -> None:
         """Starts it; returns when it answers."""
-        errors = (self.folder.path / "run.txt").open("ab")
-        self.process = subprocess.Popen(
-            [*OVSBENCH, "server", "run", str(self.folder.path)], stdout=subprocess.PIPE, stderr=errors
-        )
-        line = self.process.stdout.readline().decode()
+        command = [*OVSBENCH, "server", "run", str(self.folder.path)]
+        with (self.folder.path / "run.txt").open("ab") as errors:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
+        with self.process.stdout as said:
+            line = said.readline().decode()
         assert line.startswith("Result: http"), (line, (self.folder.path / "run.txt").read_text())
         self.url = line.removeprefix("Result: ").strip().rstrip("/")
         self.wait()

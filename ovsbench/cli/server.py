@@ -78,8 +78,7 @@ def run(
     parts = (only,) if only else ("web", "worker")
 
     def ready(where: str) -> None:
-        say(f"Result: {where}")
-        say("Stop it with Ctrl-C")
+        say(f"Result: {where}\nStop it with Ctrl-C")  # at once, for a program that reads the first line alone
 
     supervisor.run(found, parts, ready)
     complain("stopped")

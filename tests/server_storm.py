@@ -50,11 +50,13 @@ class Storm:
 
 
 def team_work(farm: Farm, team: str, bundles: list[Path], said: list[str], paused: float) -> None:
-    """Sends all bundles of a team; what is refused is noted."""
+    """Sends all bundles of a team; what is refused is noted. A damaged one holds its place until it has failed."""
     for bundle in bundles:
         for _ in range(20):
             try:
-                farm.server(team).send(bundle, "boxes-val")
+                told = farm.server(team).send(bundle, "boxes-val")
+                if bundle.name.startswith("damaged"):
+                    *_, told = farm.server(team).watch(told["id"])
                 break
             except UserError as error:
                 if "does not answer" not in str(error) and "database does not" not in str(error):
@@ -133,7 +135,7 @@ def storm(
             work[f"team {number}"].append(path)
         damaged = folder / f"damaged-{number}.zip"
         damaged.write_bytes(work[f"team {number}"][0].read_bytes()[:-40] + bytes([number]) * 40)
-        work[f"team {number}"].insert(1, damaged)
+        work[f"team {number}"].insert(0, damaged)
     said: list[str] = []
     started = time.monotonic()
     with made.running():

@@ -56,7 +56,8 @@ class Farm:
         self.wait()
 
     def wait(self) -> None:
-        for _ in range(300):
+        limit = time.monotonic() + 120
+        while time.monotonic() < limit:
             with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/health", timeout=5):
                 return
             time.sleep(0.1)

@@ -71,7 +71,7 @@ def submit(
     if to is not None and not init:
         from ovsbench.cli.submit_to import Sending, send
 
-        send(Sending(run, to, lambda path: _pack_predictions(run, card, data, path), phase, wait, publish, as_json))
+        send(Sending(run, to, card, data, phase, wait, publish, as_json))
         return
     if not run.is_dir():
         raise UserError(f"{run}: expected a run folder, found none. Make one with: ovsbench run")
@@ -80,10 +80,8 @@ def submit(
         if card.exists():
             raise UserError(f"{card} is there already. Remove it, or name another file with --card")
         files.write_bytes(card, template(RunRecord.read(run), name).encode())
-        if as_json:
-            print_json({"card": str(card)})
-            return
-        finish(card, ["ovsbench", "submit", run, "--card", card, "-o", f"{name}.zip"])
+        next_one = ["ovsbench", "submit", run, "--card", card, "-o", f"{name}.zip"]
+        print_json({"card": str(card)}) if as_json else finish(card, next_one)
         return
     path = out or Path(f"{name}.zip")
     author = None if key is None else author_key(key)
@@ -93,13 +91,6 @@ def submit(
         return
     say(f"{path.stat().st_size / 1e6:.2f} MB, sha256 {pack.digest(path)}")
     finish(path, ["ovsbench", "check", path], ["ovsbench", "board", "add", path])
-
-
-def _pack_predictions(run: Path, card: Path, data: Path | None, out: Path) -> None:
-    from ovsbench.leaderboard.bundle.submission import pack_submission
-    from ovsbench.plans.run_benchmarks import benchmark_of
-
-    pack_submission(run, card, benchmark_of(run, data), out)
 
 
 def author_key(path: Path) -> Ed25519PrivateKey:

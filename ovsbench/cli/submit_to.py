@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ class Sending:
     Attributes:
         run: a run folder, or a bundle that is packed already.
         url: of the server.
-        pack: packs the run into the file that it is given.
+        card: of the run.
+        data: the benchmark folder, if it has moved.
         phase: of the server; by default the one whose benchmark the run was made on.
         waits: whether to wait for the scores.
         publishes: whether to wait, and to show the row to everybody then.
@@ -29,7 +29,8 @@ class Sending:
 
     run: Path
     url: str
-    pack: Callable[[Path], None]
+    card: Path
+    data: Path | None = None
     phase: str | None = None
     waits: bool = False
     publishes: bool = False
@@ -42,11 +43,14 @@ def send(asked: Sending) -> None:
     Raises:
         UserError: the submission is not sound, so that nothing is sent; the server refuses it, or it failed there.
     """
+    from ovsbench.leaderboard.bundle.submission import pack_submission
+    from ovsbench.plans.run_benchmarks import benchmark_of
+
     with tempfile.TemporaryDirectory(prefix="ovsbench-submit-") as folder:
         bundle = asked.run
         if asked.run.is_dir():
             bundle = Path(folder) / f"{asked.run.resolve().name}.zip"
-            asked.pack(bundle)
+            pack_submission(asked.run, asked.card, benchmark_of(asked.run, asked.data), bundle)
         told = _checked_and_sent(asked, bundle)
     if asked.waits or asked.publishes:
         told = _waited(asked, told["id"])

@@ -30,6 +30,12 @@ changed=$(printf '%s\n' "$rows" | sed -nE 's/^:[0-7]+ ([0-7]+) [^ ]+ [^ ]+ ([A-Z
 allowed="^A 100644 $folder/$name/(benchmark-[0-9a-f]{12}\.json|reported\.toml|$name/$name/$inside)$"
 if [ "${TRUSTED:-false}" = true ]; then allowed="$allowed|^[AM] 100644 $folder/$name/(labels-[0-9a-f]{12}\.jsonl|$name/$name/verified\.json)$"; fi
 strange=$(printf '%s\n' "$changed" | LC_ALL=C grep -Ev "$allowed|^M 100644 $folder/$name/reported\.toml$|^$")
+of_entries=$(printf '%s\n' "$changed" | sed -nE "s#^[AM] 100644 $folder/($name/$name/$name)/.*#\1#p" | sort -u)
+for entry in $of_entries; do # nothing is added to an entry that is there
+  if [ "${TRUSTED:-false}" != true ] && [ -n "$(git ls-tree "$base" -- "$folder/$entry")" ]; then
+    strange=$(printf '%s\n%s' "$strange" "A file in $entry, which is there already")
+  fi
+done
 if [ -n "$strange" ]; then
   printf '%s\n\n' "Expected new entries as board add writes them. Entries are never changed or removed: file a correction that
 names what it supersedes. Found:"
@@ -40,7 +46,7 @@ if printf '%s\n' "$changed" | grep -Eq "^A .*/benchmark-[0-9a-f]+\.json$"; then
   approval "It begins the table of a new benchmark, whose labels nobody here has."
 fi
 git checkout --quiet "$head" -- "$folder" || exit 1
-added=$(printf '%s\n' "$changed" | sed -nE "s#^[AM] 100644 $folder/($name/$name/$name)/[a-z]+\.[a-z]+\$#\1#p" | sort -u)
+added=$of_entries
 reported=$(printf '%s\n' "$changed" | sed -nE "s#^[AM] 100644 ($folder/$name/reported\.toml)\$#\1#p")
 if [ "$(printf '%s\n' "$added" | wc -l)" -gt 50 ]; then
   refuse "More than 50 entries are added. Send fewer at once."

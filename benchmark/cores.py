@@ -41,7 +41,8 @@ def thread_count(wanted: int | None = None, sharers: int = 1) -> int:
 
 
 def use_threads(wanted: int | None = None, sharers: int = 1) -> int:
-    """Makes `thread_count` hold for this process and those that it starts; returns it."""
+    """Makes `thread_count` hold for this process and those that it starts; returns it. They sleep while they wait."""
+    sleep_while_waiting()
     count = thread_count(wanted, sharers)
     os.environ.update(dict.fromkeys(_COUNTS, str(count)))
     torch: Any = sys.modules.get("torch")

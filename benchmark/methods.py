@@ -14,7 +14,7 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +26,8 @@ from ovsbench.benchmark.settings import Reader
 from ovsbench.benchmark.types import Method
 
 GROUP = "ovsbench.methods"
+OLD_ROOMS = ("benchmark", "baselines", "data_prep", "gkc_video", "leaderboard")
+"""Packages that were once imported by these bare names."""
 Build = Callable[..., Method]
 
 
@@ -89,8 +91,12 @@ def facts(method: MethodInfo) -> MethodFacts:
     return MethodFacts(tuple(map(str, tasks)) if isinstance(tasks, tuple) else (), str(needs))
 
 
-def info(name: str) -> MethodInfo:
+def info(name: str, also: Collection[str] = ()) -> MethodInfo:
     """What is known about a method before it is imported.
+
+    Args:
+        name: of the method.
+        also: other names that a person may have meant, for the message.
 
     Raises:
         MethodError: there is none of this name.
@@ -105,7 +111,7 @@ def info(name: str) -> MethodInfo:
         raise MethodError(f"expected a file with the name of its build function, got {name}. Write {name}:build")
     if name not in known:
         raise MethodError(
-            f"unknown method {name!r}; {did_you_mean(name, known)}. "
+            f"unknown method {name!r}; {did_you_mean(name, [*known, *also])}. "
             "A package with a new method has to be installed again before it is found; "
             "a file is named path/to/file.py:build"
         )
@@ -157,7 +163,10 @@ def _module_of_file(path: Path) -> Any:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         fault = str(error) if isinstance(error, (ImportError, SyntaxError)) else misdeed(error)
-        raise MethodError(f"{path}: cannot be imported: {fault}. Correct the file") from error
+        missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+        is_old = missing.partition(".")[0] in OLD_ROOMS
+        remedy = f"Import ovsbench.{missing}" if is_old else "Correct the file"
+        raise MethodError(f"{path}: cannot be imported: {fault}. {remedy}") from error
     return module
 
 

@@ -87,7 +87,8 @@ def exchanges(videos: int, count: int = SWAPS, seed: int = 0) -> npt.NDArray[np.
         seed: of those.
     """
     if videos < EXACT_BELOW:
-        others = np.array(list(itertools.product((0, 1), repeat=videos - 1)), dtype=np.int64).reshape(-1, videos - 1)
+        every = list(itertools.product((0, 1), repeat=videos - 1))
+        others = np.array(every, dtype=np.int64).reshape(len(every), videos - 1)
     else:
         others = np.random.default_rng(seed).integers(0, 2, (1 + count, videos - 1))
         others[0] = 0
@@ -201,7 +202,7 @@ def tested(left_out: Mapping[str, Floats], tests: Mapping[Pair, Test]) -> Tested
         matrix[upper] = matrix.T[upper] = p_values
         matrices.append(matrix)
     is_small = matrices[1] <= 1 - LEVEL  # by the t-test these are the ones whose interval leaves 0 out
-    known = Tested(left_out, *matrices, undefined + undefined.T, is_small)
+    known = Tested(left_out, matrices[0], matrices[1], undefined + undefined.T, is_small)
     if not tests:
         return known
     clear = np.zeros((count, count), dtype=bool)

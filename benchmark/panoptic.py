@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.frame_loops import NUMBER, PAIRS, TRIPLES
 from ovsbench.benchmark.types import VOID, Ids, Image, PanopticFrame, Segment
 
 
@@ -97,11 +98,25 @@ def dense_of_rgb(rgb: Image, segments: Mapping[int, Segment]) -> DenseFrame:
     Raises:
         DataError: a pixel has a nonzero id that is not among the segments.
     """
+    numbers = _numbers_of_loop(rgb, segments)
+    if numbers is not None:
+        return DenseFrame(numbers, tuple(segments[key] for key in sorted(segments)), listed(segments))
     ids = _packed(rgb)
     ends = _run_ends(ids)
     found, in_order = _places(ids[ends], segments)
     numbers = found.astype(np.uint8 if len(in_order) <= 0xFF else np.int32)
     return DenseFrame(_spread(numbers, ends).reshape(rgb.shape[:2]), in_order, listed(segments))
+
+
+def _numbers_of_loop(rgb: Image, segments: Mapping[int, Segment]) -> npt.NDArray[np.uint8] | None:
+    """The numbers of `dense_of_rgb` by the compiled loop; None if that is not to be used, or an id is unknown."""
+    compiled = NUMBER.ready(rgb.size // 3) if len(segments) <= 0xFF else None
+    if compiled is None:
+        return None
+    keys = np.array([VOID, *sorted(segments)], dtype=np.uint32)
+    numbers = np.empty(rgb.shape[:2], dtype=np.uint8)
+    is_known = compiled(np.ascontiguousarray(rgb).reshape(-1, 3), keys, numbers.ravel())
+    return numbers if is_known else None
 
 
 def _places(ids: Ids, by_id: Mapping[int, Segment]) -> tuple[npt.NDArray[np.intp], tuple[Segment, ...]]:
@@ -198,13 +213,31 @@ class FrameOverlap:
         truth: labelled segments, sorted by id.
         prediction: predicted segments, sorted by id.
         pixels: int64 (len(truth) + 1, len(prediction) + 1); row and column 0 are void.
-        runs: the same pixels in their order, from which maps can be made anew.
+        maps: (N,) the number of the labelled and of the predicted segment of each pixel.
+        known_runs: those of the maps, where they were made already.
     """
 
     truth: tuple[Segment, ...]
     prediction: tuple[Segment, ...]
     pixels: npt.NDArray[np.int64]
-    runs: JointRuns
+    maps: tuple[npt.NDArray[Any], npt.NDArray[Any]]
+    known_runs: JointRuns | None = None
+
+    @property
+    def runs(self) -> JointRuns:
+        """The same pixels in their order, from which maps can be made anew."""
+        return self.known_runs or JointRuns.of(*self.maps)
+
+    def histogram_with(self, values: npt.NDArray[Any], length: int) -> npt.NDArray[np.int64]:
+        """The joint histogram of both maps and one more, (N,) below `length`: (*pixels.shape, length)."""
+        shape = (*self.pixels.shape, length)
+        is_small = all(one.dtype == np.uint8 for one in (*self.maps, values))
+        compiled = TRIPLES.ready(values.size) if is_small and values.size else None
+        if compiled is None:
+            return self.runs.cut(values).histogram(shape)
+        pixels = np.zeros(shape, dtype=np.int64)
+        compiled(*self.maps, values, pixels)
+        return pixels
 
 
 def overlap(truth: PanopticFrame, prediction: PanopticFrame) -> FrameOverlap:
@@ -224,8 +257,15 @@ def overlap_dense(truth: DenseFrame, prediction: DenseFrame) -> FrameOverlap:
             f"{prediction.numbers.shape[1]}x{prediction.numbers.shape[0]}. Predict at the size of the labels"
         )
     shape = (len(truth.segments) + 1, len(prediction.segments) + 1)
-    runs = JointRuns.of(truth.numbers.ravel(), prediction.numbers.ravel())
-    return FrameOverlap(truth.segments, prediction.segments, runs.histogram(shape), runs)
+    maps = truth.numbers.ravel(), prediction.numbers.ravel()
+    is_small = maps[0].dtype == maps[1].dtype == np.uint8
+    compiled = PAIRS.ready(maps[0].size) if is_small and maps[0].size else None
+    if compiled is not None:
+        pixels = np.zeros(shape, dtype=np.int64)
+        compiled(*maps, pixels)
+        return FrameOverlap(truth.segments, prediction.segments, pixels, maps)
+    runs = JointRuns.of(*maps)
+    return FrameOverlap(truth.segments, prediction.segments, runs.histogram(shape), maps, runs)
 
 
 def flatten(masks: npt.NDArray[np.bool_], scores: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int32]:

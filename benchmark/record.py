@@ -33,6 +33,8 @@ class Settings:
         offered: the part of the vocabulary to offer, None for what the benchmark's rules say.
         device: as given.
         seed: of random numbers; set anew for each video, so that a resumed run is the same run.
+        local: what the method is built from where that differs: a model's name spelled out, weights of a hub as files.
+        notes: facts for the record beside those that the method states, such as the revision of such weights.
     """
 
     method: str
@@ -41,6 +43,18 @@ class Settings:
     offered: Offer | None = None
     device: str = "auto"
     seed: int = 0
+    local: Settings | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def built(self) -> Settings:
+        """What the method is built from."""
+        return self.local or self
+
+    def with_defaults(self, options: Mapping[str, str]) -> Settings:
+        """The settings with options that were not given, in what is built from them too."""
+        local = None if self.local is None else self.local.with_defaults(options)
+        return dataclasses.replace(self, options={**options, **self.options}, local=local)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +217,7 @@ def describe(method: object, settings: Settings, benchmark: Benchmark, *, uses_l
     """The record of a run that is about to start."""
     offered: Offer = settings.offered or benchmark.rules.offered
     vocabulary = benchmark.vocabulary.offered(offered)
-    origin = _origin(settings.method, method)
+    origin = _origin(settings.built.method, method)
     device = str(getattr(method, "device", settings.device))
     commit, is_dirty = machine.code_state()
     return RunRecord(
@@ -213,7 +227,7 @@ def describe(method: object, settings: Settings, benchmark: Benchmark, *, uses_l
         entry_point=origin.entry_point,
         options=dict(settings.options),
         checkpoint=settings.checkpoint,
-        checkpoint_sha256=getattr(method, "checkpoint_sha256", None) or _checkpoint_digest(settings.checkpoint),
+        checkpoint_sha256=getattr(method, "checkpoint_sha256", None) or _checkpoint_digest(settings.built.checkpoint),
         benchmark=benchmark.name,
         benchmark_version=benchmark.version,
         benchmark_digest=benchmark.digest,
@@ -226,7 +240,7 @@ def describe(method: object, settings: Settings, benchmark: Benchmark, *, uses_l
         device=device,
         device_name=machine.device_name(device),
         threads=machine.threads(),
-        notes=notes_of(method),
+        notes={**notes_of(method), **settings.notes},
         versions=machine.versions(),
         platform=platform.platform(),
         commit=commit,

@@ -26,8 +26,8 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, cast
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,8 @@ Groups = Mapping[str, frozenset[int]]
 Score = tuple[str, str, str]
 """Metric, value, and part of the vocabulary or "harmonic"."""
 Times = npt.NDArray[np.int64]
+Key = tuple[str, str]
+"""Metric and part of the vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,49 @@ class Difference:
     def is_clear(self) -> bool:
         """Whether p is at most 0.05 and the interval leaves 0 out."""
         return self.interval.leaves_out_zero and self.p is not None and self.p <= 1 - LEVEL
+
+
+@dataclass(frozen=True)
+class Tabled:
+    """Counts whose rows are made once, whatever they are summed with.
+
+    Attributes:
+        counts: what they are.
+        classes: of all counts that they are summed with.
+        rows: by the ids that they were asked for.
+    """
+
+    counts: SummedCounts
+    classes: frozenset[int]
+    rows: dict[tuple[int, ...], Floats] = field(default_factory=dict)
+
+    def row(self, ids: Sequence[int]) -> Floats:
+        key = tuple(ids)
+        if key not in self.rows:
+            self.rows[key] = self.counts.row(ids)
+        return self.rows[key]
+
+    def __getattr__(self, name: str) -> Any:  # all else is the affair of the counts
+        return getattr(self.counts, name)
+
+
+def tabled(methods: Mapping[str, Sequence[Run]]) -> dict[str, list[Run]]:
+    """The runs of methods with rows that are made once; what cannot be summed stays as it is."""
+    known: dict[str, set[int]] = {}
+    summed: dict[str, bool] = {}
+    for name, counts in (item for runs in methods.values() for run in runs for video in run for item in video.items()):
+        if name not in summed:
+            summed[name] = not isinstance(counts, ListedCounts)
+        known.setdefault(name, set()).update(counts.classes)
+    classes = {name: frozenset(of) for name, of in known.items()}
+
+    def one(name: str, counts: Counts) -> Counts:
+        return cast(Counts, Tabled(cast(SummedCounts, counts), classes[name])) if summed[name] else counts
+
+    return {
+        method: [[{name: one(name, counts) for name, counts in video.items()} for video in run] for run in runs]
+        for method, runs in methods.items()
+    }
 
 
 class Choice(Protocol):
@@ -141,22 +186,29 @@ def values_of(videos: Run, scores: Sequence[Score], groups: Groups, choice: Choi
     Returns:
         For each score its values block by block.
     """
+    parts: dict[str, Part] = {**groups, "all": None}
+    of_group = {"harmonic": ("base", "novel")}
+    wanted = dict.fromkeys((metric, part) for metric, _, group in scores for part in of_group.get(group, (group,)))
+    counts = {metric: [video[metric] for video in videos] for metric, _ in wanted}
+    summed = {
+        (metric, part): _rows(cast(Sequence[SummedCounts], counts[metric]), parts[part])
+        for metric, part in wanted
+        if not isinstance(counts[metric][0], ListedCounts)
+    }
+    columns, places = _without_copies(summed)
+    read = [  # block by block, so that sums need little memory
+        {
+            (metric, part): cast(SummedCounts, counts[metric][0]).read(sums[:, place], parts[part] is None)
+            for (metric, part), place in places.items()
+        }
+        for sums in (choice.sums(columns) if summed else ())
+    ]
 
-    @functools.cache  # a metric has many values, and the harmonic mean takes parts that are asked for as well
-    def summed(metric: str, group: str) -> list[dict[str, Floats]]:
-        counts = [cast(SummedCounts, video[metric]) for video in videos]
-        rows = _rows(counts, part_of(group))
-        return [counts[0].read(sums, part_of(group) is None) for sums in choice.sums(rows)]
-
-    def part_of(group: str) -> Part:
-        return None if group == "all" else groups[group]
-
-    def values(metric: str, group: str, value: str) -> list[Floats]:
-        listed = [video[metric] for video in videos]
-        if isinstance(listed[0], ListedCounts):
-            counts = cast(Sequence[ListedCounts], listed)
-            return [counts[0].drawn(counts, part_of(group), block, value) for block in choice.times()]
-        return [block[value] for block in summed(metric, group)]
+    def values(metric: str, part: str, value: str) -> list[Floats]:
+        if (metric, part) in summed:
+            return [block[metric, part][value] for block in read]
+        listed = cast(Sequence[ListedCounts], counts[metric])
+        return [listed[0].drawn(listed, parts[part], block, value) for block in choice.times()]
 
     def one(metric: str, value: str, group: str) -> list[Floats]:
         if group != "harmonic":
@@ -179,6 +231,21 @@ def _rows(counts: Sequence[SummedCounts], part: Part) -> Floats:
     step = np.ldexp(1.0, np.frexp(np.abs(rows).sum(axis=0))[1] - 50)
     exact: Floats = np.rint(rows / step) * step
     return exact
+
+
+def _without_copies(tables: Mapping[Key, Floats]) -> tuple[Floats, dict[Key, npt.NDArray[np.intp]]]:
+    """All columns of some tables of rows, each once, and where those of each table are: a class is in several parts."""
+    found: dict[bytes, int] = {}
+    kept: list[Floats] = []
+    places = {}
+    for name, rows in tables.items():
+        place = []
+        for column in np.ascontiguousarray(rows.T):
+            place.append(found.setdefault(column.tobytes(), len(kept)))
+            if place[-1] == len(kept):
+                kept.append(column)
+        places[name] = np.array(place, dtype=np.intp)
+    return (np.stack(kept, axis=1) if kept else np.zeros((0, 0))), places
 
 
 def _harmonic(base: Floats, novel: Floats) -> Floats:

@@ -139,7 +139,7 @@ def _differences(counts: Mapping[str, Run], benchmark: Benchmark) -> dict[str, d
     """Of `JUDGED` for all classes: each variant but the first minus the first, video by video."""
     known = described_for(benchmark.rules)
     judged = [ScoreName(value, "all") for value in JUDGED if value in known]
-    first, *others = (left_out_of(benchmark, [run], judged) for run in counts.values())
+    first, *others = (left_out_of(benchmark, [list(run.values())], judged) for run in counts.values())
     return {
         name: {score.value: stats.difference(first[score], left_out[score]) for score in judged}
         for name, left_out in zip(list(counts)[1:], others, strict=True)

@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from ovsbench.benchmark.domain import DRAWN
 from ovsbench.benchmark.errors import MethodError, did_you_mean
 from ovsbench.benchmark.old_names import renamed
 from ovsbench.benchmark.storage import files
@@ -63,6 +64,23 @@ def resolve(name_or_path: str | Path) -> Path:
             f"{'is a folder' if path.is_dir() else 'does not exist'}; {did_you_mean(str(name_or_path), known)}"
         )
     return path
+
+
+def domain(path: Path) -> str | None:
+    """What the training of a checkpoint has seen, see `benchmark.domain`; None where it does not say, or is not ours.
+
+    Checkpoints from before that name their data only: the embedded world's is called world-... or captions.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get(_HEADER_KEY, "{}"))
+    except (SafetensorError, json.JSONDecodeError, OSError):
+        return None  # whoever opens it says what is wrong
+    metadata = renamed("checkpoint", about).get("metadata", {}) if isinstance(about, dict) else {}
+    if "domain" in metadata:
+        return str(metadata["domain"])
+    data = str(metadata.get("data", ""))
+    return DRAWN if data == "captions" or data.startswith("world-") else None
 
 
 def digest(path: Path) -> str:

@@ -163,8 +163,13 @@ def _free_id(entries: Path, wanted: str, card: Card) -> str:
     return f"{wanted}-{number}"
 
 
-def check_entry(entries: Path, entry: str) -> Checked:
+def check_entry(entries: Path, entry: str, *, is_new: bool = False) -> Checked:
     """Checks the files of an entry as those of a bundle; its level is the one it was added with.
+
+    Args:
+        entries: the folder of the board.
+        entry: its id.
+        is_new: whether it is about to be added, so that it may not be older than a metric or a version of one.
 
     Raises:
         DataError: something does not follow, is missing, too large or strange.
@@ -179,7 +184,7 @@ def check_entry(entries: Path, entry: str) -> Checked:
     missing = [name for name in pack.PARTS if name not in contents]
     if missing:
         raise DataError(f"{folder}: {missing[0]} is missing. Restore the entry, or add its bundle again")
-    checked = check_contents(contents, str(folder), is_filed=True)
+    checked = check_contents(contents, str(folder), is_filed=not is_new)
     facts = (checked.scores.counts_sha256, checked.benchmark.digest, checked.record.offered, checked.card.supersedes)
     same_scores = mark.scores_sha256 in ("", hashlib.sha256(contents[SCORES]).hexdigest())
     is_marked = facts == (mark.counts_sha256, mark.digest, mark.offered, mark.supersedes) and same_scores

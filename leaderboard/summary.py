@@ -1,7 +1,7 @@
 """What the site needs of an entry's counts, worked out once: its scores without each video, its videos, its mistakes.
 
-A summary follows from the counts and from nothing else; its key says from which, and by which scheme. One that is
-stored beside an entry is a cache: it is believed as far as its key, and `board verify` makes it anew.
+A summary follows from the counts and from nothing else; its key says from which, and by which scheme. What is stored
+is a cache in a folder of the board's own, where no submission comes from, see `entries.make_summary`.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def summarise(benchmark: Benchmark, counts: Mapping[str, VideoCounts], counts_sh
         counts_sha256: digest of their file.
     """
     groups, known, scores = benchmark.vocabulary.groups, described_for(benchmark.rules), _with_intervals(benchmark)
-    left_out = left_out_of(benchmark, [counts], scores)
+    left_out = left_out_of(benchmark, [list(counts.values())], scores)
     by_part = dict.fromkeys(score.value for score in scores if known[score.value].value.by_part)
     columns = [ScoreName(value, part) for value in by_part for part in parts_of(groups)[:3]]
     by_video = {video: values_of(total([row], benchmark.rules), groups) for video, row in counts.items()}

@@ -39,7 +39,9 @@ def verify(entries: Path, chosen: list[str] | None = None, progress: Progress = 
     return [problem for finding in examine(entries, chosen, progress) for problem in finding.problems]
 
 
-def examine(entries: Path, chosen: list[str] | None = None, progress: Progress = SILENT) -> list[Finding]:
+def examine(
+    entries: Path, chosen: list[str] | None = None, progress: Progress = SILENT, *, are_new: bool = False
+) -> list[Finding]:
     """Checks entries again, what they supersede, and that none says again what another says.
 
     The summaries of sound entries are made anew.
@@ -48,6 +50,7 @@ def examine(entries: Path, chosen: list[str] | None = None, progress: Progress =
         entries: the folder of the board.
         chosen: ids of those in question, which have to be unlike all others; by default all, each unlike those before.
         progress: told of entries as of videos.
+        are_new: whether they are about to be added: by the metrics of today, and with what is noted of them now.
 
     Returns:
         What is about the board, then each entry.
@@ -74,7 +77,7 @@ def examine(entries: Path, chosen: list[str] | None = None, progress: Progress =
     found = [Finding("", None, tuple(problems))]
     try:
         for entry in wanted:
-            found.append(_finding(neighbours, entries, entry))
+            found.append(_finding(neighbours, entries, entry, are_new))
             progress.frame()
             progress.video()
     finally:
@@ -82,20 +85,23 @@ def examine(entries: Path, chosen: list[str] | None = None, progress: Progress =
     return found
 
 
-def _finding(neighbours: Neighbours, entries: Path, entry: str) -> Finding:
+def _finding(neighbours: Neighbours, entries: Path, entry: str, is_new: bool) -> Finding:
     checked = None
     try:
-        checked = check_entry(entries, entry)
+        checked = check_entry(entries, entry, is_new=is_new)
         make_summary(entries, checked)
-        return Finding(entry, checked, tuple(f"{entry}: {one}" for one in _problems(neighbours, entry, checked)))
+        problems = _problems(neighbours, entry, checked, is_new)
+        return Finding(entry, checked, tuple(f"{entry}: {problem}" for problem in problems))
     except UserError as error:
         return Finding(entry, checked, (str(error),))
 
 
-def _problems(neighbours: Neighbours, entry: str, checked: Checked) -> Iterator[str]:
+def _problems(neighbours: Neighbours, entry: str, checked: Checked, is_new: bool) -> Iterator[str]:
     problems = list(neighbours.problems(checked, entry))
     yield from problems
-    if not problems and not checked.near:  # what is noted as near another does not rank, whoever it is near to
-        near = neighbours.near(checked, entry)
-        if near:
-            yield f"on more than half of the videos its counts are near {near}; {VERIFIED} does not say so. Add it anew"
+    if problems or (checked.near and not is_new):  # what is noted as near another does not rank, whoever it is near to
+        return
+    near = neighbours.near(checked, entry)
+    if near != checked.near:
+        what = f"its counts are near {near} on more than half of the videos" if near else "its counts are near nobody's"
+        yield f"{what}; {VERIFIED} does not say so. Add it anew with board add"

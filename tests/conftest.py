@@ -16,6 +16,9 @@ from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.types import Category, Offer, PanopticFrame, Rules, Segment, Video, Vocabulary
 from ovsbench.leaderboard.bundle import pack
 
+# Commands run within tests take this many threads, and so do the processes that tests start; tests are many already.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A shell that runs the tests in the background makes them deaf to Ctrl-C, and what they start as well.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

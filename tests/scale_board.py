@@ -2,7 +2,7 @@
 
 python tests/scale_board.py FOLDER [ENTRIES]
 
-A few runs are counted for real on small random frames; every entry is one of them with all its scores moved a little.
+A few runs are counted for real on small random frames; every entry is one of them with its scores moved a little.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Vo
 from ovsbench.leaderboard import entries
 from ovsbench.leaderboard.bundle.pack import json_bytes
 from ovsbench.leaderboard.site.render import write_site
-from ovsbench.leaderboard.summary import pack, summarise, to_json
+from ovsbench.leaderboard.summary import summarise, to_json
 from ovsbench.leaderboard.verified import Verified
 
 VIDEOS, CLASSES, FRAMES, SIZE, RUNS = 343, 124, 4, (24, 24), 2
@@ -80,15 +80,15 @@ def fill(board: Path, count: int) -> None:
         sha = hashlib.sha256(content).hexdigest()
         scores = {"schema": 1, **dataclasses.asdict(scores_of(benchmark, counts, counts_sha256=sha))}
         summary = summarise(benchmark, counts, sha)
-        runs.append((scores, summary, to_json(summary), sha))
+        (board / entries.SUMMARIES).mkdir(exist_ok=True)
+        write(board / entries.SUMMARIES / f"{summary.key}.json", to_json(summary))
+        runs.append((scores, sha))
         print(f"run {seed}: counts of {len(content) / 1e6:.1f} MB", flush=True)
     for number in range(count):
-        plain_scores, summary, plain_summary, sha = runs[number % RUNS]
+        plain_scores, sha = runs[number % RUNS]
         folder = board / "scale" / f"method-{number // 10}" / f"entry-{number}"
         folder.mkdir(parents=True)
         factor = float(rng.uniform(0.5, 1.0))
-        content = {**plain_summary, "left_out": {key: pack(x * factor) for key, x in summary.left_out.items()}}
-        write(folder / "summary.json", content)
         moved = {
             name: {part: None if v is None else v * factor for part, v in by.items()}
             for name, by in plain_scores["values"].items()

@@ -60,6 +60,7 @@ class Attack:
     card: str = ""
     mark: dict[str, Any] = field(default_factory=dict)
     shown: str = ""
+    scores: dict[str, int] = field(default_factory=dict)
 
     @property
     def entry(self) -> str:
@@ -77,7 +78,9 @@ class Attack:
         read = [CountedVideo.from_json(line, BENCHMARK.rules, folder) for line in lines]
         made = scores_of(BENCHMARK, {one.video: one.counts for one in read}, counts_sha256=sha)
         plain = json.loads(json.dumps(dataclasses.asdict(made)))
-        if "metrics" not in scores:
+        if self.scores:
+            plain["metrics"] |= self.scores
+        elif "metrics" not in scores:
             del plain["metrics"]
         (folder / "scores.json").write_bytes(pack.json_bytes(plain))
         record = json.loads((folder / "run.json").read_text())
@@ -154,6 +157,12 @@ def partial(lines: Lines) -> None:
     lines[:10] = lines_of(CONSTANT)[:10]
 
 
+def spoiled(lines: Lines) -> None:
+    """A constant answer of another class: nobody's."""
+    for line in lines:
+        scale_pixels(line, lambda n, _: n // 3)
+
+
 def from_labels(lines: Lines) -> None:
     labels = read_labels(next((OWN / WORLD).glob("labels-*.jsonl")), BENCHMARK)
     for line in lines:
@@ -223,7 +232,7 @@ ATTACKS = [
     Attack("mixture", f"its counts are near {GKC}", GKC, swapped),
     Attack("partial", f"its counts are near {TWO_STAGE}", TWO_STAGE, partial),
     Attack("constant-again", f"its counts are near {CONSTANT}", CONSTANT, digit(5)),
-    Attack("labels", "its counts are near labels", counts=from_labels),
+    Attack("labels", "its counts are near labels on", counts=from_labels),
     Attack("flagged", "", counts=digit(6), mark={"near": ORACLE}),
     Attack("perfect-tubes", "miou too few common pixels", CONSTANT, perfect_tubes),
     Attack("fewer-tubes", "vpq counts ", GKC, fewer_tubes),
@@ -238,6 +247,8 @@ ATTACKS = [
     Attack("case", "looks like that of world-val/gkc/gkc", counts=digit(7), shown="GKC"),
     Attack("cyrillic", "looks like that of world-val/gkc/gkc", counts=digit(8), shown="gk\u0441"),
     Attack("blank", "letters or digits that can be seen", shown="\u3164"),
+    Attack("near-nobody", "its counts are near nobody's", CONSTANT, spoiled, mark={"near": GKC}),
+    Attack("old-metric", "it was scored with version 1 of the metric miou", counts=digit(10), scores={"miou": 1}),
     Attack("rerun", "can show the level counts and no other", counts=digit(9), mark={"level": "rerun"}),
 ]  # fmt: skip
 

@@ -259,6 +259,23 @@ def test_all_regions_of_a_frame_go_through_clip_together():
     assert clip.crops_seen == [2, 2, 2]
 
 
+def test_regions_of_a_batch_go_through_clip_together_and_each_frame_gets_its_own():
+    ids = np.array([[1, 1, 2, 2]] * 2)
+    images = [painted(ids, {1: COLOURS[left], 2: COLOURS[right]})
+              for left, right in (("red", "blue"), ("blue", "green"), ("green", "red"))]  # fmt: skip
+    frames = {}
+    for batch in (1, 2):
+        masks, clip = HandMadeGKC(), ColourClip()
+        masks.batch, masks.association = batch, Association(vote=False)
+        frames[batch] = predict(two_stage.two_stage(masks, Namer(clip)), video(*images))
+        assert clip.crops_seen == {1: [2, 2, 2], 2: [4, 2]}[batch]
+    for alone, together in zip(frames[1], frames[2], strict=True):
+        assert np.array_equal(alone.ids, together.ids)
+        assert alone.segments == together.segments
+    found = [sorted(s.category for s in frame.segments.values()) for frame in frames[2]]
+    assert found == [[1, 9], [5, 9], [1, 5]]
+
+
 def test_the_record_of_two_stages_changes_with_the_weights_of_either():
     digests = {
         two_stage.two_stage(SimpleNamespace(checkpoint_sha256=student), Namer(ColourClip(), teacher)).checkpoint_sha256

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import BOXES, boxes, bundle_in
 
+from ovsbench.benchmark import manifest
 from ovsbench.leaderboard import entries
 from ovsbench.leaderboard.bundle import pack
 from ovsbench.leaderboard.bundle.check import check
@@ -36,7 +41,7 @@ def asked(tmp_path: Path, three_bundles: list[Path]) -> Callable[[Callable[[Path
     git(repository, "add", "-A")
     git(repository, "commit", "-qm", "base")
 
-    def ask(change: Callable[[Path], object]) -> tuple[int, str]:
+    def ask(change: Callable[[Path], object], **said: str) -> tuple[int, str]:
         git(repository, "checkout", "-qb", "head")
         change(board)
         (board / ".lock").unlink(missing_ok=True)
@@ -45,7 +50,7 @@ def asked(tmp_path: Path, three_bundles: list[Path]) -> Callable[[Callable[[Path
         git(repository, "checkout", "-q", "base")
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
-            ["bash", str(SCRIPT), "base", "head"], cwd=repository, env={**os.environ, "PATH": path},
+            ["bash", str(SCRIPT), "base", "head"], cwd=repository, env={**os.environ, "PATH": path, **said},
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         return done.returncode, done.stdout
@@ -91,9 +96,90 @@ def test_a_level_that_nobody_saw_and_a_copy_are_refused(asked, three_bundles):
             or (board / "boxes" / "guess" / "$(id)" / "verified.json").write_text("{}")
         ),
         lambda board: (board / ".gitattributes").write_text("* filter=lfs"),
+        lambda board: (
+            (board / "boxes/guess/n0/strips/v0").mkdir(parents=True)
+            or (board / "boxes/guess/n0/strips/v0/image.jpg").write_text("a picture in an entry of somebody else")
+        ),
     ],
 )
 def test_all_else_is_refused_before_it_is_there(asked, change):
     status, text = asked(change)
     assert status == 1
     assert text.startswith("Expected new entries as board add writes them.")
+
+
+PAPER = """[[row]]
+name = "Paper *one*"
+paper = "https://example.org/{page}"
+note = "see @somebody"
+values = {{ "mIoU.all" = {value} }}
+"""
+
+
+def test_numbers_of_papers_are_told_as_they_were_and_are_and_need_a_maintainer(asked):
+    def change(board: Path) -> None:
+        (board / "boxes" / "reported.toml").write_text(PAPER.format(page="a", value=0.25))
+
+    status, text = asked(change, TRUSTED="true")
+    assert status == 1
+    assert r"* Paper \*one\*: mIoU.all: (none) -> 0.25" in text
+    assert "@somebody" not in text
+    assert "a maintainer has to look, and say so with the label `checked-by-maintainer`" in text
+    assert text.rstrip().endswith("**Not to be merged as it is.**")
+
+
+def test_a_changed_number_of_a_paper_is_shown_with_the_old_one(asked, tmp_path):
+    board = tmp_path / "repository" / FOLDER
+    (board / "boxes" / "reported.toml").write_text(PAPER.format(page="a", value=0.25))
+    git(tmp_path / "repository", "add", "-A")
+    git(tmp_path / "repository", "commit", "-qm", "numbers")
+
+    def change(board: Path) -> None:
+        (board / "boxes" / "reported.toml").write_text(PAPER.format(page="b", value=0.75))
+
+    status, text = asked(change, APPROVED="true")
+    assert status == 0, text
+    assert "mIoU.all: 0.25 -> 0.75" in text
+    assert r"paper: https:\u200b//example.org/a -> https:\u200b//example.org/b" in text
+    assert text.rstrip().endswith("**Sound.**")
+
+
+def test_a_new_benchmark_needs_a_maintainer_and_its_words_are_shown_as_they_are(asked, tmp_path):
+    words = {"version": "1 <b>[x](y) @all", "group": "*g* | @all `c`"}
+    vocabulary = [replace(c, group=words["group"]) if c.is_novel else c for c in BOXES]
+    data = boxes(tmp_path / "other", videos=2, frames=3)
+    content = json.loads((data.folder / "manifest.json").read_text())
+    content |= {"version": words["version"], "name": "crates"}
+    content["categories"] = [
+        {**one, "group": c.group} for one, c in zip(content["categories"], vocabulary, strict=True)
+    ]
+    (data.folder / "manifest.json").write_text(json.dumps(content))
+    path = bundle_in(tmp_path, manifest.load(data.folder), "new")
+
+    def change(board: Path) -> None:
+        entries.add(check(path), board, bundle_sha256="", new_benchmark=True)
+
+    status, text = asked(change)
+    assert status == 1
+    assert "It begins the table of a new benchmark" in text
+    assert words["version"] not in text
+    assert words["group"] not in text
+    assert r"1 &lt;b&gt;\[x\](y)" in text
+    assert "@all" not in text
+
+
+def test_there_is_something_to_read_even_if_nothing_could_be_checked(asked):
+    status, text = asked(lambda board: (board.parents[1] / "README").write_text("x"))
+    assert status == 1
+    assert "No entry is added" in text
+    done = subprocess.run(
+        ["bash", str(SCRIPT), "nowhere", "head"], cwd="/", capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (1, "**Not to be merged as it is.**")
+
+
+def test_actions_are_named_by_their_commits():
+    for path in (SCRIPT.parent / "workflows").glob("*.yml"):
+        used = re.findall(r"uses: *(.*)", path.read_text())
+        assert used
+        assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v[\d.]+", one) for one in used), path

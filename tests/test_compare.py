@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from ovsbench.benchmark import engine, manifest, stats
-from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.errors import DataError, UserError
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.running.comparison import compare, differing_parts
 from ovsbench.benchmark.running.score_names import ScoreName
 from ovsbench.benchmark.running.scores import read_counts
+from ovsbench.benchmark.running.stored_counts import StoredCounts, cut
 from ovsbench.benchmark.types import PanopticFrame, Rules
 
 
@@ -151,3 +152,53 @@ def test_the_verb_refuses_runs_on_different_benchmarks(runs, build_benchmark, tm
     done = ovsbench("compare", folders["full"], tmp_path / "third")
     assert done.returncode == 1
     assert "which differ in videos" in done.stderr
+
+
+def test_lines_of_counts_are_cut_at_their_metrics_and_decoded_when_asked_for(build_benchmark, tmp_path):
+    benchmark = build_benchmark(videos=2)
+    engine.predict(engine.OracleMethod(), benchmark, tmp_path / "run", settings=Settings("oracle"))
+    engine.score(benchmark, tmp_path / "run")
+    path = tmp_path / "run" / "counts.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    for line in lines:
+        parts, rest = cut(line)
+        counts = b",".join(b'"%s":%s' % (name.encode(), part) for name, part in parts.items())
+        assert b'{"counts":{' + counts + b"}," + rest[1:] == line
+    stored = read_counts(benchmark, tmp_path / "run")
+    assert all(isinstance(one, StoredCounts) for one in stored.values())
+    path.write_bytes(b"".join(line.replace(b'":', b'" :') for line in lines))  # as another program writes it
+    whole = read_counts(benchmark, tmp_path / "run")
+    assert not any(isinstance(one, StoredCounts) for one in whole.values())
+    assert {video: dict(one) for video, one in stored.items()} == whole
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"[]",
+        b'{"counts":{}}',
+        b'{"counts":{"a":1},"key":"k"}',
+        b'{"counts":{"a":{"1":2},"key":"k"}',
+        b'{"counts":{"a":{"1":"\\""}},"key":"k"}',
+        b'{"counts":{"a":{"1":"{"}},"key":"k"}',
+        b'{"counts":{"a":{"1":2}}}',
+    ],
+)
+def test_a_line_that_no_run_writes_is_not_cut(line):
+    assert cut(line) is None
+
+
+def test_damaged_counts_are_told_when_they_are_asked_for(build_benchmark, tmp_path):
+    benchmark = build_benchmark(videos=1)
+    engine.predict(engine.OracleMethod(), benchmark, tmp_path / "run", settings=Settings("oracle"))
+    engine.score(benchmark, tmp_path / "run")
+    path = tmp_path / "run" / "counts.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"headline"', b'"headlime"'))
+    (counts,) = read_counts(benchmark, tmp_path / "run").values()
+    assert counts["miou"].classes
+    with pytest.raises(DataError, match="Score the run again"):
+        counts["vpq"]
+    path.write_bytes(b'{"counts":{"vpq":{}},"no":"video"}\n')
+    with pytest.raises(DataError, match="Score the run again"):
+        read_counts(benchmark, tmp_path / "run")

@@ -84,3 +84,16 @@ def test_threads_of_a_command_sleep_while_they_wait_unless_told_otherwise(monkey
     code = "import sys; import ovsbench.cli; print('torch' in sys.modules, 'numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"], "the libraries are imported after that"
+
+
+def test_the_option_and_its_variable_reach_a_verb(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    from typer.testing import CliRunner
+
+    from ovsbench.cli import app
+
+    command = ["score", str(tmp_path)]
+    CliRunner().invoke(app, [*command, "--threads", "3"])
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    CliRunner().invoke(app, command, env={"OVSBENCH_THREADS": "2"})
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+    assert CliRunner().invoke(app, [*command, "--threads", "0"]).exit_code == 2

@@ -179,6 +179,19 @@ def test_the_vector_of_a_region_does_not_see_other_patches(tower, monkeypatch):
     assert (vectors[0][1] - vectors[1][1]).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("tower", [resnet, convnext])
+def test_frames_of_a_batch_are_pooled_as_each_alone(tower):
+    net = tower()
+    images = torch.cat([pixels(64, 64), pixels(64, 64).flip(3)])
+    maps = [np.repeat([[1, 1, 2, 2]], 2, 0).astype(np.int32), np.ones((2, 4), np.int32)]
+    together = pooling.mask_pooled(net, "x", images, maps, [2, 1])
+    assert [len(vectors) for vectors in together] == [2, 1]
+    for image, regions, vectors in zip(images, maps, together, strict=True):
+        (alone,) = pooling.mask_pooled(net, "x", image[None], [regions], [len(vectors)])
+        torch.testing.assert_close(vectors, alone, atol=1e-5, rtol=1e-4)
+    assert pooling.mask_pooled(net, "x", images, maps, [2, 0])[1].shape == (0, together[0].shape[1])
+
+
 def test_the_shares_of_a_patch_are_areas():
     numbers = np.array([[1, 1, 2, 0], [1, 2, 2, 0]], np.int32)
     assert pooling.shares(numbers, 2, (1, 2)).tolist() == [[[0.75, 0.0]], [[0.25, 0.5]]]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import collections
-from typing import Any
-
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
-from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
+from ovsbench.gkc_video.launches import Count  # noqa: E402
 from ovsbench.gkc_video.model import Network, PostProcessing, RawOutputs, post_process, uploaded  # noqa: E402
 from ovsbench.gkc_video.model import post_processing as processing  # noqa: E402
 from ovsbench.gkc_video.model.load import random_gkc  # noqa: E402
@@ -21,31 +18,6 @@ from ovsbench.gkc_video.model.preparing import cast_once, fold_norms  # noqa: E4
 from ovsbench.gkc_video.text import NameTable, clip  # noqa: E402
 
 torch.set_num_threads(1)
-VIEWS = {"view", "reshape", "permute", "transpose", "t", "unsqueeze", "squeeze", "expand", "select", "slice", "alias",
-         "detach", "as_strided", "split", "unbind", "_unsafe_view", "split_with_sizes", "unfold"}  # fmt: skip
-READS = {"_local_scalar_dense", "nonzero", "equal", "is_nonzero", "item", "masked_select", "index", "index_put_",
-         "unique_dim", "_unique2"}  # fmt: skip
-"""What waits for the device; `index` with a mask has a shape that depends on values, and none is used at all."""
-
-
-class Count(TorchDispatchMode):
-    """Counts the operations that reach a device, a stand-in for the launches of kernels on a GPU."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: collections.Counter[str] = collections.Counter()
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names[function.overloadpacket.__name__] += 1
-        return function(*args, **(kwargs or {}))
-
-    @property
-    def kernels(self) -> int:
-        return sum(count for name, count in self.names.items() if name not in VIEWS)
-
-    @property
-    def reads(self) -> int:
-        return sum(self.names[name] for name in READS)
 
 
 def blobs(seed: int, batch: int, queries: int, cells: tuple[int, int], size: tuple[int, int]) -> RawOutputs:

@@ -17,7 +17,7 @@ from ovsbench.benchmark import manifest
 from ovsbench.benchmark.errors import DataError, UserError
 from ovsbench.benchmark.metrics.miou import MiouCounts
 from ovsbench.benchmark.pair_tests import MOST_SWAPPED
-from ovsbench.benchmark.running.comparison import left_out_of
+from ovsbench.benchmark.running.comparison import left_out_of, methods_of
 from ovsbench.benchmark.running.score_names import ScoreName, ranking_score
 from ovsbench.leaderboard import entries, signature, summary
 from ovsbench.leaderboard.bundle import pack
@@ -208,7 +208,7 @@ def test_a_rank_is_one_and_the_number_of_rows_that_are_clearly_ahead(make_bundle
     assert [line.rank for line in table.lines] == [1 + number for number in behind]
     assert [(n.first, n.second) for n in table.neighbours] == [tuple(folders[:2]), tuple(folders[1:])]
     known = {str(row.folder): row.counted() for row in entries.read_rows(board)}
-    methods = {folder: [known[folder][1]] for folder in folders}
+    methods = methods_of({folder: [known[folder][1]] for folder in folders})
     of_score = left_out_of(known[folders[0]][0], methods[folders[0]], [ScoreName.read(table.ranked_by.key)])
     assert table.found.left_out[folders[0]] == pytest.approx(next(iter(of_score.values())), abs=1e-7)
 
@@ -230,6 +230,9 @@ def test_a_table_without_counts_or_of_many_rows_is_tested_by_t(make_bundle, buil
     rows = [moved("a", 0.0), moved("b", 0.001), moved("c", 0.3)]
     (table,) = tables(rows)
     assert [(line.row.title, line.rank) for line in table.lines] == [("c", 1), ("b", 2), ("a", 2)]
+    bound = dataclasses.replace(moved("bound", 0.4), is_contestant=False)
+    (table,) = tables([bound, *rows])
+    assert [line.rank for line in table.lines] == [1, 2, 2, None]
     many = [moved(f"m{number}", 0.0005 * number) for number in range(MOST_SWAPPED)]
     (table,) = tables([dataclasses.replace(one, counted=row.counted) for one in (*many, rows[2])])
     assert table.lines[0].rank == 1
@@ -305,7 +308,18 @@ def test_the_numbers_of_papers_that_come_with_the_project_can_be_read():
         "ade20k-150-validation", "ade20k-847-validation", "pascal-context-59-validation",
         "pascal-context-459-validation", "voc-20-val", "cityscapes-val",
     }  # fmt: skip
-    assert {row.benchmark for row in rows} == {"lvvis-val", "vipseg-gkc-val", "vspw-ov2vss-val", *images}
+    videos = {
+        "lvvis-val", "lvvis-test", "vipseg-gkc-val", "vspw-ov2vss-val", "ytvis2019-val", "ytvis2021-val", "ovis-val",
+        "burst-frequency-test", "tao-val", "tao-test",
+        "sacoveval-sav_test", "sacoveval-yt1b_test", "sacoveval-smartglasses_test",
+    }  # fmt: skip
+    assert {row.benchmark for row in rows} == {*videos, *images}
+    people = {row.benchmark: row.scores["cgF1"]["all"] for row in rows if row.title == "Human"}
+    assert people == {
+        "sacoveval-sav_test": 0.531, "sacoveval-yt1b_test": 0.712, "sacoveval-smartglasses_test": 0.585,
+    }  # fmt: skip
+    for table in tables(rows):  # what a row has is a column of its table
+        assert all(any(line.row.value(column.key) is not None for column in table.columns) for line in table.lines)
     assert all(row.links[0][1].startswith("https://") and not row.is_contestant for row in rows)
 
 

@@ -364,3 +364,17 @@ def test_the_verbs_build_import_score_and_export(vipseg, tmp_path):
     told = json.loads(ovsbench("export", run, "--format", "vipseg", "-o", out, "--json"))
     assert told == {"folder": str(out), "format": "vipseg", "run": str(run)}
     assert json.loads((out / "pred.json").read_text())["annotations"][0]["video_id"] == "a"
+
+
+def test_the_form_of_numbers_that_an_import_takes_is_said(vspw, tmp_path):
+    """Values that both forms have do not say which one they are."""
+    from typer.testing import CliRunner
+
+    from ovsbench.cli import app
+
+    png(tmp_path / "pred/a/0.png", [[0, 1, 2, 3]])
+    command = ["import", str(tmp_path / "data"), str(tmp_path / "pred"), "--format", "vspw", "-o"]
+    done = CliRunner().invoke(app, [*command, str(tmp_path / "run")])
+    assert "Classes were read as shifted numbers; if they are the others" in done.stdout
+    released = CliRunner().invoke(app, [*command, str(tmp_path / "run2"), "--label-form", "released", "--json"])
+    assert json.loads(released.stdout)["label_form"] == "released"

@@ -186,3 +186,24 @@ def test_options_of_groups_are_named_and_those_of_others_are_not():
         return None
 
     assert set(Options.of(build).kinds) == {"steps", "prompt", "synonyms"}
+
+
+@pytest.mark.parametrize("statement", ["from benchmark.types import Segment", "import benchmark.types"])
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_a_file_that_imports_by_the_old_name_is_told_the_new_one(tmp_path, monkeypatch, statement, is_installed):
+    if is_installed:  # where no folder of a checkout is on the path
+        monkeypatch.setattr(sys, "path", [p for p in sys.path if not (Path(p) / "benchmark").is_dir()])
+        monkeypatch.delitem(sys.modules, "benchmark", raising=False)
+    (tmp_path / "old.py").write_text(statement)
+    with pytest.raises(MethodError, match=r"old.py: cannot be imported: .*Import ovsbench\.benchmark"):
+        methods.find(f"{tmp_path / 'old.py'}:build")
+
+
+def test_a_file_may_import_what_needs_torchvision_before_anything_of_ours_did(tmp_path):
+    pytest.importorskip("transformers")
+    imports = "from transformers import Mask2FormerForUniversalSegmentation as Model\nimport torchvision.ops\n"
+    (tmp_path / "mine.py").write_text(imports + FILE + "assert Model\n")
+    code = "from ovsbench.benchmark.record import Settings\nfrom ovsbench.plans.runs import create\n"
+    code += f"create(Settings({str(tmp_path / 'mine.py:build')!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.timing import speed
@@ -110,7 +113,7 @@ def test_methods_take_turns_and_ratios_are_made_within_rounds(monkeypatch: pytes
 
 def test_a_machine_that_slows_down_half_way_does_not_change_the_ratio():
     def made(*seconds: float) -> Speed:
-        return Speed("m", 10, seconds, seconds, {}, 1.0, 0.0, None, "", "")
+        return Speed("m", 10, seconds, seconds, {}, {}, 1.0, 0.0, None, "", "")
 
     ours, theirs = made(1, 1, 3, 3), made(2, 2, 6, 6)
     assert ours.times_as_fast_as(theirs) == (2.0, 2.0, 2.0)
@@ -120,7 +123,7 @@ def test_a_machine_that_slows_down_half_way_does_not_change_the_ratio():
 def test_stages_hold_the_time_of_a_frame(monkeypatch: pytest.MonkeyPatch):
     hand = HandClock()
     clock = StageClock
-    monkeypatch.setattr(speed, "StageClock", lambda wait: clock(now=hand, wait=wait))
+    monkeypatch.setattr(speed, "StageClock", lambda mark: clock(now=hand, mark=mark))
     (found,) = measure([Contestant("one", Method(hand, 2.0, []))], still(3), WORDS, repeats=1)
     assert found.stages["model"] == 2.0
     assert set(found.stages) == {"other", "decode", "model", "write"}
@@ -145,3 +148,86 @@ def test_operations_are_counted_by_stage_two_for_each_multiply_and_add():
 
     counted = speed.count_flops(Contestant("one", Multiplies()), still(3), WORDS)
     assert counted == {"model": 2 * 3 * 5 * 7, "naming": 2 * 2 * 4 * 6}
+
+
+class Event:
+    """Of a device, at a time of its own."""
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+
+    def elapsed_time(self, later: Event) -> float:
+        return 1000 * (later.at - self.at)
+
+
+def test_marks_of_a_device_are_read_by_the_stage_that_ended_there():
+    hand = HandClock()
+    clock = StageClock(now=hand, mark=lambda: Event(2 * hand.time))
+    with clock.listening():
+        hand.work(1)
+        with stage("model"):
+            hand.work(2)
+            with stage("resize"):
+                hand.work(4)
+        hand.work(8)
+    assert clock.seconds == {"other": 9, "model": 2, "resize": 4}
+    assert speed._between(clock.marks) == {"other": 18, "model": 4, "resize": 8}
+    assert speed._between([]) == {}
+
+
+def test_a_method_with_batches_is_warmed_up_by_two_of_them():
+    method, seen = Method(HandClock(), 0.0, []), []
+    method.batch = 3  # type: ignore[attr-defined]
+    video = Video("v", tuple(map(str, range(8))), (4, 6), lambda i: seen.append(i) or np.zeros((4, 6, 3), np.uint8))
+    measure([Contestant("one", method)], video, WORDS, repeats=1, pipeline=False)
+    assert seen == [0, 1, 2, 3, 4, 5, *range(8)]
+
+
+def test_operations_and_reads_of_a_device_are_counted_by_stage():
+    torch = pytest.importorskip("torch")
+    from ovsbench.gkc_video.launches import Count
+
+    class Reads:
+        def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
+            for image in video.images():
+                with stage("model"):
+                    total = torch.ones(3, 5).view(15) + 1
+                with stage("naming"):
+                    total.sum().item()
+                yield PanopticFrame(np.ones(image.shape[:2], np.uint32), {1: Segment(1, 1)})
+
+    for part, expected in (("kernels", {"model": 4, "naming": 4}), ("reads", {"naming": 2})):
+        counting = Count()
+        found = speed.count_by_stage(
+            Contestant("one", Reads()), still(3), WORDS, counting, lambda c=counting, p=part: getattr(c, p), 2
+        )
+        assert found == expected
+    assert counting.names["view"] == 2
+
+
+def test_a_measured_peak_is_of_this_machine():
+    pytest.importorskip("torch")
+    from ovsbench.gkc_video.launches import measured_peak
+
+    assert 1e8 < measured_peak("cpu", "float32", 0.05) < 1e14
+
+
+def test_the_verb_prints_counts_and_shares_and_writes_a_chart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("torch")
+    from ovsbench.cli import app
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    command = ["speed", "gkc", "gkc,batch=2", "-c", "gkc-world-fast", "--frames", "2", "--repeats", "1", "--flops",
+               "--peak", "0.001", "--count", "--plot", str(tmp_path / "plot")]  # fmt: skip
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "its arithmetic alone, at 0.00 TFLOPS, would take: gkc " in done.stdout
+    stored = json.loads((tmp_path / "plot/speed.json").read_text())
+    alone, together = (one["launches"]["post-processing"] for one in stored["methods"])
+    assert alone["reads"] == together["reads"] == 0
+    assert alone["operations"] <= 150
+    assert together["operations"] < 0.6 * alone["operations"]
+    share = sum(stored["methods"][0]["flops"].values()) / 1e9 * stored["methods"][0]["fps"]["median"]
+    assert stored["methods"][0]["share of floor"] == pytest.approx(share)
+    assert (tmp_path / "plot/stages.png").stat().st_size > 1000
+    assert (tmp_path / "plot/stages.svg").exists()

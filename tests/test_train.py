@@ -94,6 +94,7 @@ def test_training_brings_the_loss_down_and_records_that_novel_things_stayed_unse
     header, tensors = checkpoint.read(out, "gkc")
     assert header.metadata["final"]["mask"] < 0.62, "0.69 is what a mask of one half everywhere costs"
     assert header.metadata["saw_novel"] == "no"
+    assert header.metadata["domain"] == checkpoint.domain(out) == "drawn shapes"
     assert "red heart" not in header.metadata["classes"]
     assert any(name.startswith("text.") for name in tensors)
 

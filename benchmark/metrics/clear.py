@@ -24,6 +24,7 @@ One table of events a video serves all of its classes, since masks of different 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -99,6 +100,7 @@ class ClearAccumulator:
         self._true: dict[tuple[int, int], int] = {}  # place of the class and segment id, to number of the track
         self._predicted: dict[tuple[int, int], int] = {}
         self._events: Any = None  # motmetrics.MOTAccumulator
+        self._together: Counter[tuple[int, int]] = Counter()  # frames in which two tracks may match
 
     def add(self, truth: DenseFrame, prediction: DenseFrame, overlap: FrameOverlap) -> None:
         true, predicted = positions(overlap.truth, self._index), positions(overlap.prediction, self._index)
@@ -113,9 +115,12 @@ class ClearAccumulator:
         areas = overlap.pixels[1:].sum(axis=1)[rows], overlap.pixels[:, 1:].sum(axis=0)[columns]
         union = areas[0][:, None] + areas[1] - shared
         may_match = (true[rows][:, None] == predicted[columns]) & (2 * shared >= union)
+        left = _numbers(overlap.truth, true, rows, self._true)
+        right = _numbers(overlap.prediction, predicted, columns, self._predicted)
+        self._together.update((left[g], right[p]) for g, p in np.argwhere(may_match).tolist())
         self._events.update(
-            _numbers(overlap.truth, true, rows, self._true),
-            _numbers(overlap.prediction, predicted, columns, self._predicted),
+            left,
+            right,
             np.where(may_match, 1 - ratio(shared, union), np.nan),
         )
 
@@ -141,7 +146,7 @@ class ClearAccumulator:
             matches.tolist(),
             number(kinds == "SWITCH").tolist(),
             distances.tolist(),
-            _kept(events, true, size).tolist(),
+            _kept(self._together, true, predicted, size).tolist(),
             strict=True,
         )
         return ClearCounts({c: tuple(row) for c, *row in sorted(rows) if row[0] + row[1]})
@@ -162,18 +167,25 @@ def _places(tracks: Mapping[tuple[int, int], int]) -> npt.NDArray[np.intp]:
     return np.array([place for place, _ in tracks], dtype=np.intp)
 
 
-def _kept(events: Any, true: npt.NDArray[np.intp], size: int) -> npt.NDArray[np.int64]:
-    """IDTP of each class: motmetrics pairs whole tracks; what a pair saves is twice the frames that it shares."""
-    from motmetrics.metrics import events_to_df_map, id_global_assignment
+def _kept(
+    together: Mapping[tuple[int, int], int],
+    true: npt.NDArray[np.intp],
+    predicted: npt.NDArray[np.intp],
+    size: int,
+) -> npt.NDArray[np.int64]:
+    """IDTP of each class: tracks are paired so that the frames which pairs share are most, however they are paired.
 
-    frames = events_to_df_map(events)
-    found = id_global_assignment(frames)
-    tracks = len(true)
+    What a track that is left alone misses is what `motmetrics` counts against it, so that both find the same number.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    frames = np.zeros((len(true), len(predicted)), dtype=np.int64)
+    for pair, count in together.items():
+        frames[pair] = count
     kept = np.zeros(size, dtype=np.int64)
-    apart = np.diag(found["fnmatrix"][:tracks, -tracks:])  # a labelled track left alone misses all of its frames
-    for row, column in zip(found["rids"], found["cids"], strict=True):
-        if row < tracks:
-            kept[true[row]] += int(apart[row] - found["fnmatrix"][row, column])
+    for place in np.unique(true).tolist():
+        own = frames[true == place][:, predicted == place]
+        kept[place] = own[linear_sum_assignment(own, maximize=True)].sum()
     return kept
 
 

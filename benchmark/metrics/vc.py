@@ -158,9 +158,7 @@ class VcAccumulator:
         predicted = np.append(1, 2 + positions(overlap.prediction, self._index))
         size = 2 + len(self._ids)  # 0 is labelled void and 1 predicted void, so that the two never agree
         kind = np.uint8 if size <= 256 else np.int32
-        self._lengthen(
-            *(look_up(c.astype(kind), of) for c, of in zip((true, predicted), overlap.runs.maps, strict=True))
-        )
+        self._lengthen(*(look_up(c.astype(kind), of) for c, of in zip((true, predicted), overlap.maps, strict=True)))
         if self._frames < self._lengths[0]:
             return
         # One histogram for all lengths: by both segments, and by how many of the lengths each of the two runs reaches.
@@ -170,8 +168,7 @@ class VcAccumulator:
             level = level.astype(np.uint16)
         level *= level.dtype.type(levels)
         level += _levels(self._both_run, self._lengths)
-        table = overlap.runs.cut(level).histogram((len(true), len(predicted), levels**2))
-        table = table.reshape(len(true), len(predicted), levels, levels)
+        table = overlap.histogram_with(level, levels**2).reshape(len(true), len(predicted), levels, levels)
         is_right = (true[:, None] == predicted)[..., None]
         reached = np.zeros((3, len(self._lengths), size))  # labels, both, right; by length; by class
         for number in range(len(self._lengths)):

@@ -28,9 +28,9 @@ The table of a window is the sum of the tables of its frames, so that each frame
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,7 +43,7 @@ from ovsbench.benchmark.metrics.hota import HotaCounts
 from ovsbench.benchmark.metrics.miou import MiouCounts
 from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
-from ovsbench.benchmark.types import Rules, Segment, Task, Vocabulary
+from ovsbench.benchmark.types import Rules, Task, Vocabulary
 
 
 class Tubes(NamedTuple):
@@ -88,12 +88,21 @@ class VpqCounts:
 
     @property
     def classes(self) -> frozenset[int]:
-        return frozenset(c for by in self.windows.values() for c in by)
+        return frozenset(self._table[0])
+
+    @cached_property
+    def _table(self) -> tuple[dict[int, int], Floats]:
+        """The place of each class, and (lengths, classes + 1, 4) numbers; zeros at the last place."""
+        ids = sorted({c for by in self.windows.values() for c in by})
+        rows = [[*(by.get(c, _NONE) for c in ids), _NONE] for by in self.windows.values()]
+        table = np.array(rows, dtype=np.float64).reshape(len(self.windows), len(ids) + 1, len(_NONE))
+        return {c: place for place, c in enumerate(ids)}, table
 
     def row(self, ids: Sequence[int]) -> Floats:
         """For each window length and each class the four numbers of `Tubes`."""
-        rows = [by.get(c, _NONE) for by in self.windows.values() for c in ids]
-        return np.array(rows, dtype=np.float64).ravel()
+        places, table = self._table
+        row: Floats = table[:, [places.get(c, -1) for c in ids]].ravel()
+        return row
 
     def read(self, sums: Floats, is_whole: bool) -> dict[str, Floats]:
         iou, tp, fp, fn = np.moveaxis(sums.reshape(len(sums), len(self.windows), -1, 4), -1, 0)  # (D, lengths, classes)
@@ -175,20 +184,31 @@ def _sum(left: Mapping[int, Tubes], right: Mapping[int, Tubes]) -> dict[int, Tub
     return {c: left.get(c, _NONE).plus(right.get(c, _NONE)) for c in sorted(left.keys() | right.keys())}
 
 
-class _Table(NamedTuple):
-    """What a window needs of one frame."""
+class _Side(NamedTuple):
+    """The labelled or the predicted segments of a frame; all (N,), sorted by id."""
 
-    truth: npt.NDArray[np.int64]  # segment ids, sorted
-    true_categories: npt.NDArray[np.intp]  # places in the vocabulary
+    ids: npt.NDArray[np.int64]
+    categories: npt.NDArray[np.intp]  # places in the vocabulary
     crowd: npt.NDArray[np.bool_]
     listed: npt.NDArray[np.intp]  # place of each in the list of the frame
-    prediction: npt.NDArray[np.int64]  # segment ids, sorted
-    predicted_categories: npt.NDArray[np.intp]
+
+
+class _Table(NamedTuple):
+    """What windows need of one frame."""
+
+    truth: _Side
+    prediction: _Side
     pixels: npt.NDArray[np.int64]  # (1 + truth, 1 + prediction)
 
 
+BLOCK = 32
+"""Frames whose windows are counted together."""
+_MOST_CELLS = 1 << 20
+"""Of the tables of a block, about; frames of very many segments are counted sooner."""
+
+
 class VpqAccumulator:
-    """Holds the tables of the last frames, as many as the longest window, and the sums of all windows so far."""
+    """Holds the tables of a block of frames and of those before that its windows reach, and the sums so far."""
 
     def __init__(self, vocabulary: Vocabulary, headline: Sequence[int]) -> None:
         self._headline = tuple(sorted(set(headline)))
@@ -197,50 +217,71 @@ class VpqAccumulator:
         self._index = {category: number for number, category in enumerate(self._ids)}
         self._ious = {k: np.zeros(len(self._ids)) for k in windows}
         self._numbers = {k: np.zeros((3, len(self._ids)), dtype=np.int64) for k in windows}  # tp, fp, fn
-        self._recent: deque[_Table] = deque(maxlen=max(windows))
+        self._tables: list[_Table] = []
+        self._new = 0  # tables at the end whose windows are not counted
 
     def add(self, truth: DenseFrame, prediction: DenseFrame, overlap: FrameOverlap) -> None:
-        self._recent.append(
-            _Table(
-                _ids(overlap.truth),
-                positions(overlap.truth, self._index),
-                np.array([s.is_crowd for s in overlap.truth], dtype=np.bool_),
-                _listed(truth),
-                _ids(overlap.prediction),
-                positions(overlap.prediction, self._index),
-                overlap.pixels,
+        true, predicted = (
+            _Side(
+                np.array([s.id for s in frame.segments], dtype=np.int64),
+                positions(frame.segments, self._index),
+                np.array([s.is_crowd for s in frame.segments], dtype=np.bool_),
+                np.argsort(np.array(frame.in_list_order, dtype=np.int64)),
             )
+            for frame in (truth, prediction)
         )
-        true_ids = np.unique(np.concatenate([table.truth for table in self._recent]))
-        predicted_ids = np.unique(np.concatenate([table.prediction for table in self._recent]))
-        tubes = _Tubes.empty(len(true_ids), len(predicted_ids))
-        for length, table in enumerate(reversed(self._recent), 1):
-            # Towards the past, so that the earliest frame has the last word on category and crowd.
-            tubes.add(table, np.searchsorted(true_ids, table.truth), np.searchsorted(predicted_ids, table.prediction))
-            if length in self._ious:
-                self._count(length, tubes)
+        self._tables.append(_Table(true, predicted, overlap.pixels))
+        self._new += 1
+        if self._new == BLOCK or sum(table.pixels.size for table in self._tables) > _MOST_CELLS:
+            self._count_block()
+
+    def _side(self, frame: DenseFrame) -> _Side:
+        return _Side(
+            np.array([s.id for s in frame.segments], dtype=np.int64),
+            positions(frame.segments, self._index),
+            np.array([s.is_crowd for s in frame.segments], dtype=np.bool_),
+            np.argsort(np.array(frame.in_list_order, dtype=np.int64)),
+        )
+
+    def _count_block(self) -> None:
+        """Counts all windows that end with one of the new frames."""
+        block = _Block.of(self._tables)
+        for k in self._ious:
+            ends = np.arange(max(len(self._tables) - self._new, k - 1), len(self._tables))
+            if ends.size:
+                self._count(k, block.windows(ends - k + 1, k))
+        self._tables, self._new = self._tables[-max(self._ious) + 1 :] if max(self._ious) > 1 else [], 0
 
     def _count(self, length: int, tubes: _Tubes) -> None:
-        shared = tubes.pixels[1:, 1:]
-        true = tubes.pixels[1:].sum(axis=1)
-        predicted = tubes.pixels[:, 1:].sum(axis=0)
-        void = tubes.pixels[0, 1:]
-        union = true[:, None] + predicted - shared - void
-        same = (tubes.true_categories[:, None] == tubes.predicted_categories) & ~tubes.crowd[:, None]
-        g, p = np.nonzero(same & (2 * shared > union))  # integers, so that exactly one half is exactly no match
+        shared = tubes.pixels[:, 1:, 1:]
+        true = tubes.pixels[:, 1:].sum(axis=2)
+        predicted = tubes.pixels[:, :, 1:].sum(axis=1)
+        void = tubes.pixels[:, 0, 1:]
+        union = true[:, :, None] + (predicted - void)[:, None] - shared
+        same = (tubes.true_categories[:, :, None] == tubes.predicted_categories[:, None]) & ~tubes.crowd[:, :, None]
+        # Integers, so that exactly one half is exactly no match.
+        window, g, p = np.nonzero(same & (2 * shared > union))
         missed = (true > 0) & ~tubes.crowd
-        missed[g] = False
+        missed[window, g] = False
         ignored = void + tubes.on_last_crowd()
         alarm = (predicted > 0) & ~(2 * ignored > predicted)
-        alarm[p] = False
+        alarm[window, p] = False
         size = len(self._ids)
-        matched = tubes.true_categories[g]
-        self._ious[length] += np.bincount(matched, weights=shared[g, p] / union[g, p], minlength=size)
+        matched = tubes.true_categories[window, g]
+        ious = np.bincount(
+            window * size + matched,
+            weights=shared[window, g, p] / union[window, g, p],
+            minlength=size * len(true),
+        )
+        for of_window in ious.reshape(-1, size):  # one after the other, as the official script adds them up
+            self._ious[length] += of_window
         self._numbers[length][0] += np.bincount(matched, minlength=size)
         self._numbers[length][1] += np.bincount(tubes.predicted_categories[alarm], minlength=size)
         self._numbers[length][2] += np.bincount(tubes.true_categories[missed], minlength=size)
 
     def counts(self) -> VpqCounts:
+        if self._new:
+            self._count_block()
         return VpqCounts({k: dict(self._rows(k)) for k in self._ious}, self._headline)
 
     def _rows(self, length: int) -> list[tuple[int, Tubes]]:
@@ -269,57 +310,97 @@ def _lengths(headline: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted({*headline, *OFFICIAL}))
 
 
-def _listed(frame: DenseFrame) -> npt.NDArray[np.intp]:
-    """For each segment, which are sorted by id, its place in the list of the frame."""
-    return np.argsort(np.array(frame.in_list_order, dtype=np.int64))
+class _First(NamedTuple):
+    """For each frame and each id of a block what the id is in the first frame from there on that has it, (T, ids)."""
+
+    frame: npt.NDArray[np.intp]
+    category: npt.NDArray[np.intp]
+    crowd: npt.NDArray[np.bool_]
+    listed: npt.NDArray[np.intp]
+
+    @staticmethod
+    def of(sides: Sequence[_Side], rows: Sequence[npt.NDArray[np.intp]], ids: int) -> _First:
+        """From the sides of the frames; `rows` says which id each segment has."""
+        shape = (len(sides), ids)
+        first = _First(
+            np.full(shape, len(sides)), np.full(shape, -1), np.zeros(shape, dtype=bool), np.zeros(shape, np.intp)
+        )
+        for number in reversed(range(len(sides))):
+            side, own = sides[number], rows[number]
+            if number + 1 < len(sides):
+                for table in first:
+                    table[number] = table[number + 1]
+            first.frame[number, own] = number
+            first.category[number, own] = side.categories
+            first.crowd[number, own] = side.crowd
+            first.listed[number, own] = side.listed
+        return first
 
 
-def _ids(segments: Sequence[Segment]) -> npt.NDArray[np.int64]:
-    return np.array([s.id for s in segments], dtype=np.int64)
+@dataclass(frozen=True)
+class _Block:
+    """The tables of frames in one numbering of ids.
+
+    Attributes:
+        before: int64 (T + 1, 1 + truth, 1 + prediction), pixels of all frames before; row and column 0 are void.
+        true, predicted: of the labelled and the predicted ids.
+    """
+
+    before: npt.NDArray[np.int64]
+    true: _First
+    predicted: _First
+
+    @staticmethod
+    def of(tables: Sequence[_Table]) -> _Block:
+        places, firsts = [], []
+        for sides in ([table.truth for table in tables], [table.prediction for table in tables]):
+            ids = np.unique(np.concatenate([side.ids for side in sides]))
+            places.append([np.searchsorted(ids, side.ids) for side in sides])
+            firsts.append(_First.of(sides, places[-1], len(ids)))
+        shape = (len(tables) + 1, *(1 + first.frame.shape[1] for first in firsts))
+        before = np.zeros(shape, dtype=np.int64)
+        for number, (table, rows, columns) in enumerate(zip(tables, *places, strict=True), 1):
+            before[number][np.append(0, rows + 1)[:, None], np.append(0, columns + 1)] = table.pixels
+        return _Block(np.cumsum(before, axis=0, out=before), *firsts)
+
+    def windows(self, starts: npt.NDArray[np.intp], length: int) -> _Tubes:
+        """The tubes of windows of this length that start at these frames."""
+        pixels = self.before[starts + length] - self.before[starts]
+        return _Tubes(
+            pixels,
+            self.true.category[starts],
+            self.true.crowd[starts],
+            self.true.frame[starts],
+            self.true.listed[starts],
+            self.predicted.category[starts],
+        )
 
 
 @dataclass(frozen=True)
 class _Tubes:
-    """The tubes of a window that grows towards the past; one without a pixel has not occurred (yet)."""
+    """The tubes of some windows; one without a pixel does not occur in its window, whatever else stands here."""
 
-    pixels: npt.NDArray[np.int64]  # (1 + truth, 1 + prediction), row and column 0 are void
-    true_categories: npt.NDArray[np.intp]
+    pixels: npt.NDArray[np.int64]  # (windows, 1 + truth, 1 + prediction), row and column 0 are void
+    true_categories: npt.NDArray[np.intp]  # (windows, truth), as are the next three
     crowd: npt.NDArray[np.bool_]
-    first: npt.NDArray[np.intp]  # frames from the window's start to a labelled tube's first one
+    first: npt.NDArray[np.intp]  # the frame in which a labelled tube begins
     listed: npt.NDArray[np.intp]  # its place in the list of that frame
-    predicted_categories: npt.NDArray[np.intp]
-
-    @staticmethod
-    def empty(truth: int, prediction: int) -> _Tubes:
-        return _Tubes(
-            np.zeros((truth + 1, prediction + 1), dtype=np.int64),
-            np.full(truth, -1, dtype=np.intp),
-            np.zeros(truth, dtype=np.bool_),
-            np.zeros(truth, dtype=np.intp),
-            np.zeros(truth, dtype=np.intp),
-            np.full(prediction, -1, dtype=np.intp),
-        )
-
-    def add(self, table: _Table, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> None:
-        """Adds the frame before the window; rows and columns say which tube each of its segments is part of."""
-        self.first[:] += 1
-        self.first[rows] = 0
-        self.listed[rows] = table.listed
-        self.true_categories[rows] = table.true_categories
-        self.crowd[rows] = table.crowd
-        self.predicted_categories[columns] = table.predicted_categories
-        self.pixels[np.ix_(np.append(0, rows + 1), np.append(0, columns + 1))] += table.pixels
+    predicted_categories: npt.NDArray[np.intp]  # (windows, prediction)
 
     def on_last_crowd(self) -> npt.NDArray[np.int64]:
-        """For each predicted tube, its pixels on the last crowd of its category."""
-        last: dict[int, int] = {}
-        present = np.flatnonzero(self.crowd & (self.pixels[1:].sum(axis=1) > 0))
-        for row in sorted(present.tolist(), key=lambda row: (self.first[row], self.listed[row])):
-            last[int(self.true_categories[row])] = row
-        rows = [last.get(category, -1) for category in self.predicted_categories.tolist()]
-        return np.array(
-            [self.pixels[1 + row, 1 + column] if row >= 0 else 0 for column, row in enumerate(rows)], dtype=np.int64
-        )
+        """For each predicted tube, its pixels on the last crowd of its category, (windows, prediction)."""
+        found = np.zeros(self.predicted_categories.shape, dtype=np.int64)
+        for window in np.flatnonzero(self.crowd.any(axis=1)).tolist():
+            pixels, categories = self.pixels[window, 1:], self.true_categories[window]
+            first, listed = self.first[window], self.listed[window]
+            last: dict[int, int] = {}
+            present = np.flatnonzero(self.crowd[window] & (pixels.sum(axis=1) > 0))
+            for row in sorted(present.tolist(), key=lambda row: (first[row], listed[row])):
+                last[int(categories[row])] = row
+            for column, category in enumerate(self.predicted_categories[window].tolist()):
+                if category in last:
+                    found[window, column] = pixels[last[category], 1 + column]
+        return found
 
 
 @dataclass(frozen=True)
@@ -352,7 +433,13 @@ class Vpq:
             category_head="VPQ",
             judges_tracks=True,
         )
-        official = Value("VPQ_official", f"mean of VPQ@k over k = {', '.join(map(str, OFFICIAL))} (VIPSeg's script)")
+        official = Value(
+            "VPQ_official",
+            f"mean of VPQ@k over k = {', '.join(map(str, OFFICIAL))} (VIPSeg's script)",
+            shown="board",
+            heading="VPQ, by window",
+            head="1 to 8",
+        )
         windows = [_of_window(k, k in rules.vpq_windows) for k in _lengths(rules.vpq_windows)]
         return (whole, official, Value("PQ", "panoptic quality of single frames, VPQ@1"), *sum(windows, ()))
 
@@ -360,7 +447,7 @@ class Vpq:
         windows = value["windows"]
         return VpqCounts(
             {
-                k: {c: Tubes(*windows[str(k)][str(c)]) for c in sorted(map(int, windows[str(k)]))}
+                k: dict(sorted((int(c), Tubes._make(row)) for c, row in windows[str(k)].items()))
                 for k in sorted(map(int, windows))
             },
             tuple(value["headline"]),

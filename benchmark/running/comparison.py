@@ -116,7 +116,7 @@ def compare(
             f"cannot rank by {main}: no run was scored with version {metric.version} of the metric {metric.name}. "
             "Score them again with ovsbench score, --with a metric that is not always counted"
         )
-    methods = {name: [run] for name, run in runs.items()}
+    methods = methods_of({name: [run] for name, run in runs.items()})
     left_out = {name: left_out_of(benchmark, of, wanted) for name, of in methods.items()}
     differences = differences_of(benchmark, methods, wanted, left_out, swaps=swaps, seed=seed)
     pairs = [
@@ -141,25 +141,29 @@ def compare(
     )
 
 
-Methods = Mapping[str, Sequence[Run]]
+Methods = Mapping[str, Sequence[stats.Run]]
 """Name of a method to its runs, one for each seed, all of the same videos."""
 LeftOut = Mapping[ScoreName, Floats]
 """Score to (1 + videos,): with all videos, then without each; see `stats.replicates`."""
 
 
-def left_out_of(benchmark: Benchmark, seeds: Sequence[Run], scores: Sequence[ScoreName]) -> LeftOut:
+def methods_of(runs: Mapping[str, Sequence[Run]]) -> Methods:
+    """Methods by name from the counts of their runs, one for each seed."""
+    return stats.tabled({name: [list(run.values()) for run in seeds] for name, seeds in runs.items()})
+
+
+def left_out_of(benchmark: Benchmark, seeds: Sequence[stats.Run], scores: Sequence[ScoreName]) -> LeftOut:
     """Scores of a method without each video, means over its seeds; undefined where a run lacks the metric.
 
     Args:
         benchmark: gives rules and groups.
-        seeds: its runs.
+        seeds: its runs, from `methods_of`.
         scores: that the benchmark's task knows.
     """
     wanted = [score for score in scores if _has(benchmark, seeds, score)]
-    rows = [list(run.values()) for run in seeds]
-    found = stats.replicates(rows, [_key(benchmark, score) for score in wanted], benchmark.vocabulary.groups)
+    found = stats.replicates(seeds, [_key(benchmark, score) for score in wanted], benchmark.vocabulary.groups)
     known = dict(zip(wanted, found, strict=True))
-    return {score: known.get(score, np.full(1 + len(rows[0]), np.nan)) for score in scores}
+    return {score: known.get(score, np.full(1 + len(seeds[0]), np.nan)) for score in scores}
 
 
 def intervals_of(left_out: LeftOut) -> dict[ScoreName, stats.Interval]:
@@ -170,7 +174,7 @@ def intervals_of(left_out: LeftOut) -> dict[ScoreName, stats.Interval]:
 
 
 def over_words(
-    benchmark: Benchmark, seeds: Sequence[Run], scores: Sequence[ScoreName]
+    benchmark: Benchmark, seeds: Sequence[stats.Run], scores: Sequence[ScoreName]
 ) -> dict[ScoreName, stats.Interval]:
     """The interval of each novel and harmonic fraction over the novel categories, as if those were a sample of words.
 
@@ -183,7 +187,7 @@ def over_words(
     for score in scores:
         if score.group in ("novel", HARMONIC) and is_fraction(score.value) and _has(benchmark, seeds, score):
             metric = _key(benchmark, score)[0]
-            totals = [functools.reduce(operator.add, (video[metric] for video in run.values())) for run in seeds]
+            totals = [functools.reduce(operator.add, (video[metric] for video in run)) for run in seeds]
             words = stats.word_replicates(totals, score.value, score.group, groups)
             found[score] = stats.interval(words, "novel word")
     return found
@@ -211,9 +215,8 @@ def differences_of(
     if len(methods) <= pair_tests.MOST_SWAPPED:
         drawn = pair_tests.exchanges(len(next(iter(methods.values()))[0]), swaps, seed)
         for pair in itertools.combinations(methods, 2):
-            both = [methods[name] for name in pair]
-            wanted = [score for score in scores if all(_has(benchmark, seeds, score) for seeds in both)]
-            one, other = ([list(run.values()) for run in seeds] for seeds in both)
+            one, other = (methods[name] for name in pair)
+            wanted = [score for score in scores if all(_has(benchmark, seeds, score) for seeds in (one, other))]
             keys = [_key(benchmark, score) for score in wanted]
             found = pair_tests.swap_tests(one, other, keys, benchmark.vocabulary.groups, drawn)
             for score in scores:
@@ -227,9 +230,9 @@ def _key(benchmark: Benchmark, score: ScoreName) -> stats.Score:
     return described_for(benchmark.rules)[score.value].metric.name, score.value, score.group
 
 
-def _has(benchmark: Benchmark, seeds: Sequence[Run], score: ScoreName) -> bool:
+def _has(benchmark: Benchmark, seeds: Sequence[stats.Run], score: ScoreName) -> bool:
     metric = described_for(benchmark.rules)[score.value].metric.name
-    return all(metric in counted_in_all(run.values()) for run in seeds)
+    return all(metric in counted_in_all(run) for run in seeds)
 
 
 def _by_category(benchmark: Benchmark, first: Run, second: Run, main: ScoreName, metric: str) -> list[Delta]:
@@ -237,10 +240,11 @@ def _by_category(benchmark: Benchmark, first: Run, second: Run, main: ScoreName,
         if metric not in counted_in_all(run.values()):
             return {}
         total = functools.reduce(operator.add, (video[metric] for video in run.values()))
-        return {c.id: total.scores(frozenset({c.id}))[main.value] for c in benchmark.vocabulary}
+        return {c.id: total.scores(frozenset({c.id}))[main.value] for c in vocabulary.listed(total.classes)}
 
+    vocabulary = benchmark.vocabulary
     one, other = scores(first), scores(second)
-    return [Delta(c.name, one.get(c.id), other.get(c.id)) for c in benchmark.vocabulary]
+    return [Delta(c.name, one.get(c.id), other.get(c.id)) for c in vocabulary.listed(one.keys() | other.keys())]
 
 
 def _by_video(benchmark: Benchmark, first: Run, second: Run, main: ScoreName, metric: str) -> list[Delta]:

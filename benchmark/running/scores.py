@@ -20,7 +20,8 @@ from ovsbench.benchmark.metrics import (
     other_versions,
     versions_for,
 )
-from ovsbench.benchmark.running.counting import COUNTS, CountedVideo
+from ovsbench.benchmark.running.counting import COUNTS
+from ovsbench.benchmark.running.stored_counts import read_stored
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.types import Rules
 
@@ -52,7 +53,7 @@ class Scores:
         videos_total: how many the benchmark has; more than `videos` for a run with a limit.
         values: metric to group to value, as in values["VPQ"]["novel"]; groups are those of the vocabulary and
             "harmonic", the harmonic mean of base and novel.
-        categories: the same for each class, in the order of the vocabulary.
+        categories: the same for each class that is listed (`Vocabulary.listed`), in the order of the vocabulary.
         counts_sha256: of `counts.jsonl`, which the values were read off.
         windows: VPQ windows that the benchmark's rules name, in frames.
         metrics: name and version of each metric that was scored with; of a file that does not say it the versions of
@@ -149,8 +150,10 @@ def scores_of(
         metrics: name and version of those that were scored with; those of the counts by default.
     """
     sums = total(counts.values(), benchmark.rules)
+    occurring = frozenset().union(*(one.classes for one in sums.values()))
     categories = tuple(
-        CategoryScores(c.id, c.name, c.is_thing, c.is_novel, c.group, _flat(sums, c.id)) for c in benchmark.vocabulary
+        CategoryScores(c.id, c.name, c.is_thing, c.is_novel, c.group, _flat(sums, c.id))
+        for c in benchmark.vocabulary.listed(occurring & benchmark.vocabulary.ids)
     )
     return Scores(
         benchmark=benchmark.name,
@@ -180,18 +183,13 @@ def read_counts(benchmark: Benchmark, run: Path) -> dict[str, VideoCounts]:
 
     Raises:
         UserError: the run was not scored.
-        DataError: a line is damaged.
+        DataError: a line is damaged; or the counts of a metric, as soon as they are asked for.
     """
     path = run / COUNTS
     if not path.exists():
         raise UserError(f"{run}: it has no {COUNTS}, so it was not scored. Run: ovsbench score {run}")
     versions = Scores.read(run).metrics if (run / SCORES).exists() else FIRST_VERSIONS
-    found = {
-        counted.video: counted.counts
-        for counted in (
-            CountedVideo.from_json(line, benchmark.rules, path, versions) for line in files.read_lines(path)
-        )
-    }
+    found = read_stored(path, benchmark.rules, versions)
     return {entry.id: found[entry.id] for entry in benchmark.entries if entry.id in found}
 
 

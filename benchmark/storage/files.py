@@ -10,6 +10,7 @@ import math
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def write_bytes(path: Path, content: bytes, *, rivals: bool = False) -> None:
     Args:
         path: the file.
         content: all of it.
-        rivals: whether other processes may write this file at the same time; the last one's stays.
+        rivals: whether other processes or threads may write this file at the same time; the last one's stays.
 
     Raises:
         DataError: the file cannot be written, such as on a full disk.
@@ -52,12 +53,12 @@ def whole_file(path: Path, *, rivals: bool = False) -> Iterator[Path]:
 
     Args:
         path: the file; it is whole or not there, or the one of before. Its folder is made if missing.
-        rivals: whether other processes may write this file at the same time; the last one's stays.
+        rivals: whether other processes or threads may write this file at the same time; the last one's stays.
 
     Raises:
         DataError: the block or the renaming met an error of the operating system, such as a full disk.
     """
-    own = f".{os.getpid()}" if rivals else ""
+    own = f".{os.getpid()}-{threading.get_ident()}" if rivals else ""
     beside = path.with_name(f".{path.name}{own}.partial")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -202,6 +203,21 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         DataError: a whole line is not JSON, or the file cannot be read.
     """
+    for number, line in enumerate(whole_lines(path), 1):
+        try:
+            yield parse_json(line)
+        except ValueError as error:
+            raise DataError(
+                f"{path}, line {number}: expected JSON, got an error: {error}. Remove the file and run again"
+            ) from error
+
+
+def whole_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, none if it is missing; a last line that a crash cut off is left out.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     if not path.exists():
         return
     try:
@@ -209,15 +225,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}. Remove it and run again") from error
     with file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                yield parse_json(line)
-            except ValueError as error:
-                raise DataError(
-                    f"{path}, line {number}: expected JSON, got an error: {error}. Remove the file and run again"
-                ) from error
+        yield from (line for line in file if line.endswith(b"\n"))
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ from ovsbench.benchmark.panoptic import DenseFrame, dense, listed, look_up
 from ovsbench.benchmark.storage.files import parse_json, read_json
 from ovsbench.benchmark.storage.folder_writer import FolderWriter
 from ovsbench.benchmark.storage.image_files import BROKEN, open_image, png_header
+from ovsbench.benchmark.storage.png_loop import decode_plain
 from ovsbench.benchmark.types import PanopticFrame, Segment
 
 _COMPRESSION = (
@@ -256,6 +257,9 @@ class FrameFolder:
             height, width = png_header(data).size
             if (height, width) != self.size:
                 raise ValueError(f"it is {width}x{height} pixels, not {self.size[1]}x{self.size[0]}")
+            plain = decode_plain(data)
+            if plain is not None and plain.pixels.ndim == 2 and PALETTE.startswith(plain.palette):
+                return plain.pixels
             with open_image(data, ("PNG",)) as image:
                 if image.mode not in ("P", "L", "I;16"):
                     raise ValueError(f"it has mode {image.mode}, not 8-bit palette or 16-bit grey")

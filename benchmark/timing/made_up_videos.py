@@ -7,17 +7,24 @@ depends on its class and on how hard the video is. Counts are those of the suite
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ovsbench.benchmark.metrics import Counts, frame_metrics_for
+from ovsbench.benchmark import manifest
+from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.metrics import Counts, VideoCounts, frame_metrics_for
 from ovsbench.benchmark.metrics.ap import ApCounts
 from ovsbench.benchmark.metrics.ap_matching import AREAS, THRESHOLDS, Found
-from ovsbench.benchmark.metrics.base import Floats, SummedCounts
+from ovsbench.benchmark.metrics.base import Floats
 from ovsbench.benchmark.panoptic import dense, overlap_dense
+from ovsbench.benchmark.record import RunRecord
+from ovsbench.benchmark.running.counting import COUNTS
+from ovsbench.benchmark.running.scores import read_counts
+from ovsbench.benchmark.stats import Run, tabled
 from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
 SIZE = (24, 40)
@@ -51,29 +58,6 @@ KINDS: Mapping[str, Kind] = {
 LONGEST = 40
 
 
-@dataclass(frozen=True)
-class Tabled:
-    """Counts whose rows are made once, whatever the sample they stand in: every class is spoken of.
-
-    Attributes:
-        counts: what they are.
-        classes: of the whole population.
-    """
-
-    counts: SummedCounts
-    classes: frozenset[int]
-    rows: dict[tuple[int, ...], Floats] = field(default_factory=dict)
-
-    def row(self, ids: Sequence[int]) -> Floats:
-        key = tuple(ids)
-        if key not in self.rows:
-            self.rows[key] = self.counts.row(ids)
-        return self.rows[key]
-
-    def __getattr__(self, name: str) -> Any:  # reading a sum is the metric's own affair
-        return getattr(self.counts, name)
-
-
 Videos = list[Mapping[str, Counts]]
 
 
@@ -86,24 +70,13 @@ class Population:
         groups: the parts of the vocabulary.
     """
 
-    methods: tuple[Videos, ...]
+    methods: tuple[Run, ...]
     groups: Mapping[str, frozenset[int]]
 
 
 def vocabulary_of(kind: Kind) -> Vocabulary:
     """Every third class is stuff, three of ten are novel."""
     return Vocabulary(tuple(Category(c + 1, f"c{c}", c % 3 != 0, c % 10 in (3, 7, 8)) for c in range(kind.classes)))
-
-
-def tabled(videos: Videos) -> Videos:
-    """The same counts with rows that are made once."""
-    known: dict[str, frozenset[int]] = {}
-    for video in videos:
-        known |= {name: known.get(name, frozenset()) | counts.classes for name, counts in video.items()}
-    return [
-        {n: Tabled(one, known[n]) if isinstance(one, SummedCounts) else one for n, one in video.items()}
-        for video in videos
-    ]
 
 
 def make_up(kind: Kind, videos: int, seed: int, losses: Sequence[float] = (0.0,)) -> Population:
@@ -124,7 +97,8 @@ def make_up(kind: Kind, videos: int, seed: int, losses: Sequence[float] = (0.0,)
         scene = _Scene.draw(rng, kind, frequency / frequency.sum())
         for of_method, loss in zip(made, losses, strict=True):
             of_method.append(scene.counts(rng, skill - loss, taken_for, vocabulary))
-    return Population(tuple(map(tabled, made)), vocabulary.groups)
+    runs = tabled({str(place): [run] for place, run in enumerate(made)})
+    return Population(tuple(run for (run,) in runs.values()), vocabulary.groups)
 
 
 @dataclass(frozen=True)
@@ -213,3 +187,24 @@ def _tracks(
         labels = (int((true == c).sum()), *[0] * (len(AREAS) - 1))
         by_class[c + 1] = (Found(labels, scores[order], bits[order], np.zeros(len(own), dtype=np.int64)),)
     return ApCounts(by_class)
+
+
+def of_runs(folder: Path) -> dict[str, Population]:
+    """A population of each scored run in a folder, or of the folder itself if it is one: its videos.
+
+    Raises:
+        UserError: none is there, or the benchmark of one is not.
+    """
+    runs = sorted(path.parent for path in folder.rglob(COUNTS))
+    if not runs:
+        raise UserError(f"{folder}: expected scored runs, found no {COUNTS} in it. Name a folder of runs")
+    found = {}
+    for run in runs:
+        benchmark = manifest.load(RunRecord.read(run).benchmark_folder)
+        found[run.name] = of_counts(benchmark, read_counts(benchmark, run))
+    return found
+
+
+def of_counts(benchmark: manifest.Benchmark, counts: Mapping[str, VideoCounts]) -> Population:
+    """The videos of a run, which has the scores of panoptic benchmarks or AP."""
+    return Population(tuple(tabled({"": [list(counts.values())]})[""]), benchmark.vocabulary.groups)

@@ -5,8 +5,8 @@ video, and the next round begins with another method, so that a machine which ot
 measured from its first frame to its last written prediction, device included; as in `ovsbench run` the next images are
 read and the last predictions written while the method works, so "decode" and "write" are what it waits for. Reported
 are the median over the rounds, the lowest and the highest, and for two methods the median of their ratios within
-rounds. Where a device works beside the processor, the time of a stage is measured in a run of its own, which waits for
-the device after each stage.
+rounds. Where a device works beside the processor, the time of a stage is known twice: what the host spent in it, and
+what passed on the device between events at its beginning and its end, waiting for the host included.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -49,7 +51,8 @@ class Speed:
         frames: of the video, in each round.
         seconds: of the whole video, for each round.
         cpu_seconds: of the processor, over all threads, for each round: what others do on the machine hardly counts.
-        stages: stage to seconds a frame, median over the rounds.
+        stages: stage to seconds a frame of the host, median over the rounds.
+        device_stages: the same on the device, by its events; empty without one.
         segments: mean number of segments of a frame.
         peak_memory_gb: most memory of the process while this method ran, the others' weights included; 10**9 bytes.
         peak_device_memory_gb: the same on the accelerator, None without one.
@@ -61,6 +64,7 @@ class Speed:
     seconds: tuple[float, ...]
     cpu_seconds: tuple[float, ...]
     stages: Mapping[str, float]
+    device_stages: Mapping[str, float]
     segments: float
     peak_memory_gb: float
     peak_device_memory_gb: float | None
@@ -103,13 +107,14 @@ def measure(
         progress: gets frames.
     """
     runner = _Runner(video, vocabulary, rules or Rules(), pipeline, progress)
-    runs_a_round = 2 if runner.has_device else 1
-    frames = len(contestants) * (min(warmup, len(video)) + repeats * runs_a_round * len(video))
+    # two batches, so that what is recorded or compiled for a shape is recorded before the first round
+    limits = [min(max(warmup, 2 * int(getattr(one.method, "batch", 1))), len(video)) for one in contestants]
+    frames = sum(limits) + len(contestants) * repeats * len(video)
     progress.start(len(contestants), frames, "timing")
     runs: list[list[_Run]] = [[] for _ in contestants]
     try:
-        for contestant in contestants:
-            runner.run(contestant, StageClock(wait=runner.wait), limit=warmup)
+        for contestant, limit in zip(contestants, limits, strict=True):
+            runner.run(contestant, limit=limit)
         for repeat in range(repeats):
             for turn in range(len(contestants)):
                 which = (turn + repeat) % len(contestants)
@@ -132,19 +137,40 @@ def count_flops(contestant: Contestant, video: Video, vocabulary: Vocabulary) ->
         return {}
     counting = importlib.import_module("torch.utils.flop_counter").FlopCounterMode(display=False)
     attention: Any = sys.modules["torch"].backends.mha
-    first = dataclasses.replace(video, frames=video.frames[:1])
-    for _ in contestant.method.predict(first, vocabulary, Rules()):
-        pass
-    clock = StageClock(now=counting.get_total_flops)
     was_fused = attention.get_fastpath_enabled()
     attention.set_fastpath_enabled(False)  # a fused attention would not be seen
     try:
-        with counting, clock.listening():
-            for _ in contestant.method.predict(first, vocabulary, Rules()):
-                pass
+        return count_by_stage(contestant, video, vocabulary, counting, counting.get_total_flops)
     finally:
         attention.set_fastpath_enabled(was_fused)
-    return {name: int(count) for name, count in clock.seconds.items() if count}
+
+
+def count_by_stage(
+    contestant: Contestant,
+    video: Video,
+    vocabulary: Vocabulary,
+    counting: AbstractContextManager[object],
+    count: Callable[[], float],
+    frames: int = 1,
+) -> dict[str, int]:
+    """What a counter counts by stage while a method runs over the first frames of a video, which it has seen before.
+
+    Args:
+        contestant: the method.
+        video: the frames.
+        vocabulary: the names, which have been read before.
+        counting: counts within its block.
+        count: the number so far.
+        frames: how many.
+    """
+    first = dataclasses.replace(video, frames=video.frames[:frames])
+    for _ in contestant.method.predict(first, vocabulary, Rules()):
+        pass
+    clock = StageClock(now=count)
+    with counting, clock.listening():
+        for _ in contestant.method.predict(first, vocabulary, Rules()):
+            pass
+    return {name: int(found) for name, found in clock.seconds.items() if found}
 
 
 @dataclass(frozen=True)
@@ -152,6 +178,7 @@ class _Run:
     seconds: float
     cpu_seconds: float
     stages: Mapping[str, float]
+    device_stages: Mapping[str, float]
     segments: int
     memory_gb: float
     device_memory_gb: float | None
@@ -181,26 +208,31 @@ class _Runner:
             Path("/proc/self/clear_refs").write_text("5")
         if self.has_device:
             sys.modules["torch"].cuda.reset_peak_memory_stats()
-        run = self.run(contestant, StageClock(wait=self.wait))
-        if self.has_device:  # waiting after each stage takes away what overlaps, so the whole is timed without
-            return dataclasses.replace(self.run(contestant, None), stages=run.stages)
-        return run
+        return self.run(contestant)
 
-    def run(self, contestant: Contestant, clock: StageClock | None, limit: int | None = None) -> _Run:
+    def event(self) -> Any:
+        """One that the device reaches after what was ordered so far; None without one."""
+        if not self.has_device:
+            return None
+        event = sys.modules["torch"].cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def run(self, contestant: Contestant, limit: int | None = None) -> _Run:
         """From the first frame to the last prediction on disk.
 
         Raises:
             MethodError: the method does not return a frame for each frame.
         """
         count = len(self.video) if limit is None else min(limit, len(self.video))
-        made = segments = 0
+        made, segments, clock = 0, 0, StageClock(mark=self.event)
         with TemporaryDirectory(prefix="ovsbench-speed-") as folder, ReadAhead(self.video.read, count) as images:
             read = _decoding(images if self.pipeline else self.video.read)
             video = dataclasses.replace(self.video, frames=self.video.frames[:count], read=read)
             self.wait()
             start, cpu_start = time.perf_counter(), time.process_time()
             with (
-                clock.listening() if clock else contextlib.nullcontext(),
+                clock.listening(),
                 VideoWriter(Path(folder) / "video", "video", video.size) as writer,
                 Behind(adding(writer.add)) as behind,
             ):
@@ -215,8 +247,17 @@ class _Runner:
             seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
         if made != count:
             raise MethodError(f"method {contestant.name}: gave {made} frames for {count}. Yield one for each frame")
-        stages = {name: spent / count for name, spent in clock.seconds.items()} if clock else {}
-        return _Run(seconds, cpu_seconds, stages, segments, _peak_memory_gb(), peak_device_memory_gb())
+        stages = {name: spent / count for name, spent in clock.seconds.items()}
+        on_device = {name: spent / count for name, spent in _between(clock.marks).items()}
+        return _Run(seconds, cpu_seconds, stages, on_device, segments, _peak_memory_gb(), peak_device_memory_gb())
+
+
+def _between(events: Sequence[tuple[str, Any]]) -> dict[str, float]:
+    """Seconds on the device by the stage that ended at each event but the first, all of which it has reached."""
+    spent: dict[str, float] = {}
+    for (_, before), (name, event) in pairwise(events):
+        spent[name] = spent.get(name, 0.0) + before.elapsed_time(event) / 1000
+    return spent
 
 
 def _decoding(read: Callable[[int], Image]) -> Callable[[int], Image]:
@@ -228,14 +269,18 @@ def _decoding(read: Callable[[int], Image]) -> Callable[[int], Image]:
 
 
 def _speed(contestant: Contestant, runs: Sequence[_Run], frames: int) -> Speed:
-    names = dict.fromkeys(name for run in runs for name in run.stages)
+    def medians(of_runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        names = dict.fromkeys(name for one in of_runs for name in one)
+        return {name: statistics.median(one.get(name, 0.0) for one in of_runs) for name in names}
+
     on_device = [run.device_memory_gb for run in runs if run.device_memory_gb is not None]
     return Speed(
         name=contestant.name,
         frames=frames,
         seconds=tuple(run.seconds for run in runs),
         cpu_seconds=tuple(run.cpu_seconds for run in runs),
-        stages={name: statistics.median(run.stages.get(name, 0.0) for run in runs) for name in names},
+        stages=medians([run.stages for run in runs]),
+        device_stages=medians([run.device_stages for run in runs]),
         segments=statistics.fmean(run.segments for run in runs) / frames,
         peak_memory_gb=max(run.memory_gb for run in runs),
         peak_device_memory_gb=max(on_device, default=None),

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 STAGES = ("decode", "resize", "model", "post-processing", "naming", "association", "write")
 """The usual names, in the order of work; a method may have others."""
@@ -26,11 +27,22 @@ class StageClock:
         now: the time in seconds.
         wait: called at each boundary before the time is taken, so that work queued on a device is counted where it
             was ordered.
+        mark: called at each boundary, for a time that is known later, such as that of an event on a device.
+
+    Attributes:
+        seconds: by stage.
+        marks: each with the stage that ended there; the first one with none.
     """
 
-    def __init__(self, now: Callable[[], float] = time.perf_counter, wait: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float] = time.perf_counter,
+        wait: Callable[[], None] = lambda: None,
+        mark: Callable[[], Any] = lambda: None,
+    ) -> None:
         self.seconds: dict[str, float] = {}
-        self._now, self._wait = now, wait
+        self.marks: list[tuple[str, Any]] = []
+        self._now, self._wait, self._mark = now, wait, mark
         self._open = [OTHER]
         self._since = 0.0
 
@@ -39,12 +51,16 @@ class StageClock:
         self._wait()
         now = self._now()
         self.seconds[self._open[-1]] = self.seconds.get(self._open[-1], 0.0) + now - self._since
+        if (mark := self._mark()) is not None:
+            self.marks.append((self._open[-1], mark))
         self._since = now
 
     @contextmanager
     def listening(self) -> Iterator[StageClock]:
         """Hears the stages that are entered within the block, in this thread."""
         self._wait()
+        if (mark := self._mark()) is not None:
+            self.marks.append(("", mark))
         self._since = self._now()
         token = _CLOCK.set(self)
         try:

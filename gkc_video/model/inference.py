@@ -85,7 +85,7 @@ class Network:
     precision: Precision = "float32"
     cuda_graphs: bool = False
     _heads: list[tuple[NameTable, ClassHead]] = field(default_factory=list, repr=False, compare=False)
-    _graphs: dict[torch.Size, Graph] = field(default_factory=dict, repr=False, compare=False)
+    _graphs: dict[tuple[torch.Size, torch.dtype], Graph] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
     def prepared(model: GKC, side: int | None, precision: Precision, *, cuda_graphs: bool) -> Network:
@@ -129,11 +129,15 @@ class Network:
         if not (self.cuda_graphs and pixels.is_cuda):
             last = self.model(pixels, last_only=True)[-1]
             return [part.to(torch.float32, copy=True) for part in (last.masks, last.embeddings, last.states)]
-        if pixels.shape not in self._graphs:
+        key = (
+            pixels.shape,
+            pixels.dtype,
+        )  # frames that were resized or padded are float, of the same shape others are not
+        if key not in self._graphs:
             if len(self._graphs) >= MOST_GRAPHS:
                 self._graphs.clear()
-            self._graphs[pixels.shape] = Graph(self.model, pixels)
-        return self._graphs[pixels.shape].replay(pixels)
+            self._graphs[key] = Graph(self.model, pixels)
+        return self._graphs[key].replay(pixels)
 
     def _head(self, table: NameTable) -> ClassHead:
         if not self._heads or self._heads[0][0] is not table:

@@ -1,7 +1,8 @@
 """GKC: frames in, masks and text-space embeddings out; a class is a name whose vector is near.
 
 The trunk is the image tower of a CLIP, the pixel decoder and the masked-attention decoder are Mask2Former's as
-transformers has them, and the classifier is text: no image encoder of CLIP runs on regions at test time.
+transformers has them (or there is neither, see `encoder_only`), and the classifier is text: no image encoder of CLIP
+runs on regions at test time.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.errors import MethodError, did_you_mean
+from ovsbench.gkc_video.model.encoder_only import JointSegmenter, PlainEncoder, Segmented
 from ovsbench.gkc_video.model.region_head import Features, RegionHead
 from ovsbench.gkc_video.model.segmenter import Segmenter
 from ovsbench.gkc_video.model.trunk import Trunk
@@ -24,6 +26,7 @@ from transformers import Mask2FormerConfig  # isort: skip  (after segmenter, whi
 
 STRIDE = 32
 """Frames are padded to a multiple of this; masks come at a quarter of the padded size."""
+Architecture = Literal["mask2former", "encoder-only"]
 _MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # ImageNet's, as GKC's student has them
 
 
@@ -46,6 +49,8 @@ class ModelConfig:
         distil_head: whether there are projections that copy the teacher, for training with text-guided distillation;
             a written checkpoint has none.
         backbone: configuration of a trunk of transformers; a checkpoint then needs no folder.
+        architecture: "mask2former" is the paper's; in "encoder-only" the queries join the last `decoder_layers` blocks
+            of a trunk that is a plain transformer, and `encoder_layers`, `feed_forward` and `heads` say nothing.
     """
 
     trunk: str = "RN50-quickgelu"
@@ -59,11 +64,12 @@ class ModelConfig:
     region_head: bool = True
     distil_head: bool = False
     backbone: dict[str, Any] | None = None
+    architecture: Architecture = "mask2former"
 
     @property
     def least_parameters(self) -> int:
         """Fewer parameters no model of these sizes has: one projection of each kind, and a norm in each layer."""
-        layers = self.encoder_layers + self.decoder_layers
+        layers = self.encoder_layers + self.decoder_layers if self.architecture == "mask2former" else 0
         return self.width * max(self.width, self.queries, self.text_width, self.feed_forward if layers else 0, layers)
 
     @staticmethod
@@ -78,10 +84,19 @@ class ModelConfig:
             raise MethodError(
                 f"a model setting is unknown: {', '.join(sorted(strange))}. Check the checkpoint or config"
             )
-        return ModelConfig(**values)
+        config = ModelConfig(**values)
+        if config.architecture not in get_args(Architecture):
+            raise MethodError(
+                f"the model setting architecture: {did_you_mean(config.architecture, get_args(Architecture))}"
+            )
+        return config
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """What `from_json` reads; an architecture is named where it is not the paper's, which older versions know."""
+        values = asdict(self)
+        if self.architecture == "mask2former":
+            del values["architecture"]
+        return values
 
 
 @dataclass(frozen=True)
@@ -116,25 +131,17 @@ class GKC(nn.Module):
         super().__init__()
         self.config = config
         points = config.decoder_layers + 1
-        shape = Mask2FormerConfig(
-            feature_size=config.width,
-            mask_feature_size=config.width,
-            hidden_dim=config.width,
-            encoder_feedforward_dim=config.feed_forward,
-            encoder_layers=config.encoder_layers,
-            decoder_layers=points,
-            num_attention_heads=config.heads,
-            dropout=0.0,
-            dim_feedforward=config.feed_forward,
-            num_queries=config.queries,
-        )
-        trunk = Trunk(visual)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*power of 2.*")  # about a CUDA operator that is not used
-            self.segmenter = Segmenter(shape, trunk.channels)
-        self.trunk = trunk
-        fine, coarse, *_ = trunk.channels
-        self.region = RegionHead(config.width, config.width + fine, coarse) if config.region_head else None
+        self.trunk: Trunk | PlainEncoder
+        self.segmenter: Segmenter | JointSegmenter
+        if config.architecture == "encoder-only":
+            self.trunk = PlainEncoder(visual, config.decoder_layers)
+            self.segmenter = JointSegmenter(self.trunk.width, config.width, config.queries)
+            fine, coarse = config.width, config.width
+        else:
+            self.trunk = Trunk(visual)
+            self.segmenter = _mask2former(config, self.trunk.channels)
+            fine, coarse = config.width + self.trunk.channels[0], self.trunk.channels[1]
+        self.region = RegionHead(config.width, fine, coarse) if config.region_head else None
         inside = [config.width] * config.decoder_layers + [config.width * (2 if config.region_head else 1)]
         self.project = nn.ModuleList(
             nn.Sequential(nn.Linear(size, config.width), nn.ReLU(), nn.Linear(config.width, config.text_width))
@@ -159,19 +166,25 @@ class GKC(nn.Module):
 
     def look(self, pixels: torch.Tensor, *, last_only: bool = False) -> tuple[list[Prediction], Features]:
         """`forward`, and the features with which further regions of these frames can be named by `embed`."""
-        pyramid = self.trunk((pixels.float() - self.mean) / self.std)
-        if last_only:
-            state, mask, mask_features = self.segmenter.last(pyramid)
-            states, masks = [state], [mask]
-        else:
-            states, masks, mask_features = self.segmenter(pyramid)
-        features = Features(torch.cat([mask_features, pyramid[0]], 1), pyramid[1])
+        states, masks, fine, coarse = self._segmented((pixels.float() - self.mean) / self.std, last_only=last_only)
+        features = Features(fine, coarse)
         joined = [*states[:-1], self._joined(states[-1], masks[-1], features)]
         first = len(self.project) - len(states)  # the point of the first of them
         return [
             Prediction(masks[n], self.project[first + n](of), states[n], self._copies(first + n, of))
             for n, of in enumerate(joined)
         ], features
+
+    def _segmented(self, pixels: torch.Tensor, *, last_only: bool) -> Segmented:
+        if isinstance(self.segmenter, JointSegmenter):
+            return self.segmenter(self.trunk, pixels, last_only=last_only)
+        pyramid = self.trunk(pixels)
+        if last_only:
+            state, mask, mask_features = self.segmenter.last(pyramid)
+            states, masks = [state], [mask]
+        else:
+            states, masks, mask_features = self.segmenter(pyramid)
+        return Segmented(states, masks, torch.cat([mask_features, pyramid[0]], 1), pyramid[1])
 
     def embed(self, states: torch.Tensor, masks: torch.Tensor, features: Features) -> torch.Tensor:
         """Embeddings (B, Q, D) of queries (B, Q, width) with masks as logits (B, Q, h, w), at the last point."""
@@ -192,6 +205,25 @@ class GKC(nn.Module):
         """What unit embeddings are multiplied by for their logits: the names and no-object, (..., K + 1, D), scaled."""
         nothing = F.normalize(self.no_object, dim=-1).expand(*names.shape[:-2], 1, -1)
         return self.log_scale.exp() * torch.cat([names, nothing], -2)
+
+
+def _mask2former(config: ModelConfig, channels: list[int]) -> Segmenter:
+    """Pixel decoder and decoder of the paper, over a pyramid of so many channels each."""
+    shape = Mask2FormerConfig(
+        feature_size=config.width,
+        mask_feature_size=config.width,
+        hidden_dim=config.width,
+        encoder_feedforward_dim=config.feed_forward,
+        encoder_layers=config.encoder_layers,
+        decoder_layers=config.decoder_layers + 1,
+        num_attention_heads=config.heads,
+        dropout=0.0,
+        dim_feedforward=config.feed_forward,
+        num_queries=config.queries,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*power of 2.*")  # about a CUDA operator that is not used
+        return Segmenter(shape, channels)
 
 
 def class_logits(logits: torch.Tensor, owner: torch.Tensor, *, mean: bool = False) -> torch.Tensor:

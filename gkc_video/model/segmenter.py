@@ -185,8 +185,14 @@ class _Grid:
 
 
 def _once(cached: Any) -> Any:
-    """A cached function as it is, or, where torch compiles and makes constants of its own, without the cache."""
-    return cached.__wrapped__ if torch.compiler.is_compiling() else cached
+    """A cached function as it is, or without the cache where torch compiles and makes constants of its own.
+
+    Nor while a CUDA graph is recorded: it would go on reading memory that the cache has given up meanwhile.
+    """
+    keeps_its_own = torch.compiler.is_compiling() or (
+        torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+    )
+    return cached.__wrapped__ if keeps_its_own else cached
 
 
 @lru_cache(maxsize=8)

@@ -18,7 +18,7 @@ from ovsbench.gkc_video.model.positions import resized_positions
 
 STRIDES = (4, 8, 16, 32)
 """Pixels of the input for a cell of each map; height and width of the input are multiples of the last."""
-_PATCH = 16
+PATCH = 16
 """Pixels of the input for a patch of a plain transformer: its input is resized if its own patches are of others."""
 
 Kind = Literal["resnet", "stages", "vit", "timm-vit", "backbone"]
@@ -55,9 +55,9 @@ class Trunk(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """Maps (B, channels[n], H / STRIDES[n], W / STRIDES[n]) of normalised pixels (B, 3, H, W)."""
-        if self.patch and self.patch != _PATCH:
-            size = [n // _PATCH * self.patch for n in pixels.shape[-2:]]
-            pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=self.patch < _PATCH)
+        if self.patch and self.patch != PATCH:
+            size = [n // PATCH * self.patch for n in pixels.shape[-2:]]
+            pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=self.patch < PATCH)
         maps = self._maps(pixels)
         return maps if self.pyramid is None else self.pyramid(maps[-1])
 
@@ -131,6 +131,11 @@ def _kind(visual: Any) -> Kind:
         f"expected a CLIP with a ResNet, ConvNeXt or ViT image tower as trunk, got {type(visual).__name__}. Choose "
         "RN50, a convnext model, ViT-B-16, timm:NAME or hf:FOLDER"
     )
+
+
+def is_plain_transformer(visual: Any) -> bool:
+    """Whether it is a ViT of open_clip's own."""
+    return _kind(visual) == "vit"
 
 
 def _patch(visual: Any, kind: Kind) -> int | None:

@@ -52,11 +52,11 @@ class Clip:
     @property
     def width(self) -> int:
         """Dimension of the space that texts and images share."""
-        return int(
-            self.model.ln_final.weight.shape[0]
-            if self.model.text_projection is None
-            else self.model.text_projection.shape[1]
-        )
+        text = getattr(self.model, "text", self.model)  # SigLIP keeps its text tower apart
+        projection = text.text_projection
+        if projection is None:
+            return int(text.ln_final.weight.shape[0])
+        return int(projection.out_features if isinstance(projection, torch.nn.Linear) else projection.shape[1])
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
@@ -93,8 +93,14 @@ class Clip:
         return cut_out(image, mask, self.side, GREY)
 
 
-def create(name: str, *, pretrained: str | None = None, device: str = "cpu") -> tuple[Any, Any]:
+def create(name: str, *, pretrained: str | None = None, device: str = "cpu", tag: str = "") -> tuple[Any, Any]:
     """An open_clip model and tokenizer, with random weights unless a tag or a file is given.
+
+    Args:
+        name: open_clip architecture.
+        pretrained: tag or file of the weights.
+        device: torch device.
+        tag: whose weights a file holds: activation, and mean and spread of the input, are those of the tag.
 
     Raises:
         MethodError: open_clip knows no such architecture or weights.
@@ -107,21 +113,39 @@ def create(name: str, *, pretrained: str | None = None, device: str = "cpu") -> 
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # open_clip warns of random weights, always meant here; its errors we tell
     try:
-        quick = _wants_quick_gelu(name, pretrained)
-        model = open_clip.create_model(name, pretrained=pretrained, device=device, force_quick_gelu=quick)
-        tokenizer = open_clip.get_tokenizer(name)
+        quick = _wants_quick_gelu(name, tag or pretrained)
+        about = open_clip.get_pretrained_cfg(name, tag) if tag else {}
+        pixels = {key: about[key] for key in ("mean", "std") if key in about} or None
+        model = open_clip.create_model(
+            name, pretrained=pretrained, device=device, force_quick_gelu=quick, force_preprocess_cfg=pixels
+        )
+        tokenizer = _tokenizer(name)
     except (RuntimeError, ValueError, OSError, UnpicklingError) as error:
         told = " ".join(str(error).split())  # torch lists every missing and surplus key, a line each
         told = told if len(told) <= 400 else f"{told[:400]}..."
         raise MethodError(
             f"open_clip could not make {name!r} with weights {pretrained!r}: {told.rstrip('. ')}. "
             "Give a model name it lists and the path of a weights file, or a tag it knows whose weights are in the "
-            "cache; HF_HUB_OFFLINE=0 lets it fetch them"
+            "cache; open_clip:MODEL/TAG in the place of the weights fetches them"
         ) from error
     finally:
         logger.setLevel(level)
     model.set_grad_checkpointing(False)
     return model, tokenizer
+
+
+def _tokenizer(name: str) -> Any:
+    """The tokenizer of an architecture; one of transformers is opened as a folder of the hub cache, if it is there."""
+    import open_clip
+    from huggingface_hub import try_to_load_from_cache
+
+    text = (open_clip.get_model_config(name) or {}).get("text_cfg", {})
+    repo = text.get("hf_tokenizer_name")
+    cached = try_to_load_from_cache(repo, "tokenizer_config.json") if repo else None
+    if not isinstance(cached, str):
+        return open_clip.get_tokenizer(name)
+    options = {"tokenizer_mode": text.get("tokenizer_mode"), **text.get("tokenizer_kwargs", {})}
+    return open_clip.tokenizer.HFTokenizer(str(Path(cached).parent), text.get("context_length", 77), **options)
 
 
 def least_parameters(name: str, part: Literal["vision", "text"]) -> int:
@@ -158,18 +182,19 @@ def load_clip(weights: str | Path, *, model: str | None = None, device: str = "c
     """CLIP from a checkpoint of `ovsbench train`, or, with `model`, from open_clip's own tags and files.
 
     Args:
-        weights: a checkpoint file or shipped name; with `model`, an open_clip tag (read from a hub's cache; the
-            command line fetches nothing unless HF_HUB_OFFLINE=0 is set) or weights file, or "random", for timing.
-        model: open_clip architecture, such as "RN50-quickgelu".
+        weights: a checkpoint file or shipped name; with `model`, an open_clip tag (read from a hub's cache) or weights
+            file, or "random", for timing.
+        model: open_clip architecture, such as "RN50-quickgelu"; MODEL/TAG where a file holds the weights of a tag.
         device: torch device.
 
     Raises:
         MethodError: see `checkpoint.read` and `create`.
     """
     if model is not None:
-        tag = None if str(weights) == "random" else str(weights)
-        net, tokenizer = create(model, pretrained=tag, device=device)
-        return freeze(net, tokenizer, model, str(weights))
+        name, _, tag = model.partition("/")
+        pretrained = None if str(weights) == "random" else str(weights)
+        net, tokenizer = create(name, pretrained=pretrained, device=device, tag=tag)
+        return freeze(net, tokenizer, name, str(weights))
     path = checkpoint.resolve(weights)
     header, tensors = checkpoint.read(path, "clip")
     checkpoint.refuse_larger(path, tensors, least_parameters(str(header.config["model"]), "text"))

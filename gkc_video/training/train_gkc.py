@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ovsbench.benchmark.domain import of_benchmark
 from ovsbench.benchmark.errors import DataError
 from ovsbench.gkc_video import checkpoint
 from ovsbench.gkc_video.model.network import GKC, ModelConfig, channels_last
@@ -318,6 +319,7 @@ def _metadata(
         "losses": asdict(weights),
         "data": data.name,
         "data_digest": data.digest,
+        "domain": of_benchmark(data),
         "frames": len(material.labelled),
         "classes": [c.name for c in material.labelled.vocabulary],
         "held_out": [c.name for c in data.vocabulary if c.id in material.labelled.held_out],

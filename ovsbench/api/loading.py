@@ -19,7 +19,7 @@ from ovsbench.benchmark.running.frame_loop import answers_of, checked
 from ovsbench.benchmark.types import Image, LabelReader, Method, Rules, Video, Vocabulary
 from ovsbench.benchmark.video.video_io import open_video
 from ovsbench.plans.names import parse_names
-from ovsbench.plans.runs import create
+from ovsbench.plans.runs import create, resolved
 
 
 def load_benchmark(folder: str | Path) -> Benchmark:
@@ -94,8 +94,9 @@ def load_method(
     """Makes a method by its name, see `ovsbench list methods`, or `path/to/file.py:build` of your own.
 
     Args:
-        name: of the method.
-        checkpoint: its weights, where it has some: the name of one that comes with the package, or a path.
+        name: of the method, or of a public model, see `ovsbench list models`; what that needs is fetched once.
+        checkpoint: its weights, where it has some: the name of one that comes with the package, a path, or weights of
+            a hub as "hf:ORG/NAME[@REVISION][:FILE]" or "open_clip:MODEL/TAG".
         device: "auto", "cpu", "cuda" or "cuda:1".
         options: of the method, such as {"association": "iou"}.
         seed: of random numbers, set anew for each video of a run.
@@ -104,7 +105,8 @@ def load_method(
         MethodError: unknown method or option, or weights that do not fit.
     """
     texts = {key: _text(value) for key, value in (options or {}).items()}
-    settings = Settings(name, None if checkpoint is None else str(checkpoint), texts, device=device, seed=seed)
+    weights = None if checkpoint is None else str(checkpoint)
+    settings = resolved(Settings(name, weights, texts, device=device, seed=seed))
     return LoadedMethod(create(settings), settings)
 
 

@@ -27,6 +27,7 @@ from ovsbench.cli import (  # noqa: E402
     data,
     demo,
     doctor,
+    fetch,
     import_export,
     list_verb,
     login,
@@ -44,7 +45,8 @@ from ovsbench.cli import (  # noqa: E402
 from ovsbench.cli.console import QUIET, VERBOSE, complain, say, whole_output  # noqa: E402
 
 OPTIONAL = {
-    **dict.fromkeys(("torch", "torchvision", "open_clip", "transformers", "safetensors", "av", "decord"), "gkc,video"),
+    **dict.fromkeys(("torch", "torchvision", "open_clip", "transformers", "safetensors"), "gkc,video"),
+    **dict.fromkeys(("huggingface_hub", "av", "decord"), "gkc,video"),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "sqlalchemy", "psycopg", "multipart"), "server"),
 }
 """Modules that only some installations have, and the extra that brings them."""
@@ -100,7 +102,7 @@ HELP = """Benchmark video open-vocabulary segmentation: build data, run methods,
 \b
 [bold]Your own video, your own words[/bold]
   ovsbench predict street.mp4 --names "person, road, car|automobile" \\
-      -m gkc -c gkc-world -o out.mp4
+      -m m2f-clip -o out.mp4
 """
 
 app = typer.Typer(
@@ -142,7 +144,8 @@ def start(
 VERBS: dict[str, dict[str, Any]] = {
     "Start here": {"demo": demo.demo, "doctor": doctor.doctor},
     "Data and models": {
-        "data": data.app, "list": list_verb.list_, "train": train.train, "synonyms": synonyms.synonyms,
+        "data": data.app, "list": list_verb.list_, "fetch": fetch.fetch, "train": train.train,
+        "synonyms": synonyms.synonyms,
     },
     "Run and score": {
         "run": run.run, "score": run.score, "show": run.show, "predict": predict.predict, "compare": compare.compare,
@@ -170,7 +173,9 @@ for panel, verbs in VERBS.items():
 
 def main() -> None:
     """The console script."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # weights come from paths and caches; nothing is fetched unasked
+    from ovsbench.hub.connection import close
+
+    close()  # weights come from paths and caches; nothing is fetched unasked
     sleep_while_waiting()
     with whole_output():
         app(prog_name="ovsbench")

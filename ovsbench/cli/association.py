@@ -53,14 +53,16 @@ def association(
       ovsbench association data/dev -c gkc-world --variant combined --variant likelihood,min_similarity=0.5,vote=no
       ovsbench association JPEGImages/480p --objects Annotations/480p --names "dog, car, tree" -c gkc.safetensors
     """
-    from ovsbench.benchmark import manifest, methods
+    from ovsbench.benchmark import manifest
+    from ovsbench.benchmark.record import Settings
     from ovsbench.gkc_video import association_table as table
     from ovsbench.plans.names import parse_names
+    from ovsbench.plans.runs import create
 
     rows = [table.Variant.read(text) for text in variant or table.VARIANTS]
     if bool(objects) != bool(names):
         raise UsageError('expected --objects and --names together, got one of them. Add --names "a word, a word"')
-    method: Any = methods.create("gkc", checkpoint=checkpoint, device=device, options=method_options(option, None))
+    method: Any = create(Settings("gkc", checkpoint, method_options(option, None), device=device))
     watcher = progress(quiet=as_json)
     with _kept(cache) as folder:
         if objects is None:
@@ -103,7 +105,8 @@ def _signed(found: Interval) -> str:
     """A difference in percent with its interval, where there is one."""
     if found.value is None or found.low is None or found.high is None:
         return "–"
-    return f"{100 * found.value:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+    value, low, high = (percent(one, signed=True) for one in (found.value, found.low, found.high))
+    return f"{value} ({low} to {high})"
 
 
 def _print_scores(scores: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> None:

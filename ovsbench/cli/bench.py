@@ -5,13 +5,18 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ovsbench.benchmark.errors import UserError, did_you_mean
 from ovsbench.cli.console import print_json, print_table, say
 from ovsbench.cli.options import Json, parse_size
 from ovsbench.cli.progress_bar import progress
+
+if TYPE_CHECKING:
+    from ovsbench.benchmark.timing import ap_bench, score_bench
+    from ovsbench.benchmark.timing.statistics_bench import Report
 
 NAMED = "VPQ of 5 windows, PQ, STQ, mIoU, VC"
 app = typer.Typer(help="Measure how fast the suite itself is.", no_args_is_help=True)
@@ -30,11 +35,13 @@ def score(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Also time this many processes against one, on the clock.")
     ] = 1,
+    numpy_alone: Annotated[bool, typer.Option("--numpy", help="Compile no loop, as in short runs.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Time the scorer by stage against the bare decoding of the same PNGs with Pillow; medians, one core.
+    """Time the scorer by stage against the bare decoding of the same PNGs with Pillow, and against other programs.
 
-    The masks are made in a temporary folder, the same every time. Times are CPU time, so other work disturbs little.
+    The masks are made in a temporary folder, the same every time. Times are CPU time of one core, means over frames of
+    the repetition that took least, so other work disturbs little. Loops are compiled before, where numba is installed.
 
     \b
     [bold]Examples[/bold]
@@ -47,12 +54,22 @@ def score(
 
     shape = parse_size(size)
     with tempfile.TemporaryDirectory(prefix="ovsbench-") as folder:
-        report = measure(Path(folder), frames=frames, size=shape, repeats=repeats, progress=progress(quiet=as_json))
+        video: dict[str, Any] = {"frames": frames, "size": shape, "repeats": repeats, "compiled": not numpy_alone}
+        report = measure(Path(folder), **video, progress=progress(quiet=as_json))
         several = measure_jobs(Path(folder), jobs, frames=frames, size=shape) if jobs > 1 else None
     if as_json:
         more = {} if several is None else {"jobs": {**dataclasses.asdict(several), "speedup": several.speedup}}
         print_json({**dataclasses.asdict(report), "size": list(report.size), "ratios": report.ratios, **more})
         return
+    _print_scorer(report)
+    if several is not None:
+        say(
+            f"{several.jobs} processes score {several.videos} videos of {several.frames // several.videos} frames in "
+            f"{several.together:.1f} s on the clock, one in {several.alone:.1f} s: {several.speedup:.2f} times as fast"
+        )
+
+
+def _print_scorer(report: score_bench.Report) -> None:
     stages = list(dict.fromkeys((*report.from_png, *report.from_store)))
     rows = [(name, _ms(report.from_png.get(name)), _ms(report.from_store.get(name))) for name in stages]
     ratios = {name: f"{value:.2f}" for name, value in report.ratios.items()}
@@ -64,13 +81,11 @@ def score(
     ]
     print_table("", ("CPU ms a frame", "from RGB PNG", "from own files"), rows, words=1)
     say(f"Bare decoding of the two RGB PNGs with Pillow: {_ms(report.decode)} ms; a PNG has {report.png_bytes} bytes")
+    for name, value in report.peers.items():
+        say(f"Beside it, {name}: {_ms(value)} ms a frame")
     say(f"Own files: write {_ms(report.write)} ms, read {_ms(report.read)} ms, {report.store_bytes} bytes a frame")
-    say(f"Peak memory at {frames} frames of {size}: {1000 * report.peak_memory_gb:.0f} MB")
-    if several is not None:
-        say(
-            f"{several.jobs} processes score {several.videos} videos of {several.frames // several.videos} frames in "
-            f"{several.together:.1f} s on the clock, one in {several.alone:.1f} s: {several.speedup:.2f} times as fast"
-        )
+    height, width = report.size
+    say(f"Peak memory at {report.frames} frames of {width}x{height}: {1000 * report.peak_memory_gb:.0f} MB")
 
 
 @app.command()
@@ -95,6 +110,10 @@ def ap(
     if as_json:
         print_json({**dataclasses.asdict(report), "total": report.total, "speedup": report.speedup})
         return
+    _print_ap(report)
+
+
+def _print_ap(report: ap_bench.ApReport) -> None:
     rows = [
         ("import results.json, written", _ms(report.importing)),
         ("score, written", _ms(report.scoring)),
@@ -108,9 +127,92 @@ def ap(
     else:
         say(f"{report.speedup:.1f} times as fast; AP {report.ap:.6f} here, {report.peer_ap:.6f} there")
     say(
-        f"{report.result_bytes / 1e6 / videos:.2f} MB of results a video, peak memory "
+        f"{report.result_bytes / 1e6 / report.videos:.2f} MB of results a video, peak memory "
         f"{1000 * report.peak_memory_gb:.0f} MB"
     )
+
+
+@app.command()
+def statistics(
+    repetitions: Annotated[
+        int, typer.Option(min=1, help="Samples of a row, and pairs of equal and of unequal methods.")
+    ] = 100,
+    tables: Annotated[int, typer.Option(min=0, help="Tables of ten equal methods.")] = 10,
+    videos: Annotated[
+        list[int] | None, typer.Option(min=1, help="Of a sample; may be repeated; 10, 32 and 100.")
+    ] = None,
+    population: Annotated[
+        list[str] | None, typer.Option(metavar="KIND", help="zipf, even, clustered; may be repeated; all by default.")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option("--runs", metavar="FOLDER", help="Scored runs whose videos are populations too.")
+    ] = None,
+    entries: Annotated[
+        Path | None, typer.Option("--entries", metavar="FOLDER", help="A board whose entries are populations too.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure what intervals cover and how often tests are wrong, on populations whose scores are known.
+
+    The tables of docs/statistics.md are made so, with more repetitions.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench bench statistics --repetitions 50 --videos 10
+      ovsbench bench statistics --population even --entries leaderboard/entries --json
+    """
+    from ovsbench.benchmark.timing.made_up_videos import KINDS, of_counts, of_runs
+    from ovsbench.benchmark.timing.statistics_bench import measure
+    from ovsbench.leaderboard.entries import read_rows
+
+    kinds = population if population is not None else list(KINDS)
+    for kind in kinds:
+        if kind not in KINDS:
+            raise UserError(f"expected a population of {', '.join(KINDS)}, got {kind!r}; {did_you_mean(kind, KINDS)}")
+    real = {} if runs is None else of_runs(runs)
+    rows = [] if entries is None else read_rows(entries)
+    real |= {row.slug: of_counts(*row.counted()) for row in rows if row.counted is not None}
+    report = measure(kinds, real, videos or [10, 32, 100], repetitions, tables, progress(quiet=as_json))
+    if as_json:
+        print_json(dataclasses.asdict(report))
+        return
+    _print_statistics(report)
+
+
+def _print_statistics(report: Report) -> None:
+    rows = [
+        (c.population, str(c.videos), c.score, f"{c.expected:.3f}", _share(c.covered), _share(c.width),
+         _share(c.times_peer), _share(c.peer_covered), _share(c.defined))
+        for c in report.coverage
+    ]  # fmt: skip
+    print_table(
+        f"95 % intervals, {report.repetitions} samples each",
+        ("population", "videos", "score", "expected", "covered", "width", "of bootstrap", "it covers", "defined"),
+        rows,
+        words=3,
+    )
+    tests = [
+        (
+            a.population,
+            str(a.videos),
+            a.score,
+            _share(a.null),
+            _share(a.power),
+            _share(a.one_rank),
+            _share(a.one_rank_t),
+        )
+        for a in report.alarms
+    ]
+    print_table(
+        f"Tests, {report.repetitions} pairs and {report.tables} tables each",
+        ("population", "videos", "score", "p <= .05, equal", "unequal", "one rank", "one rank, t"),
+        tests,
+        words=3,
+    )
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _ms(value: float | None) -> str:

@@ -173,7 +173,7 @@ def verify(
       ovsbench board verify
       ovsbench board verify world-val/gkc/gkc --entries leaderboard/entries
     """
-    from ovsbench.leaderboard.review import section
+    from ovsbench.leaderboard.site.review import section
     from ovsbench.leaderboard.verified import entry_ids
     from ovsbench.leaderboard.verify import examine
 
@@ -181,7 +181,7 @@ def verify(
     if not folder.is_dir():
         raise UserError(f"{folder}: expected the entries of a board, found no folder. Name it with --entries")
     count = len(names or entry_ids(folder))
-    found = examine(folder, names, progress(quiet=as_json or markdown))
+    found = examine(folder, names, progress(quiet=as_json or markdown), are_new=markdown)
     if markdown:
         sections = [section(one, is_trusted=trusted) for one in found if one.entry or one.problems]
         say("\n".join(text for text, _ in sorted(sections, key=lambda one: one[1])))  # what is not sound comes first

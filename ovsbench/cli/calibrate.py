@@ -50,15 +50,17 @@ def calibrate(
       ovsbench calibrate data/dev -c held-out.safetensors
       ovsbench calibrate data/dev -c held-out.safetensors --values 0,0.5,1 --limit 8 --json
     """
-    from ovsbench.benchmark import manifest, methods
+    from ovsbench.benchmark import manifest
+    from ovsbench.benchmark.record import Settings
     from ovsbench.benchmark.storage import files
     from ovsbench.gkc_video import calibrate as work
+    from ovsbench.plans.runs import create
 
     tried, options = parse_values(values), method_options(option, None)
     if OPTION in options:
         raise UsageError(f"expected options beside {OPTION}, which is what is chosen. Give its values with --values")
     benchmark = manifest.load(data)
-    method: Any = methods.create("gkc", checkpoint=checkpoint, device=device, options={**options, OPTION: "0"})
+    method: Any = create(Settings("gkc", checkpoint, {**options, OPTION: "0"}, device=device))
     folder = out or Path("runs") / f"calibrate-{Path(checkpoint or 'gkc').stem}"
     rows = work.calibrate(method, benchmark, tried, folder, limit=limit, progress=progress(quiet=as_json))
     content = _content(method, benchmark, rows, work.best(rows).value, len(benchmark.entries[:limit]))

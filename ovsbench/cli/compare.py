@@ -45,6 +45,7 @@ def compare(
     """
     from ovsbench.benchmark.running.comparison import compare as work
     from ovsbench.benchmark.running.scores import gaps, read_counts
+    from ovsbench.benchmark.storage.text_files import no_collection
     from ovsbench.plans.run_benchmarks import one_benchmark
 
     benchmark = one_benchmark(folders)
@@ -53,8 +54,9 @@ def compare(
         raise UsageError("expected different runs, got one twice. Name each once")
     for sentence in (one for folder in folders for one in gaps(benchmark, folder)):
         complain(f"warning: {sentence}")
-    runs = {name: read_counts(benchmark, folder) for name, folder in zip(names, folders, strict=True)}
-    found = work(benchmark, runs, by=by, swaps=swaps, seed=seed)
+    with no_collection():  # counts of many classes are many objects
+        runs = {name: read_counts(benchmark, folder) for name, folder in zip(names, folders, strict=True)}
+        found = work(benchmark, runs, by=by, swaps=swaps, seed=seed)
     grids = [_scores(found), *(grid for pair in found.pairs for grid in _pair(pair, found.main))]
     if csv is not None:
         write_grids(grids, csv)

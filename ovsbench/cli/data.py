@@ -87,10 +87,16 @@ def _built(benchmark: Benchmark, out: Path, as_json: bool) -> None:
     if as_json:
         print_json({"folder": str(out), **facts_of(benchmark)})
         return
+    from ovsbench.benchmark.domain import DRAWN, of_benchmark
+    from ovsbench.plans.models import FOR_PHOTOGRAPHS
+
     digest = benchmark.digest[:12]
     say(f"{benchmark.name}: {extent(benchmark)}, digest {digest}")
     show_it: list[Path | str] = ["ovsbench", "data", "show", out, "-o", "sheet.png"]
     run_on_it: list[Path | str] = ["ovsbench", "run", out, "-m", "gkc", "-c", "gkc-world", "-o", "runs/gkc"]
+    if of_benchmark(benchmark) != DRAWN:
+        say(f"gkc-world has seen {DRAWN} only; for photographs: -m {FOR_PHOTOGRAPHS}")
+        run_on_it = ["ovsbench", "run", out, "-m", FOR_PHOTOGRAPHS, "-o", f"runs/{FOR_PHOTOGRAPHS}"]
     finish(out, *([show_it, run_on_it] if benchmark.role == "benchmark" else [show_it]))
 
 

@@ -16,8 +16,8 @@ from ovsbench.cli.options import Json
 
 PACKAGES = ("benchmark", "baselines", "data_prep", "gkc_video", "leaderboard")
 DECODERS = ("decord", "av", "imagecodecs")
-EXTRAS = {"gkc": ("torch", "torchvision", "open_clip", "transformers", "safetensors"), "video": ("decord", "av"),
-          "detectron2": ("detectron2",), "fast": ("imagecodecs",)}  # fmt: skip
+EXTRAS = {"gkc": ("torch", "torchvision", "open_clip", "transformers", "safetensors", "huggingface_hub"),
+          "video": ("decord", "av"), "detectron2": ("detectron2",), "fast": ("imagecodecs",)}  # fmt: skip
 """The modules that each extra of the installation brings."""
 
 

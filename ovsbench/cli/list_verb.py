@@ -19,16 +19,17 @@ def list_(
         str,
         typer.Argument(
             metavar="WHAT",
-            help="methods, metrics, datasets, splits or checkpoints.",
+            help="models, methods, metrics, datasets, splits or checkpoints.",
             autocompletion=lambda: list(LISTINGS),
         ),
     ],
     as_json: Json = False,
 ) -> None:
-    """List what is installed: methods (also of other packages), metrics, data sets, splits or checkpoints.
+    """List public models by name, and what is installed: methods, metrics, data sets, splits or checkpoints.
 
     \b
     [bold]Examples[/bold]
+      ovsbench list models
       ovsbench list methods
       ovsbench list splits --json
     """
@@ -40,6 +41,17 @@ def list_(
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
         print_table(what, columns, rows, words=len(columns))
+
+
+def _models() -> Listing:
+    from ovsbench.hub.models import models
+
+    columns = ("name", "what", "method", "weights", "GB", "licence", "gated", "needs", "trained on")
+    return columns, [
+        (name, one.about, one.method, ", ".join(one.references), f"{one.gigabytes:.1f}", one.licence,
+         "yes" if one.gated else "no", one.needs, one.domain)
+        for name, one in models().items()
+    ]  # fmt: skip
 
 
 def _methods() -> Listing:
@@ -105,14 +117,16 @@ def _split_records() -> list[dict[str, Any]]:
 
 
 def _checkpoints() -> Listing:
-    from ovsbench.gkc_video.checkpoint import digest, shipped
+    from ovsbench.gkc_video.checkpoint import digest, domain, shipped
 
-    return ("name", "MB", "sha256", "file"), [
-        (name, f"{path.stat().st_size / 1e6:.1f}", digest(path)[:12], str(path)) for name, path in shipped().items()
+    return ("name", "MB", "sha256", "trained on", "file"), [
+        (name, f"{path.stat().st_size / 1e6:.1f}", digest(path)[:12], domain(path) or "", str(path))
+        for name, path in shipped().items()
     ]
 
 
 LISTINGS: dict[str, Callable[[], Listing]] = {
+    "models": _models,
     "methods": _methods,
     "metrics": _metrics,
     "datasets": _datasets,

@@ -12,7 +12,8 @@ from ovsbench.benchmark.cores import THREADS
 from ovsbench.benchmark.errors import UsageError, did_you_mean
 
 Checkpoint = Annotated[
-    str | None, typer.Option("-c", "--checkpoint", help="Weights: a file, or a name of list checkpoints.")
+    str | None,
+    typer.Option("-c", "--checkpoint", help="A file, a name of list checkpoints, hf:ORG/NAME or open_clip:M/TAG."),
 ]
 Device = Annotated[str, typer.Option("--device", envvar="OVSBENCH_DEVICE", help="auto, cpu, cuda, cuda:1, ...")]
 Options = Annotated[

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ovsbench.benchmark.errors import UsageError
-from ovsbench.cli.console import finish, plural, print_json, say
+from ovsbench.cli.console import complain, finish, plural, print_json, say
 from ovsbench.cli.options import Checkpoint, Device, Json, Options, TextBank, Threads, method_options
 from ovsbench.cli.progress_bar import progress
 from ovsbench.plans.names import parse_names, read_names
 
 if TYPE_CHECKING:
+    from ovsbench.benchmark.record import Settings
     from ovsbench.benchmark.types import Vocabulary
     from ovsbench.plans.video_prediction import VideoResult
 
@@ -22,7 +23,9 @@ def predict(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video file, an image, or a folder of images.")],
     names: Annotated[str, typer.Option("--names", help='What to look for: "person, road, car|automobile".')] = "",
     names_file: Annotated[Path | None, typer.Option("--names-file", help="The same, a name a line.")] = None,
-    method: Annotated[str, typer.Option("-m", "--method", help="A method: ovsbench list methods.")] = "gkc",
+    method: Annotated[
+        str | None, typer.Option("-m", "--method", help="A name of list models or list methods, or file.py:build.")
+    ] = None,
     checkpoint: Checkpoint = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="The overlay video to write.")] = Path("out.mp4"),
     stuff: Annotated[str, typer.Option("--stuff", help="Those of the names that are material, not objects.")] = "",
@@ -50,12 +53,11 @@ def predict(
 
     \b
     [bold]Examples[/bold]
-      ovsbench predict street.mp4 --names "person, road, car|automobile" -c gkc.safetensors -o out.mp4
+      ovsbench predict street.mp4 --names "person, road, car|automobile" -m m2f-clip -o out.mp4
       ovsbench predict frames/ --names "red star, grass" --stuff grass -c gkc-world -o out.mp4
-      ovsbench predict street.webm --names-file words.txt --start 10s --end 20s --every 5 -c gkc.safetensors
+      ovsbench predict street.webm --names-file words.txt --start 10s --end 20s --every 5 -m m2f-tiny-clip
     """
     from ovsbench.benchmark.cores import use_threads
-    from ovsbench.benchmark.record import Settings
     from ovsbench.plans.video_prediction import predict_file
 
     use_threads(threads)
@@ -66,7 +68,7 @@ def predict(
         video,
         vocabulary,
         out,
-        settings=Settings(method, checkpoint, method_options(option, text_bank), device=device),
+        settings=_settings(video, method, checkpoint, method_options(option, text_bank), device),
         start=start,
         end=end,
         every=every,
@@ -80,6 +82,25 @@ def predict(
         print_json(done.to_json())
     else:
         _print(done, vocabulary)
+
+
+def _settings(
+    video: Path, method: str | None, checkpoint: str | None, options: dict[str, str], device: str
+) -> Settings:
+    """The method that was named; with a checkpoint alone gkc, with neither the best model that was fetched before."""
+    from ovsbench.benchmark.domain import of_video
+    from ovsbench.benchmark.record import Settings
+    from ovsbench.plans.models import best_at_hand, misfit
+    from ovsbench.plans.runs import resolved
+
+    settings = Settings(method or "gkc", checkpoint, options, device=device)
+    if method is None and checkpoint is None:
+        settings = best_at_hand(settings)
+        complain(f"Model: {settings.method}, the best of those that were fetched; -m chooses another")
+    settings = resolved(settings)
+    if warning := misfit(settings, of_video(video)):
+        complain(f"warning: {warning}")
+    return settings
 
 
 def _print(done: VideoResult, vocabulary: Vocabulary) -> None:

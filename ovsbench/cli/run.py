@@ -27,13 +27,14 @@ from ovsbench.cli.options import (
 from ovsbench.cli.progress_bar import progress
 
 if TYPE_CHECKING:
-    from ovsbench.benchmark.record import RunRecord
+    from ovsbench.benchmark.manifest import Benchmark
+    from ovsbench.benchmark.record import RunRecord, Settings
 
 
 def run(
     data: Data,
     method: Annotated[
-        str | None, typer.Option("-m", "--method", help="A name of list methods, or file.py:build.")
+        str | None, typer.Option("-m", "--method", help="A name of list models or list methods, or file.py:build.")
     ] = None,
     checkpoint: Checkpoint = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder; runs/METHOD by default.")] = None,
@@ -55,6 +56,7 @@ def run(
     \b
     [bold]Examples[/bold]
       ovsbench run data/world -m gkc -c gkc-world -o runs/gkc
+      ovsbench run data/vipseg -m m2f-clip -o runs/m2f-clip
       ovsbench run data/world -m my_method.py:build --option k=3 -o runs/mine
       ovsbench run data/world --oracle -o runs/oracle
       ovsbench run data/world -m gkc -c gkc-world -o runs/gkc --shard 1/2
@@ -72,6 +74,7 @@ def run(
     name, part, watch = method or "oracle", parse_shard(shard), progress(quiet=as_json)
     settings = Settings(name, checkpoint, method_options(option, text_bank), offer, device, seed)
     folder, benchmark = out or Path("runs") / Path(name.partition(".py:")[0]).name, manifest.load(data)
+    settings = settings if oracle else _resolved(settings, benchmark)
     with method_of(settings, is_oracle=oracle) as made:
         record = engine.predict(
             made, benchmark, folder, settings=settings, shard=part, limit=limit, fresh=fresh, progress=watch
@@ -87,6 +90,18 @@ def run(
     else:
         say(f"Shard {part[0]} of {part[1]} is done. When all are:")
         finish(folder, ["ovsbench", "score", folder])
+
+
+def _resolved(settings: Settings, benchmark: Benchmark) -> Settings:
+    """What the method is built from, with a warning where it has not seen what the benchmark shows."""
+    from ovsbench.benchmark.domain import of_benchmark
+    from ovsbench.plans.models import misfit
+    from ovsbench.plans.runs import resolved
+
+    settings = resolved(settings)
+    if warning := misfit(settings, of_benchmark(benchmark)):
+        complain(f"warning: {warning}")
+    return settings
 
 
 def score(

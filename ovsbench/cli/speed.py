@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ovsbench.benchmark.percent import percent
 from ovsbench.cli.console import plural, print_json, print_table, say
 from ovsbench.cli.options import Checkpoint, Device, Json, Threads, parse_options, parse_size
 from ovsbench.cli.progress_bar import progress
@@ -15,6 +16,7 @@ from ovsbench.cli.progress_bar import progress
 if TYPE_CHECKING:
     from ovsbench.benchmark.record import Settings
     from ovsbench.benchmark.timing.speed import Speed
+    from ovsbench.plans.speed import Comparison
 
 
 def speed(
@@ -34,6 +36,16 @@ def speed(
         bool, typer.Option("--in-turn", help="Read, compute and write in turn: each stage shows its own time.")
     ] = False,
     flops: Annotated[bool, typer.Option("--flops", help="Count the operations of a frame too, by stage.")] = False,
+    count: Annotated[
+        bool, typer.Option("--count", help="Count operations and waits of the host for each frame too, by stage.")
+    ] = False,
+    peak: Annotated[
+        float | None,
+        typer.Option("--peak", metavar="TFLOPS", help="With --flops: of the device, by its maker; else measured."),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="DIR", help="Also write speed.json and a chart of the stages.")
+    ] = None,
     precision: Annotated[str, typer.Option("--precision", help="float32 or bfloat16.")] = "float32",
     device: Device = "auto",
     threads: Threads = None,
@@ -49,16 +61,18 @@ def speed(
     \b
     [bold]Examples[/bold]
       ovsbench speed gkc two-stage -c gkc-world --regions 20
+      ovsbench speed gkc gkc,batch=8 -c gkc-world --flops --count --plot speed
       ovsbench speed gkc gkc,batch=4 gkc,precision=bfloat16 -c gkc-world --size 320x192
       ovsbench speed gkc two-stage,clip=random,clip_model=ViT-B-16 -c random:RN50-quickgelu --size 854x480
     """
     from ovsbench.benchmark.cores import use_threads
-    from ovsbench.plans.speed import compare_speed
+    from ovsbench.plans.speed import compare_speed, write_speed
 
     use_threads(threads)
     done = compare_speed(
         [(text, _settings(text, checkpoint, device)) for text in methods],
-        common={"precision": precision} | ({"tiles": str(regions)} if regions else {}),
+        common=({} if precision == "float32" else {"precision": precision})
+        | ({"tiles": str(regions)} if regions else {}),
         against=against,
         data=data,
         size=parse_size(size),
@@ -66,14 +80,16 @@ def speed(
         repeats=repeats,
         in_turn=in_turn,
         flops=flops,
+        count=count,
+        peak=peak,
         progress=progress(quiet=as_json),
     )
+    if plot is not None:
+        write_speed(done, plot)
     if as_json:
         print_json(done.to_json())
         return
-    _print(done.speeds, done.reference, done.facts)
-    if any(done.flops):
-        _print_flops([one.name for one in done.speeds], done.flops)
+    _print_all(done)
 
 
 def _settings(text: str, checkpoint: str | None, device: str) -> Settings:
@@ -85,23 +101,43 @@ def _settings(text: str, checkpoint: str | None, device: str) -> Settings:
     return Settings(name, options.pop("checkpoint"), options, device=options.pop("device"))  # type: ignore[arg-type]
 
 
-def _print(found: Sequence[Speed], base: Speed, facts: Mapping[str, Any]) -> None:
-    from statistics import median as median_of
+def _print_all(done: Comparison) -> None:
+    _print(done.speeds, done.reference, done.facts)
+    names = [one.name for one in done.speeds]
+    if any(one.device_stages for one in done.speeds):
+        _print_stages("Milliseconds of the device, of a frame", names, [
+            {stage: 1000 * spent for stage, spent in one.device_stages.items()} for one in done.speeds
+        ])  # fmt: skip
+    if any(done.flops):
+        _print_stages("GFLOP of a frame, two for each multiply-accumulate", names, [
+            {stage: count / 1e9 for stage, count in counted.items()} for counted in done.flops
+        ])  # fmt: skip
+        shares = ", ".join(f"{name} {percent(done.floor_share(n))} %" for n, name in enumerate(names))
+        say(f"Of a frame's time its arithmetic alone, at {(done.peak or 0) / 1e12:.2f} TFLOPS, would take: {shares}")
+    if any(done.launches):
+        for title, part in (("Operations of a frame, views left out", "operations"), ("Waits of the host", "reads")):
+            _print_stages(title, names, [
+                {stage: getattr(one, part) for stage, one in counted.items()} for counted in done.launches
+            ])  # fmt: skip
 
+
+def _print_stages(title: str, names: Sequence[str], numbers: Sequence[Mapping[str, float]]) -> None:
+    stages = list(dict.fromkeys(stage for one in numbers for stage in one))
+    rows = [
+        [name, *(f"{one.get(stage, 0):.1f}" for stage in stages), f"{sum(one.values()):.1f}"]
+        for name, one in zip(names, numbers, strict=True)
+    ]
+    print_table(title, ["method", *stages, "all"], rows)
+
+
+def _print(found: Sequence[Speed], base: Speed, facts: Mapping[str, Any]) -> None:
     from ovsbench.benchmark.timing.stages import STAGES
 
     stages = [name for name in STAGES if any(name in one.stages for one in found)]
     stages += sorted({name for one in found for name in one.stages} - set(stages))
-    columns = ["method", "fps", "lowest", "highest", f"times {base.name}", "CPU ms", "segments", "GB", *stages]
-    rows = []
-    for one in found:
-        low, median, high = one.fps
-        memory = one.peak_memory_gb if one.peak_device_memory_gb is None else one.peak_device_memory_gb
-        cells = [f"{median:.2f}", f"{low:.2f}", f"{high:.2f}", f"{one.times_as_fast_as(base)[1]:.2f}"]
-        cells += [f"{1000 * median_of(one.cpu_seconds) / one.frames:.0f}", f"{one.segments:.1f}", f"{memory:.2f}"]
-        cells += [f"{1000 * one.stages[name]:.1f}" if name in one.stages else "-" for name in stages]
-        rows.append([one.name, *cells])
-    print_table("Frames a second, and milliseconds a frame by stage", columns, rows)
+    rows = [_row(one, base) | {name: _milliseconds(one.stages.get(name)) for name in stages} for one in found]
+    columns, cells = list(rows[0]), [list(row.values()) for row in rows]
+    print_table("Frames a second, and milliseconds a frame by stage", columns, cells)
     say(
         f"{plural(facts['frames'], 'frame')} of {facts['size']}, {plural(facts['names'], 'name')}, "
         f"{plural(facts['rounds'], 'round')}, {found[0].precision or 'unknown precision'}, "
@@ -109,10 +145,23 @@ def _print(found: Sequence[Speed], base: Speed, facts: Mapping[str, Any]) -> Non
     )
 
 
-def _print_flops(names: Sequence[str], counted: Sequence[Mapping[str, int]]) -> None:
-    stages = list(dict.fromkeys(stage for one in counted for stage in one))
-    rows = [
-        [name, *(f"{one.get(stage, 0) / 1e9:.1f}" for stage in stages), f"{sum(one.values()) / 1e9:.1f}"]
-        for name, one in zip(names, counted, strict=True)
-    ]
-    print_table("GFLOP of a frame, two for each multiply-accumulate", ["method", *stages, "all"], rows)
+def _row(one: Speed, base: Speed) -> dict[str, str]:
+    """What is said of a method beside its stages, by column."""
+    from statistics import median as median_of
+
+    low, median, high = one.fps
+    return {
+        "method": one.name,
+        "fps": f"{median:.2f}",
+        "lowest": f"{low:.2f}",
+        "highest": f"{high:.2f}",
+        f"times {base.name}": f"{one.times_as_fast_as(base)[1]:.2f}",
+        "CPU ms": f"{1000 * median_of(one.cpu_seconds) / one.frames:.0f}",
+        "segments": f"{one.segments:.1f}",
+        "GB": f"{one.peak_memory_gb:.2f}",
+        "GPU GB": "-" if one.peak_device_memory_gb is None else f"{one.peak_device_memory_gb:.2f}",
+    }
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{1000 * seconds:.1f}"

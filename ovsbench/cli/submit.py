@@ -124,7 +124,7 @@ def check(
         print_json(summary(checked))
         return
     if markdown:
-        from ovsbench.leaderboard.review import row_markdown
+        from ovsbench.leaderboard.site.review import row_markdown
 
         say(row_markdown(checked))
         return

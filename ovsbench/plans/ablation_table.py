@@ -16,7 +16,7 @@ from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.metrics.base import Floats
 from ovsbench.benchmark.percent import percent
-from ovsbench.benchmark.running.comparison import left_out_of
+from ovsbench.benchmark.running.comparison import left_out_of, methods_of
 from ovsbench.benchmark.running.score_names import ScoreName, headline
 from ovsbench.benchmark.running.scores import read_counts
 from ovsbench.benchmark.storage import files
@@ -113,7 +113,9 @@ def ablation_table(
     videos = {tuple(one) for several in counts.values() for one in several}
     if len(videos) != 1:
         raise UserError(f"the runs on {benchmark.name} were scored on different videos. Remove the odd ones")
-    left_out = {name: [left_out_of(benchmark, [one], wanted) for one in several] for name, several in counts.items()}
+    left_out = {
+        name: [left_out_of(benchmark, [one], wanted) for one in several] for name, several in methods_of(counts).items()
+    }
     first = next(iter(left_out.values()))
     lines = tuple(
         AblationLine(

@@ -17,15 +17,30 @@ from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.types import LabelReader, Method
 
 
-def create(settings: Settings) -> Method | LabelReader:
-    """The method that the settings name.
+def resolved(settings: Settings) -> Settings:
+    """The settings with a model's name spelled out and weights of a hub as files here, fetched if they are not.
 
     Raises:
-        MethodError: see `methods.create`.
+        MethodError: see `hub.resolve`.
     """
-    return methods.create(
-        settings.method, checkpoint=settings.checkpoint, device=settings.device, options=settings.options
-    )
+    from ovsbench.gkc_video.torchvision_shim import prepare
+    from ovsbench.hub.resolve import resolve
+
+    prepare()  # for files and packages of others as well, before they import it
+    return resolve(settings)
+
+
+def create(settings: Settings) -> Method | LabelReader:
+    """The method that the settings name; while it is built nothing is fetched.
+
+    Raises:
+        MethodError: see `resolved` and `methods.create`.
+    """
+    from ovsbench.hub.connection import connection
+
+    built = resolved(settings).built
+    with connection("a method is being built"):
+        return methods.create(built.method, checkpoint=built.checkpoint, device=built.device, options=built.options)
 
 
 def create_without_labels(settings: Settings) -> Method:
@@ -59,7 +74,7 @@ def run_and_score(
     data: Path, run: Path, settings: Settings, limit: int | None, fresh: bool, progress: Progress, device: str
 ) -> None:
     """A whole run on a device, as a task of `run_tasks`; videos that are finished are kept unless it starts fresh."""
-    benchmark, settings = manifest.load(data), dataclasses.replace(settings, device=device)
+    benchmark, settings = manifest.load(data), resolved(dataclasses.replace(settings, device=device))
     with method_of(settings) as method:
         engine.predict(method, benchmark, run, settings=settings, limit=limit, fresh=fresh, progress=progress)
     score_run(benchmark, run, progress=progress)

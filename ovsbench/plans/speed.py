@@ -16,30 +16,57 @@ from ovsbench.benchmark.cores import core_count
 from ovsbench.benchmark.errors import UserError, did_you_mean
 from ovsbench.benchmark.progress import Progress
 from ovsbench.benchmark.record import Settings
-from ovsbench.benchmark.timing.speed import Contestant, Speed, count_flops, measure
+from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.timing.speed import Contestant, Speed, count_by_stage, count_flops, measure
 from ovsbench.benchmark.types import Video, Vocabulary
-from ovsbench.plans.runs import create_without_labels
+from ovsbench.plans.runs import create_without_labels, resolved
 
 REFERENCE = "two-stage"
 
 
 @dataclass(frozen=True)
+class Launches:
+    """Of a frame: operations that reach the device, and times the host waits for a value of it."""
+
+    operations: float
+    reads: float
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """What was measured of each method; operations by stage where they were counted; and under which conditions."""
+    """What was measured of each method, and under which conditions.
+
+    Attributes:
+        speeds: of each.
+        flops: floating-point operations of a frame by stage, where they were counted.
+        launches: operations and host reads of a frame by stage, where they were counted.
+        peak: floating-point operations a second that the device does at best; None where nobody asked.
+        reference: what ratios are to.
+        facts: the conditions.
+    """
 
     speeds: tuple[Speed, ...]
     flops: tuple[Mapping[str, int], ...]
+    launches: tuple[Mapping[str, Launches], ...]
+    peak: float | None
     reference: Speed
     facts: Mapping[str, Any]
+
+    def floor_share(self, number: int) -> float | None:
+        """How much of the median time of method `number` its arithmetic alone would take; None where not counted."""
+        seconds = 1 / self.speeds[number].fps[1]
+        return None if self.peak is None else sum(self.flops[number].values()) / self.peak / seconds
 
     def to_json(self) -> dict[str, Any]:
         """As `--json` prints it."""
         rows = []
-        for one, operations in zip(self.speeds, self.flops, strict=True):
+        for number, (one, operations, launches) in enumerate(zip(self.speeds, self.flops, self.launches, strict=True)):
             fps = dict(zip(("low", "median", "high"), one.fps, strict=True))
             ratio = {f"times {self.reference.name}": one.times_as_fast_as(self.reference)[1]}
-            rows.append({**dataclasses.asdict(one), "fps": fps, **ratio, "flops": operations})
-        return {"schema": 1, "facts": self.facts, "methods": rows}
+            rows.append({**dataclasses.asdict(one), "fps": fps, **ratio, "flops": operations,
+                         "launches": {name: dataclasses.asdict(each) for name, each in launches.items()},
+                         "share of floor": self.floor_share(number)})  # fmt: skip
+        return {"schema": 1, "facts": {**self.facts, "peak flops": self.peak}, "methods": rows}
 
 
 def compare_speed(
@@ -53,6 +80,8 @@ def compare_speed(
     repeats: int,
     in_turn: bool,
     flops: bool,
+    count: bool,
+    peak: float | None,
     progress: Progress,
 ) -> Comparison:
     """Builds the methods and times them.
@@ -65,7 +94,9 @@ def compare_speed(
         frames: of each run, at most.
         repeats: rounds.
         in_turn: read, compute and write one after the other.
-        flops: count operations too.
+        flops: count floating-point operations too, and compare with what the device could do.
+        count: count operations and host reads too.
+        peak: what the device could do in 10**12 operations a second; None measures it.
         progress: gets frames.
 
     Raises:
@@ -82,16 +113,54 @@ def compare_speed(
         video = dataclasses.replace(video, frames=video.frames[:frames])
         speeds = measure(built, video, vocabulary, repeats=repeats, pipeline=not in_turn, progress=progress)
         counted = tuple(count_flops(one, video, vocabulary) if flops else {} for one in built)
+        launches = tuple(_launches(one, video, vocabulary) if count else {} for one in built)
+    best = None
+    if flops:
+        best = _measured_peak(speeds[0]) if peak is None else peak * 1e12
     facts = {**_facts(video, vocabulary, speeds, repeats), "in_turn": in_turn}
-    return Comparison(speeds, counted, speeds[names.index(reference)], facts)
+    return Comparison(speeds, counted, launches, best, speeds[names.index(reference)], facts)
+
+
+def write_speed(done: Comparison, folder: Path) -> None:
+    """`speed.json`, and `stages.svg` and `stages.png`: where the milliseconds of a frame go.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    from ovsbench.benchmark.pictures.plots import save
+    from ovsbench.benchmark.pictures.speed_plot import stage_bars
+
+    with files.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_json(folder / "speed.json", done.to_json())
+        save(stage_bars([(one.name, one.stages) for one in done.speeds]), folder / "stages")
 
 
 def _create(name: str, settings: Settings, common: Mapping[str, str]) -> Contestant:
-    build = methods.find(settings.method)
+    settings = resolved(settings)
+    build = methods.find(settings.built.method)
     takes_any = any(one.kind is one.VAR_KEYWORD for one in inspect.signature(build).parameters.values())
     known = methods.Options.of(build).kinds
-    options = {key: value for key, value in common.items() if takes_any or key in known} | dict(settings.options)
-    return Contestant(name, create_without_labels(dataclasses.replace(settings, options=options)))
+    options = {key: value for key, value in common.items() if takes_any or key in known}
+    return Contestant(name, create_without_labels(settings.with_defaults(options)))
+
+
+def _measured_peak(one: Speed) -> float:
+    """Of the device and precision of a method."""
+    from ovsbench.gkc_video.launches import measured_peak
+
+    return measured_peak(one.device or "cpu", one.precision or "float32")
+
+
+def _launches(contestant: Contestant, video: Video, vocabulary: Vocabulary) -> dict[str, Launches]:
+    """By stage, for each frame of a batch."""
+    from ovsbench.gkc_video.launches import Count
+
+    frames = min(int(getattr(contestant.method, "batch", 1)), len(video))
+    operations, reads = Count(), Count()
+    done = count_by_stage(contestant, video, vocabulary, operations, lambda: operations.kernels, frames)
+    waited = count_by_stage(contestant, video, vocabulary, reads, lambda: reads.reads, frames)
+    return {name: Launches(done.get(name, 0) / frames, waited.get(name, 0) / frames) for name in {**done, **waited}}
 
 
 def _drawn(folder: Path, size: tuple[int, int], frames: int) -> manifest.Benchmark:

@@ -17,7 +17,14 @@ from ovsbench.benchmark.metrics import described_for
 from ovsbench.benchmark.percent import percent
 from ovsbench.benchmark.ranking import Neighbours, neighbours, ranks, separating
 from ovsbench.benchmark.record import RunRecord
-from ovsbench.benchmark.running.comparison import LeftOut, differences_of, intervals_of, left_out_of, over_words
+from ovsbench.benchmark.running.comparison import (
+    LeftOut,
+    differences_of,
+    intervals_of,
+    left_out_of,
+    methods_of,
+    over_words,
+)
 from ovsbench.benchmark.running.score_names import ScoreName, headline, score_to_rank_by
 from ovsbench.benchmark.running.scores import read_counts
 from ovsbench.benchmark.storage import files
@@ -95,13 +102,14 @@ def suite_table(
     videos = {tuple(run) for runs in counts.values() for run in runs}
     if len(videos) != 1:
         raise UserError(f"the runs on {benchmark.name} were scored on different videos. Finish or remove the odd ones")
-    left_out = {name: left_out_of(benchmark, runs, wanted) for name, runs in counts.items()}
-    by_seed = {name: [left_out_of(benchmark, [run], wanted) for run in runs] for name, runs in counts.items()}
+    methods = methods_of(counts)
+    left_out = {name: left_out_of(benchmark, runs, wanted) for name, runs in methods.items()}
+    by_seed = {name: [left_out_of(benchmark, [run], wanted) for run in runs] for name, runs in methods.items()}
     records = {name: [RunRecord.read(run) for run in runs] for name, runs in rows.items()}
     contestants = [name for name in rows if not any(record.uses_labels for record in records[name])]
     values = {name: float(left_out[name][main][0]) for name in contestants}
     of_main = {name: {main: left_out[name][main]} for name in contestants}
-    differences = differences_of(benchmark, {name: counts[name] for name in contestants}, [main], of_main)[main]
+    differences = differences_of(benchmark, {name: methods[name] for name in contestants}, [main], of_main)[main]
     lower_is_better = described_for(benchmark.rules)[main.value].value.lower_is_better
     ranked = ranks(values, differences, lower_is_better=lower_is_better)
     order = [*ranked, *(name for name in rows if name not in ranked)]
@@ -110,8 +118,9 @@ def suite_table(
             name,
             ranked.get(name),
             intervals_of(left_out[name]),
-            *_seeds(by_seed[name]),
-            over_words(benchmark, counts[name], wanted),
+            _spread(by_seed[name]),
+            _over_seeds(by_seed[name]),
+            over_words(benchmark, [list(run.values()) for run in counts[name]], wanted),
             *_cost(records[name]),
             tuple(rows[name]),
         )
@@ -132,13 +141,17 @@ def refuse_rank_by(rank_by: str | None, benchmarks: Iterable[Benchmark]) -> None
         score_to_rank_by(benchmark, rank_by)
 
 
-def _seeds(by_seed: Sequence[LeftOut]) -> tuple[dict[ScoreName, float], dict[ScoreName, stats.Interval]]:
-    """Standard deviation and interval over seeds of each score, nothing for one seed."""
-    if len(by_seed) < 2:
-        return {}, {}
-    values = {score: [float(seed[score][0]) for seed in by_seed] for score in by_seed[0]}
-    spread = {score: float(np.std(seeds, ddof=1)) for score, seeds in values.items()}
-    return spread, {score: stats.over_seeds(seeds) for score, seeds in values.items()}
+def _spread(by_seed: Sequence[LeftOut]) -> dict[ScoreName, float]:
+    return {score: float(np.std([seed[score][0] for seed in by_seed], ddof=1)) for score in _several(by_seed)}
+
+
+def _over_seeds(by_seed: Sequence[LeftOut]) -> dict[ScoreName, stats.Interval]:
+    return {score: stats.over_seeds([float(seed[score][0]) for seed in by_seed]) for score in _several(by_seed)}
+
+
+def _several(by_seed: Sequence[LeftOut]) -> Iterable[ScoreName]:
+    """The scores, where there are several seeds."""
+    return by_seed[0] if len(by_seed) > 1 else ()
 
 
 def _cost(records: Sequence[RunRecord]) -> tuple[float | None, float | None, str]:

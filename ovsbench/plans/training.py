@@ -78,6 +78,21 @@ def read_part(overrides: Mapping[str, str], text_bank: Path | None, file: Path, 
     tables = with_overrides(read_config(file), mine)
     if text_bank is not None:
         tables["text"] = {**tables.get("text", {}), "bank": str(text_bank)}
+    return _localised(tables)
+
+
+def _localised(tables: dict[str, Any]) -> dict[str, Any]:
+    """The tables with weights of a hub as files here: what the training starts from, and the CLIP that teaches."""
+    from ovsbench.hub.references import is_reference
+    from ovsbench.hub.resolve import CLIP_MODEL, localise
+
+    start, teacher = tables.get("start"), tables.get("clip", {})
+    if isinstance(start, str) and is_reference(start):
+        tables = {**tables, "start": str(localise(start).fetched.path)}
+    if is_reference(str(teacher.get("checkpoint", ""))):
+        here = localise(teacher["checkpoint"])
+        model = {"model": here.options[CLIP_MODEL]} if CLIP_MODEL in here.options else {}
+        tables = {**tables, "clip": {**teacher, **model, "checkpoint": str(here.fetched.path)}}
     return tables
 
 

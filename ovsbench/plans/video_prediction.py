@@ -24,7 +24,7 @@ from ovsbench.benchmark.storage.store import VideoWriter
 from ovsbench.benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
 from ovsbench.benchmark.video.cut import cut
 from ovsbench.benchmark.video.video_io import open_video, write_video
-from ovsbench.plans.runs import create_without_labels
+from ovsbench.plans.runs import create_without_labels, resolved
 
 RECENT = 24
 """Frames kept in memory, so that painting does not decode again what the method has just read."""
@@ -96,8 +96,10 @@ def predict_file(
     refuse_to_replace(video, out)
     whole = open_video(video, decoder, stream=stream, allow_truncated=allow_truncated)
     clip = cut(whole, start=start, end=end, every=every)
-    if any(c.synonyms for c in vocabulary) and "synonyms" in methods.Options.of(methods.find(settings.method)).kinds:
-        settings = replace(settings, options={"synonyms": "true"} | dict(settings.options))
+    settings = resolved(settings)
+    takes = methods.Options.of(methods.find(settings.built.method)).kinds
+    if any(c.synonyms for c in vocabulary) and "synonyms" in takes:
+        settings = settings.with_defaults({"synonyms": "true"})
     method = create_without_labels(settings)
     folder, begin, images = out.with_suffix(""), time.monotonic(), _RecentImages(clip.read)
     progress.start(1, len(clip), f"{settings.method} on {video.name}")

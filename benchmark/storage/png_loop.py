@@ -1,0 +1,169 @@
+"""Plain PNG files of 8 bits decoded here: without filters, as Pillow writes palettes, or by a compiled loop.
+
+Only plain files are decoded here: 8 bits, colours or palette, not interlaced, nothing transparent, all checksums right.
+Of others it is said that they are for the other readers, which also find the words for what is wrong.
+"""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ovsbench.benchmark.compiled import Loop
+from ovsbench.benchmark.storage.image_files import MOST_PIXELS, png_header
+
+_CHANNELS = {2: 3, 3: 1}
+"""Of the kinds of a PNG: colours, palette."""
+
+
+class PlainPng(NamedTuple):
+    """A decoded file.
+
+    Attributes:
+        pixels: uint8 (H, W, 3) of colours, (H, W) indices of a palette.
+        palette: red, green and blue of each index; b"" of colours.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    palette: bytes
+
+
+def decode_plain(data: bytes) -> PlainPng | None:
+    """The pixels of a file; None if it is for another reader.
+
+    Raises:
+        ValueError: it is no PNG.
+    """
+    (height, width), depth, kind = png_header(data)
+    if depth != 8 or kind not in _CHANNELS or not 0 < height * width <= MOST_PIXELS or data[26:29] != b"\0\0\0":
+        return None
+    compiled = UNFILTER.ready(height * width) if kind == 2 else UNFILTER.ready(0)
+    if kind == 2 and compiled is None:  # colours without filters are rare
+        return None
+    palette, packed = b"", []
+    try:
+        for name, content in _chunks(data):
+            if name == b"IDAT":
+                packed.append(content)
+            elif name == b"PLTE":
+                palette = content
+            elif name == b"tRNS":
+                return None
+        line = 1 + width * _CHANNELS[kind]
+        rows = np.frombuffer(_inflate(b"".join(packed), height * line), dtype=np.uint8).reshape(height, line)
+    except (ValueError, RuntimeError, zlib.error):
+        return None
+    if not rows[:, 0].any():
+        pixels = rows[:, 1:].copy()
+    elif compiled is None:
+        return None
+    else:
+        pixels = np.empty((height, line - 1), dtype=np.uint8)
+        if not compiled(rows, _CHANNELS[kind], pixels):
+            return None
+    return PlainPng(pixels.reshape((height, width, 3) if kind == 2 else (height, width)), palette)
+
+
+def _inflate(packed: bytes, size: int) -> bytes:
+    """The content, no more than `size` bytes of it.
+
+    Raises:
+        ValueError, RuntimeError, zlib.error: it is damaged, or of another size.
+    """
+    inflate = _inflater()
+    if inflate is not None:
+        return inflate(packed, out=size)
+    reader = zlib.decompressobj()
+    content = reader.decompress(packed, size + 1)
+    if not reader.eof:
+        raise ValueError("it is cut off, or longer than the header says")
+    return content
+
+
+@functools.cache
+def _inflater() -> Callable[..., bytes] | None:
+    try:
+        from imagecodecs import deflate_decode
+    except ImportError:
+        return None
+    inflate: Callable[..., bytes] = deflate_decode  # type: ignore[assignment]
+    return inflate
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Name and content of each chunk up to the last.
+
+    Raises:
+        ValueError: one is cut off or damaged, or there is no last one.
+    """
+    place = 8
+    while place + 12 <= len(data):
+        end = place + 8 + int.from_bytes(data[place : place + 4], "big")
+        if end + 4 > len(data) or zlib.crc32(data[place + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            break
+        name = data[place + 4 : place + 8]
+        if name == b"IEND":
+            return
+        yield name, data[place + 8 : end]
+        place = end + 4
+    raise ValueError("a chunk is damaged")
+
+
+def unfilter(rows: Any, channels: int, pixels: Any) -> bool:
+    """Undoes the filters of a PNG, for numba; see its specification, section 9.
+
+    Args:
+        rows: uint8 (H, 1 + N), each with the number of its filter first.
+        channels: bytes of a pixel.
+        pixels: uint8 (H, N), filled.
+
+    Returns:
+        Whether all filters are known.
+    """
+    height, length = pixels.shape
+    above = np.zeros(length, dtype=np.uint8)
+    for y in range(height):
+        kind, line, row = rows[y, 0], rows[y, 1:], pixels[y]
+        if kind == 0:
+            row[:] = line
+        elif kind == 1:
+            row[:channels] = line[:channels]
+            for x in range(channels, length):
+                row[x] = line[x] + row[x - channels]
+        elif kind == 2:
+            for x in range(length):
+                row[x] = line[x] + above[x]
+        elif kind == 3:
+            for x in range(length):
+                left = np.int32(row[x - channels]) if x >= channels else np.int32(0)
+                row[x] = line[x] + (left + np.int32(above[x])) // 2
+        elif kind == 4:
+            # The three last pixels to the left are kept apart, so that the colours do not wait for one another.
+            lefts, corners = (np.int32(0), np.int32(0), np.int32(0)), (np.int32(0), np.int32(0), np.int32(0))
+            for x in range(length):
+                left, corner, up = lefts[0], corners[0], np.int32(above[x])
+                over, beside = up - corner, left - corner
+                by_left, by_up, by_corner = abs(over), abs(beside), abs(over + beside)
+                if by_up < by_left:
+                    by_left, left = by_up, up
+                if by_corner < by_left:
+                    left = corner
+                left = (np.int32(line[x]) + left) & np.int32(255)
+                row[x] = left
+                lefts, corners = (
+                    ((lefts[1], lefts[2], left), (corners[1], corners[2], up))
+                    if channels == 3
+                    else ((left, left, left), (up, up, up))
+                )
+        else:
+            return False
+        above = row
+    return True
+
+
+UNFILTER = Loop(unfilter, after=100_000_000)  # pixels, half a second of what is saved

@@ -482,7 +482,9 @@ def test_scores_are_shown_as_the_phase_says(lab, scored, show, is_over):
     assert bool(reveal.own_categories(phase, outcome)) == is_over
 
 
-def test_no_answer_holds_counts_draws_or_scores_of_single_videos(lab, scored):
+def test_no_answer_holds_counts_draws_or_scores_of_single_videos(own_lab):
+    lab = own_lab
+    scored = lab.score(lab.bundle("good"))
     client, page = lab.client(), lab.page("team 0")
     lab.client().post(f"/api/submissions/{scored['id']}/publish")
     texts = [client.get(path).text for path in ("/api", "/api/me", f"/api/submissions/{scored['id']}",

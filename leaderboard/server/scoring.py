@@ -76,7 +76,7 @@ def scored(job: ScoringJob, run: Path) -> Outcome:
             told = told.replace(folder, "")
         return Outcome(words=told)
     main_score = ranking_score(scores.values, submission.record.offered)
-    left_out = left_out_of(benchmark, [read_counts(benchmark, run)], [main_score])[main_score]
+    left_out = left_out_of(benchmark, [list(read_counts(benchmark, run).values())], [main_score])[main_score]
     return Outcome(
         title=submission.card.name,
         method=submission.record.method,

@@ -92,9 +92,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def farm(
-    folder: Path, teams: int = 1, database: str = "", workers: int = 1, settings: str = "", **phase: object
-) -> Farm:
+def farm(folder: Path, teams: int = 1, database: str = "", workers: int = 1, videos: int = 2, **phase: object) -> Farm:
     """Makes a server with `teams` teams, "team 0" and so on, and one phase "boxes-val"."""
     made = server_folder.create(folder / "server", "Test server")
     config = made.path / server_folder.CONFIG
@@ -103,11 +101,11 @@ def farm(
         f"{line.split(' ')[0]} = {lines[line.split(' ')[0]]}" if line.split(" ")[0] in lines else line
         for line in config.read_text().splitlines()
     )
-    config.write_text(f"{text}\n{settings}")
+    config.write_text(f"{text}\n")
     made = server_folder.open_folder(made.path)
     opened = Database(made.database_url)
     opened.create()
-    benchmark = boxes(folder / "data", videos=2, frames=3)
+    benchmark = boxes(folder / "data", videos=videos, frames=3)
     chosen = {"name": "boxes-val", "opens": "2000-01-01", "per_day": 100, "total": 100, **phase}
     phases.add(made, opened, benchmark, phases.PhaseSettings(**chosen))  # type: ignore[arg-type]
     with opened.write() as session:

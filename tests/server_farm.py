@@ -21,6 +21,7 @@ from ovsbench.benchmark import engine
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.running.scores import SCORES
+from ovsbench.benchmark.types import Method
 from ovsbench.leaderboard.bundle.submission import pack_submission
 from ovsbench.leaderboard.server import accounts, phases, server_folder
 from ovsbench.leaderboard.server.client import Server
@@ -114,10 +115,12 @@ def farm(folder: Path, teams: int = 1, database: str = "", workers: int = 1, vid
     return Farm(made, opened, benchmark, tokens)
 
 
-def submission(folder: Path, benchmark: Benchmark, name: str, seed: int = 0, wrong: float = 0.3) -> tuple[Path, str]:
-    """A submission of a run of `Guess`, and the sha256 of the scores that `ovsbench score` gives it here."""
+def submission(
+    folder: Path, benchmark: Benchmark, name: str, seed: int = 0, wrong: float = 0.3, method: Method | None = None
+) -> tuple[Path, str]:
+    """A submission of a run, and the sha256 of the scores that `ovsbench score` gives it here."""
     run = folder / "runs" / name
-    engine.predict(Guess(seed, wrong), benchmark, run, settings=Settings("guess"))
+    engine.predict(method or Guess(seed, wrong), benchmark, run, settings=Settings("guess"))
     engine.score(benchmark, run)
     card = folder / f"{name}.toml"
     card.write_text(CARD.format(name=name, supersedes=""))

@@ -54,6 +54,20 @@ class Rates:
             return held >= 1
 
 
+@dataclass
+class Pace:
+    """How fast all uploads together may come, so that pages are answered meanwhile: used in one event loop alone."""
+
+    bytes_per_second: float
+    free_at: float = 0.0
+
+    async def wait(self, size: int) -> None:
+        """Waits until so many bytes more may come."""
+        at = time.monotonic()
+        self.free_at = max(self.free_at, at) + size / self.bytes_per_second
+        await asyncio.sleep(self.free_at - at)
+
+
 class Guard:
     """The outermost layer of the web process.
 

@@ -16,7 +16,7 @@ import re
 import secrets
 import shutil
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO
 
 from sqlalchemy import func, select
@@ -26,12 +26,15 @@ from starlette.concurrency import run_in_threadpool
 from ovsbench.leaderboard.server import journal, phases
 from ovsbench.leaderboard.server.accounts import Visitor
 from ovsbench.leaderboard.server.database import Database, Phase, Submission, now
+from ovsbench.leaderboard.server.guard import Pace
 from ovsbench.leaderboard.server.refused import RefusedError, full_disk
 from ovsbench.leaderboard.server.server_folder import ServerFolder
 
 SPARE_BYTES = 256 << 20
 """Room on the disk that an upload must leave."""
 PATIENCE_DAYS = 3
+MOST_BYTES_PER_SECOND = 100e6
+"""Of all uploads together: a network of 1 Gbit/s brings hardly more, and one process reads twice as much at its limit."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WRITE_BYTES = 1 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -52,6 +55,7 @@ class Uploads:
 
     folder: ServerFolder
     database: Database
+    pace: Pace = field(default_factory=lambda: Pace(MOST_BYTES_PER_SECOND))
 
     def begin(self, visitor: Visitor, new: NewUpload) -> Submission:
         """The submission to send to: a new one, or the one that was begun with the same bytes and did not fail.
@@ -128,6 +132,7 @@ class Uploads:
                     )
                 if len(held) >= _WRITE_BYTES:
                     await run_in_threadpool(_write, file, held)
+                    await self.pace.wait(len(held))
                     offset += len(held)
                     held = bytearray()
             await run_in_threadpool(_write, file, held)

@@ -34,7 +34,7 @@ SPARE_BYTES = 256 << 20
 """Room on the disk that an upload must leave."""
 PATIENCE_DAYS = 3
 MOST_BYTES_PER_SECOND = 100e6
-"""Of all uploads together: a network of 1 Gbit/s brings hardly more, and one process reads twice as much at its limit."""
+"""Of all uploads together: a network of 1 Gbit/s brings hardly more, and one process twice as much at its limit."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WRITE_BYTES = 1 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

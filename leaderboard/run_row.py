@@ -10,7 +10,7 @@ from pathlib import Path
 from ovsbench.benchmark import manifest
 from ovsbench.benchmark.errors import DataError, UserError
 from ovsbench.benchmark.manifest import Benchmark
-from ovsbench.benchmark.metrics import Described, all_metrics, described, other_versions
+from ovsbench.benchmark.metrics import Described, all_metrics, described, other_versions, owners
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.counting import COUNTS
 from ovsbench.benchmark.running.scores import HARMONIC, SCORES, CategoryScores, Scores, read_counts
@@ -143,8 +143,7 @@ def _slim(category: CategoryScores, known: Mapping[str, Described]) -> CategoryS
 
 def _older(scores: Scores) -> dict[str, int]:
     """The metrics of its values that are here in another version, and the version that was scored with."""
-    known = described(scores.windows)
-    used = {known[name].metric.name for name in scores.values if name in known}
+    used = frozenset().union(*(owners(name, scores.windows) for name in scores.values))
     return {name: version for name, version in other_versions(scores.metrics).items() if name in used}
 
 

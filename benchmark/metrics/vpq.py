@@ -422,7 +422,13 @@ class Vpq:
             category_head="VPQ",
             judges_tracks=True,
         )
-        official = Value("VPQ_official", f"mean of VPQ@k over k = {', '.join(map(str, OFFICIAL))} (VIPSeg's script)")
+        official = Value(
+            "VPQ_official",
+            f"mean of VPQ@k over k = {', '.join(map(str, OFFICIAL))} (VIPSeg's script)",
+            shown="board",
+            heading="VPQ, by window",
+            head="1 to 8",
+        )
         windows = [_of_window(k, k in rules.vpq_windows) for k in _lengths(rules.vpq_windows)]
         return (whole, official, Value("PQ", "panoptic quality of single frames, VPQ@1"), *sum(windows, ()))
 

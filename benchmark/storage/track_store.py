@@ -157,6 +157,10 @@ class TrackFolder:
             for track, line in zip(self.described[0], self._lines, strict=True)
         )
 
+    def masks(self, start: int, stop: int) -> list[tuple[str | None, ...]]:
+        """For every track the texts of its masks in the frames from `start` up to `stop`."""
+        return [track.masks[start:stop] for track in self.tracks]
+
     def _texts(self, line: bytes) -> tuple[str | None, ...]:
         try:
             masks = json.loads(line)["masks"]

@@ -25,7 +25,7 @@ Format = Annotated[
     str,
     typer.Option(
         "--format",
-        help="vipseg (pred.json, pan_pred), vspw (masks of classes) or ytvis (results.json).",
+        help="vipseg (pred.json, pan_pred), vspw (masks of classes), ytvis or sacoveval (results.json) or burst.",
         autocompletion=lambda: list(_formats()),
     ),
 ]

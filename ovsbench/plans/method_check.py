@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ovsbench.benchmark import methods
 from ovsbench.benchmark.record import Settings
-from ovsbench.benchmark.running.conformance import Finding, check
-from ovsbench.data_prep.world.build import WorldSettings, build_world
-from ovsbench.data_prep.world.instances import build_instance_world
-from ovsbench.plans.runs import create
+
+if TYPE_CHECKING:
+    from ovsbench.benchmark.running.conformance import Finding
 
 
 def check_on_worlds(settings: Settings) -> tuple[Finding, ...]:
@@ -20,6 +20,11 @@ def check_on_worlds(settings: Settings) -> tuple[Finding, ...]:
     Raises:
         UserError: it cannot be built.
     """
+    from ovsbench.benchmark.running.conformance import check
+    from ovsbench.data_prep.world.build import WorldSettings, build_world
+    from ovsbench.data_prep.world.instances import build_instance_world
+    from ovsbench.plans.runs import create
+
     tasks = methods.facts(methods.info(settings.method)).tasks
     drawn = WorldSettings(part="dev", videos=1, frames=3)
     findings: tuple[Finding, ...] = ()

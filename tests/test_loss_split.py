@@ -50,7 +50,7 @@ def diagnosed(data: Benchmark, run: Path, change: Callable) -> LossSplit:
     found = split_loss(data, run)
     for part, loss in found.parts.items():
         assert loss.score == score[found.value][part], "the run as it is"
-        assert loss.score + sum(loss.in_turn.values()) == pytest.approx(1.0, abs=1e-12), part
+        assert loss.score + sum(loss.share.values()) == pytest.approx(1.0, abs=1e-12), part
     return found
 
 
@@ -59,7 +59,7 @@ def is_only(found: LossSplit, error: str) -> None:
         for name in ERRORS:
             wanted = 1.0 - loss.score if name == error else 0.0
             assert loss.alone[name] == pytest.approx(wanted, abs=1e-12), name
-            assert loss.in_turn[name] == pytest.approx(wanted, abs=1e-12), name
+            assert loss.share[name] == pytest.approx(wanted, abs=1e-12), name
     assert found.parts["all"].score < 1.0
 
 
@@ -117,14 +117,14 @@ def test_one_kind_of_errors_in_tracks_is_that_kind_alone(instances, tmp_path, la
     is_only(found, error) if law != "nothing" else None
     assert found.parts["all"].alone[error] > 0
     if law == "nothing":
-        assert found.parts["all"].in_turn == {**dict.fromkeys(ERRORS, 0.0), "missed": 1.0}
+        assert found.parts["all"].share == {**dict.fromkeys(ERRORS, 0.0), "missed": 1.0}
 
 
 def test_a_perfect_run_loses_nothing(instances, build_benchmark, tmp_path):
     for name, data in (("a", instances), ("b", build_benchmark("boxes"))):
         found = diagnosed(data, tmp_path / name, lambda answers: answers)
         for loss in found.parts.values():
-            assert (loss.score, set(loss.alone.values()), set(loss.in_turn.values())) == (1.0, {0.0}, {0.0})
+            assert (loss.score, set(loss.alone.values()), set(loss.share.values())) == (1.0, {0.0}, {0.0})
         assert {one.loss.score for one in found.categories} == {1.0}
 
 
@@ -241,11 +241,11 @@ def test_the_verb_prints_a_table_and_draws_bars(instances, tmp_path):
         app, ["diagnose", run, "--plot", str(tmp_path / "plots"), "--csv", str(tmp_path / "t.csv")]
     )
     assert done.exit_code == 0, done.output
-    assert "Loss of AP, 2 videos" in done.stdout
+    assert "AP and what each kind of errors takes of it, 2 videos" in done.stdout
     assert (tmp_path / "plots/loss.png").stat().st_size > 5000
     assert "parts,classification,0." in (tmp_path / "t.csv").read_text()
     content = json.loads(CliRunner().invoke(app, ["diagnose", run, "--json"]).stdout)
-    assert content["parts"]["novel"]["in_turn"]["classification"] == 0.9
+    assert content["parts"]["novel"]["share"]["classification"] == 0.9
     assert [one["name"] for one in content["categories"]] == [c.name for c in WORDS if c.is_thing]
     assert len(loss_bars(split_loss(instances, tmp_path / "run")).axes[0].patches) == 2 * 3 * len(ERRORS)
 

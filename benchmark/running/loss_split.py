@@ -9,8 +9,9 @@ Every predicted mask is matched to the object that it lies on, frame by frame an
     missed          what no mask lies on is added
     false           what lies on nothing is left out
 
-`alone` is what a correction brings by itself; it may be below 0, where an error hides another. `in_turn` is what it
-brings after those before it, in the order above; these add up to the loss, as all five together give the labels.
+`alone` is what a correction brings by itself; it may be below 0, where an error hides another. `share` is what it
+brings beside others: the mean of what it adds to those before it and to those behind it, in the order above. Shares
+add up to the loss, as all five corrections together give the labels.
 """
 
 from __future__ import annotations
@@ -33,8 +34,15 @@ from ovsbench.benchmark.storage.track_store import TrackFolder
 ERRORS = ("classification", "mask", "association", "missed", "false")
 NOTHING: frozenset[str] = frozenset()
 ALONE = {error: frozenset({error}) for error in ERRORS}
-IN_TURN = {error: frozenset(ERRORS[: place + 1]) for place, error in enumerate(ERRORS)}
-CHOICES = tuple(dict.fromkeys([NOTHING, *ALONE.values(), *IN_TURN.values()]))
+STEPS = {
+    error: (
+        (frozenset(ERRORS[:place]), frozenset(ERRORS[: place + 1])),
+        (frozenset(ERRORS[place + 1 :]), frozenset(ERRORS[place:])),
+    )
+    for place, error in enumerate(ERRORS)
+}
+"""For each kind of errors what is corrected before and after it, once from the first kind on, once from the last."""
+CHOICES = tuple(dict.fromkeys([*ALONE.values(), *(c for steps in STEPS.values() for step in steps for c in step)]))
 
 
 @dataclass(frozen=True)
@@ -43,12 +51,12 @@ class Loss:
 
     Attributes:
         score: of the run.
-        alone, in_turn: by kind of error, see the module.
+        alone, share: by kind of error, see the module.
     """
 
     score: float | None
     alone: Mapping[str, float | None]
-    in_turn: Mapping[str, float | None]
+    share: Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,7 @@ def split_loss(benchmark: Benchmark, run: Path, progress: Progress = SILENT) -> 
         parts |= {"base": benchmark.vocabulary.base, "novel": benchmark.vocabulary.novel}
     known = benchmark.vocabulary.by_id
     order = benchmark.vocabulary.order
-    occurring = sorted(sums[NOTHING].classes | sums[IN_TURN[ERRORS[-1]]].classes, key=order.__getitem__)
+    occurring = sorted(sums[NOTHING].classes | sums[frozenset(ERRORS)].classes, key=order.__getitem__)
     return LossSplit(
         value,
         len(entries),
@@ -139,12 +147,15 @@ def _video(benchmark: Benchmark, run: Path, video_id: str) -> Mapping[frozenset[
 
 def _loss(sums: Mapping[frozenset[str], Counts], part: Part, value: str) -> Loss:
     scores = {choice: counts.scores(part)[value] for choice, counts in sums.items()}
-    before = dict(zip(ERRORS, (NOTHING, *IN_TURN.values()), strict=False))
     return Loss(
         scores[NOTHING],
         {error: _gain(scores[NOTHING], scores[choice]) for error, choice in ALONE.items()},
-        {error: _gain(scores[before[error]], scores[choice]) for error, choice in IN_TURN.items()},
+        {error: _mean(*(_gain(scores[a], scores[b]) for a, b in steps)) for error, steps in STEPS.items()},
     )
+
+
+def _mean(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else (first + second) / 2
 
 
 def _gain(before: float | None, after: float | None) -> float | None:

@@ -35,7 +35,7 @@ def diagnose(
     """Split the loss of a run into classification, mask, association, missed and false, and so say what to work on.
 
     One thing at a time of the stored predictions is replaced by the truth, and the result scored: AP on instance
-    benchmarks, VPQ on panoptic ones. "in turn" adds up to the loss; "alone" is what one correction brings by itself.
+    benchmarks, VPQ on panoptic ones. The shares add up to the loss; "alone" is what one correction brings by itself.
 
     \b
     [bold]Examples[/bold]
@@ -54,7 +54,9 @@ def diagnose(
     if as_json:
         print_json(found.to_json())
         return
-    Grid(f"Loss of {found.value}, {found.videos} videos", grids[0].frame, words=1).print()
+    Grid(
+        f"{found.value} and what each kind of errors takes of it, {found.videos} videos", grids[0].frame, words=1
+    ).print()
     Grid(f"Categories that lose most, of {len(found.categories)}", grids[1].frame.head(SHOWN), words=2).print()
     finish(plot or csv or run, ["ovsbench", "show", str(run), "--by", "category"])
 
@@ -69,27 +71,27 @@ def _draw(found: LossSplit, folder: Path) -> None:
 
 
 def _parts(found: LossSplit) -> Grid:
-    """A row for each kind of errors, after the score; in turn and alone for each part of the vocabulary."""
-    ways = [(part, way) for way in ("in_turn", "alone") for part in found.parts]
+    """A row for each kind of errors, after the score; share and alone for each part of the vocabulary."""
+    ways = [(part, way) for way in ("share", "alone") for part in found.parts]
     rows: list[tuple[Cell, ...]] = [
         (found.value, *(loss.score for loss in found.parts.values()), *(None for _ in found.parts))
     ]
     for error in next(iter(found.parts.values())).alone:
         rows.append((error, *(_way(found.parts[part], way)[error] for part, way in ways)))
-    heads = [f"{part} {way.replace('_', ' ')}" for part, way in ways]
+    heads = [part if way == "share" else f"{part} {way}" for part, way in ways]
     return Grid.of("parts", ("error", *heads), rows, words=1)
 
 
 def _categories(found: LossSplit) -> Grid:
-    """A row a category, in turn, the one that loses most first."""
+    """A row a category with its shares, the one that loses most first."""
     ordered = sorted(found.categories, key=lambda one: 1.0 if one.loss.score is None else one.loss.score)
     errors = tuple(next(iter(found.parts.values())).alone)
     rows: list[tuple[Cell, ...]] = [
-        (one.name, "novel" if one.is_novel else "base", one.loss.score, *(one.loss.in_turn[e] for e in errors))
+        (one.name, "novel" if one.is_novel else "base", one.loss.score, *(one.loss.share[e] for e in errors))
         for one in ordered
     ]
     return Grid.of("categories", ("category", "part", found.value, *errors), rows, words=2)
 
 
 def _way(loss: Loss, way: str) -> Mapping[str, float | None]:
-    return loss.in_turn if way == "in_turn" else loss.alone
+    return loss.share if way == "share" else loss.alone

@@ -133,7 +133,7 @@ class Detectron2Method:
         return {"architecture": "detectron2", **self.class_map_notes}
 
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame | InstanceFrame]:
-        """Yields one frame for each image, whose masks may overlap on instance benchmarks; unmapped classes are void."""
+        """Yields one frame for each image, on instance benchmarks masks that overlap; unmapped classes are void."""
         classes = list(dict.fromkeys([*self.things, *self.stuff]))
         found = map_classes(classes, vocabulary)
         target = {match.name: match.target for match in found.matches if match.target is not None}

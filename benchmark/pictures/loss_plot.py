@@ -37,5 +37,5 @@ def loss_bars(split: LossSplit) -> Figure:
     axes.invert_yaxis()
     axes.margins(x=0.1)
     axes.set_xlabel(f"points of {split.value} lost: filled, shares, which add up; outlined, alone")
-    axes.legend(loc="lower right", frameon=False, fontsize=8)
+    axes.legend(loc="best", frameon=False, fontsize=8)
     return figure

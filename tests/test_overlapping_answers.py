@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import instance_memory
 import numpy as np
 import pytest
 import test_saco
@@ -371,3 +372,9 @@ def test_the_check_finds_answers_that_differ(benchmark, kind):  # noqa: F811
 def test_panoptic_frames_go_on_as_they_did(benchmark, tmp_path):  # noqa: F811
     (track,) = predicted_tracks(benchmark, predicted(benchmark, tmp_path / "run", Boxes()), "1").tracks
     assert track == InstanceTrack(5, 4, (LEFT, LEFT), 0.375)
+
+
+def test_memory_does_not_follow_the_length_of_the_video():
+    # The short form of `python tests/instance_memory.py`; without a spool each minute costs about 6 MB more.
+    short, long = instance_memory.peak_megabytes(20), instance_memory.peak_megabytes(200)
+    assert long < 1.15 * short

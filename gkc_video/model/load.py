@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class LoadedGKC:
     side: int | None
     metadata: Mapping[str, Any]
     base_logit_penalty: float = 0.0
-    post_processing: PostProcessing = PostProcessing()
+    post_processing: PostProcessing = field(default_factory=PostProcessing)
 
 
 RANDOM = "random:"
@@ -127,7 +127,6 @@ def _text_encoder(tensors: dict[str, torch.Tensor], name: str, path: Path, devic
     """A CLIP of which only the text encoder has weights; its image tower stays random and is never used."""
     checkpoint.refuse_larger(path, tensors, clip.least_parameters(name, "text"))
     net, tokenizer = clip.create(name)
-    missing, extra = net.load_state_dict(clip.unpack_tokens(tensors), strict=False)
-    if extra or [tensor for tensor in missing if not tensor.startswith("visual.")]:
+    if not clip.fill_text(net, tensors):
         raise MethodError(f"{path}: its text encoder is not that of a {name}. Give a whole checkpoint")
     return clip.freeze(net.to(device), tokenizer, name, path.name)

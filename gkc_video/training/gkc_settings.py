@@ -34,8 +34,8 @@ class GKCTraining:
         void: what is not labelled: "ignored", it takes no part in any loss, or "background", as in GKC, where masks
             learn to leave it out and queries on it learn that they are nothing.
         deep_supervision: whether losses are the "mean" over the decoder's prediction points or, as in GKC, their "sum".
-        teacher_crop: how a region becomes the teacher's input: its box made "square" on grey, or, as in GKC, "stretched",
-            bicubic.
+        teacher_crop: how a labelled region becomes the teacher's input: its box made "square" on grey, or, as in GKC,
+            "stretched", bicubic.
         learning_rate: peak of the schedule, AdamW.
         schedule: "cosine" warms up over 5 % of the steps and falls to 0; "steps" warms up over ten steps and falls to a
             tenth after 80 % and again after 90 % of the steps, as GKC's configuration does.

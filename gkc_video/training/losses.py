@@ -106,7 +106,7 @@ def match(
     with torch.no_grad():
         x, t, valid = prediction_masks, target.masks, target.valid
         if points is not None:
-            x, t, valid = at_points(x, points), at_points(t, points), at_points(valid[None], points)[0]
+            x, t, valid = at_points(x, points), at_points(t, points), at_points(valid[None], points, "border")[0]
         x, t, valid = x.flatten(1), t.flatten(1), valid.flatten()
         count = valid.sum().clamp(min=1)
         x = x.clamp(-20, 20)
@@ -132,7 +132,7 @@ def match_all(
     weights: Weights,
     sampling: Sampling | None = None,
 ) -> Matches:
-    """The queries of all segments at every prediction point; where points are drawn, all masks of a frame share them."""
+    """The queries of all segments at every prediction point; all masks of a frame share the points that are drawn."""
 
     def points(frame: int) -> torch.Tensor | None:
         return None if sampling is None else uniform(sampling.count, sampling.generators[frame])
@@ -186,7 +186,7 @@ def _mask_losses(
             if sampling is not None:
                 points = unsure(chosen, sampling.count, sampling.generators[frame])
                 chosen, truth = at_points(chosen, points), at_points(truth, points)
-                valid = at_points(valid[None].expand(len(points), -1, -1), points)
+                valid = at_points(valid[None].expand(len(points), -1, -1), points, "border")
             mask = mask + binary(chosen, truth, valid).sum()
             dice = dice + dice_loss(chosen, truth, valid).sum()
     segments = sum(len(t.classes) for t in targets)

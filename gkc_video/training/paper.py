@@ -1,8 +1,8 @@
 """The preset `paper = true` of a training file: GKC as its paper and released code have it, without a part of ours.
 
 Source: Han et al., Global Knowledge Calibration for Fast Open-Vocabulary Segmentation, ICCV 2023, and what its released
-code fixes; docs/training.md says line by line what each value does. The configuration of the paper's final model was not
-published: weights of losses are those of the released configuration, and of the code where that has none.
+code fixes; docs/training.md says line by line what each value does. The final model's configuration was not published:
+weights of losses are those of the released configuration, and of the code where that has none.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""Points at which masks are compared, in the place of all cells: drawn anew each step, more of them where a mask is unsure.
+"""Points at which masks are compared in the place of all cells: drawn in each step, most of them where a mask is unsure.
 
 Source: Kirillov et al., PointRend, CVPR 2020, as Mask2Former (Cheng et al., CVPR 2022) trains with it.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,15 +16,16 @@ IMPORTANT = 0.75
 """Share of the points that are the least sure of the candidates; the others are drawn uniformly."""
 
 
-def at_points(maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Values (N, P) of maps (N, h, w) at points (N or 1, P, 2), bilinear between the centres of cells, 0 outside.
+def at_points(maps: torch.Tensor, points: torch.Tensor, outside: Literal["zeros", "border"] = "zeros") -> torch.Tensor:
+    """Values (N, P) of maps (N, h, w) at points (N or 1, P, 2), bilinear between the centres of cells.
 
     Args:
         maps: of any size.
         points: x and y, as shares of width and height, in [0, 1).
+        outside: what lies beyond the outermost centres: "zeros", as Mask2Former has it, or the "border" goes on.
     """
     grid = (2 * points - 1)[:, None].expand(len(maps), -1, -1, -1)
-    return F.grid_sample(maps.float()[:, None], grid, align_corners=False)[:, 0, 0]
+    return F.grid_sample(maps.float()[:, None], grid, padding_mode=outside, align_corners=False)[:, 0, 0]
 
 
 def uniform(count: int, generator: torch.Generator, masks: int = 1) -> torch.Tensor:

@@ -106,8 +106,7 @@ class TextSide:
     @staticmethod
     def of_encoder(teacher: clip.Clip, templates: tuple[str, ...]) -> TextSide:
         """The text encoder of the CLIP that also teaches."""
-        state = teacher.model.state_dict()
-        tensors = clip.pack_tokens({name: t for name, t in state.items() if not name.startswith("visual.")})
+        tensors = clip.pack_tokens(clip.text_tensors(teacher.model))
         about = {"kind": "clip", "model": teacher.name, "templates": list(templates)}
         return TextSide(Prompted(teacher, templates), about, tensors)
 
@@ -116,7 +115,7 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, distributed: Distributed, d
     source, text = tables.get("clip", {}), tables.get("text", {})
     settings = settings_of(GKCTraining, tables, "training")
     if "checkpoint" in source:
-        teacher = clip.load_clip(source["checkpoint"], model=source.get("model"), device=device)
+        teacher = clip.load_clip(source["checkpoint"], model=source.get("model"), tag=source.get("tag"), device=device)
     else:  # a trunk from nothing, for those who have no weights
         teacher = clip.freeze(*clip.create(source["model"], device=device), source["model"], "")
     if "bank" in text:

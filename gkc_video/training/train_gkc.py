@@ -216,8 +216,8 @@ def _student(
         log(f"{len(taken.kept)} of {len(model.state_dict())} tensors start from {material.start.name}")
         if taken.left_out:
             log(
-                f"WARNING: {len(taken.left_out)} tensors of {material.start.name} find no place of their shape in this "
-                f"model and are left out: {', '.join(taken.left_out)}. Set [model] to the sizes of the start to keep them"
+                f"WARNING: {len(taken.left_out)} tensors of {material.start.name} find no place of their shape in "
+                f"this model and are left out: {', '.join(taken.left_out)}. Set [model] to the sizes of the start"
             )
     return model
 

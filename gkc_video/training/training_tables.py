@@ -76,11 +76,13 @@ class ClipSource:
         checkpoint: of this project, or a tag that open_clip knows; None for a `model` with first weights.
         model: a name of open_clip; None for what the checkpoint says.
         cache: folder for vectors of labelled regions; None for none.
+        tag: of open_clip, whose statistics and activation the weights of a file have.
     """
 
     checkpoint: str | None = None
     model: str | None = None
     cache: str | None = None
+    tag: str | None = None
 
     def __post_init__(self) -> None:
         if self.checkpoint is None and self.model is None:
@@ -167,8 +169,9 @@ def _check_together(training: GKCTraining, augmentation: Augmentation, weights: 
     """Refuses settings of different tables that do not go together."""
     if not training.points and augmentation.label_stride != MASK_STRIDE:
         raise DataError(
-            f"[augmentation] label_stride: expected {MASK_STRIDE}, the size of predicted masks, unless [training] points "
-            f"says at how many points they are compared, got {augmentation.label_stride}. Set points = 12544"
+            f"[augmentation] label_stride: expected {MASK_STRIDE}, the size of predicted masks, unless "
+            f"[training] points says at how many points they are compared, got "
+            f"{augmentation.label_stride}. Set points = 12544"
         )
     if weights.synonyms and training.diversify == "off":
         raise DataError(

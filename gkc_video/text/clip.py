@@ -220,18 +220,20 @@ def weights_about(name: str, pretrained: str | None, tag: str = "") -> Mapping[s
     described = Path(pretrained).with_name("open_clip_config.json")
     if described.is_file():
         content = read_json(described, "a configuration of open_clip")
-        pixels, shape = content.get("preprocess_cfg", {}), content.get("model_cfg", {})
-        if not isinstance(pixels, dict) or not isinstance(shape, dict):
-            raise MethodError(f"{described}: expected tables preprocess_cfg and model_cfg, got others. Correct it")
+        pixels, shape = content.get("preprocess_cfg"), content.get("model_cfg")
+        if not isinstance(pixels, dict) or not isinstance(shape, dict) or not {"mean", "std"} <= pixels.keys():
+            raise MethodError(
+                f"{described}: expected preprocess_cfg with mean and std, and model_cfg, got no such tables. Correct it"
+            )
         return {**pixels, "quick_gelu": bool(shape.get("quick_gelu"))}
     known = [open_clip.get_pretrained_cfg(name, each) for each in tags]
     facts = {(c.get("mean"), c.get("std"), bool(c.get("quick_gelu"))) for c in known}
     if len(facts) == 1:
         return known[0]
+    whose = f"say whose they are with clip_tag (in a training file: [clip] tag), one of {', '.join(tags[:12])}, or "
     raise MethodError(
-        f"{pretrained}: nothing says with which mean, std and activation these weights of {name} were trained"
-        f"{', and its tags differ' if tags else ''}. Say whose they are with clip_tag (in a training file: [clip] tag)"
-        f"{', one of ' + ', '.join(tags[:12]) if tags else ''}, or put their open_clip_config.json beside them"
+        f"{pretrained}: nothing says with which mean, std and activation these weights of {name} were trained; "
+        f"{whose if tags else ''}put their open_clip_config.json beside them"
     )
 
 

@@ -1,4 +1,4 @@
-"""Points at which masks are compared in the place of all cells: drawn in each step, most of them where a mask is unsure.
+"""Points at which masks are compared in the place of all cells: drawn in each step, most where a mask is unsure.
 
 Source: Kirillov et al., PointRend, CVPR 2020, as Mask2Former (Cheng et al., CVPR 2022) trains with it.
 """

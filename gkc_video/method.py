@@ -98,7 +98,7 @@ def build(
     return GKCMethod(
         network,
         space,
-        replace(loaded.post_processing, **shares, tiles=tiles),
+        replace(replace(loaded.post_processing, tiles=tiles), **shares),  # type: ignore[arg-type]
         linking,
         delay=delay,
         batch=batch,

@@ -67,7 +67,7 @@ class Trunk(nn.Module):
         if self.kind == "vit":
             return [vit_map(self.visual, pixels)]
         if self.kind == "timm-vit":
-            _turn_for(self.visual.trunk, tuple(n // self.patch for n in pixels.shape[-2:]))
+            _turn_for(self.visual.trunk, pixels)
             return list(self.visual.trunk.forward_intermediates(pixels, indices=1, norm=True, intermediates_only=True))
         indices = [1, 2, 3, 4] if self.kind == "resnet" else [0, 1, 2, 3]
         out = self.visual.forward_intermediates(pixels, indices=indices, intermediates_only=True)
@@ -176,7 +176,8 @@ def _take_any_size(vit: Any) -> None:
     vit.patch_embed.flatten, vit.patch_embed.output_fmt = False, Format.NHWC
 
 
-def _turn_for(vit: Any, grid: tuple[int, int]) -> None:
-    """Gives rotary positions (EVA) the grid of this input; timm computes them anew where it is another."""
+def _turn_for(vit: Any, pixels: torch.Tensor) -> None:
+    """Gives rotary positions (EVA) the grid of an input (B, 3, H, W); timm computes them anew where it is another."""
     if getattr(vit, "rope", None) is not None:
-        vit.rope.update_feat_shape(list(grid))
+        patch = int(vit.patch_embed.feat_ratio())
+        vit.rope.update_feat_shape([length // patch for length in pixels.shape[-2:]])

@@ -287,7 +287,7 @@ def first_token_rows(count: int, width: int) -> torch.Tensor:
 def pack_tokens(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """State of a CLIP model with the token embedding reduced to the rows that training changed."""
     packed = dict(tensors)
-    key = _PREFIX * (_PREFIX + _TOKENS in packed) + _TOKENS
+    key = _token_key(packed)
     if key not in packed:  # a text tower of transformers
         return packed
     table = packed.pop(key).cpu()
@@ -307,5 +307,11 @@ def unpack_tokens(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         raise MethodError(f"expected a vocabulary of at most {_MOST_TOKENS} tokens, got {int(count)}. Train it anew")
     table = first_token_rows(int(count), rows.shape[1])
     table[ids] = rows
-    unpacked[_PREFIX * any(name.startswith(_PREFIX) for name in unpacked) + _TOKENS] = table
+    unpacked[_token_key(unpacked)] = table
     return unpacked
+
+
+def _token_key(tensors: Mapping[str, torch.Tensor]) -> str:
+    """The name of the token embedding beside these tensors."""
+    apart = any(name.startswith(_PREFIX) for name in tensors)
+    return _PREFIX + _TOKENS if apart else _TOKENS

@@ -248,7 +248,7 @@ def dice_loss(logits: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) ->
 def _share_on_void(masks: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     inside = (masks > 0).flatten(1).float()
     if valid.shape != masks.shape[1:]:
-        valid = F.adaptive_avg_pool2d(valid[None, None], masks.shape[1:])[0, 0]
+        valid = F.adaptive_avg_pool2d(valid[None], (masks.shape[1], masks.shape[2]))[0]
     return inside @ (1 - valid.flatten()) / inside.sum(1).clamp(min=1)
 
 

@@ -128,9 +128,9 @@ def losses(
         parts |= _tgkd(seen, matches, teacher_vectors, names.regions, model.relation_scale, chosen, form)
     if teacher is not None:
         theirs = slice(labelled, labelled + len(batch.unlabelled))
-        points = [p.of(theirs) for p in predictions]
+        others = [p.of(theirs) for p in predictions]
         images = [sample.image for sample in batch.unlabelled]
-        parts |= unlabelled(model, points, features.of(theirs), images, names.plain, teacher, weights)
+        parts |= unlabelled(model, others, features.of(theirs), images, names.plain, teacher, weights)
     if words is not None:
         captions = [captioned.words for captioned in batch.captioned]
         own = predictions[-1].embeddings[labelled + len(batch.unlabelled) :]

@@ -36,8 +36,8 @@ DENSE = POOLED | {"vit", "dfn"}
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("families")
     clip_families.register(root)
-    build_world(root / "world", WorldSettings("train", videos=2, frames=2))
-    build_world(root / "more", WorldSettings("unlabelled", videos=1, frames=2))
+    build_world(root / "world", WorldSettings("train", videos=1, frames=2))
+    build_world(root / "more", WorldSettings("unlabelled", videos=1, frames=1))
     return root
 
 
@@ -81,13 +81,17 @@ def test_dense_and_pooled_naming_work_or_are_refused(family: str):
     name = f"small-{family}"
     namer = Namer.load("random", Wording(clip_model=name), device="cpu")
     frame = torch.randint(0, 255, (3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+    def scored() -> np.ndarray:
+        how = {"side": 64, "window": None, "step": None, "background": (), "refining": 0}
+        return DenseScorer.of(namer, None, **how).reader(NAMES)(frame)
+
     if family in DENSE:
-        scores = DenseScorer.of(namer, None, side=64).reader(NAMES)(frame)
-        assert scores.shape == (3, 64, 64)
-        assert scores.sum(0) == pytest.approx(np.ones((64, 64)), abs=1e-4)
+        assert scored().shape == (3, 64, 64)
+        assert scored().sum(0) == pytest.approx(np.ones((64, 64)), abs=1e-4)
     else:
-        with pytest.raises(MethodError, match=r"SigLIP, EVA, CoCa and\s+MobileCLIP-B are none"):
-            DenseScorer.of(namer, None, side=64).reader(NAMES)(frame)
+        with pytest.raises(MethodError, match="SigLIP, EVA, CoCa and MobileCLIP-B are none"):
+            scored()
     visual, pixels = namer.clip.model.visual, namer.clip.normalise(frame[None, :, :32, :32])
     if family not in POOLED:
         with pytest.raises(MethodError, match=r"convolutional CLIP|are none"):
@@ -152,3 +156,15 @@ def test_an_option_and_a_training_file_name_the_tag(world: Path, monkeypatch: py
     monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda model, tag: about if tag == "mine" else {})
     namer = Namer.load(file, Wording(clip_model="small-vit", clip_tag="mine"), device="cpu")
     assert (namer.clip.mean, namer.clip.std) == (about["mean"], about["std"])
+
+
+def test_a_checkpoint_names_an_architecture_with_the_activation_of_its_text_side(monkeypatch: pytest.MonkeyPatch):
+    import open_clip
+
+    quick = load_clip("random", model="small-dfn")
+    assert clips.lasting_name(quick) == "small-dfn"
+    forced = type(quick)(quick.model, quick.tokenize, "small-vit", "openai", 32, quick.mean, quick.std)
+    with pytest.raises(MethodError, match="have QuickGELU, which a checkpoint that names 'small-vit' would not"):
+        clips.lasting_name(forced)
+    monkeypatch.setattr(open_clip, "list_models", lambda: ["small-vit-quickgelu"])
+    assert clips.lasting_name(forced) == "small-vit-quickgelu"

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from ovsbench.benchmark.errors import MethodError, did_you_mean
 from ovsbench.benchmark.pictures.crops import GREY, cut_out
-from ovsbench.benchmark.storage.files import read_json
+from ovsbench.benchmark.storage.files import parse_json
 from ovsbench.benchmark.types import Image
 from ovsbench.gkc_video import checkpoint
 from ovsbench.gkc_video.torchvision_shim import prepare
@@ -195,6 +195,27 @@ def _wants_quick_gelu(name: str, pretrained: str | None, about: Mapping[str, Any
     return wants
 
 
+def lasting_name(clip: Clip) -> str:
+    """The architecture under which a checkpoint that carries this CLIP's text side is opened again.
+
+    Raises:
+        MethodError: its weights have QuickGELU, which the architecture has not, and open_clip knows none that has.
+    """
+    import open_clip
+
+    has = bool((open_clip.get_model_config(clip.name) or {}).get("quick_gelu"))
+    uses = any(isinstance(part, open_clip.transformer.QuickGELU) for part in clip.model.modules())
+    if has or not uses:
+        return clip.name
+    other = f"{clip.name}-quickgelu"
+    if other not in open_clip.list_models():
+        raise MethodError(
+            f"the weights {clip.pretrained!r} have QuickGELU, which a checkpoint that names {clip.name!r} would not "
+            "have. Name an architecture with QuickGELU as [clip] model"
+        )
+    return other
+
+
 def weights_about(name: str, pretrained: str | None, tag: str = "") -> Mapping[str, Any]:
     """What is known of weights: `mean` and `std` of the input in [0, 1], `quick_gelu`; {} for random ones.
 
@@ -219,8 +240,12 @@ def weights_about(name: str, pretrained: str | None, tag: str = "") -> Mapping[s
         return open_clip.get_pretrained_cfg(name, pretrained) if pretrained else {}
     described = Path(pretrained).with_name("open_clip_config.json")
     if described.is_file():
-        content = read_json(described, "a configuration of open_clip")
-        pixels, shape = content.get("preprocess_cfg"), content.get("model_cfg")
+        try:
+            content = parse_json(described.read_bytes())
+        except ValueError as error:
+            raise MethodError(f"{described}: expected a configuration of open_clip, got {error}. Correct it") from error
+        tables = content if isinstance(content, dict) else {}
+        pixels, shape = tables.get("preprocess_cfg"), tables.get("model_cfg")
         if not isinstance(pixels, dict) or not isinstance(shape, dict) or not {"mean", "std"} <= pixels.keys():
             raise MethodError(
                 f"{described}: expected preprocess_cfg with mean and std, and model_cfg, got no such tables. Correct it"

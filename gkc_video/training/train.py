@@ -118,6 +118,7 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, distributed: Distributed, d
         teacher = clip.load_clip(source["checkpoint"], model=source.get("model"), tag=source.get("tag"), device=device)
     else:  # a trunk from nothing, for those who have no weights
         teacher = clip.freeze(*clip.create(source["model"], device=device), source["model"], "")
+    teacher = dataclasses.replace(teacher, name=clip.lasting_name(teacher))
     if "bank" in text:
         side = TextSide.of_bank(text, device)
     else:

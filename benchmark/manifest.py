@@ -18,7 +18,20 @@ from typing import Any, Literal, get_args
 from ovsbench.benchmark.errors import DataError, did_you_mean
 from ovsbench.benchmark.storage import files, store
 from ovsbench.benchmark.storage.track_store import TrackFolder
-from ovsbench.benchmark.types import Category, Image, Nearest, Offer, PanopticFrame, Rules, Task, Video, Vocabulary
+from ovsbench.benchmark.types import (
+    WHOLE,
+    Category,
+    Image,
+    Labelled,
+    Nearest,
+    Offer,
+    PanopticFrame,
+    Rules,
+    Scope,
+    Task,
+    Video,
+    Vocabulary,
+)
 from ovsbench.benchmark.video.images import read_image
 
 Role = Literal["benchmark", "train", "unlabelled"]
@@ -52,6 +65,7 @@ class VideoEntry:
         frames: image files in time order, relative to the image root.
         fps: frames a second, None where unknown.
         labels_sha256: digest of the labels' bytes, "" for a video without labels.
+        scope: what its labels speak of.
     """
 
     id: str
@@ -59,6 +73,7 @@ class VideoEntry:
     frames: tuple[str, ...]
     fps: float | None
     labels_sha256: str
+    scope: Scope = WHOLE
 
 
 @dataclass(frozen=True)
@@ -112,6 +127,14 @@ class Benchmark:
         entry = self.entry(video_id)
         read = _ImageReader(self.image_paths(video_id), entry.size if self.resize_images else None)
         return Video(entry.id, entry.frames, entry.size, read, entry.fps)
+
+    def asked(self, video_id: str, offered: Offer = "all") -> Vocabulary:
+        """The vocabulary that a method receives for a video: what is asked of it, of the part that is offered.
+
+        Empty where nothing of that part is asked: then no method is called and the video has no prediction.
+        """
+        whole, asked = self.vocabulary.offered(offered), self.entry(video_id).scope.asked
+        return whole if asked is None else whole.part(asked)
 
     def image_paths(self, video_id: str) -> tuple[Path, ...]:
         """The image files of a video, in time order."""
@@ -249,14 +272,25 @@ def to_json(benchmark: Benchmark) -> dict[str, Any]:
         "version": benchmark.version,
         "role": benchmark.role,
         "source": dataclasses.asdict(benchmark.source),
-        "rules": {**dataclasses.asdict(benchmark.rules), "vpq_windows": list(benchmark.rules.vpq_windows)},
+        "rules": _rules_json(benchmark.rules),
         "image_root": benchmark.image_root,
         **({"resize_images": True} if benchmark.resize_images else {}),
         "categories": [_category_json(c) for c in benchmark.vocabulary],
-        "videos": [
-            {**dataclasses.asdict(e), "size": list(e.size), "frames": list(e.frames)} for e in benchmark.entries
-        ],
+        "videos": [_entry_json(e) for e in benchmark.entries],
     }
+
+
+def _entry_json(entry: VideoEntry) -> dict[str, Any]:
+    row = {**dataclasses.asdict(entry), "size": list(entry.size), "frames": list(entry.frames)}
+    lists = row.pop("scope")  # left out where they say nothing, so that manifests of before keep their digest
+    return row | {name: list(ids) for name, ids in lists.items() if ids or (name == "asked" and ids is not None)}
+
+
+def _rules_json(rules: Rules) -> dict[str, Any]:
+    row = {**dataclasses.asdict(rules), "vpq_windows": list(rules.vpq_windows)}
+    if rules.labelled == "wholly":
+        del row["labelled"]
+    return row
 
 
 def from_json(folder: Path, content: Mapping[str, Any]) -> Benchmark:
@@ -269,6 +303,7 @@ def from_json(folder: Path, content: Mapping[str, Any]) -> Benchmark:
     rules = Rules(**{**content["rules"], "vpq_windows": tuple(content["rules"]["vpq_windows"])})
     _one_of("task", rules.task, get_args(Task))
     _one_of("offered", rules.offered, get_args(Offer))
+    _one_of("labelled", rules.labelled, get_args(Labelled))
     _one_of("role", content["role"], get_args(Role))
     if not rules.vpq_windows or any(not isinstance(k, int) or k < 1 for k in rules.vpq_windows):
         raise DataError(f"expected vpq_windows as numbers of frames, at least 1, got {rules.vpq_windows}. Correct them")
@@ -278,6 +313,8 @@ def from_json(folder: Path, content: Mapping[str, Any]) -> Benchmark:
     for video in content["videos"]:
         if not isinstance(video["fps"], (int, float, type(None))):
             raise DataError(f"video {video['id']}: expected fps as a number or null, got {video['fps']!r}. Correct it")
+    vocabulary = Vocabulary(tuple(_category(c) for c in content["categories"]))
+    vocabulary.refuse_empty()
     entries = tuple(
         VideoEntry(
             id=safe_name(v["id"]),
@@ -285,6 +322,7 @@ def from_json(folder: Path, content: Mapping[str, Any]) -> Benchmark:
             frames=tuple(map(str, v["frames"])),
             fps=v["fps"],
             labels_sha256=v["labels_sha256"],
+            scope=Scope(**{field.name: _ids(v, field.name, vocabulary) for field in _LISTS if field.name in v}),
         )
         for v in content["videos"]
     )
@@ -296,7 +334,7 @@ def from_json(folder: Path, content: Mapping[str, Any]) -> Benchmark:
         version=content["version"],
         source=Source(**content["source"]),
         rules=rules,
-        vocabulary=Vocabulary(tuple(_category(c) for c in content["categories"])),
+        vocabulary=vocabulary,
         image_root=content["image_root"],
         entries=entries,
         role=content["role"],
@@ -304,11 +342,30 @@ def from_json(folder: Path, content: Mapping[str, Any]) -> Benchmark:
     )
 
 
+_LISTS = dataclasses.fields(Scope)
+
+
+def _ids(video: Mapping[str, Any], name: str, vocabulary: Vocabulary) -> tuple[int, ...]:
+    ids = tuple(video[name])
+    strange = next((c for c in ids if type(c) is not int or c not in vocabulary), None)
+    if strange is not None:
+        raise DataError(
+            f"video {video['id']}: {name} holds {strange!r}, which the vocabulary lacks. Correct the ids, or add it"
+        )
+    if list(ids) != sorted(set(ids)):
+        raise DataError(f"video {video['id']}: expected {name} as rising ids, each once. Sort them")
+    return ids
+
+
 def _category_json(category: Category) -> dict[str, Any]:
-    row = {**dataclasses.asdict(category), "synonyms": list(category.synonyms)}
-    if category.nearest is None:
-        del row["nearest"]
+    row: dict[str, Any] = {name: getattr(category, name) for name in _CATEGORY}  # `asdict` takes 5 times as long
+    row["synonyms"] = list(category.synonyms)
+    if category.nearest is not None:
+        row["nearest"] = dataclasses.asdict(category.nearest)
     return row
+
+
+_CATEGORY = ("id", "name", "is_thing", "is_novel", "synonyms", "group")
 
 
 def _category(row: Mapping[str, Any]) -> Category:

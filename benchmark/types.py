@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol
@@ -17,8 +17,12 @@ from ovsbench.benchmark.errors import DataError, MethodError
 
 Offer = Literal["all", "base", "novel"]
 Task = Literal["semantic", "panoptic", "instance"]
+Labelled = Literal["wholly", "as asked", "in part"]
 Ids = npt.NDArray[np.uint32]
 Image = npt.NDArray[np.uint8]
+
+LISTED_WHOLE = 2000
+"""Categories that are all listed, category by category, whether they occur or not."""
 
 VOID = 0
 """The segment id of pixels that belong to no segment, in labels and in predictions."""
@@ -64,31 +68,34 @@ class Category:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The classes of a benchmark, in the order of its manifest.
+    """Classes told apart by their ids, in the order of the manifest: of a benchmark, or those asked of one video.
+
+    A name is the phrase as its owners wrote it; names may repeat, up to case or wholly (`refuse_same_names` where they
+    must not). A vocabulary without a class is that of a video of which nothing is asked.
 
     Raises:
-        DataError: no category, an id twice, a negative id, an empty name, or a name twice.
+        DataError: an id twice, a negative id, or an empty name.
     """
 
     categories: tuple[Category, ...]
 
     def __post_init__(self) -> None:
-        if not self.categories:
-            raise DataError("a vocabulary needs at least one category; none came. Give at least one name")
         if any(c.id < 0 for c in self.categories):
             raise DataError("category ids must be 0 or more; a negative one came. Number them from 0")
-        for what, values in (
-            ("id", [str(c.id) for c in self.categories]),
-            ("name", [c.name.strip().casefold() for c in self.categories]),
-        ):
-            if "" in values:
-                raise DataError(f"every category needs a {what}; number {values.index('') + 1} is empty. Name it")
-            twice = [value for value, times in Counter(values).items() if times > 1]
-            if twice:
-                raise DataError(
-                    f"every category needs its own {what}; {', '.join(map(repr, twice))} came more than once. "
-                    "Keep one of each"
-                )
+        if len(self.by_id) < len(self.categories):
+            _refuse_twice("id", [str(c.id) for c in self.categories])
+        nameless = next((number for number, c in enumerate(self.categories, 1) if not c.name.strip()), None)
+        if nameless is not None:
+            raise DataError(f"every category needs a name; number {nameless} is empty. Name it")
+
+    def refuse_same_names(self) -> None:
+        """Raises a `DataError` if a name came twice, up to case."""
+        _refuse_twice("name", [c.name.strip().casefold() for c in self.categories])
+
+    def refuse_empty(self) -> None:
+        """Raises a `DataError` if there is no category."""
+        if not self.categories:
+            raise DataError("a vocabulary needs at least one category; none came. Give at least one name")
 
     def __iter__(self) -> Iterator[Category]:
         return iter(self.categories)
@@ -102,6 +109,11 @@ class Vocabulary:
     @cached_property
     def by_id(self) -> Mapping[int, Category]:
         return {c.id: c for c in self.categories}
+
+    @cached_property
+    def order(self) -> Mapping[int, int]:
+        """The place of each category, by its id."""
+        return {c.id: place for place, c in enumerate(self.categories)}
 
     @property
     def ids(self) -> frozenset[int]:
@@ -142,11 +154,30 @@ class Vocabulary:
             raise DataError(f"this benchmark has no {which} category to offer. Use --offer all")
         return Vocabulary(kept)
 
+    def part(self, ids: Collection[int]) -> Vocabulary:
+        """Those of some ids that are here, by rising id; costs no more for a large vocabulary than for a small one."""
+        return Vocabulary(tuple(self.by_id[c] for c in sorted(set(ids)) if c in self.by_id))
+
+    def listed(self, occurring: Collection[int]) -> tuple[Category, ...]:
+        """The categories that files and tables list: all, but of more than `LISTED_WHOLE` those that occur."""
+        if len(self.categories) <= LISTED_WHOLE:
+            return self.categories
+        return tuple(sorted((self.by_id[c] for c in occurring), key=lambda c: self.order[c.id]))
+
     @property
     def digest(self) -> str:
         """sha256 over ids, names, flags and synonyms, in order."""
         rows = [[c.id, c.name, c.is_thing, c.is_novel, list(c.synonyms), c.group] for c in self.categories]
         return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+
+
+def _refuse_twice(what: str, values: Sequence[str]) -> None:
+    twice = [value for value, times in Counter(values).items() if times > 1]
+    if twice:
+        raise DataError(
+            f"every category needs its own {what}; {', '.join(map(repr, twice[:5]))} came more than once. "
+            "Keep one of each"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,11 +292,34 @@ class Rules:
             that may overlap, nothing else).
         offered: the part of the vocabulary that methods choose from.
         vpq_windows: window lengths, in frames, whose VPQ values are averaged.
+        labelled: what the labels of a video speak of: every category (wholly), the categories that are asked of it,
+            present or absent (as asked), or some, with lists of those known to be absent and of those whose objects are
+            not all labelled (in part, as in BURST).
     """
 
     task: Task = "panoptic"
     offered: Offer = "all"
     vpq_windows: tuple[int, ...] = (1, 2, 4, 6)
+    labelled: Labelled = "wholly"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the labels of one video speak of, as rising ids of categories; see `Rules.labelled`.
+
+    Attributes:
+        asked: the categories that are asked of it, present or absent; None for the whole vocabulary.
+        absent: those that are known not to be in it, where labels speak of a part of the vocabulary.
+        not_exhaustive: likewise those of whose objects only some are labelled.
+    """
+
+    asked: tuple[int, ...] | None = None
+    absent: tuple[int, ...] = ()
+    not_exhaustive: tuple[int, ...] = ()
+
+
+WHOLE = Scope()
+"""Labels that speak of every category."""
 
 
 class Method(Protocol):

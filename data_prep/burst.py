@@ -6,8 +6,9 @@
 The frames of the benchmark are those with labels, one a second in val and test. A video is called by the number of its
 id. The files use ids of LVIS, so classes are joined by their names with the list of 482. A mask without a pixel is
 none: BURST says that such masks spoil scores. Labels are not exhaustive: for each video the files list classes that are
-there and not all labelled. AP knows of no such lists, so what is found of these classes beyond the labels is counted as
-false.
+there and not all labelled, and classes that are known to be absent; the manifest keeps both lists, of which
+`HOTA_burst` and `AP_burst` know. Classes are grouped as BURST's script has them: common (among them `person`, which
+LVIS calls baby), uncommon, and distractors, which are labelled and not evaluated.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.formats.ytvis_layout import is_empty, read_entry, read_track
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
-from ovsbench.benchmark.types import InstanceTrack, Rules, Vocabulary
+from ovsbench.benchmark.types import InstanceTrack, Rules, Scope, Vocabulary
 from ovsbench.data_prep.big_json import Span, elements, read_span
 from ovsbench.data_prep.convert import RawVideo
 from ovsbench.data_prep.defects import Defects, whole_frames
@@ -40,11 +41,17 @@ _IMAGES = ("images/{}", "frames/{}", "{}", ".")
 
 @dataclass(frozen=True, slots=True)
 class _Sequence:
-    """A video of the file: its entry, its tracks with the file's ids of classes, and where the file speaks of it."""
+    """A video of the file: its entry, its tracks with the file's ids of classes, and where the file speaks of it.
+
+    Attributes:
+        absent, not_exhaustive: the file's ids of classes that are not there, and of those that are not all labelled.
+    """
 
     entry: VideoEntry
     tracks: tuple[tuple[str, int], ...]
     span: Span
+    absent: tuple[int, ...]
+    not_exhaustive: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,12 @@ def build_burst(
     watch = Watch(**work)
     defects, faults = watch.defects, watch.faults
     classes = official_classes("burst")
-    vocabulary = vocabulary_of(split, ["burst"], classes)
+    vocabulary = Vocabulary(
+        tuple(
+            dataclasses.replace(c, group=c.group or classes.by_id[c.id].group)
+            for c in vocabulary_of(split, ["burst"], classes)
+        )
+    )
     path = next((raw / place.format(subset) for place in _LABELS if (raw / place.format(subset)).is_file()), None)
     if path is None:
         raise DataError(
@@ -130,6 +142,7 @@ def build_burst(
         )
     sequences, names = _look_through(path, faults)
     numbers = {plain_class(category.name): category.id for category in classes}
+    numbers["baby"] = numbers["person"]
     joined = {own: numbers[name] for own, name in names.items() if name in numbers}
     image_root = image_folder(images) or _image_root(raw, subset, sequences)
     made = (_raw_video(path, sequence, image_root, joined, classes, defects) for sequence in sequences)
@@ -144,7 +157,7 @@ def build_burst(
             variant,
             "labels are not exhaustive",
         ),
-        rules=Rules(task="instance"),
+        rules=Rules(task="instance", labelled="in part"),
         vocabulary=vocabulary,
         image_root=image_root or raw / "images" / subset,
         variant=variant,
@@ -184,7 +197,8 @@ def _sequence(row: Any, span: Span, where: str) -> _Sequence:
     strange = {key for frame in row["segmentations"] for key in frame} - {key for key, _ in tracks}
     if strange:
         raise DataError(f"{where} (id {entry.id}): expected a class of every track, track {min(strange)} has none")
-    return _Sequence(entry, tracks, span)
+    lists = (tuple(map(int, row.get(key, ()))) for key in ("neg_category_ids", "not_exhaustive_category_ids"))
+    return _Sequence(entry, tracks, span, *lists)
 
 
 def _counts(mask: Any, where: str) -> str:
@@ -215,4 +229,8 @@ def _raw_video(
     if not kept:
         return None
     read = _Tracks(path, sequence, kept, joined, classes)
-    return RawVideo(entry.id, entry.size, frames, read, (path,), parts=len(sequence.tracks))
+    absent, not_exhaustive = (
+        tuple(sorted({joined[c] for c in ids if c in joined})) for ids in (sequence.absent, sequence.not_exhaustive)
+    )
+    scope = Scope(absent=absent, not_exhaustive=not_exhaustive)
+    return RawVideo(entry.id, entry.size, frames, read, (path,), parts=len(sequence.tracks), scope=scope)

@@ -17,7 +17,7 @@ from ovsbench.benchmark.manifest import Benchmark, VideoEntry, load
 from ovsbench.benchmark.panoptic import void_categories
 from ovsbench.benchmark.processes import process_pool
 from ovsbench.benchmark.progress import SILENT, Progress
-from ovsbench.benchmark.types import InstanceTrack, PanopticFrame, Vocabulary
+from ovsbench.benchmark.types import WHOLE, InstanceTrack, PanopticFrame, Scope, Vocabulary
 from ovsbench.data_prep.defects import Defects
 from ovsbench.data_prep.tracks import Tracks
 
@@ -48,6 +48,7 @@ class RawVideo:
         files: those that `read` opens; when one of them is newer than the finished labels, these are made again.
         fps: frames a second, None where unknown.
         parts: how many tracks `read` gives; None if it gives frames.
+        scope: what the labels speak of.
     """
 
     id: str
@@ -57,6 +58,7 @@ class RawVideo:
     files: tuple[Path, ...]
     fps: float | None = None
     parts: int | None = None
+    scope: Scope = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ def convert(
         with writer:
             todo, built = [], 0
             for video in videos:
-                about = (video.id, video.size, video.frames, video.fps)
+                about = (video.id, video.size, video.frames, video.fps, video.scope)
                 if _is_current(writer, video) and writer.has_labels(*about):
                     progress.frame(len(video.frames))
                     progress.video()

@@ -26,7 +26,13 @@ def official_classes(dataset: str) -> Vocabulary:
         raise DataError(f"there is no table of the classes of {dataset!r}; {did_you_mean(dataset, known)}")
     return Vocabulary(
         tuple(
-            Category(row["id"], row["name"], row["is_thing"], synonyms=tuple(row.get("synonyms", ())))
+            Category(
+                row["id"],
+                row["name"],
+                row["is_thing"],
+                synonyms=tuple(row.get("synonyms", ())),
+                group=row.get("group", ""),
+            )
             for row in _rows(path)
         )
     )

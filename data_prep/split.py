@@ -232,6 +232,7 @@ def _vocabulary(given: _SplitFile) -> Vocabulary:
     if group_of:
         raise DataError(f"groups name categories that the split lacks: {sorted(group_of)}. Remove them")
     vocabulary = Vocabulary(tuple(sorted(categories, key=lambda category: category.id)))
+    vocabulary.refuse_same_names()
     owner = {c.name.casefold(): c.name for c in vocabulary}
     for category in vocabulary:
         for word in category.synonyms:

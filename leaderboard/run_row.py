@@ -10,7 +10,7 @@ from pathlib import Path
 from ovsbench.benchmark import manifest
 from ovsbench.benchmark.errors import DataError, UserError
 from ovsbench.benchmark.manifest import Benchmark
-from ovsbench.benchmark.metrics import Described, all_metrics, described, other_versions
+from ovsbench.benchmark.metrics import Described, all_metrics, described, other_versions, owners
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.counting import COUNTS
 from ovsbench.benchmark.running.scores import HARMONIC, SCORES, CategoryScores, Scores, read_counts
@@ -30,6 +30,8 @@ _BY_FILES = {
     "Counts sha256",
     "Signed with",
 }
+DECLARED, NOTED = "Saw novel (declared)", "Saw novel"
+"""Facts: what an author's card says of novel words, and what the run's notes say."""
 _BY_RERUN = {"Method", "Options", "Checkpoint", "Checkpoint sha256", "Reads labels"}
 
 
@@ -116,7 +118,7 @@ def row_of(folder: Path, record: RunRecord, scores: Scores, card: Card | None = 
         device=(card.hardware if card else "") or record.device_name or record.device,
         is_contestant=not scores.is_partial and not any(flag.is_reference for flag in flags),
         flags=flags,
-        facts=(*_card_facts(card), *_facts(record, scores)),
+        facts=_once((*_card_facts(card), *_facts(record, scores))),
         trained_on=tuple(t for t in (record.notes.get("trained_on", ""),) if t),
         saw_novel="",
     )
@@ -143,8 +145,7 @@ def _slim(category: CategoryScores, known: Mapping[str, Described]) -> CategoryS
 
 def _older(scores: Scores) -> dict[str, int]:
     """The metrics of its values that are here in another version, and the version that was scored with."""
-    known = described(scores.windows)
-    used = {known[name].metric.name for name in scores.values if name in known}
+    used = frozenset().union(*(owners(name, scores.windows) for name in scores.values))
     return {name: version for name, version in other_versions(scores.metrics).items() if name in used}
 
 
@@ -185,7 +186,7 @@ def _card_facts(card: Card | None) -> tuple[Fact, ...]:
         "Authors": ", ".join(card.authors),
         "Licence": card.licence,
         "Trained on (declared)": ", ".join(card.trained_on) or "nothing",
-        "Saw novel (declared)": f"{card.saw_novel}: {SAW_NOVEL[card.saw_novel]}",
+        DECLARED: f"{card.saw_novel}: {SAW_NOVEL[card.saw_novel]}",
         "How": card.saw_how,
         "Precision, batch": f"{card.precision}, {card.batch}",
         "Timed": card.timed,
@@ -195,6 +196,12 @@ def _card_facts(card: Card | None) -> tuple[Fact, ...]:
         "Signed with": card.author_key,
     }
     return tuple(Fact(name, text) for name, text in facts.items() if text)
+
+
+def _once(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
+    """Without the run's own word on novel words where an author declares one: the declared one was held against it."""
+    is_declared = any(fact.name == DECLARED for fact in facts)
+    return tuple(fact for fact in facts if not (is_declared and fact.name == NOTED))
 
 
 def _facts(record: RunRecord, scores: Scores) -> tuple[Fact, ...]:

@@ -23,7 +23,8 @@ from ovsbench.leaderboard import entries, signature, summary
 from ovsbench.leaderboard.bundle import pack
 from ovsbench.leaderboard.bundle.check import check
 from ovsbench.leaderboard.own_runs import ENTRIES as OWN
-from ovsbench.leaderboard.row import Row
+from ovsbench.leaderboard.row import Fact, Row
+from ovsbench.leaderboard.run_row import DECLARED, NOTED, _once
 from ovsbench.leaderboard.site.pages import _of_table, page_table
 from ovsbench.leaderboard.site.table import tables
 from ovsbench.leaderboard.summary import unpack
@@ -308,7 +309,18 @@ def test_the_numbers_of_papers_that_come_with_the_project_can_be_read():
         "ade20k-150-validation", "ade20k-847-validation", "pascal-context-59-validation",
         "pascal-context-459-validation", "voc-20-val", "cityscapes-val",
     }  # fmt: skip
-    assert {row.benchmark for row in rows} == {"lvvis-val", "vipseg-gkc-val", "vspw-ov2vss-val", *images}
+    videos = {
+        "lvvis-val", "lvvis-test", "vipseg-gkc-val", "vspw-ov2vss-val", "ytvis2019-val", "ytvis2021-val", "ovis-val",
+        "burst-frequency-test", "tao-val", "tao-test",
+        "sacoveval-sav_test", "sacoveval-yt1b_test", "sacoveval-smartglasses_test",
+    }  # fmt: skip
+    assert {row.benchmark for row in rows} == {*videos, *images}
+    people = {row.benchmark: row.scores["cgF1"]["all"] for row in rows if row.title == "Human"}
+    assert people == {
+        "sacoveval-sav_test": 0.531, "sacoveval-yt1b_test": 0.712, "sacoveval-smartglasses_test": 0.585,
+    }  # fmt: skip
+    for table in tables(rows):  # what a row has is a column of its table
+        assert all(any(line.row.value(column.key) is not None for column in table.columns) for line in table.lines)
     assert all(row.links[0][1].startswith("https://") and not row.is_contestant for row in rows)
 
 
@@ -346,3 +358,9 @@ def test_a_summary_that_an_entry_brings_is_not_believed(make_bundle, board):
     (folder / "summary.json").write_text(json.dumps(forged))  # with the right key
     path.unlink()
     assert entries.read_rows(board)[0].summary.videos == true
+
+
+def test_what_a_row_has_seen_of_novel_words_is_said_once():
+    facts = (Fact(DECLARED, "words: yes"), Fact("Method", "gkc"), Fact(NOTED, "words, through its teacher"))
+    assert _once(facts) == facts[:2]
+    assert _once(facts[1:]) == facts[1:]

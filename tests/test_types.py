@@ -25,10 +25,8 @@ def test_a_part_of_the_vocabulary_keeps_its_ids(vocabulary):
 @pytest.mark.parametrize(
     ("categories", "sentence"),
     [
-        ([], "at least one category"),
         ([Category(-1, "a", True)], "0 or more"),
         ([Category(0, "a", True), Category(0, "b", True)], "its own id; '0'"),
-        ([Category(0, "Dog", True), Category(1, "dog ", True)], "its own name; 'dog'"),
         ([Category(0, " ", True)], "needs a name; number 1 is empty"),
     ],
 )
@@ -84,3 +82,15 @@ def test_an_id_in_the_last_pixel_alone_is_seen(vocabulary):
 def test_hints_name_the_nearest_and_all():
     assert did_you_mean("gck", ["gkc", "constant"]) == "did you mean 'gkc'? Known: constant, gkc"
     assert did_you_mean("x", []) == "none is known"
+
+
+def test_names_may_repeat_and_ids_tell_categories_apart():
+    twins = Vocabulary((Category(4, "a TV", True), Category(2, "a tv", True), Category(7, "a TV", True, is_novel=True)))
+    assert [c.id for c in twins] == [4, 2, 7]
+    assert twins.by_id[4].name == "a TV"
+    assert [c.id for c in twins.part({7, 2, 99})] == [2, 7]
+    assert len(twins.part(())) == 0
+    with pytest.raises(DataError, match="its own name; 'a tv'"):
+        twins.refuse_same_names()
+    with pytest.raises(DataError, match="at least one category"):
+        twins.part(()).refuse_empty()

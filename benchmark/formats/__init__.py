@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Format = Literal["vipseg", "vspw", "ytvis"]
+Format = Literal["vipseg", "vspw", "ytvis", "sacoveval", "burst"]
 FORMATS: tuple[str, ...] = get_args(Format)
 LabelForm = Literal["released", "shifted"]
 LABEL_FORMS: tuple[str, ...] = get_args(LabelForm)

@@ -16,7 +16,8 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -39,6 +40,32 @@ from ovsbench.benchmark.storage.track_extents import Extent, Measured
 from ovsbench.benchmark.types import InstanceTrack, Vocabulary
 
 RESULTS = "results.json"
+_AT_ONCE = 20_000
+"""Masks that are decoded at once, so that memory does not grow with the video."""
+
+
+def _anything(row: Mapping[str, Any], track: InstanceTrack, entry: VideoEntry, where: str) -> None:
+    """Checks no more of a prediction than every layout does."""
+
+
+@dataclass(frozen=True)
+class ResultLayout:
+    """A layout whose predictions are a list of tracks.
+
+    Attributes:
+        name: of the format.
+        title: for people.
+        may_repeat: whether a prediction may be equal to another to the last pixel.
+        check: raises a DataError if something is wrong with a row of which the track was made.
+    """
+
+    name: str = "ytvis"
+    title: str = "YouTube-VIS"
+    may_repeat: bool = False
+    check: Callable[[Mapping[str, Any], InstanceTrack, VideoEntry, str], None] = _anything
+
+
+YTVIS = ResultLayout()
 LARGEST = sys.float_info.max
 """A number above it is infinite, or an integer that is no float."""
 
@@ -47,6 +74,8 @@ def import_ytvis(
     benchmark: Benchmark, predictions: str | Path, run: str | Path, *, name: str, progress: Progress = SILENT
 ) -> RunRecord:
     """Makes a run of predictions in the layout of YouTube-VIS; a video without a prediction has no track.
+
+    An empty list is an answer: nothing was found.
 
     Args:
         benchmark: what was predicted; its videos are called by the numbers that the predictions use.
@@ -58,29 +87,42 @@ def import_ytvis(
     Raises:
         DataError: anything is wrong with the file, all of it told at once.
     """
+    return import_results(benchmark, predictions, run, YTVIS, name=name, progress=progress)
+
+
+def import_results(
+    benchmark: Benchmark,
+    predictions: str | Path,
+    run: str | Path,
+    layout: ResultLayout,
+    *,
+    name: str,
+    progress: Progress = SILENT,
+) -> RunRecord:
+    """`import_ytvis` for any layout of the kind."""
     path = Path(predictions)
     path = path / RESULTS if path.is_dir() else path
     if benchmark.rules.task != "instance":
         raise DataError(
-            f"{path}: expected a benchmark of task instance for results of YouTube-VIS, {benchmark.name} is "
+            f"{path}: expected a benchmark of task instance for results of {layout.title}, {benchmark.name} is "
             f"{benchmark.rules.task}. Import on the benchmark that was predicted"
         )
     with no_collection():
-        return _import_rows(benchmark, path, Path(run), name, progress)
+        return _import_rows(benchmark, path, Path(run), layout, name, progress)
 
 
-def _import_rows(benchmark: Benchmark, path: Path, run: Path, name: str, progress: Progress) -> RunRecord:
+def _import_rows(
+    benchmark: Benchmark, path: Path, run: Path, layout: ResultLayout, name: str, progress: Progress
+) -> RunRecord:
     rows = read_raw(path)
     if not isinstance(rows, list):
         raise DataError(f"{path}: expected a list of predictions, got {type(rows).__name__}. Give results.json")
-    if not rows:
-        raise DataError(f"{path}: expected predictions, got an empty list. Write at least one track")
     faults = Faults()
     entries = benchmark.by_id
     videos = {str(row.get("video_id")) for row in rows if isinstance(row, dict)}
-    if not any(isinstance(row, dict) and "video_id" in row for row in rows):
+    if rows and not any(isinstance(row, dict) and "video_id" in row for row in rows):
         raise DataError(f"{path}: expected predictions with video_id, got {repr(rows[0])[:40]}. Give results.json")
-    if not videos & entries.keys():
+    if rows and not videos & entries.keys():
         raise DataError(
             f"{path}: none of its videos is in {benchmark.name} ({', '.join(sorted(videos)[:3])} are not, which has "
             f"{', '.join(list(entries)[:3])}). It may be of another data set or part; import it there"
@@ -88,17 +130,19 @@ def _import_rows(benchmark: Benchmark, path: Path, run: Path, name: str, progres
     return import_tracks(
         benchmark,
         run,
-        _tracks(rows, path, benchmark, faults),
+        _tracks(rows, path, benchmark, layout, faults),
         faults,
         name=name,
-        what=f"{path} (YouTube-VIS layout)",
+        what=f"{path} ({layout.title} layout)",
         digest=sha256(path.read_bytes()).hexdigest(),
-        notes={"layout": "ytvis"},
+        notes={"layout": layout.name},
         progress=progress,
     )
 
 
-def _tracks(rows: list[Any], path: Path, benchmark: Benchmark, faults: Faults) -> dict[str, list[Measured]]:
+def _tracks(
+    rows: list[Any], path: Path, benchmark: Benchmark, layout: ResultLayout, faults: Faults
+) -> dict[str, list[Measured]]:
     """The tracks of each video; what is wrong with a row is noted."""
     vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
     entries = benchmark.by_id
@@ -111,8 +155,11 @@ def _tracks(rows: list[Any], path: Path, benchmark: Benchmark, faults: Faults) -
                 raise DataError(f"{where}: expected the id of a video of {benchmark.name} as video_id, got {video!r}")
             where = f"{where} (video {video})"
             track = _undecoded(row, len(tracks[video]) + 1, entries[video], vocabulary, where, is_label=False)
+            layout.check(row, track, entries[video], where)
             tracks[video].append(_Read(track, row.get("bboxes"), number, where))
-    return {video: _measured(own, entries[video], faults) for video, own in tracks.items()}
+    return {
+        video: _measured(own, entries[video], faults, may_repeat=layout.may_repeat) for video, own in tracks.items()
+    }
 
 
 class _Read(NamedTuple):
@@ -124,12 +171,16 @@ class _Read(NamedTuple):
     where: str
 
 
-def _measured(tracks: Sequence[_Read], entry: VideoEntry, faults: Faults) -> list[Measured]:
+def _measured(tracks: Sequence[_Read], entry: VideoEntry, faults: Faults, *, may_repeat: bool) -> list[Measured]:
     """The tracks of a video with their extents; what is wrong with masks is noted."""
-    extents: Sequence[Extent | None] = [None] * len(tracks)
-    with contextlib.suppress(DataError):  # looked at one by one below, to say which
-        decoded = rle.read_tracks([one.track.masks for one in tracks], entry.size, len(entry.frames))
-        extents = Extent.of_tracks(decoded, entry.size)
+    extents: list[Extent | None] = [None] * len(tracks)
+    together = max(1, _AT_ONCE // len(entry.frames))
+    for start in range(0, len(tracks), together):
+        some = [one.track.masks for one in tracks[start : start + together]]
+        with contextlib.suppress(DataError):  # looked at one by one below, to say which
+            extents[start : start + together] = Extent.of_tracks(
+                rle.read_tracks(some, entry.size, len(entry.frames)), entry.size
+            )
     measured = []
     seen: dict[tuple[int, float, tuple[str | None, ...]], int] = {}
     for (track, boxes, number, where), known in zip(tracks, extents, strict=True):
@@ -137,10 +188,15 @@ def _measured(tracks: Sequence[_Read], entry: VideoEntry, faults: Faults) -> lis
             extent = known or _extent(track, entry, where)
             _refuse_row_order(track.masks, boxes, entry.size, where)
             first = seen.setdefault((track.category, track.score, track.masks), number)
-            if first != number and extent.pixels:
+            if first != number and extent.pixels and not may_repeat:
                 raise DataError(f"{where}: it repeats prediction {first} to the last pixel")
             measured.append(Measured(track, extent))
     return measured
+
+
+def measured(track: InstanceTrack, entry: VideoEntry, where: str) -> Measured:
+    """The track with its extent; a `DataError` if one of its masks is none."""
+    return Measured(track, _extent(track, entry, where))
 
 
 def _extent(track: InstanceTrack, entry: VideoEntry, where: str) -> Extent:
@@ -161,6 +217,18 @@ def export_ytvis(benchmark: Benchmark, run: str | Path, out: str | Path, *, prog
     Raises:
         DataError: predictions are missing or damaged, a video is not called by a number, or the disk is full.
     """
+    export_results(benchmark, run, out, row_of_track, progress=progress)
+
+
+def export_results(
+    benchmark: Benchmark,
+    run: str | Path,
+    out: str | Path,
+    row_of: Callable[[InstanceTrack, VideoEntry], dict[str, Any]],
+    *,
+    progress: Progress,
+) -> None:
+    """`export_ytvis` with rows of any kind, one a track."""
     named = [entry.id for entry in benchmark.entries if not entry.id.isdecimal()]
     if named or benchmark.rules.task != "instance":
         reason = f"video {named[0]}" if named else f"the task {benchmark.rules.task}"
@@ -175,7 +243,7 @@ def export_ytvis(benchmark: Benchmark, run: str | Path, out: str | Path, *, prog
                 before = "["
                 for entry in benchmark.entries:
                     for track in predicted_tracks(benchmark, Path(run), entry.id).tracks:
-                        file.write(before + json.dumps(_row(track, entry)))
+                        file.write(before + json.dumps(row_of(track, entry)))
                         before = ",\n"
                     progress.frame(len(entry.frames))
                     progress.video()
@@ -184,7 +252,8 @@ def export_ytvis(benchmark: Benchmark, run: str | Path, out: str | Path, *, prog
             progress.stop()
 
 
-def _row(track: InstanceTrack, entry: VideoEntry) -> dict[str, Any]:
+def row_of_track(track: InstanceTrack, entry: VideoEntry) -> dict[str, Any]:
+    """A prediction as the official script reads it."""
     masks = [None if text is None else {"size": list(entry.size), "counts": text} for text in track.masks]
     return {
         "video_id": int(entry.id),

@@ -75,8 +75,8 @@ class LabelStatistics:
     """What is counted in one pass over the labels.
 
     Attributes:
-        categories: in the order of the manifest.
-        together: int64 (C, C): frames that show both categories; the diagonal holds `frames`.
+        categories: those that are listed (`Vocabulary.listed`), in the order of the manifest.
+        together: int64 (C, C): frames that show both of two of them; the diagonal holds `frames`.
         track_lengths: frames that show a track, to the number of such tracks.
         void: part of all pixels without a label, in [0, 1].
     """
@@ -88,14 +88,13 @@ class LabelStatistics:
 
 
 def count_categories(benchmark: Benchmark, *, progress: Progress = SILENT) -> tuple[CategoryCount, ...]:
-    """Reads every label once; categories in the order of the manifest. Videos without labels count as empty."""
+    """Reads every label once; the categories that are listed. Videos without labels count as empty."""
     return count_labels(benchmark, progress=progress).categories
 
 
 def count_labels(benchmark: Benchmark, *, progress: Progress = SILENT) -> LabelStatistics:
     """Reads every label once; videos without labels count as empty. Memory does not depend on the number of videos."""
-    place = {category.id: number for number, category in enumerate(benchmark.vocabulary)}
-    together = np.zeros((len(place), len(place)), dtype=np.int64)
+    pairs: Counter[tuple[int, int]] = Counter()
     videos, tracks, segments, pixels = Counter[int](), Counter[int](), Counter[int](), Counter[int]()
     lengths = Counter[int]()
     total = labelled_pixels = 0
@@ -110,8 +109,8 @@ def count_labels(benchmark: Benchmark, *, progress: Progress = SILENT) -> LabelS
                     segments[category] += 1
                     visible[category, track] += 1
                     labelled_pixels += area
-                shown = sorted({place[category] for category, _, _ in rows})
-                together[np.ix_(shown, shown)] += 1
+                shown = {category for category, _, _ in rows}
+                pairs.update((one, other) for one in shown for other in shown)
                 total += entry.size[0] * entry.size[1]
                 progress.frame()
             tracks.update(category for category, _ in visible)
@@ -120,17 +119,22 @@ def count_labels(benchmark: Benchmark, *, progress: Progress = SILENT) -> LabelS
             progress.video()
     finally:
         progress.stop()
+    listed = benchmark.vocabulary.listed(videos)
+    place = {category.id: number for number, category in enumerate(listed)}
+    together = np.zeros((len(place), len(place)), dtype=np.int64)
+    for (one, other), frames in pairs.items():
+        together[place[one], place[other]] = frames
     counts = tuple(
         CategoryCount(
             category=c,
             videos=videos[c.id],
             tracks=tracks[c.id],
-            frames=int(together[place[c.id], place[c.id]]),
+            frames=pairs[c.id, c.id],
             share=pixels[c.id] / max(total, 1),
             segments=segments[c.id],
             pixels=pixels[c.id],
         )
-        for c in benchmark.vocabulary
+        for c in listed
     )
     void = max(0.0, 1.0 - labelled_pixels / total) if total else 0.0
     return LabelStatistics(counts, together, dict(sorted(lengths.items())), void)

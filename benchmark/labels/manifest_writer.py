@@ -24,7 +24,7 @@ from ovsbench.benchmark.manifest import (
     to_json,
 )
 from ovsbench.benchmark.storage import files
-from ovsbench.benchmark.types import Rules, Vocabulary
+from ovsbench.benchmark.types import WHOLE, Rules, Scope, Vocabulary
 
 VIDEOS = "videos.txt"
 """A list of the videos, where they were chosen when the benchmark was built; nothing reads it."""
@@ -110,7 +110,14 @@ class BenchmarkWriter:
     def _building(self) -> Path:
         return self.folder / ".building.json"
 
-    def has_labels(self, video_id: str, size: tuple[int, int], frames: Sequence[str], fps: float | None = None) -> bool:
+    def has_labels(
+        self,
+        video_id: str,
+        size: tuple[int, int],
+        frames: Sequence[str],
+        fps: float | None = None,
+        scope: Scope = WHOLE,
+    ) -> bool:
         """Whether an earlier build left this video's labels whole; if so the video is added and needs no `video()`."""
         folder = self.folder / "labels" / safe_name(video_id)
         if not self._goes_on or not folder.is_dir():
@@ -123,11 +130,16 @@ class BenchmarkWriter:
         if (len(labels), labels.size) != (len(frames), tuple(size)):
             return False
         self._announce(video_id, frames)
-        self._entries[video_id] = VideoEntry(video_id, size, tuple(frames), fps, labels.digest)
+        self._entries[video_id] = VideoEntry(video_id, size, tuple(frames), fps, labels.digest, scope)
         return True
 
     def video(
-        self, video_id: str, size: tuple[int, int], frames: Sequence[str], fps: float | None = None
+        self,
+        video_id: str,
+        size: tuple[int, int],
+        frames: Sequence[str],
+        fps: float | None = None,
+        scope: Scope = WHOLE,
     ) -> LabelWriter:
         """A `with` block that takes one labelled frame for each image: `labels.add(PanopticFrame(...))`.
 
@@ -136,43 +148,46 @@ class BenchmarkWriter:
             size: (height, width) of images and labels.
             frames: image files in time order, relative to the image root.
             fps: frames a second, None where unknown.
+            scope: what its labels speak of.
         """
         if self._benchmark.rules.task == "instance":
             raise DataError(f"video {video_id}: an instance benchmark takes tracks, no frames. Use tracks()")
-        return self._labels(video_id, size, frames, fps, self.file)
+        return self._labels(VideoEntry(video_id, size, tuple(frames), fps, "", scope), self.file)
 
     def tracks(
-        self, video_id: str, size: tuple[int, int], frames: Sequence[str], fps: float | None = None
-    ) -> LabelWriter:
-        """A `with` block that takes the labelled tracks of a video of an instance benchmark: `labels.add(track)`.
-
-        Args:
-            video_id, size, frames, fps: as for `video`.
-        """
-        if self._benchmark.role == "unlabelled" or self._benchmark.rules.task != "instance":
-            raise DataError(f"video {video_id}: only a labelled instance benchmark takes tracks. Use its own writer")
-        return self._labels(video_id, size, frames, fps, self.file)
-
-    def elsewhere(
-        self, video_id: str, size: tuple[int, int], frames: Sequence[str], fps: float | None = None
-    ) -> LabelWriter:
-        """Like `video` or `tracks`, for another process: its `entry`, in the end, is to be given to `file`."""
-        return self._labels(video_id, size, frames, fps, None)
-
-    def _labels(
         self,
         video_id: str,
         size: tuple[int, int],
         frames: Sequence[str],
-        fps: float | None,
-        finish: Callable[[VideoEntry], None] | None,
+        fps: float | None = None,
+        scope: Scope = WHOLE,
     ) -> LabelWriter:
-        self._announce(video_id, frames)
+        """A `with` block that takes the labelled tracks of a video of an instance benchmark: `labels.add(track)`.
+
+        Args:
+            video_id, size, frames, fps, scope: as for `video`.
+        """
+        if self._benchmark.role == "unlabelled" or self._benchmark.rules.task != "instance":
+            raise DataError(f"video {video_id}: only a labelled instance benchmark takes tracks. Use its own writer")
+        return self._labels(VideoEntry(video_id, size, tuple(frames), fps, "", scope), self.file)
+
+    def elsewhere(
+        self,
+        video_id: str,
+        size: tuple[int, int],
+        frames: Sequence[str],
+        fps: float | None = None,
+        scope: Scope = WHOLE,
+    ) -> LabelWriter:
+        """Like `video` or `tracks`, for another process: its `entry`, in the end, is to be given to `file`."""
+        return self._labels(VideoEntry(video_id, size, tuple(frames), fps, "", scope), None)
+
+    def _labels(self, entry: VideoEntry, finish: Callable[[VideoEntry], None] | None) -> LabelWriter:
+        self._announce(entry.id, entry.frames)
         if self._benchmark.role == "unlabelled":
-            raise DataError(f"video {video_id}: an unlabelled benchmark takes no labels. Use unlabelled_video()")
-        entry = VideoEntry(video_id, size, tuple(frames), fps, "")
+            raise DataError(f"video {entry.id}: an unlabelled benchmark takes no labels. Use unlabelled_video()")
         task, vocabulary = self._benchmark.rules.task, self._benchmark.vocabulary
-        return LabelWriter(self.folder / "labels" / video_id, entry, task, vocabulary, finish)
+        return LabelWriter(self.folder / "labels" / entry.id, entry, task, vocabulary, finish)
 
     def file(self, entry: VideoEntry) -> None:
         """Adds a video whose labels are written."""

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
 from ovsbench.benchmark.metrics.ap import Ap
-from ovsbench.benchmark.metrics.base import Accumulator, Counts, FrameMetric, Metric, Value, VideoCounts, harmonic
+from ovsbench.benchmark.metrics.base import (
+    Accumulator,
+    Counts,
+    FrameMetric,
+    Metric,
+    Value,
+    VideoCounts,
+    harmonic,
+    suits,
+)
+from ovsbench.benchmark.metrics.burst import BurstAp, BurstHota
+from ovsbench.benchmark.metrics.cgf1 import CgF1
 from ovsbench.benchmark.metrics.clear import Clear
 from ovsbench.benchmark.metrics.confusion import Confusion
 from ovsbench.benchmark.metrics.davis import Davis, DavisSemi
 from ovsbench.benchmark.metrics.hota import Hota
 from ovsbench.benchmark.metrics.installed import load_installed
 from ovsbench.benchmark.metrics.miou import Miou
+from ovsbench.benchmark.metrics.phota import PhraseHota
+from ovsbench.benchmark.metrics.phrase_ap import PhraseAp
 from ovsbench.benchmark.metrics.stq import Stq
+from ovsbench.benchmark.metrics.teta import Teta
+from ovsbench.benchmark.metrics.tracking import Tracking
 from ovsbench.benchmark.metrics.vc import Vc
 from ovsbench.benchmark.metrics.vpq import Vpq
+from ovsbench.benchmark.metrics.vpq_video import VideoVpq
 from ovsbench.benchmark.types import Rules
 
-METRICS: tuple[Metric, ...] = (Vpq(), Miou(), Stq(), Hota(), Clear(), Vc(), Confusion(), Ap())
+METRICS: tuple[Metric, ...] = (
+    Vpq(), Miou(), Stq(), Hota(), Clear(), Vc(), Confusion(), VideoVpq(),
+    CgF1(), PhraseHota(), PhraseAp(), BurstHota(), BurstAp(), Ap(), Tracking(), Teta(),
+)  # fmt: skip
 """Every metric of the suite, in the order in which files list them."""
 
 
@@ -55,7 +74,7 @@ def metrics_for(rules: Rules, extra: Collection[str] = ()) -> tuple[Metric, ...]
         extra: names of the optional ones to have too; other names are passed over.
     """
     optional = {metric.name for metric in OPTIONAL} - set(extra)
-    return tuple(metric for metric in all_metrics() if rules.task in metric.tasks and metric.name not in optional)
+    return tuple(metric for metric in all_metrics() if suits(metric, rules) and metric.name not in optional)
 
 
 def frame_metrics_for(rules: Rules, extra: Collection[str] = ()) -> tuple[FrameMetric, ...]:
@@ -85,18 +104,33 @@ class Described(NamedTuple):
 def described(windows: tuple[int, ...] = Rules().vpq_windows) -> Mapping[str, Described]:
     """Every value of every metric by name, in the order of tables: what ranks, then as metrics list them.
 
+    Of metrics of different tasks that have a value of the same name, as HOTA is, the first one describes it.
+
     Args:
         windows: of the benchmark's rules; the names of some values depend on them.
     """
-    rules = Rules(vpq_windows=windows)
-    known = [Described(metric, value) for metric in all_metrics() for value in metric.values(rules)]
+    return _by_name(all_metrics(), Rules(vpq_windows=windows))
+
+
+@lru_cache(maxsize=64)
+def described_for(rules: Rules) -> Mapping[str, Described]:
+    """The values of those metrics that suit a benchmark, likewise."""
+    return _by_name([metric for metric in all_metrics() if suits(metric, rules)], rules)
+
+
+def _by_name(metrics: Iterable[Metric], rules: Rules) -> Mapping[str, Described]:
+    known = [Described(metric, value) for metric in metrics for value in metric.values(rules)]
     known.sort(key=lambda one: one.value.rank_order or 3)
-    return {one.value.name: one for one in known}
+    found: dict[str, Described] = {}
+    for one in known:
+        found.setdefault(one.value.name, one)
+    return found
 
 
-def described_for(rules: Rules) -> dict[str, Described]:
-    """Those of them that suit a benchmark's task."""
-    return {name: one for name, one in described(rules.vpq_windows).items() if rules.task in one.metric.tasks}
+def owners(value: str, windows: tuple[int, ...] = Rules().vpq_windows) -> frozenset[str]:
+    """The names of the metrics that have a value of this name."""
+    rules = Rules(vpq_windows=windows)
+    return frozenset(m.name for m in all_metrics() if any(own.name == value for own in m.values(rules)))
 
 
 def is_fraction(name: str) -> bool:
@@ -108,5 +142,5 @@ def is_fraction(name: str) -> bool:
 __all__ = [
     "FIRST_VERSIONS", "METRICS", "OPTIONAL", "Accumulator", "Counts", "Described", "Metric", "Value", "VideoCounts",
     "all_metrics", "described", "described_for", "frame_metrics_for", "harmonic", "is_fraction", "metrics_for",
-    "metrics_of_packages", "other_versions", "versions_for",
+    "metrics_of_packages", "other_versions", "owners", "versions_for",
 ]  # fmt: skip

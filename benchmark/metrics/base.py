@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.storage.rle import DecodedTracks
 from ovsbench.benchmark.types import Rules, Segment, Task, Vocabulary
+
+if TYPE_CHECKING:
+    from ovsbench.benchmark.metrics.track_overlaps import TrackOverlaps
 
 Floats = npt.NDArray[np.float64]
 Part = frozenset[int] | None
@@ -164,7 +167,7 @@ class Metric(Protocol):
     Attributes:
         name: short, in lower case; the key of its counts in a run's files.
         title: what it measures, one line.
-        tasks: the tasks it suits.
+        tasks: the tasks it suits. A metric that needs labels of one kind also has `labelled`, see `Rules.labelled`.
         version: raised when its counts or values change their meaning: stored counts are made again, and entries of
             an earlier version are shown as such and not ranked by it. A further value needs no new version.
     """
@@ -209,8 +212,22 @@ class TrackMetric(Metric, Protocol):
         ...
 
 
+@runtime_checkable
+class OverlapMetric(Metric, Protocol):
+    """A metric of instance benchmarks, which reads what tracks share in each frame, see `track_overlaps`."""
+
+    def count_overlaps(self, video: TrackOverlaps) -> Counts:
+        """The counts of one video."""
+        ...
+
+
 VideoCounts = Mapping[str, Counts]
 """The counts of one video, or of a sum of videos, by the name of the metric."""
+
+
+def suits(metric: Metric, rules: Rules) -> bool:
+    """Whether a metric has a meaning for a benchmark."""
+    return rules.task in metric.tasks and rules.labelled in getattr(metric, "labelled", (rules.labelled,))
 
 
 def positions(segments: Sequence[Segment], index: Mapping[int, int]) -> npt.NDArray[np.intp]:

@@ -21,9 +21,9 @@ The tables of similarities of a video are kept until its end, a few numbers a fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -31,11 +31,12 @@ import numpy.typing as npt
 from ovsbench.benchmark.metrics.base import OVER_TIME, Floats, Part, Value, positions, ratio, scores_of
 from ovsbench.benchmark.metrics.miou import MiouCounts
 from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
+from ovsbench.benchmark.metrics.track_overlaps import FrameTable
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.types import Rules, Task, Vocabulary
 
 ALPHAS = np.arange(0.05, 0.99, 0.05)
-_EPSILON = np.finfo(np.float64).eps
+EPSILON = np.finfo(np.float64).eps
 
 
 class Tracks(NamedTuple):
@@ -55,7 +56,7 @@ class Tracks(NamedTuple):
         )
 
 
-_NONE = Tracks(0, 0, (0,) * len(ALPHAS), (0.0,) * len(ALPHAS))
+NO_TRACKS = Tracks(0, 0, (0,) * len(ALPHAS), (0.0,) * len(ALPHAS))
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,23 @@ class HotaCounts:
 
     by_class: Mapping[int, Tracks] = field(default_factory=dict)
 
-    def __add__(self, other: HotaCounts) -> HotaCounts:
+    def __add__(self, other: Self) -> Self:
         both = sorted(self.by_class.keys() | other.by_class.keys())
-        return HotaCounts({c: self.by_class.get(c, _NONE).plus(other.by_class.get(c, _NONE)) for c in both})
+        return type(self)({c: self.by_class.get(c, NO_TRACKS).plus(other.by_class.get(c, NO_TRACKS)) for c in both})
 
     def to_json(self) -> dict[str, Any]:
         return {str(c): [t.true, t.predicted, list(t.matches), list(t.association)] for c, t in self.by_class.items()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        return cls(
+            {
+                c: Tracks(true, predicted, tuple(matches), tuple(association))
+                for c in sorted(map(int, value))
+                for true, predicted, matches, association in [value[str(c)]]
+            }
+        )
 
     @property
     def classes(self) -> frozenset[int]:
@@ -77,7 +89,7 @@ class HotaCounts:
 
     def row(self, ids: Sequence[int]) -> Floats:
         """Labelled and predicted masks, matches and association by threshold, summed over the classes."""
-        tracks = [self.by_class.get(c, _NONE) for c in ids]
+        tracks = [self.by_class.get(c, NO_TRACKS) for c in ids]
         rows = [[t.true, t.predicted, *t.matches, *t.association] for t in tracks]
         table = np.array(rows, dtype=np.float64).reshape(-1, 2 + 2 * len(ALPHAS))
         total: Floats = table.sum(axis=0)
@@ -127,6 +139,9 @@ class _Table(NamedTuple):
     similarity: Floats
 
 
+AnyTable = _Table | FrameTable
+
+
 class HotaAccumulator:
     """Keeps each frame's similarities by class until the video ends."""
 
@@ -165,15 +180,27 @@ class HotaAccumulator:
 
     def counts(self) -> HotaCounts:
         rows = {
-            self._ids[place]: _count(tables, len(self._true[place]), len(self._predicted[place]))
+            self._ids[place]: matched(tables, len(self._true[place]), len(self._predicted[place])).counts()
             for place, tables in self._frames.items()
         }
         return HotaCounts(dict(sorted(rows.items())))
 
 
-def _count(tables: Sequence[_Table], tracks: int, predictions: int) -> Tracks:
-    from scipy.optimize import linear_sum_assignment
+class Alignment(NamedTuple):
+    """How well tracks fit over the whole video.
 
+    Attributes:
+        true, predicted: frames of each track.
+        score: (true, predicted) global alignment, in [0, 1].
+    """
+
+    true: Floats
+    predicted: Floats
+    score: Floats
+
+
+def alignment_of(tables: Iterable[AnyTable], tracks: int, predictions: int) -> Alignment:
+    """The global alignment of labelled and predicted tracks, each of which is seen in some frame."""
     true, predicted = np.zeros(tracks), np.zeros(predictions)  # frames of each track
     together = np.zeros((tracks, predictions))
     for table in tables:
@@ -181,30 +208,59 @@ def _count(tables: Sequence[_Table], tracks: int, predictions: int) -> Tracks:
         predicted[table.predicted] += 1
         s = table.similarity
         if s.size == 1:  # alone in their class, as most are: what s divided by itself is
-            together[table.true[0], table.predicted[0]] += float(s[0, 0] > _EPSILON)
+            together[table.true[0], table.predicted[0]] += float(s[0, 0] > EPSILON)
             continue
         among = s.sum(axis=0, keepdims=True) + s.sum(axis=1, keepdims=True) - s
-        together[np.ix_(table.true, table.predicted)] += np.where(among > _EPSILON, ratio(s, among), 0.0)
-    either = true[:, None] + predicted
-    alignment = together / (either - together)
+        together[np.ix_(table.true, table.predicted)] += np.where(among > EPSILON, ratio(s, among), 0.0)
+    return Alignment(true, predicted, together / (true[:, None] + predicted - together))
+
+
+class Matched(NamedTuple):
+    """What is matched of tracks over a whole video.
+
+    Attributes:
+        alignment: of the tracks.
+        matches: (thresholds, true, predicted) frames in which two tracks are matched.
+        association: of the same shape, the association of each pair times its matches.
+    """
+
+    alignment: Alignment
+    matches: Floats
+    association: Floats
+
+    def counts(self) -> Tracks:
+        """The numbers of the class that these tracks are."""
+        return Tracks(
+            int(self.alignment.true.sum()),
+            int(self.alignment.predicted.sum()),
+            tuple(int(number) for number in self.matches.sum(axis=(1, 2))),
+            tuple(self.association.sum(axis=(1, 2)).tolist()),
+        )
+
+
+def matched(tables: Iterable[AnyTable], tracks: int, predictions: int) -> Matched:
+    """Matches the tracks of one class in every frame.
+
+    Args:
+        tables: the frames, which are gone through twice.
+        tracks, predictions: how many there are.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    alignment = alignment_of(tables, tracks, predictions)
+    either = alignment.true[:, None] + alignment.predicted
     matches = np.zeros((len(ALPHAS), tracks, predictions))
     for table in tables:
         if not table.similarity.size:
             continue
         where = np.ix_(table.true, table.predicted)
         if table.similarity.size == 1:
-            matches[:, table.true[0], table.predicted[0]] += table.similarity[0, 0] >= ALPHAS - _EPSILON
+            matches[:, table.true[0], table.predicted[0]] += table.similarity[0, 0] >= ALPHAS - EPSILON
             continue
-        rows, columns = linear_sum_assignment(alignment[where] * table.similarity, maximize=True)
-        hit = table.similarity[rows, columns] >= ALPHAS[:, None] - _EPSILON  # (thresholds, pairs)
+        rows, columns = linear_sum_assignment(alignment.score[where] * table.similarity, maximize=True)
+        hit = table.similarity[rows, columns] >= ALPHAS[:, None] - EPSILON  # (thresholds, pairs)
         matches[:, table.true[rows], table.predicted[columns]] += hit
-    association = (matches * matches / np.maximum(1, either - matches)).sum(axis=(1, 2))
-    return Tracks(
-        int(true.sum()),
-        int(predicted.sum()),
-        tuple(int(number) for number in matches.sum(axis=(1, 2))),
-        tuple(association.tolist()),
-    )
+    return Matched(alignment, matches, matches * matches / np.maximum(1, either - matches))
 
 
 @dataclass(frozen=True)
@@ -231,10 +287,4 @@ class Hota:
         )
 
     def counts_from_json(self, value: Mapping[str, Any]) -> HotaCounts:
-        return HotaCounts(
-            {
-                c: Tracks(true, predicted, tuple(matches), tuple(association))
-                for c in sorted(map(int, value))
-                for true, predicted, matches, association in [value[str(c)]]
-            }
-        )
+        return HotaCounts.from_json(value)

@@ -70,7 +70,7 @@ def paint_categories(image: Image, frame: PanopticFrame, vocabulary: Vocabulary)
     for old, new in by_category.items():
         ids[frame.ids == old] = new
     merged = {new: Segment(new, new - 1) for new in by_category.values()}
-    return overlay(_readable(image), PanopticFrame(_readable(ids), merged), vocabulary)
+    return overlay(_readable(image), PanopticFrame(_readable(ids), merged), vocabulary, opacity=0.45)
 
 
 def spread(length: int, count: int) -> list[int]:

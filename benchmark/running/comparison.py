@@ -240,10 +240,11 @@ def _by_category(benchmark: Benchmark, first: Run, second: Run, main: ScoreName,
         if metric not in counted_in_all(run.values()):
             return {}
         total = functools.reduce(operator.add, (video[metric] for video in run.values()))
-        return {c.id: total.scores(frozenset({c.id}))[main.value] for c in benchmark.vocabulary}
+        return {c.id: total.scores(frozenset({c.id}))[main.value] for c in vocabulary.listed(total.classes)}
 
+    vocabulary = benchmark.vocabulary
     one, other = scores(first), scores(second)
-    return [Delta(c.name, one.get(c.id), other.get(c.id)) for c in benchmark.vocabulary]
+    return [Delta(c.name, one.get(c.id), other.get(c.id)) for c in vocabulary.listed(one.keys() | other.keys())]
 
 
 def _by_video(benchmark: Benchmark, first: Run, second: Run, main: ScoreName, metric: str) -> list[Delta]:

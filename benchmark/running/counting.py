@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,8 @@ from ovsbench.benchmark.metrics import (
     metrics_of_packages,
     versions_for,
 )
-from ovsbench.benchmark.metrics.base import TrackMetric
+from ovsbench.benchmark.metrics.base import OverlapMetric, TrackMetric
+from ovsbench.benchmark.metrics.track_overlaps import TrackOverlaps, overlaps_of
 from ovsbench.benchmark.panoptic import overlap_dense
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.storage.store import FrameFolder
@@ -168,14 +170,61 @@ def count_video(
         return None
     if isinstance(truth, TrackFolder):
         assert isinstance(prediction, TrackFolder), "both are stored as the task asks"
-        true = truth.decoded(None if decode_all else matchable(truth.described, prediction.described))
-        predicted = prediction.decoded(None if decode_all else matchable(prediction.described, truth.described))
-        metrics = [metric for metric in metrics_for(benchmark.rules, versions) if isinstance(metric, TrackMetric)]
-        return CountedVideo(
-            video_id, key, {m.name: _careful(m.name, m.count, true, predicted) for m in metrics if m.name in versions}
-        )
+        counts = _count_tracks(benchmark, truth, prediction, versions, decode_all=decode_all)
+        return CountedVideo(video_id, key, counts)
     assert isinstance(prediction, FrameFolder), "both are stored as the task asks"
     return CountedVideo(video_id, key, _count_frames(benchmark, truth, prediction, versions))
+
+
+def _count_tracks(
+    benchmark: Benchmark,
+    truth: TrackFolder,
+    prediction: TrackFolder,
+    versions: Mapping[str, int],
+    *,
+    decode_all: bool,
+) -> VideoCounts:
+    metrics = [metric for metric in metrics_for(benchmark.rules, versions) if metric.name in versions]
+    of_overlaps = [metric for metric in metrics if isinstance(metric, OverlapMetric)]
+    of_masks = [m for m in metrics if isinstance(m, TrackMetric) and not isinstance(m, OverlapMetric)]
+    counts: dict[str, Any] = {}
+    if of_masks or decode_all:  # all masks of a video at once
+        true = truth.decoded(None if decode_all else matchable(truth.described, prediction.described))
+        predicted = prediction.decoded(None if decode_all else matchable(prediction.described, truth.described))
+        counts |= {metric.name: _careful(metric.name, metric.count, true, predicted) for metric in of_masks}
+        del true, predicted
+    if of_overlaps:
+        video = _overlaps(benchmark, truth, prediction)
+        counts |= {metric.name: _careful(metric.name, metric.count_overlaps, video) for metric in of_overlaps}
+    return {metric.name: counts[metric.name] for metric in metrics if metric.name in counts}
+
+
+def _overlaps(benchmark: Benchmark, truth: TrackFolder, prediction: TrackFolder) -> TrackOverlaps:
+    """What the tracks of a video share.
+
+    Raises:
+        DataError: a mask is none, or a track has not the pixels that are written with it.
+    """
+    try:
+        found = _read_overlaps(benchmark, truth, prediction)
+    except DataError as error:
+        raise DataError(f"video {truth.video_id}: {error}") from error
+    truth.compare(found.true_areas)
+    prediction.compare(found.predicted_areas)
+    return found
+
+
+def _read_overlaps(benchmark: Benchmark, truth: TrackFolder, prediction: TrackFolder) -> TrackOverlaps:
+    return overlaps_of(
+        truth.described[0],
+        prediction.described[0],
+        truth.masks,
+        prediction.masks,
+        truth.size,
+        len(truth),
+        benchmark.vocabulary,
+        benchmark.entry(truth.video_id).scope,
+    )
 
 
 def _count_frames(
@@ -222,8 +271,10 @@ def counts_key(
 ) -> str:
     """Digest of all that decides the counts of a video; `versions` are of the metrics that are counted."""
     own = [metric.name for metric in (*METRICS, *OPTIONAL) if metric.name in versions]
+    scope = benchmark.entry(truth.video_id).scope
     return files.json_digest(
         {
+            **({} if benchmark.rules.labelled == "wholly" else {"scope": dataclasses.asdict(scope)}),
             "metrics": [[name, versions[name]] for name in (*own, *sorted(versions.keys() - own))],
             "windows": list(benchmark.rules.vpq_windows),
             "categories": sorted(benchmark.vocabulary.ids),

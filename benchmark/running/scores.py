@@ -53,7 +53,7 @@ class Scores:
         videos_total: how many the benchmark has; more than `videos` for a run with a limit.
         values: metric to group to value, as in values["VPQ"]["novel"]; groups are those of the vocabulary and
             "harmonic", the harmonic mean of base and novel.
-        categories: the same for each class, in the order of the vocabulary.
+        categories: the same for each class that is listed (`Vocabulary.listed`), in the order of the vocabulary.
         counts_sha256: of `counts.jsonl`, which the values were read off.
         windows: VPQ windows that the benchmark's rules name, in frames.
         metrics: name and version of each metric that was scored with; of a file that does not say it the versions of
@@ -150,8 +150,10 @@ def scores_of(
         metrics: name and version of those that were scored with; those of the counts by default.
     """
     sums = total(counts.values(), benchmark.rules)
+    occurring = frozenset().union(*(one.classes for one in sums.values()))
     categories = tuple(
-        CategoryScores(c.id, c.name, c.is_thing, c.is_novel, c.group, _flat(sums, c.id)) for c in benchmark.vocabulary
+        CategoryScores(c.id, c.name, c.is_thing, c.is_novel, c.group, _flat(sums, c.id))
+        for c in benchmark.vocabulary.listed(occurring & benchmark.vocabulary.ids)
     )
     return Scores(
         benchmark=benchmark.name,

@@ -11,6 +11,7 @@ from pathlib import Path
 from ovsbench.benchmark.errors import DataError, StoppedError, UsageError, UserError, did_you_mean
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.metrics import OPTIONAL, versions_for
+from ovsbench.benchmark.metrics.base import suits
 from ovsbench.benchmark.processes import process_pool
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord
@@ -73,7 +74,7 @@ def score(
 
 def _check_extra(benchmark: Benchmark, extra: Collection[str]) -> None:
     for name in extra:
-        fitting = [metric.name for metric in OPTIONAL if benchmark.rules.task in metric.tasks]
+        fitting = [metric.name for metric in OPTIONAL if suits(metric, benchmark.rules)]
         if name not in fitting:
             raise UserError(
                 f"there is no optional metric {name!r} for the {benchmark.rules.task} benchmark {benchmark.name}; "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ovsbench.benchmark import pair_tests, stats
-from ovsbench.benchmark.metrics import Value, described
+from ovsbench.benchmark.metrics import Value, described, owners
 from ovsbench.benchmark.ranking import Neighbours, neighbours, ranks
 from ovsbench.benchmark.running.comparison import differences_of, methods_of
 from ovsbench.benchmark.running.score_names import ScoreName, ranking_score
@@ -187,8 +187,7 @@ def _tested(rows: Sequence[Row], score: ScoreName) -> tuple[dict[str, float], pa
 
 def is_older(row: Row, key: str) -> bool:
     """Whether a score was made by another version of its metric than the one that is here."""
-    known = described(row.windows).get(key.partition(".")[0])
-    return known is not None and known.metric.name in row.older
+    return bool(row.older) and not owners(key.partition(".")[0], row.windows).isdisjoint(row.older)
 
 
 def _interval(row: Row, key: str) -> stats.Interval | None:
@@ -204,7 +203,9 @@ def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
     finer = [group for group in groups if group not in GROUP_WORDS]
     known = described(tuple(sorted({window for row in rows for window in row.windows})))
     shown = [value for _, value in known.values() if value.shown != "details"]
-    by_part = [value for value in shown if value.by_part and _any(rows, f"{value.name}.all")] or [known["mIoU"].value]
+    by_part = [
+        value for value in shown if value.by_part and any(_any(rows, f"{value.name}.{part}") for part in parts)
+    ] or [known["mIoU"].value]
     columns: list[Column] = []
     for value in by_part:
         columns += _started([_score(value, part) for part in parts if _any(rows, f"{value.name}.{part}")])
@@ -235,10 +236,10 @@ def _alone(value: Value, part: Offer) -> Column:
 
 def _score(value: Value, group: str) -> Column:
     """The column of a value for a part of the vocabulary."""
-    rule = GROUP_RULES.get(group, f"mean over the novel categories of the group {group!r}")
+    rule = GROUP_RULES.get(group, f"mean over the categories of the group {group!r}")
     return Column(
         key=f"{value.name}.{group}",
-        over=value.heading or value.name if group in GROUP_WORDS else f"{value.name}, novel groups",
+        over=value.heading or value.name if group in GROUP_WORDS else f"{value.name}, groups",
         head=GROUP_WORDS.get(group, group.removeprefix("novel ")),
         rule=f"{value.name}, {group}: {rule}. {value.meaning}",
         unit=_unit(value),

@@ -39,10 +39,22 @@ from ovsbench.cli import (  # noqa: E402
     synonyms,
     train,
 )
+from ovsbench.cli import app as page  # noqa: E402
 from ovsbench.cli.console import QUIET, VERBOSE, complain, say, whole_output  # noqa: E402
 
 OPTIONAL = frozenset(
-    {"torch", "torchvision", "open_clip", "transformers", "safetensors", "huggingface_hub", "av", "decord"}
+    {
+        "torch",
+        "torchvision",
+        "open_clip",
+        "transformers",
+        "safetensors",
+        "huggingface_hub",
+        "av",
+        "decord",
+        "fastapi",
+        "uvicorn",
+    }
 )
 """Modules that only some installations have."""
 
@@ -65,7 +77,8 @@ class CommandLine(TyperGroup):
         except ModuleNotFoundError as error:
             if error.name not in OPTIONAL:
                 raise
-            complain(f'error: this needs {error.name}, which is not installed. pip install "ovsbench[gkc,video]"')
+            extras = "app,gkc,video" if error.name in ("fastapi", "uvicorn") else "gkc,video"
+            complain(f'error: this needs {error.name}, which is not installed. pip install "ovsbench[{extras}]"')
             raise typer.Exit(1) from error
         except OSError as error:
             if error.errno not in UNUSABLE:
@@ -136,7 +149,7 @@ def start(
 
 
 VERBS: dict[str, dict[str, Any]] = {
-    "Start here": {"demo": demo.demo, "doctor": doctor.doctor},
+    "Start here": {"demo": demo.demo, "app": page.app, "doctor": doctor.doctor},
     "Data and models": {
         "data": data.app, "list": list_verb.list_, "fetch": fetch.fetch, "train": train.train,
         "synonyms": synonyms.synonyms,

@@ -192,7 +192,8 @@ def by_category(rows: Sequence[Row]) -> Grid:
     _same_benchmark(rows)
     heads = {name: value.category_head for name, (_, value) in described().items() if value.category_head}
     names = [(row, name) for row in rows for name in heads if name in row.scores]
-    scores = {row.slug: {c.name: c.scores for c in row.categories} for row in rows}
+    scores = {row.slug: {c.id: c.scores for c in row.categories} for row in rows}
+    listed = {c.id: c for row in rows for c in row.categories}  # of large vocabularies a run lists what occurs in it
     return Grid.of(
         f"{rows[0].benchmark} by category",
         ("category", "kind", "part", *(_head(row, heads[name], alone=len(rows) == 1) for row, name in names)),
@@ -201,9 +202,9 @@ def by_category(rows: Sequence[Row]) -> Grid:
                 c.name,
                 "thing" if c.is_thing else "stuff",
                 c.group or ("novel" if c.is_novel else "base"),
-                *(scores[row.slug][c.name].get(name) for row, name in names),
+                *(scores[row.slug].get(c.id, {}).get(name) for row, name in names),
             )
-            for c in rows[0].categories
+            for c in listed.values()
         ),
         words=3,
     )

@@ -68,12 +68,14 @@ def _vocabulary(parts: list[str], stuff: str, expected: str) -> Vocabulary:
     if unknown:
         known = [group[0] for group in words]
         raise UserError(f"stuff has {unknown[0]!r}, which is not among the names; {did_you_mean(unknown[0], known)}")
-    return Vocabulary(
+    vocabulary = Vocabulary(
         tuple(
             Category(number, group[0], group[0].casefold() not in material, synonyms=tuple(dict.fromkeys(group[1:])))
             for number, group in enumerate(words, 1)
         )
     )
+    vocabulary.refuse_same_names()
+    return vocabulary
 
 
 def _plain(word: str) -> str:

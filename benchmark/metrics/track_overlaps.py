@@ -1,0 +1,241 @@
+"""What the tracks of a video share, frame by frame: all that metrics of overlapping tracks read, without a pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ovsbench.benchmark.metrics.ap_matching import KEPT, Candidates
+from ovsbench.benchmark.metrics.base import Floats, ratio
+from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage.rle import DecodedTracks
+from ovsbench.benchmark.types import WHOLE, InstanceTrack, Scope, Vocabulary
+
+Ints = npt.NDArray[np.int64]
+SmallInts = npt.NDArray[np.int32]
+Places = npt.NDArray[np.intp]
+ReadMasks = Callable[[int, int], Sequence[Sequence[str | None]]]
+"""First frame and the one after the last to the masks of every track in these frames."""
+CHUNK = 128
+"""Frames of which masks are decoded at once."""
+
+
+class FrameTable(NamedTuple):
+    """One frame: the tracks of a choice that are seen in it, by their places there, and their IoU (true, predicted)."""
+
+    frame: int
+    true: Places
+    predicted: Places
+    similarity: Floats
+
+
+@dataclass(frozen=True)
+class TrackOverlaps:
+    """The labelled and the predicted tracks of a video, and the pixels that they share.
+
+    Attributes:
+        truth, prediction: tracks without the texts of their masks.
+        true_areas, predicted_areas: int32 (tracks, frames), pixels of each mask, 0 where there is none.
+        frame, true, predicted, shared: int32 (N,) by rising frame: the pixels that two tracks share, if any.
+        originals: (predictions,) the place of the first predicted track with the same masks, mostly its own.
+        vocabulary: of the benchmark.
+        scope: what the labels speak of.
+    """
+
+    truth: tuple[InstanceTrack, ...]
+    prediction: tuple[InstanceTrack, ...]
+    true_areas: SmallInts
+    predicted_areas: SmallInts
+    frame: SmallInts
+    true: SmallInts
+    predicted: SmallInts
+    shared: SmallInts
+    originals: Ints
+    vocabulary: Vocabulary
+    scope: Scope = WHOLE
+
+    @property
+    def frames(self) -> int:
+        return int(self.true_areas.shape[1])
+
+    @cached_property
+    def ious(self) -> Floats:
+        """(true, predicted): shared pixels of all frames over those that either track has; 1 of two without a pixel."""
+        shared = np.zeros((len(self.truth), len(self.prediction)), dtype=np.int64)
+        np.add.at(shared, (self.true, self.predicted), self.shared)
+        union = self.true_areas.sum(axis=1)[:, None] + self.predicted_areas.sum(axis=1) - shared
+        return np.where(union > 0, ratio(shared, union), 1.0)
+
+    @cached_property
+    def similarity(self) -> Floats:
+        """(N,) IoU of each pair of masks in its frame."""
+        union = self.true_areas[self.true, self.frame] + self.predicted_areas[self.predicted, self.frame] - self.shared
+        return ratio(self.shared, union)
+
+    @cached_property
+    def true_categories(self) -> Ints:
+        return np.array([track.category for track in self.truth], dtype=np.int64)
+
+    @cached_property
+    def predicted_categories(self) -> Ints:
+        return np.array([track.category for track in self.prediction], dtype=np.int64)
+
+    @cached_property
+    def scores(self) -> Floats:
+        return np.array([track.score for track in self.prediction], dtype=np.float64)
+
+    def measured(self) -> tuple[DecodedTracks, DecodedTracks]:
+        """Labelled and predicted tracks with their areas and without masks, as AP takes them."""
+        true, predicted = (
+            DecodedTracks(tracks, rle.Tracks((), np.zeros((0, 0), dtype=np.int64)), rle.mean_areas(areas))
+            for tracks, areas in ((self.truth, self.true_areas), (self.prediction, self.predicted_areas))
+        )
+        return true, predicted
+
+    def candidates(self) -> dict[int, Candidates]:
+        """By category what may match in AP; of two tracks without a pixel neither does."""
+        seen = self.true_areas.sum(axis=1) > 0
+        best = np.argsort(-self.scores, kind="stable")
+        rows = {}
+        for c in sorted({*self.true_categories.tolist(), *self.predicted_categories.tolist()}):
+            labels = np.flatnonzero(self.true_categories == c)
+            found = best[self.predicted_categories[best] == c][: KEPT[-1]]
+            overlaps = np.where(seen[labels], self.ious[np.ix_(labels, found)].T, 0.0)
+            rows[c] = Candidates(labels.tolist(), found.tolist(), overlaps)
+        return rows
+
+    def on_labelled_frames(self) -> TrackOverlaps:
+        """The video without what is predicted in frames that have no label of any category."""
+        return replace(self, predicted_areas=self.predicted_areas * self.true_areas.any(axis=0))
+
+    def by_category(self, kept: npt.NDArray[np.bool_]) -> Iterator[tuple[int, Places, Places]]:
+        """Each category with the places of its labelled tracks and of its kept predictions that have a pixel, by id."""
+        true, predicted = self.true_areas.any(axis=1), kept & self.predicted_areas.any(axis=1)
+        for c in sorted({*self.true_categories[true].tolist(), *self.predicted_categories[predicted].tolist()}):
+            yield (
+                c,
+                np.flatnonzero(true & (self.true_categories == c)),
+                np.flatnonzero(predicted & (self.predicted_categories == c)),
+            )
+
+    def tables(self, true: Places, predicted: Places) -> TrackTables:
+        """The frames of a choice of tracks, given by their places, rising."""
+        return TrackTables(self, true, predicted)
+
+
+class TrackTables:
+    """The frames in which any of a choice of tracks is seen, one table after the other, as often as one likes."""
+
+    def __init__(self, video: TrackOverlaps, true: Places, predicted: Places) -> None:
+        self.true, self.predicted = true, predicted
+        self._true = video.true_areas[true] > 0
+        self._predicted = video.predicted_areas[predicted] > 0
+        rows, columns = _numbering(true, len(video.truth)), _numbering(predicted, len(video.prediction))
+        own = np.flatnonzero((rows[video.true] >= 0) & (columns[video.predicted] >= 0))
+        self._rows, self._columns = rows[video.true[own]], columns[video.predicted[own]]
+        self._similarity = video.similarity[own]
+        self._starts = np.searchsorted(video.frame[own], np.arange(video.frames + 1))
+
+    def __iter__(self) -> Iterator[FrameTable]:
+        for frame in np.flatnonzero(self._true.any(axis=0) | self._predicted.any(axis=0)).tolist():
+            rows, columns = np.flatnonzero(self._true[:, frame]), np.flatnonzero(self._predicted[:, frame])
+            similarity = np.zeros((len(rows), len(columns)))
+            own = slice(self._starts[frame], self._starts[frame + 1])
+            similarity[np.searchsorted(rows, self._rows[own]), np.searchsorted(columns, self._columns[own])] = (
+                self._similarity[own]
+            )
+            yield FrameTable(frame, rows, columns, similarity)
+
+
+def _numbering(places: Places, size: int) -> Places:
+    """For each of `size` tracks its number in a choice, -1 for none."""
+    numbers = np.full(size, -1, dtype=np.intp)
+    numbers[places] = np.arange(len(places))
+    return numbers
+
+
+def overlaps_of(
+    truth: Sequence[InstanceTrack],
+    prediction: Sequence[InstanceTrack],
+    true_masks: ReadMasks,
+    predicted_masks: ReadMasks,
+    size: tuple[int, int],
+    frames: int,
+    vocabulary: Vocabulary,
+    scope: Scope,
+) -> TrackOverlaps:
+    """Decodes masks, a few frames at a time, and keeps what they share.
+
+    Args:
+        truth, prediction: tracks without the texts of their masks.
+        true_masks, predicted_masks: give these texts, of a range of frames.
+        size: (height, width) of the frames.
+        frames: of the video.
+        vocabulary, scope: see `TrackOverlaps`.
+
+    Raises:
+        DataError: a text is no mask of this size.
+    """
+    true_areas = np.zeros((len(truth), frames), dtype=np.int32)
+    predicted_areas = np.zeros((len(prediction), frames), dtype=np.int32)
+    parts, texts = [], [blake2b() for _ in prediction]
+    for start in range(0, frames, CHUNK):
+        stop = min(start + CHUNK, frames)
+        true = rle.read_tracks(true_masks(start, stop), size, stop - start)
+        masks = predicted_masks(start, stop)
+        predicted = rle.read_tracks(masks, size, stop - start)
+        for text, own in zip(texts, masks, strict=True):
+            text.update("\n".join(mask or "" for mask in own).encode() + b"\n")
+        true_areas[:, start:stop], predicted_areas[:, start:stop] = true.areas, predicted.areas
+        shared = _shared(true, predicted, size[0] * size[1]) + np.array([[start], [0], [0], [0]])
+        parts.append(shared.astype(np.int32))
+    first: dict[bytes, int] = {}
+    originals = np.array([first.setdefault(text.digest(), place) for place, text in enumerate(texts)], dtype=np.int64)
+    frame, g, p, shared = np.concatenate(parts, axis=1) if parts else np.zeros((4, 0), dtype=np.int32)
+    return TrackOverlaps(
+        tuple(truth), tuple(prediction), true_areas, predicted_areas, frame, g, p, shared, originals, vocabulary, scope
+    )
+
+
+def _shared(true: rle.Tracks, predicted: rle.Tracks, pixels: int) -> Ints:
+    """(4, N): frame, labelled track, predicted track and the pixels that they share, of pairs with any, by frame."""
+    frames = true.areas.shape[1]
+    tubes = [_split(tube, pixels) for tube in true.tubes]
+    sums = [_cumulative(tube) for tube in predicted.tubes]
+    together = (true.areas > 0).astype(np.int64) @ (predicted.areas > 0).T.astype(np.int64)
+    rows = []
+    for g, p in np.argwhere(together).tolist():
+        tube, other = tubes[g], predicted.tubes[p]
+        # Pixels of the other track before each bound of this one: linear between its own bounds, exact below 2**53.
+        before = np.interp(tube, other, sums[p])
+        by_frame = np.bincount(tube[0::2] // pixels, before[1::2] - before[0::2], minlength=frames)
+        seen = np.flatnonzero(by_frame)
+        rows.append(np.stack([seen, np.full_like(seen, g), np.full_like(seen, p), by_frame[seen].astype(np.int64)]))
+    if not rows:
+        return np.zeros((4, 0), dtype=np.int64)
+    table = np.concatenate(rows, axis=1)
+    ordered: Ints = table[:, np.argsort(table[0], kind="stable")]
+    return ordered
+
+
+def _split(tube: rle.Tube, pixels: int) -> rle.Tube:
+    """The tube with runs that cross the border of two frames cut in two there."""
+    if not tube.size:
+        return tube
+    borders = np.arange(1, tube[-1] // pixels + 1) * pixels
+    places = np.searchsorted(tube, borders, side="right")
+    crossed = (places % 2 == 1) & (tube[places - 1] != borders)
+    return np.insert(tube, np.repeat(places[crossed], 2), np.repeat(borders[crossed], 2))
+
+
+def _cumulative(tube: rle.Tube) -> Ints:
+    """Pixels of a tube before each of its bounds."""
+    runs = np.zeros(len(tube), dtype=np.int64)
+    runs[1::2] = tube[1::2] - tube[0::2]
+    return np.cumsum(runs)

@@ -251,6 +251,9 @@ def weights_about(name: str, pretrained: str | None, tag: str = "") -> Mapping[s
                 f"{described}: expected preprocess_cfg with mean and std, and model_cfg, got no such tables. Correct it"
             )
         return {**pixels, "quick_gelu": bool(shape.get("quick_gelu"))}
+    unknown = open_clip.get_model_config(name) is None  # which `create` says
+    if unknown or (CONFIGS / f"{name}.json").is_file():  # this project's were trained with open_clip's defaults
+        return {}
     known = [open_clip.get_pretrained_cfg(name, each) for each in tags]
     facts = {(c.get("mean"), c.get("std"), bool(c.get("quick_gelu"))) for c in known}
     if len(facts) == 1:

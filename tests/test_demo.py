@@ -6,18 +6,20 @@ import importlib.util
 from dataclasses import dataclass
 from typing import cast
 
-import pytest
+from typer.testing import CliRunner
 
-from ovsbench.benchmark.errors import UserError
+from ovsbench.cli import app
 from ovsbench.leaderboard.row import Row
-from ovsbench.plans.demo import beside, run_demo
+from ovsbench.plans.demo import beside
 
 
 def test_a_missing_module_is_said_before_anything_is_drawn(tmp_path, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else found(name))
-    with pytest.raises(UserError, match=r"needs torch, which.*pip install .ovsbench\[gkc,video\]"):
-        run_demo(tmp_path / "demo", 1, fresh=False, report=pytest.fail, progress=None)  # type: ignore[arg-type]
+    done = CliRunner().invoke(app, ["demo", "-o", str(tmp_path / "demo")])
+    assert done.exit_code == 1
+    assert "needs torch, which this installation lacks" in done.output
+    assert 'pip install "ovsbench[gkc,video]"' in done.output
     assert not (tmp_path / "demo").exists()
 
 

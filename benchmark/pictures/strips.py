@@ -1,6 +1,6 @@
 """Strips of pictures from a run: a few frames of a video in a row, plain, labelled and predicted.
 
-One colour a category, the same in all rows, so that an error is a change of colour.
+Outlines of one colour a category, the same in all rows, so that an error is a change of colour.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def paint_categories(image: Image, frame: PanopticFrame, vocabulary: Vocabulary)
     for old, new in by_category.items():
         ids[frame.ids == old] = new
     merged = {new: Segment(new, new - 1) for new in by_category.values()}
-    return overlay(_readable(image), PanopticFrame(_readable(ids), merged), vocabulary, opacity=0.45)
+    return overlay(_readable(image), PanopticFrame(_readable(ids), merged), vocabulary)
 
 
 def spread(length: int, count: int) -> list[int]:

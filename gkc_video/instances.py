@@ -16,8 +16,7 @@ from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.timing.stages import stage
 from ovsbench.benchmark.types import InstanceFrame, Video, Vocabulary
 from ovsbench.gkc_video.model import RawOutputs, distinct, uploaded
-from ovsbench.gkc_video.tracking import Association
-from ovsbench.gkc_video.tracking.instance_linker import InstanceLinker, Objects
+from ovsbench.gkc_video.tracking import Association, InstanceLinker, Objects
 
 MASK_NMS_IOU = 0.6
 """Of two queries whose masks overlap with a higher IoU, the less confident is dropped."""

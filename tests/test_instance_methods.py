@@ -18,8 +18,11 @@ from ovsbench.benchmark.running.frame_loop import accepted, answers_of  # noqa: 
 from ovsbench.benchmark.types import Category, InstanceFrame, Rules, Video, Vocabulary  # noqa: E402
 from ovsbench.gkc_video.instances import InstanceOptions, objects_of  # noqa: E402
 from ovsbench.gkc_video.model import RawOutputs  # noqa: E402
-from ovsbench.gkc_video.tracking import ASSOCIATIONS  # noqa: E402
-from ovsbench.gkc_video.tracking.instance_linker import InstanceLinker, Objects  # noqa: E402
+from ovsbench.gkc_video.tracking import (  # noqa: E402
+    ASSOCIATIONS,
+    InstanceLinker,
+    Objects,
+)
 from ovsbench.gkc_video.tracking.tracker import Association  # noqa: E402
 
 INSTANCE = Rules(task="instance")

@@ -31,12 +31,16 @@ class Loop:
         Args:
             work: that is to be done now.
         """
-        if not self._was_tried:
-            self._done += work
-            if self._done > self._after:
-                self._was_tried = True
-                self._compiled = _compile(self._function)
+        self._done += work
+        if self._done > self._after:
+            self.load()
         return self._compiled
+
+    def load(self) -> None:
+        """Compiles the function, unless that was tried before."""
+        if not self._was_tried:
+            self._was_tried = True
+            self._compiled = _compile(self._function)
 
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any] | None:

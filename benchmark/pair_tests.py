@@ -87,7 +87,8 @@ def exchanges(videos: int, count: int = SWAPS, seed: int = 0) -> npt.NDArray[np.
         seed: of those.
     """
     if videos < EXACT_BELOW:
-        others = np.array(list(itertools.product((0, 1), repeat=videos - 1)), dtype=np.int64).reshape(-1, videos - 1)
+        every = list(itertools.product((0, 1), repeat=videos - 1))
+        others = np.array(every, dtype=np.int64).reshape(len(every), videos - 1)
     else:
         others = np.random.default_rng(seed).integers(0, 2, (1 + count, videos - 1))
         others[0] = 0

@@ -17,7 +17,8 @@ from ovsbench.benchmark.metrics.miou import Miou, MiouCounts, Pixels
 from ovsbench.benchmark.metrics.stq import Stq
 from ovsbench.benchmark.metrics.vc import Vc
 from ovsbench.benchmark.metrics.vpq import Tubes, Vpq, VpqCounts
-from ovsbench.benchmark.panoptic import dense, overlap_dense
+from ovsbench.benchmark.panoptic import dense, ids_to_rgb, overlap_dense
+from ovsbench.benchmark.timing.score_peer import panoptic_qualities
 from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
 Frames = Sequence[PanopticFrame]
@@ -144,6 +145,22 @@ def test_vpq_equals_its_definition_in_sets_of_pixels(pair):
         assert measured.windows[k].keys() == expected.keys()
         for category, row in expected.items():
             assert measured.windows[k][category] == pytest.approx(row, abs=1e-12)
+
+
+@given(pairs(), st.sampled_from([1, 2, 3]))
+@settings(max_examples=40, deadline=None)
+def test_vpq_equals_the_steps_of_the_official_script_however_many_frames_are_counted_at_once(pair, block):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ovsbench.benchmark.metrics.vpq.BLOCK", block)
+        measured = counts(Vpq(), *pair)
+    images = [[ids_to_rgb(frame.ids) for frame in side] for side in pair]
+    segments = [[frame.segments for frame in side] for side in pair]
+    for k in (1, 2, 4):
+        expected = panoptic_qualities(*images, *segments, k)
+        assert measured.windows[k].keys() == expected.keys()
+        for category, row in expected.items():
+            assert measured.windows[k][category] == pytest.approx(row, abs=1e-12)
+    assert measured == counts(Vpq(), *pair)
 
 
 @given(pairs())

@@ -254,7 +254,7 @@ def test_data_novelty_measures_a_split_and_writes_it_when_asked(boxes_bank, tmp_
     assert result.exit_code == 0, result.output
     assert load_split(tmp_path / "out.json").vocabulary.by_id[2].nearest.base == 1
     odd = CliRunner().invoke(app, [*arguments, "--alias", "hound"])
-    assert odd.exit_code == 1
+    assert odd.exit_code == 2
     assert "key=value" in odd.stderr
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ovsbench.benchmark.panoptic import ids_to_rgb
 from ovsbench.benchmark.storage import label_png
-from ovsbench.benchmark.timing import ap_bench
+from ovsbench.benchmark.timing import ap_bench, score_peer
 from ovsbench.benchmark.timing.jobs_bench import measure_jobs
 from ovsbench.benchmark.timing.score_bench import measure, scene
 
@@ -29,6 +29,7 @@ def test_every_stage_of_the_scorer_is_measured(tmp_path):
     assert 0 < report.from_png_named < report.from_png_total
     assert 0 < report.ratios["store_named"] < report.ratios["store"]
     assert report.store_bytes < report.png_bytes
+    assert report.peers[score_peer.OFFICIAL_WAY] > 0
 
 
 def test_processes_are_timed_against_one(tmp_path):

@@ -40,6 +40,8 @@ from ovsbench.benchmark.storage.track_extents import Extent, Measured
 from ovsbench.benchmark.types import InstanceTrack, Vocabulary
 
 RESULTS = "results.json"
+_AT_ONCE = 20_000
+"""Masks that are decoded at once, so that memory does not grow with the video."""
 
 
 def _anything(row: Mapping[str, Any], track: InstanceTrack, entry: VideoEntry, where: str) -> None:
@@ -171,10 +173,14 @@ class _Read(NamedTuple):
 
 def _measured(tracks: Sequence[_Read], entry: VideoEntry, faults: Faults, *, may_repeat: bool) -> list[Measured]:
     """The tracks of a video with their extents; what is wrong with masks is noted."""
-    extents: Sequence[Extent | None] = [None] * len(tracks)
-    with contextlib.suppress(DataError):  # looked at one by one below, to say which
-        decoded = rle.read_tracks([one.track.masks for one in tracks], entry.size, len(entry.frames))
-        extents = Extent.of_tracks(decoded, entry.size)
+    extents: list[Extent | None] = [None] * len(tracks)
+    together = max(1, _AT_ONCE // len(entry.frames))
+    for start in range(0, len(tracks), together):
+        some = [one.track.masks for one in tracks[start : start + together]]
+        with contextlib.suppress(DataError):  # looked at one by one below, to say which
+            extents[start : start + together] = Extent.of_tracks(
+                rle.read_tracks(some, entry.size, len(entry.frames)), entry.size
+            )
     measured = []
     seen: dict[tuple[int, float, tuple[str | None, ...]], int] = {}
     for (track, boxes, number, where), known in zip(tracks, extents, strict=True):

@@ -36,6 +36,7 @@ from ovsbench.benchmark.metrics.ap_curves import drawn_class, merged, values_of_
 from ovsbench.benchmark.metrics.ap_matching import Found, candidates, matched
 from ovsbench.benchmark.metrics.base import Floats, Part, Value, ratio
 from ovsbench.benchmark.metrics.plausible import VideoShape
+from ovsbench.benchmark.metrics.track_overlaps import TrackOverlaps
 from ovsbench.benchmark.storage.rle import DecodedTracks
 from ovsbench.benchmark.types import Rules, Task
 
@@ -170,8 +171,13 @@ class Ap:
     version: int = 2
 
     def count(self, truth: DecodedTracks, prediction: DecodedTracks) -> ApCounts:
-        """The counts of one video."""
+        """The counts of one video, off its masks."""
         found = matched(truth, prediction, candidates(truth, prediction))
+        return ApCounts({category: (one,) for category, one in found.items()})
+
+    def count_overlaps(self, video: TrackOverlaps) -> ApCounts:
+        """The counts of one video, off what its tracks share."""
+        found = matched(*video.measured(), video.candidates())
         return ApCounts({category: (one,) for category, one in found.items()})
 
     def zero(self, rules: Rules) -> ApCounts:

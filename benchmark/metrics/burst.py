@@ -35,8 +35,6 @@ from ovsbench.benchmark.metrics.ap_matching import matched as matched_tracks
 from ovsbench.benchmark.metrics.base import Floats, Part, Value, mean_where
 from ovsbench.benchmark.metrics.hota import ALPHAS, EPSILON, NO_TRACKS, HotaCounts, Tracks, matched
 from ovsbench.benchmark.metrics.track_overlaps import FrameTable, Places, TrackOverlaps
-from ovsbench.benchmark.storage.rle import DecodedTracks, mean_areas
-from ovsbench.benchmark.storage.rle import Tracks as Masks
 from ovsbench.benchmark.types import Labelled, Rules, Task
 
 DISTRACTOR = "distractor"
@@ -176,11 +174,7 @@ class BurstAp:
             if is_known and video.vocabulary.by_id[c].group != DISTRACTOR:
                 best = predicted[np.argsort(-video.scores[predicted], kind="stable")]
                 by_class[c] = Candidates(true.tolist(), best.tolist(), video.ious[np.ix_(true, best)].T)
-        truth, prediction = (
-            DecodedTracks(tracks, Masks((), areas), mean_areas(areas))
-            for tracks, areas in ((video.truth, video.true_areas), (video.prediction, video.predicted_areas))
-        )
-        found = matched_tracks(truth, prediction, by_class)
+        found = matched_tracks(*video.measured(), by_class)
         partial = video.scope.not_exhaustive
         return BurstApCounts({c: (_forgiven(one) if c in partial else one,) for c, one in found.items()})
 

@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from ovsbench.benchmark.metrics.ap import ApCounts
 from ovsbench.benchmark.metrics.ap_curves import drawn_class, merged, values_of_class
-from ovsbench.benchmark.metrics.ap_matching import Found, candidates, matched
+from ovsbench.benchmark.metrics.ap_matching import Found, matched
 from ovsbench.benchmark.metrics.base import Floats, Part, Value
 from ovsbench.benchmark.metrics.plausible import VideoShape
-from ovsbench.benchmark.storage.rle import DecodedTracks
+from ovsbench.benchmark.metrics.track_overlaps import TrackOverlaps
 from ovsbench.benchmark.types import Labelled, Rules, Task
 
 _NAMES = {"phrase_AP": "AP", "phrase_AP50": "AP50", "phrase_AP75": "AP75"}
@@ -80,9 +80,9 @@ class PhraseAp:
     labelled: tuple[Labelled, ...] = ("as asked",)
     version: int = 1
 
-    def count(self, truth: DecodedTracks, prediction: DecodedTracks) -> PhraseApCounts:
+    def count_overlaps(self, video: TrackOverlaps) -> PhraseApCounts:
         """The counts of one video."""
-        return PhraseApCounts((matched(truth, prediction, candidates(truth, prediction)),))
+        return PhraseApCounts((matched(*video.measured(), video.candidates()),))
 
     def zero(self, rules: Rules) -> PhraseApCounts:
         return PhraseApCounts()

@@ -40,7 +40,7 @@ from ovsbench.benchmark.metrics.base import Floats, Value, mean_where
 from ovsbench.benchmark.metrics.class_sums import ClassSums
 from ovsbench.benchmark.metrics.hota import EPSILON, alignment_of
 from ovsbench.benchmark.metrics.plausible import SLACK, VideoShape, are_whole
-from ovsbench.benchmark.metrics.track_overlaps import Places, TrackOverlaps
+from ovsbench.benchmark.metrics.track_overlaps import Places, SmallInts, TrackOverlaps
 from ovsbench.benchmark.metrics.tracking import TrackingCounts
 from ovsbench.benchmark.types import Rules, Task
 
@@ -96,9 +96,9 @@ class TetaCounts(ClassSums):
 class _Near(NamedTuple):
     """Pairs of masks with an IoU of at least 0.5: frame, labelled track and predicted track of each."""
 
-    frame: npt.NDArray[np.int64]
-    true: npt.NDArray[np.int64]
-    predicted: npt.NDArray[np.int64]
+    frame: SmallInts
+    true: SmallInts
+    predicted: SmallInts
 
 
 class _Counter:
@@ -116,13 +116,14 @@ class _Counter:
         self.assigned = self._assignment()
         self.misnamed: dict[int, npt.NDArray[np.int64]] = {}
 
-    def _assignment(self) -> npt.NDArray[np.int64]:
+    def _assignment(self) -> SmallInts:
         """(frames, predictions): the labelled track that a prediction is assigned to in a frame, -1 for none."""
         from scipy.optimize import linear_sum_assignment
 
         video = self.video
-        assigned = np.full((video.frames, len(video.prediction)), -1, dtype=np.int64)
-        true, predicted = np.flatnonzero(video.true_areas.any(axis=1)), np.unique(self.near.predicted)
+        assigned = np.full((video.frames, len(video.prediction)), -1, dtype=np.int32)
+        true = np.flatnonzero(video.true_areas.any(axis=1))
+        predicted = np.unique(self.near.predicted).astype(np.intp)
         tables = video.tables(true, predicted)
         alignment = alignment_of(tables, len(true), len(predicted))
         for table in tables:

@@ -11,11 +11,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ovsbench.benchmark.metrics.ap_matching import KEPT, Candidates
 from ovsbench.benchmark.metrics.base import Floats, ratio
 from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage.rle import DecodedTracks
 from ovsbench.benchmark.types import WHOLE, InstanceTrack, Scope, Vocabulary
 
 Ints = npt.NDArray[np.int64]
+SmallInts = npt.NDArray[np.int32]
 Places = npt.NDArray[np.intp]
 ReadMasks = Callable[[int, int], Sequence[Sequence[str | None]]]
 """First frame and the one after the last to the masks of every track in these frames."""
@@ -38,8 +41,8 @@ class TrackOverlaps:
 
     Attributes:
         truth, prediction: tracks without the texts of their masks.
-        true_areas, predicted_areas: int64 (tracks, frames), pixels of each mask, 0 where there is none.
-        frame, true, predicted, shared: (N,) by rising frame: pixels that two tracks share in it; of pairs with any.
+        true_areas, predicted_areas: int32 (tracks, frames), pixels of each mask, 0 where there is none.
+        frame, true, predicted, shared: int32 (N,) by rising frame: the pixels that two tracks share, if any.
         originals: (predictions,) the place of the first predicted track with the same masks, mostly its own.
         vocabulary: of the benchmark.
         scope: what the labels speak of.
@@ -47,12 +50,12 @@ class TrackOverlaps:
 
     truth: tuple[InstanceTrack, ...]
     prediction: tuple[InstanceTrack, ...]
-    true_areas: Ints
-    predicted_areas: Ints
-    frame: Ints
-    true: Ints
-    predicted: Ints
-    shared: Ints
+    true_areas: SmallInts
+    predicted_areas: SmallInts
+    frame: SmallInts
+    true: SmallInts
+    predicted: SmallInts
+    shared: SmallInts
     originals: Ints
     vocabulary: Vocabulary
     scope: Scope = WHOLE
@@ -86,6 +89,26 @@ class TrackOverlaps:
     @cached_property
     def scores(self) -> Floats:
         return np.array([track.score for track in self.prediction], dtype=np.float64)
+
+    def measured(self) -> tuple[DecodedTracks, DecodedTracks]:
+        """Labelled and predicted tracks with their areas and without masks, as AP takes them."""
+        true, predicted = (
+            DecodedTracks(tracks, rle.Tracks((), np.zeros((0, 0), dtype=np.int64)), rle.mean_areas(areas))
+            for tracks, areas in ((self.truth, self.true_areas), (self.prediction, self.predicted_areas))
+        )
+        return true, predicted
+
+    def candidates(self) -> dict[int, Candidates]:
+        """By category what may match in AP; of two tracks without a pixel neither does."""
+        seen = self.true_areas.sum(axis=1) > 0
+        best = np.argsort(-self.scores, kind="stable")
+        rows = {}
+        for c in sorted({*self.true_categories.tolist(), *self.predicted_categories.tolist()}):
+            labels = np.flatnonzero(self.true_categories == c)
+            found = best[self.predicted_categories[best] == c][: KEPT[-1]]
+            overlaps = np.where(seen[labels], self.ious[np.ix_(labels, found)].T, 0.0)
+            rows[c] = Candidates(labels.tolist(), found.tolist(), overlaps)
+        return rows
 
     def on_labelled_frames(self) -> TrackOverlaps:
         """The video without what is predicted in frames that have no label of any category."""
@@ -159,8 +182,8 @@ def overlaps_of(
     Raises:
         DataError: a text is no mask of this size.
     """
-    true_areas = np.zeros((len(truth), frames), dtype=np.int64)
-    predicted_areas = np.zeros((len(prediction), frames), dtype=np.int64)
+    true_areas = np.zeros((len(truth), frames), dtype=np.int32)
+    predicted_areas = np.zeros((len(prediction), frames), dtype=np.int32)
     parts, texts = [], [blake2b() for _ in prediction]
     for start in range(0, frames, CHUNK):
         stop = min(start + CHUNK, frames)
@@ -170,10 +193,11 @@ def overlaps_of(
         for text, own in zip(texts, masks, strict=True):
             text.update("\n".join(mask or "" for mask in own).encode() + b"\n")
         true_areas[:, start:stop], predicted_areas[:, start:stop] = true.areas, predicted.areas
-        parts.append(_shared(true, predicted, size[0] * size[1]) + np.array([[start], [0], [0], [0]]))
+        shared = _shared(true, predicted, size[0] * size[1]) + np.array([[start], [0], [0], [0]])
+        parts.append(shared.astype(np.int32))
     first: dict[bytes, int] = {}
     originals = np.array([first.setdefault(text.digest(), place) for place, text in enumerate(texts)], dtype=np.int64)
-    frame, g, p, shared = np.concatenate(parts, axis=1) if parts else np.zeros((4, 0), dtype=np.int64)
+    frame, g, p, shared = np.concatenate(parts, axis=1) if parts else np.zeros((4, 0), dtype=np.int32)
     return TrackOverlaps(
         tuple(truth), tuple(prediction), true_areas, predicted_areas, frame, g, p, shared, originals, vocabulary, scope
     )

@@ -221,7 +221,16 @@ class VpqAccumulator:
         self._new = 0  # tables at the end whose windows are not counted
 
     def add(self, truth: DenseFrame, prediction: DenseFrame, overlap: FrameOverlap) -> None:
-        self._tables.append(_Table(self._side(truth), self._side(prediction), overlap.pixels))
+        true, predicted = (
+            _Side(
+                np.array([s.id for s in frame.segments], dtype=np.int64),
+                positions(frame.segments, self._index),
+                np.array([s.is_crowd for s in frame.segments], dtype=np.bool_),
+                np.argsort(np.array(frame.in_list_order, dtype=np.int64)),
+            )
+            for frame in (truth, prediction)
+        )
+        self._tables.append(_Table(true, predicted, overlap.pixels))
         self._new += 1
         if self._new == BLOCK or sum(table.pixels.size for table in self._tables) > _MOST_CELLS:
             self._count_block()
@@ -318,11 +327,13 @@ class _First(NamedTuple):
         )
         for number in reversed(range(len(sides))):
             side, own = sides[number], rows[number]
-            values: tuple[Any, ...] = (number, side.categories, side.crowd, side.listed)
-            for table, value in zip(first, values, strict=True):
-                if number + 1 < len(sides):
+            if number + 1 < len(sides):
+                for table in first:
                     table[number] = table[number + 1]
-                table[number, own] = value
+            first.frame[number, own] = number
+            first.category[number, own] = side.categories
+            first.crowd[number, own] = side.crowd
+            first.listed[number, own] = side.listed
         return first
 
 

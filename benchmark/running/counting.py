@@ -185,10 +185,14 @@ def _count_tracks(
     decode_all: bool,
 ) -> VideoCounts:
     metrics = [metric for metric in metrics_for(benchmark.rules, versions) if metric.name in versions]
-    true = truth.decoded(None if decode_all else matchable(truth.described, prediction.described))
-    predicted = prediction.decoded(None if decode_all else matchable(prediction.described, truth.described))
-    counts = {m.name: _careful(m.name, m.count, true, predicted) for m in metrics if isinstance(m, TrackMetric)}
     of_overlaps = [metric for metric in metrics if isinstance(metric, OverlapMetric)]
+    of_masks = [m for m in metrics if isinstance(m, TrackMetric) and not isinstance(m, OverlapMetric)]
+    counts: dict[str, Any] = {}
+    if of_masks or decode_all:  # all masks of a video at once
+        true = truth.decoded(None if decode_all else matchable(truth.described, prediction.described))
+        predicted = prediction.decoded(None if decode_all else matchable(prediction.described, truth.described))
+        counts |= {metric.name: _careful(metric.name, metric.count, true, predicted) for metric in of_masks}
+        del true, predicted
     if of_overlaps:
         video = _overlaps(benchmark, truth, prediction)
         counts |= {metric.name: _careful(metric.name, metric.count_overlaps, video) for metric in of_overlaps}
@@ -196,6 +200,21 @@ def _count_tracks(
 
 
 def _overlaps(benchmark: Benchmark, truth: TrackFolder, prediction: TrackFolder) -> TrackOverlaps:
+    """What the tracks of a video share.
+
+    Raises:
+        DataError: a mask is none, or a track has not the pixels that are written with it.
+    """
+    try:
+        found = _read_overlaps(benchmark, truth, prediction)
+    except DataError as error:
+        raise DataError(f"video {truth.video_id}: {error}") from error
+    truth.compare(found.true_areas)
+    prediction.compare(found.predicted_areas)
+    return found
+
+
+def _read_overlaps(benchmark: Benchmark, truth: TrackFolder, prediction: TrackFolder) -> TrackOverlaps:
     return overlaps_of(
         truth.described[0],
         prediction.described[0],

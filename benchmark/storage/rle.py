@@ -134,7 +134,7 @@ class DecodedTracks(NamedTuple):
     mean_areas: npt.NDArray[np.float64]
 
 
-def mean_areas(areas: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def mean_areas(areas: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float64]:
     """The mean area of each track over the frames that show it, (tracks,), 0 if none does.
 
     >>> mean_areas(np.array([[2, 0, 3], [0, 0, 0]])).tolist()

@@ -59,7 +59,7 @@ class Extent(NamedTuple):
         boxes = np.zeros((len(lengths), 4), dtype=np.int64)
         compiled(np.concatenate(masks.tubes), np.cumsum(lengths), *size, boxes)
         pixels, shown = masks.areas.sum(axis=1).tolist(), np.count_nonzero(masks.areas, axis=1).tolist()
-        found = ((top, left, bottom, right) for top, left, bottom, right in boxes.tolist())
+        found = [(top, left, bottom, right) for top, left, bottom, right in boxes.tolist()]
         return list(map(Extent, pixels, shown, found))
 
     @staticmethod

@@ -14,12 +14,13 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.storage import rle
@@ -150,14 +151,11 @@ class TrackFolder:
         """The number of frames."""
         return self._frames
 
-    @cached_property
-    def _lines(self) -> list[bytes]:
-        return self._bytes.splitlines()
-
-    @cached_property
-    def _bytes(self) -> bytes:
+    def _lines(self) -> Iterator[bytes]:
+        """The lines of the file, of which one at a time is in memory."""
         try:
-            return (self.folder / TRACKS).read_bytes()
+            with (self.folder / TRACKS).open("rb") as file:
+                yield from (line.removesuffix(b"\n") for line in file)
         except OSError as error:
             raise self._broken(error.strerror or str(error)) from error
 
@@ -166,12 +164,32 @@ class TrackFolder:
         """All tracks, in the order in which they were written; their masks are texts yet."""
         return tuple(
             dataclasses.replace(track, masks=self._texts(line))
-            for track, line in zip(self.described[0], self._lines, strict=True)
+            for track, line in zip(self.described[0], self._lines(), strict=True)
         )
 
     def masks(self, start: int, stop: int) -> list[tuple[str | None, ...]]:
-        """For every track the texts of its masks in the frames from `start` up to `stop`."""
-        return [track.masks[start:stop] for track in self.tracks]
+        """For every track the texts of its masks in the frames from `start` up to `stop`.
+
+        Ranges that follow one another are read through once, so that no video is in memory as a whole.
+        """
+        try:
+            with (self.folder / TRACKS).open("rb") as file:
+                return [one.read(file, start, stop) for one in self._mask_lists]
+        except OSError as error:
+            raise self._broken(error.strerror or str(error)) from error
+        except ValueError as error:
+            raise self._broken(f"a line is no track: {error!r}") from error
+
+    @cached_property
+    def _mask_lists(self) -> list[_MaskList]:
+        place, lists = 0, []
+        for line in self._lines():
+            head, mark, _ = line.partition(_MASKS)
+            if not mark:
+                raise self._broken("a line has no masks as this version writes them")
+            lists.append(_MaskList(place + len(head) + len(mark), self._frames))
+            place += len(line) + 1
+        return lists
 
     def _texts(self, line: bytes) -> tuple[str | None, ...]:
         try:
@@ -188,7 +206,7 @@ class TrackFolder:
     def described(self) -> Described:
         """The tracks without their masks, and the extent that is written for each; None in a file of before it was."""
         try:
-            rows = [json.loads(_without_masks(line)) for line in self._lines]
+            rows = [json.loads(_without_masks(line)) for line in self._lines()]
             tracks, extents = tuple(map(_track, rows)), tuple(map(Extent.from_json, rows))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._broken(f"a line is no track: {error!r}") from error
@@ -211,7 +229,9 @@ class TrackFolder:
             ids is None or track.id in ids or extent is None for track, extent in zip(tracks, written, strict=True)
         ]
         nothing = (None,) * len(self)
-        wanted = [self._texts(line) if needed else nothing for line, needed in zip(self._lines, is_needed, strict=True)]
+        wanted = [
+            self._texts(line) if needed else nothing for line, needed in zip(self._lines(), is_needed, strict=True)
+        ]
         try:
             masks = rle.read_tracks(wanted, self.size, len(self))
         except DataError as error:
@@ -229,6 +249,13 @@ class TrackFolder:
             if not extent.agrees(found):
                 raise self._broken(f"track {track.id} has {found.pixels} pixels in {found.box}, but says {extent}")
         return rle.DecodedTracks(tracks, masks, areas)
+
+    def compare(self, areas: npt.NDArray[np.integer[Any]]) -> None:
+        """Raises a `DataError` if masks with these areas, (tracks, frames), are not those that extents speak of."""
+        for track, extent, own in zip(*self.described, areas, strict=True):
+            found = Extent(int(own.sum()), int((own > 0).sum()), None)
+            if extent is not None and not extent.agrees(found):
+                raise self._broken(f"track {track.id} has {found.pixels} pixels, but says {extent}")
 
     def frame(self, index: int) -> PanopticFrame:
         """What a picture of frame `index` shows: where tracks overlap, the one with the highest score."""
@@ -249,7 +276,12 @@ class TrackFolder:
         Raises:
             DataError: they differ, or a file is missing.
         """
-        if hashlib.sha256(self._bytes).hexdigest() != self.digest:
+        try:
+            with (self.folder / TRACKS).open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise self._broken(error.strerror or str(error)) from error
+        if found != self.digest:
             raise self._broken("it was changed since it was written")
 
     def _broken(self, reason: str) -> DataError:
@@ -259,13 +291,55 @@ class TrackFolder:
         )
 
 
+_MASKS = b'"masks":['
+_BLOCK = 1 << 14
+
+
+class _MaskList:
+    """The texts of the masks of one track, which are read as far as they are asked for.
+
+    No text of a mask holds a comma, so that commas part one from the next.
+
+    Args:
+        begin: of the first mask, in bytes from the start of the file.
+        frames: how many there are.
+    """
+
+    def __init__(self, begin: int, frames: int) -> None:
+        self._begin, self._frames = begin, frames
+        self._next, self._place = 0, begin  # the frame that comes next, and where
+
+    def read(self, file: BinaryIO, start: int, stop: int) -> tuple[str | None, ...]:
+        """The texts from frame `start` up to `stop`.
+
+        Raises:
+            ValueError: what is there are no texts and nulls.
+        """
+        if start < self._next:
+            self._next, self._place = 0, self._begin
+        file.seek(self._place)
+        data, number = b"", stop - self._next
+        while data.count(b",") < number and (block := file.read(_BLOCK)):
+            data += block
+        parts = data.split(b",", number)[:number]
+        self._place += sum(len(part) + 1 for part in parts)
+        self._next = stop
+        if parts and stop == self._frames:  # the end of the list, and of the line, hangs on the last one
+            last = parts[-1]
+            parts[-1] = last[:4] if last.startswith(b"null") else last[: last.find(b'"', 1) + 1]
+        masks = json.loads(b"[" + b",".join(parts) + b"]")[number - (stop - start) :]
+        if len(masks) != stop - start or not all(text is None or isinstance(text, str) for text in masks):
+            raise ValueError("a mask is neither a text nor null")
+        return tuple(masks)
+
+
 def _without_masks(line: bytes) -> bytes:
     """A line without the texts of its masks, which are nearly all of it; whole if a `TrackWriter` did not write it.
 
     >>> _without_masks(b'{"id":1,"masks":["04",null],"score":1.0}')
     b'{"id":1,"masks":[],"score":1.0}'
     """
-    head, start, rest = line.partition(b'"masks":[')
+    head, start, rest = line.partition(_MASKS)
     _, end, tail = rest.rpartition(b"]")
     return head + start + end + tail if start and end else line
 

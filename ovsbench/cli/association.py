@@ -105,7 +105,8 @@ def _signed(found: Interval) -> str:
     """A difference in percent with its interval, where there is one."""
     if found.value is None or found.low is None or found.high is None:
         return "–"
-    return f"{100 * found.value:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+    value, low, high = (percent(one, signed=True) for one in (found.value, found.low, found.high))
+    return f"{value} ({low} to {high})"
 
 
 def _print_scores(scores: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> None:

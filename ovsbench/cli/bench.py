@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from ovsbench.cli.options import Json, parse_size
 from ovsbench.cli.progress_bar import progress
 
 if TYPE_CHECKING:
+    from ovsbench.benchmark.timing import ap_bench, score_bench
     from ovsbench.benchmark.timing.statistics_bench import Report
 
 NAMED = "VPQ of 5 windows, PQ, STQ, mIoU, VC"
@@ -34,11 +35,13 @@ def score(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Also time this many processes against one, on the clock.")
     ] = 1,
+    numpy_alone: Annotated[bool, typer.Option("--numpy", help="Compile no loop, as in short runs.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Time the scorer by stage against the bare decoding of the same PNGs with Pillow; medians, one core.
+    """Time the scorer by stage against the bare decoding of the same PNGs with Pillow, and against other programs.
 
-    The masks are made in a temporary folder, the same every time. Times are CPU time, so other work disturbs little.
+    The masks are made in a temporary folder, the same every time. Times are CPU time of one core, means over frames of
+    the repetition that took least, so other work disturbs little. Loops are compiled before, where numba is installed.
 
     \b
     [bold]Examples[/bold]
@@ -51,12 +54,22 @@ def score(
 
     shape = parse_size(size)
     with tempfile.TemporaryDirectory(prefix="ovsbench-") as folder:
-        report = measure(Path(folder), frames=frames, size=shape, repeats=repeats, progress=progress(quiet=as_json))
+        video: dict[str, Any] = {"frames": frames, "size": shape, "repeats": repeats, "compiled": not numpy_alone}
+        report = measure(Path(folder), **video, progress=progress(quiet=as_json))
         several = measure_jobs(Path(folder), jobs, frames=frames, size=shape) if jobs > 1 else None
     if as_json:
         more = {} if several is None else {"jobs": {**dataclasses.asdict(several), "speedup": several.speedup}}
         print_json({**dataclasses.asdict(report), "size": list(report.size), "ratios": report.ratios, **more})
         return
+    _print_scorer(report)
+    if several is not None:
+        say(
+            f"{several.jobs} processes score {several.videos} videos of {several.frames // several.videos} frames in "
+            f"{several.together:.1f} s on the clock, one in {several.alone:.1f} s: {several.speedup:.2f} times as fast"
+        )
+
+
+def _print_scorer(report: score_bench.Report) -> None:
     stages = list(dict.fromkeys((*report.from_png, *report.from_store)))
     rows = [(name, _ms(report.from_png.get(name)), _ms(report.from_store.get(name))) for name in stages]
     ratios = {name: f"{value:.2f}" for name, value in report.ratios.items()}
@@ -68,13 +81,11 @@ def score(
     ]
     print_table("", ("CPU ms a frame", "from RGB PNG", "from own files"), rows, words=1)
     say(f"Bare decoding of the two RGB PNGs with Pillow: {_ms(report.decode)} ms; a PNG has {report.png_bytes} bytes")
+    for name, value in report.peers.items():
+        say(f"Beside it, {name}: {_ms(value)} ms a frame")
     say(f"Own files: write {_ms(report.write)} ms, read {_ms(report.read)} ms, {report.store_bytes} bytes a frame")
-    say(f"Peak memory at {frames} frames of {size}: {1000 * report.peak_memory_gb:.0f} MB")
-    if several is not None:
-        say(
-            f"{several.jobs} processes score {several.videos} videos of {several.frames // several.videos} frames in "
-            f"{several.together:.1f} s on the clock, one in {several.alone:.1f} s: {several.speedup:.2f} times as fast"
-        )
+    height, width = report.size
+    say(f"Peak memory at {report.frames} frames of {width}x{height}: {1000 * report.peak_memory_gb:.0f} MB")
 
 
 @app.command()
@@ -99,6 +110,10 @@ def ap(
     if as_json:
         print_json({**dataclasses.asdict(report), "total": report.total, "speedup": report.speedup})
         return
+    _print_ap(report)
+
+
+def _print_ap(report: ap_bench.ApReport) -> None:
     rows = [
         ("import results.json, written", _ms(report.importing)),
         ("score, written", _ms(report.scoring)),
@@ -112,7 +127,7 @@ def ap(
     else:
         say(f"{report.speedup:.1f} times as fast; AP {report.ap:.6f} here, {report.peer_ap:.6f} there")
     say(
-        f"{report.result_bytes / 1e6 / videos:.2f} MB of results a video, peak memory "
+        f"{report.result_bytes / 1e6 / report.videos:.2f} MB of results a video, peak memory "
         f"{1000 * report.peak_memory_gb:.0f} MB"
     )
 

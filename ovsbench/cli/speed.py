@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ovsbench.benchmark.percent import percent
 from ovsbench.cli.console import plural, print_json, print_table, say
 from ovsbench.cli.options import Checkpoint, Device, Json, Threads, parse_options, parse_size
 from ovsbench.cli.progress_bar import progress
@@ -111,7 +112,7 @@ def _print_all(done: Comparison) -> None:
         _print_stages("GFLOP of a frame, two for each multiply-accumulate", names, [
             {stage: count / 1e9 for stage, count in counted.items()} for counted in done.flops
         ])  # fmt: skip
-        shares = ", ".join(f"{name} {100 * (done.floor_share(n) or 0):.1f} %" for n, name in enumerate(names))
+        shares = ", ".join(f"{name} {percent(done.floor_share(n))} %" for n, name in enumerate(names))
         say(f"Of a frame's time its arithmetic alone, at {(done.peak or 0) / 1e12:.2f} TFLOPS, would take: {shares}")
     if any(done.launches):
         for title, part in (("Operations of a frame, views left out", "operations"), ("Waits of the host", "reads")):

@@ -250,7 +250,7 @@ _Pixels = tuple[Extent, list[int]]
 
 
 def _decoded(rows: Sequence[_Row]) -> dict[int, _Pixels]:
-    """What the masks of rows are, by the row's number; rows that hold a mask that is none may be left out with others."""
+    """What the masks of rows are, by the row's number; of rows some of whose masks are none all are left out."""
     alike: dict[tuple[tuple[int, int], int], list[_Row]] = {}
     for row in rows:
         alike.setdefault((row.entry.size, len(row.entry.frames)), []).append(row)

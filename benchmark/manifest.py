@@ -141,6 +141,11 @@ class Benchmark:
         root = self.folder / self.image_root  # an absolute image root wins over the folder
         return tuple(root / name for name in self.entry(video_id).frames)
 
+    @property
+    def hides_labels(self) -> bool:
+        """Whether its labels are somewhere else: the manifest describes them, and this folder has none at all."""
+        return any(entry.labels_sha256 for entry in self.entries) and not (self.folder / "labels").exists()
+
     def labels_folder(self, video_id: str) -> Path:
         """Where the labels of a video lie."""
         return self.folder / "labels" / video_id
@@ -177,6 +182,11 @@ class Benchmark:
         if not entry.labels_sha256:
             raise DataError(f"benchmark {self.name} has no labels for video {video_id}. Choose a labelled one")
         folder = self.labels_folder(video_id)
+        if self.hides_labels:
+            raise DataError(
+                f"{self.folder}: the labels of {self.name} stay with its host, who scores what is sent. Send "
+                "predictions with: ovsbench submit RUN --to URL"
+            )
         if not folder.is_dir():
             raise DataError(
                 f"{folder}: expected the labels of video {video_id}, found no folder. Build {self.name} anew"

@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 
 from ovsbench.benchmark.errors import MethodError
-from ovsbench.benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.benchmark.types import Image, InstanceFrame, PanopticFrame, Rules, Video, Vocabulary
 from ovsbench.gkc_video import checkpoint as checkpoints
 from ovsbench.gkc_video.device import choose
+from ovsbench.gkc_video.instances import USUAL, InstanceOptions, instance_frames
 from ovsbench.gkc_video.model import Network, PostProcessing, class_maps, post_process, uploaded
 from ovsbench.gkc_video.model.compiling import compile_in_place
 from ovsbench.gkc_video.model.inference import Precision
@@ -25,7 +26,7 @@ from ovsbench.gkc_video.text import Bank, NameTable, TextSpace, name_table
 from ovsbench.gkc_video.tracking import DEFAULT, Association, Linker
 from ovsbench.gkc_video.tracking import association as settings_of
 
-TASKS = ("semantic", "panoptic")
+TASKS = ("semantic", "panoptic", "instance")
 NEEDS = "-c GKC; extra gkc"
 
 
@@ -48,6 +49,7 @@ def build(
     cuda_graphs: bool | None = None,
     tiles: int = 0,
     base_logit_penalty: float | None = None,
+    instances: InstanceOptions = USUAL,
 ) -> GKCMethod:
     """GKC with a trained checkpoint.
 
@@ -70,6 +72,7 @@ def build(
         tiles: for timing alone, see `PostProcessing`.
         base_logit_penalty: taken from the logits of the classes whose masks were seen in training, against the bias for
             them; by default as the checkpoint's header says. `ovsbench calibrate` chooses it on held-out base classes.
+        instances: what becomes an object on an instance benchmark.
 
     Raises:
         MethodError: no checkpoint, one of another kind, or an option out of its range.
@@ -97,6 +100,7 @@ def build(
         linking,
         delay=delay,
         batch=batch,
+        instances=instances,
         synonyms=synonyms,
         base_logit_penalty=loaded.base_logit_penalty if base_logit_penalty is None else base_logit_penalty,
         seen=frozenset(loaded.metadata.get("classes", ())),
@@ -151,6 +155,7 @@ class GKCMethod:
     association: Association
     delay: int = 0
     batch: int = 1
+    instances: InstanceOptions = USUAL
     synonyms: bool = False
     base_logit_penalty: float = 0.0
     seen: frozenset[str] = frozenset()
@@ -170,8 +175,13 @@ class GKCMethod:
         """That the model is on."""
         return str(self.network.device)
 
-    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
-        """Yields one frame for each image; its memory does not grow with the video."""
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame | InstanceFrame]:
+        """Yields one frame for each image, on instance benchmarks with masks that may overlap and several names each.
+
+        Its memory does not grow with the video.
+        """
+        if rules.task == "instance":
+            return self._instances(video, vocabulary)
         return (self._semantic if rules.task == "semantic" else self._panoptic)(video, vocabulary)
 
     def name_table(self, vocabulary: Vocabulary) -> NameTable:
@@ -195,6 +205,13 @@ class GKCMethod:
         for proposals in self._regions(linker.watched(video.images()), vocabulary):
             yield from linker.add(proposals)
         yield from linker.rest()
+
+    def _instances(self, video: Video, vocabulary: Vocabulary) -> Iterator[InstanceFrame]:
+        table = self.name_table(vocabulary)
+        return instance_frames(
+            lambda frames: self.network.run(frames, table), video, vocabulary, self.association, self.instances,
+            self.batch, self.device,
+        )  # fmt: skip
 
     def _regions(self, images: Iterator[Image], vocabulary: Vocabulary) -> Iterator[Proposals]:
         """The regions of each frame; a GPU already works on the next batch while those of the last one are taken."""

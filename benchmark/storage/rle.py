@@ -102,6 +102,12 @@ def lengths(text: str) -> npt.NDArray[np.int64]:
     return pairs.ravel()[: number[0]]
 
 
+def json_list(texts: Sequence[str | None]) -> bytes:
+    """What stands between the brackets of a JSON list of texts; their letters need no escape but of the backslash."""
+    joined = ",".join("null" if text is None else f'"{text}"' for text in texts)
+    return joined.replace("\\", "\\\\").encode("ascii")
+
+
 class Tracks(NamedTuple):
     """Decoded masks of the tracks of a video.
 

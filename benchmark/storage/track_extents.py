@@ -111,6 +111,18 @@ class Extent(NamedTuple):
         return 2 * most >= self.pixels + other.pixels - most
 
 
+def united(first: Extent, second: Extent) -> Extent:
+    """The extent of a track of which two parts of the video are known; both with boxes."""
+    assert first.box is not None
+    assert second.box is not None
+    boxes = [one.box for one in (first, second) if one.box is not None and one.pixels]
+    box = (0, 0, 0, 0)
+    if boxes:
+        tops, lefts, bottoms, rights = zip(*boxes, strict=True)
+        box = (min(tops), min(lefts), max(bottoms), max(rights))
+    return Extent(first.pixels + second.pixels, first.shown + second.shown, box)
+
+
 class Measured(NamedTuple):
     """A track and the extent of its masks, which were decoded for it."""
 

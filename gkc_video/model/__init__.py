@@ -2,7 +2,7 @@
 
 from ovsbench.gkc_video.model.inference import Network, RawOutputs
 from ovsbench.gkc_video.model.positions import resized_positions
-from ovsbench.gkc_video.model.post_processing import PostProcessing, class_maps, post_process
+from ovsbench.gkc_video.model.post_processing import PostProcessing, class_maps, distinct, post_process
 from ovsbench.gkc_video.model.upload import uploaded
 from ovsbench.gkc_video.torchvision_shim import prepare as prepare_torchvision
 
@@ -11,6 +11,7 @@ __all__ = [
     "PostProcessing",
     "RawOutputs",
     "class_maps",
+    "distinct",
     "post_process",
     "prepare_torchvision",
     "resized_positions",

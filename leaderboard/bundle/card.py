@@ -118,6 +118,11 @@ def template(record: RunRecord, name: str) -> str:
     return "\n".join(lines)
 
 
+def written(card: Card) -> str:
+    """The file of a card, without comments."""
+    return "".join(f"{key} = {_toml(getattr(card, key))}\n" for key in FIELDS)
+
+
 def _toml(value: str | int | tuple[str, ...]) -> str:
     """A value as TOML; JSON's text, numbers and lists are TOML's too."""
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)

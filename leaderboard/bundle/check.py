@@ -125,10 +125,7 @@ def check_contents(contents: Mapping[str, bytes], where: str, *, is_filed: bool 
         where: for messages.
         is_filed: whether it is an entry, which may be older than a metric, a value or a version that is here.
     """
-    record = _record(_json(contents, RECORD, where), f"{where}, {RECORD}")
-    benchmark = read_benchmark(_json(contents, pack.BENCHMARK, where), f"{where}, {pack.BENCHMARK}")
-    card = read_card(contents[CARD], f"{where}, {CARD}")
-    _check_record(record, benchmark, f"{where}, {RECORD}")
+    record, benchmark, card = read_parts(contents, where)
     given, at = _json(contents, SCORES, where), f"{where}, {SCORES}"
     metrics = scored_with(given, contents[COUNTS], benchmark.rules, at, is_filed=is_filed)
     counts = read_counts(contents[COUNTS], benchmark, metrics, f"{where}, {COUNTS}")
@@ -137,6 +134,19 @@ def check_contents(contents: Mapping[str, bytes], where: str, *, is_filed: bool 
     check_pictures({n: content for n, content in contents.items() if n.startswith(pack.STRIPS)}, benchmark, where)
     _refuse_other_bytes(contents, where)
     return Checked(record, card, scores, benchmark, counts, "counts", _warnings(record, card), contents)
+
+
+def read_parts(contents: Mapping[str, bytes], where: str) -> tuple[RunRecord, Benchmark, Card]:
+    """What a bundle says of the run, its benchmark and its card; the record is of this benchmark.
+
+    Raises:
+        DataError: one of them is damaged, or of another benchmark.
+    """
+    record = _record(_json(contents, RECORD, where), f"{where}, {RECORD}")
+    benchmark = read_benchmark(_json(contents, pack.BENCHMARK, where), f"{where}, {pack.BENCHMARK}")
+    card = read_card(contents[CARD], f"{where}, {CARD}")
+    _check_record(record, benchmark, f"{where}, {RECORD}")
+    return record, benchmark, card
 
 
 def _json(contents: Mapping[str, bytes], name: str, where: str) -> dict[str, Any]:

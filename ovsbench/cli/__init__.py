@@ -26,25 +26,33 @@ from ovsbench.cli import (  # noqa: E402
     compare,
     data,
     demo,
+    diagnose,
     doctor,
     fetch,
     import_export,
     list_verb,
+    login,
     own_method,
     predict,
+    receipt,
     run,
+    server,
     speed,
     submit,
     suite,
     synonyms,
     train,
 )
+from ovsbench.cli import app as page  # noqa: E402
 from ovsbench.cli.console import QUIET, VERBOSE, complain, say, whole_output  # noqa: E402
 
-OPTIONAL = frozenset(
-    {"torch", "torchvision", "open_clip", "transformers", "safetensors", "huggingface_hub", "av", "decord"}
-)
-"""Modules that only some installations have."""
+OPTIONAL = {
+    **dict.fromkeys(("torch", "torchvision", "open_clip", "transformers", "safetensors"), "gkc,video"),
+    **dict.fromkeys(("huggingface_hub", "av", "decord"), "gkc,video"),
+    **dict.fromkeys(("fastapi", "uvicorn"), "app,server"),
+    **dict.fromkeys(("starlette", "sqlalchemy", "psycopg", "multipart"), "server"),
+}
+"""Modules that only some installations have, and the extra that brings them."""
 
 
 UNUSABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS)
@@ -65,7 +73,8 @@ class CommandLine(TyperGroup):
         except ModuleNotFoundError as error:
             if error.name not in OPTIONAL:
                 raise
-            complain(f'error: this needs {error.name}, which is not installed. pip install "ovsbench[gkc,video]"')
+            extra = OPTIONAL[error.name]
+            complain(f'error: this needs {error.name}, which is not installed. pip install "ovsbench[{extra}]"')
             raise typer.Exit(1) from error
         except OSError as error:
             if error.errno not in UNUSABLE:
@@ -136,13 +145,14 @@ def start(
 
 
 VERBS: dict[str, dict[str, Any]] = {
-    "Start here": {"demo": demo.demo, "doctor": doctor.doctor},
+    "Start here": {"demo": demo.demo, "app": page.app, "doctor": doctor.doctor},
     "Data and models": {
         "data": data.app, "list": list_verb.list_, "fetch": fetch.fetch, "train": train.train,
         "synonyms": synonyms.synonyms,
     },
     "Run and score": {
         "run": run.run, "score": run.score, "show": run.show, "predict": predict.predict, "compare": compare.compare,
+        "diagnose": diagnose.diagnose,
         "speed": speed.speed, "suite": suite.suite, "import": import_export.import_, "export": import_export.export,
         "bench": bench.app,
     },
@@ -150,7 +160,10 @@ VERBS: dict[str, dict[str, Any]] = {
         "association": association.association, "ablate": ablate.ablate, "calibrate": calibrate.calibrate,
     },
     "Your own method": {"new-method": own_method.new_method, "check-method": own_method.check_method},
-    "Publish": {"submit": submit.submit, "check": submit.check, "board": board.app},
+    "Publish": {
+        "submit": submit.submit, "check": submit.check, "board": board.app, "login": login.login,
+        "receipt": receipt.app, "server": server.app,
+    },
 }  # fmt: skip
 """Every verb by the panel of the help that shows it."""
 

@@ -42,9 +42,17 @@ def submit(
     key: Annotated[
         Path | None, typer.Option("--key", metavar="FILE", help="Sign with this key; a new one is made if missing.")
     ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="URL", help="Send predictions to an evaluation server, see login.")
+    ] = None,
+    phase: Annotated[str | None, typer.Option("--phase", help="With --to: of the server, if several fit.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="With --to: wait for the scores and the receipt.")] = False,
+    publish: Annotated[bool, typer.Option("--publish", help="With --to: wait, and show the row to everybody.")] = False,
     as_json: Json = False,
 ) -> None:
     """Pack a scored run into a bundle for the leaderboard; the same run gives the same bytes.
+
+    With --to the predictions are checked here and sent to a server that has the labels; RUN may be a bundle then.
 
     \b
     [bold]Examples[/bold]
@@ -52,6 +60,7 @@ def submit(
       ovsbench submit runs/gkc --card card.toml -o gkc.zip
       ovsbench submit runs/gkc --card card.toml -o gkc.zip --key ~/.ovsbench-key.pem
       ovsbench submit runs/gkc --card card.toml -o gkc.zip --predictions --pictures 2
+      ovsbench submit runs/gkc --card card.toml --to https://example.org --wait
     """
     from ovsbench.benchmark.record import RunRecord
     from ovsbench.benchmark.storage import files
@@ -59,6 +68,11 @@ def submit(
     from ovsbench.leaderboard.bundle.card import template
     from ovsbench.plans.run_benchmarks import benchmark_of
 
+    if to is not None and not init:
+        from ovsbench.cli.submit_to import Sending, send
+
+        send(Sending(run, to, card, data, phase, wait, publish, as_json))
+        return
     if not run.is_dir():
         raise UserError(f"{run}: expected a run folder, found none. Make one with: ovsbench run")
     name = run.resolve().name
@@ -66,10 +80,8 @@ def submit(
         if card.exists():
             raise UserError(f"{card} is there already. Remove it, or name another file with --card")
         files.write_bytes(card, template(RunRecord.read(run), name).encode())
-        if as_json:
-            print_json({"card": str(card)})
-            return
-        finish(card, ["ovsbench", "submit", run, "--card", card, "-o", f"{name}.zip"])
+        next_one = ["ovsbench", "submit", run, "--card", card, "-o", f"{name}.zip"]
+        print_json({"card": str(card)}) if as_json else finish(card, next_one)
         return
     path = out or Path(f"{name}.zip")
     author = None if key is None else author_key(key)

@@ -15,8 +15,8 @@ from ovsbench.benchmark.labels.manifest_check import check
 from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
 from ovsbench.benchmark.manifest import Benchmark, load
 from ovsbench.benchmark.panoptic import semantic
-from ovsbench.benchmark.types import PanopticFrame
 from ovsbench.benchmark.storage.big_json import elements, read_span
+from ovsbench.benchmark.types import PanopticFrame
 from ovsbench.data_prep.coco_panoptic import build_coco_panoptic
 from ovsbench.data_prep.defects import Defects
 from ovsbench.data_prep.official import official_classes, official_colours

@@ -35,7 +35,6 @@ INSIDE = {
         "text",
         "model",
         "tracking",
-        "instances",
         "method",
         "*",
         "training",
@@ -120,8 +119,8 @@ def test_parts_of_a_room_import_only_parts_before_them(name):
             assert level_of(used, order) <= level_of(name, order), f"{name} imports {used}"
 
 
-PUBLIC = {f"ovsbench.gkc_video.{part}" for part in ("model", "text", "tracking", "device", "checkpoint", "instances")}
-"""What of gkc_video other methods build on: packages with a list of names, and three modules."""
+PUBLIC = {f"ovsbench.gkc_video.{part}" for part in ("model", "text", "tracking", "device", "checkpoint")}
+"""What of gkc_video other methods build on: packages with a list of names, and two modules."""
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if room_of(name) == "baselines"])

@@ -149,7 +149,7 @@ class TrackTables:
         self._pairs = video.pairs.mapped(chosen)
 
     def __iter__(self) -> Iterator[FrameTable]:
-        is_seen: npt.NDArray[np.bool_] = np.concatenate([self._true, self._predicted]).any(axis=0)
+        is_seen: npt.NDArray[np.bool_] = np.logical_or.reduce(np.concatenate([self._true, self._predicted]))
         for first, pairs in zip(range(0, len(is_seen), CHUNK), self._pairs, strict=True):
             starts = np.searchsorted(pairs["frame"], np.arange(first, first + CHUNK + 1))
             for place in np.flatnonzero(is_seen[first : first + CHUNK]).tolist():

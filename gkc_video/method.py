@@ -14,8 +14,16 @@ from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.types import Image, InstanceFrame, PanopticFrame, Rules, Video, Vocabulary
 from ovsbench.gkc_video import checkpoint as checkpoints
 from ovsbench.gkc_video.device import choose
-from ovsbench.gkc_video.instances import USUAL, InstanceOptions, instance_frames
-from ovsbench.gkc_video.model import Network, PostProcessing, class_maps, post_process, uploaded
+from ovsbench.gkc_video.model import (
+    USUAL,
+    InstanceOptions,
+    Network,
+    PostProcessing,
+    class_maps,
+    objects_of,
+    post_process,
+    uploaded,
+)
 from ovsbench.gkc_video.model.compiling import compile_in_place
 from ovsbench.gkc_video.model.inference import Precision
 from ovsbench.gkc_video.model.load import RANDOM, LoadedGKC, load_gkc, random_gkc
@@ -23,7 +31,7 @@ from ovsbench.gkc_video.model.packing import Packed
 from ovsbench.gkc_video.model.post_processing import launch, unpacked
 from ovsbench.gkc_video.proposals import Proposals, paint
 from ovsbench.gkc_video.text import Bank, NameTable, TextSpace, name_table
-from ovsbench.gkc_video.tracking import DEFAULT, Association, Linker
+from ovsbench.gkc_video.tracking import DEFAULT, Association, InstanceLinker, Linker
 from ovsbench.gkc_video.tracking import association as settings_of
 
 TASKS = ("semantic", "panoptic", "instance")
@@ -36,8 +44,9 @@ def build(
     device: str = "auto",
     text_bank: Path | None = None,
     synonyms: bool = False,
-    objectness: float = 0.5,
-    min_kept_share: float = 0.5,
+    objectness: float | None = None,
+    min_kept_share: float | None = None,
+    mask_nms_iou: float | None = None,
     side: int | None = None,
     association: str = DEFAULT,
     vote: bool = True,
@@ -58,8 +67,10 @@ def build(
         device: "auto", "cpu", "cuda", ...
         text_bank: precomputed name vectors instead of the checkpoint's own text side; of the same CLIP.
         synonyms: whether a class may also be recognised by its synonyms.
-        objectness: least probability of being any of the names, of a query that becomes a region.
-        min_kept_share: share of its mask that a region must keep.
+        objectness: least probability of being any of the names, of a query that becomes a region; by default, as the
+            next two, what the checkpoint's header says, else 0.5.
+        min_kept_share: share of its mask that a region must keep; else 0.5.
+        mask_nms_iou: of two masks that overlap with a higher IoU the less confident is dropped, 1 for none; else 0.6.
         side: shorter side of the network's input; by default the size it was trained for.
         association: how regions are linked over time, a name of `ovsbench.gkc_video.tracking.ASSOCIATIONS`.
         vote: whether class scores are averaged along a track.
@@ -82,12 +93,14 @@ def build(
         raise MethodError(
             f"the method gkc needs trained weights, got no checkpoint. Give one with -c, such as -c {example}"
         )
-    _check_shares(objectness=objectness, min_kept_share=min_kept_share)
     _check_counts(side=(side, 1), max_age_seconds=(max_age_seconds, 0), delay=(delay, 0), batch=(batch, 1),
                   tiles=(tiles, 0))  # fmt: skip
     if base_logit_penalty is not None and not math.isfinite(base_logit_penalty):
         raise MethodError(f"option base_logit_penalty of method gkc: expected a number, got {base_logit_penalty}")
     linking = settings_of(association, vote=vote, max_age_seconds=max_age_seconds)
+    given = {"objectness": objectness, "min_kept_share": min_kept_share, "mask_nms_iou": mask_nms_iou}
+    shares = {name: value for name, value in given.items() if value is not None}
+    _check_shares(**shares)
     loaded, digest = _opened(checkpoint, choose(device))
     network = _network(loaded, side, precision, cuda_graphs)
     if compile:
@@ -96,7 +109,7 @@ def build(
     return GKCMethod(
         network,
         space,
-        PostProcessing(objectness, min_kept_share=min_kept_share, tiles=tiles),
+        replace(replace(loaded.post_processing, tiles=tiles), **shares),  # type: ignore[arg-type]
         linking,
         delay=delay,
         batch=batch,
@@ -208,10 +221,10 @@ class GKCMethod:
 
     def _instances(self, video: Video, vocabulary: Vocabulary) -> Iterator[InstanceFrame]:
         table = self.name_table(vocabulary)
-        return instance_frames(
-            lambda frames: self.network.run(frames, table), video, vocabulary, self.association, self.instances,
-            self.batch, self.device,
-        )  # fmt: skip
+        linker = InstanceLinker(vocabulary, self.association, self.instances.top_k, video.fps, video.times)
+        for frames in uploaded(linker.watched(video.images()), self.batch, self.network.device):
+            for objects in objects_of(self.network.run(frames, table), vocabulary, self.instances):
+                yield linker.link(objects)
 
     def _regions(self, images: Iterator[Image], vocabulary: Vocabulary) -> Iterator[Proposals]:
         """The regions of each frame; a GPU already works on the next batch while those of the last one are taken."""

@@ -149,14 +149,13 @@ class TrackTables:
         self._pairs = video.pairs.mapped(chosen)
 
     def __iter__(self) -> Iterator[FrameTable]:
-        is_seen: npt.NDArray[np.bool_] = np.logical_or.reduce(np.concatenate([self._true, self._predicted]))
-        for first, pairs in zip(range(0, len(is_seen), CHUNK), self._pairs, strict=True):
+        seen = np.flatnonzero(self._true.any(axis=0) | self._predicted.any(axis=0))
+        for first, pairs in zip(range(0, self._true.shape[1], CHUNK), self._pairs, strict=True):
             starts = np.searchsorted(pairs["frame"], np.arange(first, first + CHUNK + 1))
-            for place in np.flatnonzero(is_seen[first : first + CHUNK]).tolist():
-                frame = first + place
+            for frame in seen[(seen >= first) & (seen < first + CHUNK)].tolist():
                 rows, columns = np.flatnonzero(self._true[:, frame]), np.flatnonzero(self._predicted[:, frame])
                 similarity = np.zeros((len(rows), len(columns)))
-                own = pairs[starts[place] : starts[place + 1]]
+                own = pairs[starts[frame - first] : starts[frame - first + 1]]
                 where = np.searchsorted(rows, own["row"]), np.searchsorted(columns, own["column"])
                 similarity[where] = own["similarity"]
                 yield FrameTable(frame, rows, columns, similarity)

@@ -11,13 +11,15 @@ at 480 lines has 250,412 of 251,633), and images without a byte in video 988_f_X
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
+from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats import LabelForm
 from ovsbench.benchmark.formats.faults import Faults
-from ovsbench.benchmark.formats.vspw_layout import check_form, read_frame
+from ovsbench.benchmark.formats.vspw_layout import check_form, look_shifted, read_frame
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.storage.label_png import png_size
 from ovsbench.benchmark.types import PanopticFrame, Rules, Vocabulary
@@ -56,7 +58,7 @@ def build_vspw(
     subset: str = "val",
     split: str | Path | None = SPLIT,
     variant: str | None = None,
-    label_form: LabelForm = "released",
+    label_form: LabelForm | None = None,
     **work: Unpack[Work],
 ) -> Benchmark:
     """Turns labels of VSPW into a benchmark folder; images stay where they are.
@@ -67,23 +69,26 @@ def build_vspw(
         subset: train or val.
         split: which classes are novel, of VSPW or of VIPSeg, which has the same; None for no class.
         variant: None for a benchmark to score on, else how a training set hides novel classes, see `recipe_of`.
-        label_form: how classes are numbered.
+        label_form: how classes are numbered; None for released numbers, with a note where labels look shifted.
         work: see `Work`.
 
     Raises:
         DataError: the raw folder has another layout, or something in it cannot be read; all of it told at once.
     """
     raw = Path(raw).resolve()
-    check_form(label_form)
+    check_form(label_form or "released")
     find_layout(raw, "vspw")
     watch = Watch(**work)
     defects, faults = watch.defects, watch.faults
     root = raw / "data" if (raw / "data").is_dir() else raw
     found = vocabulary_of(split, ("vspw", "vipseg"), official_classes("vipseg"), kinds=False)
     vocabulary = Vocabulary(tuple(replace(category, is_thing=False) for category in found))
+    videos = _videos(root, read_list(raw / f"{subset}.txt"), label_form or "released", defects, faults)
+    if label_form is None:
+        _note_shifted(videos, defects)
     return write_release(
         folder,
-        _videos(root, read_list(raw / f"{subset}.txt"), label_form, defects, faults),
+        videos,
         watch,
         name=benchmark_name("vspw", split, subset, variant),
         source=source_of(
@@ -95,6 +100,22 @@ def build_vspw(
         variant=variant,
         what=f"VSPW {subset} in {raw}",
     )
+
+
+def _note_shifted(videos: list[RawVideo], defects: Defects) -> None:
+    """Notes labels that look shifted, of which every class would be taken for its neighbour.
+
+    The first frame of every video is looked at, and all frames only if those look shifted.
+    """
+    first = [path for video in videos for path in video.files[:1]]
+    rest = (path for video in videos for path in video.files[1:])
+    with contextlib.suppress(DataError):  # a file that cannot be read is told of with all others
+        if look_shifted(first) and look_shifted([*first, *rest]):
+            defects.note(
+                "the labels hold 0 and 255 and nowhere 124, as shifted numbers do (classes 0 to 123); they are read as "
+                "released ones (1 to 124, void 0), and if they are not, no score is true: --label-form shifted. "
+                "--label-form released ends this note"
+            )
 
 
 def _videos(root: Path, names: list[str], form: LabelForm, defects: Defects, faults: Faults) -> list[RawVideo]:

@@ -105,7 +105,9 @@ def _command(command: Any, name: str) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("[bold]", "").replace("[/bold]", "")
+    return (
+        text.replace("|", "\\|").replace("<", "&lt;").replace("[bold]", "").replace("[/bold]", "").replace("[", "\\[")
+    )
 
 
 def values() -> Iterator[str]:

@@ -30,6 +30,8 @@ _BY_FILES = {
     "Counts sha256",
     "Signed with",
 }
+DECLARED, NOTED = "Saw novel (declared)", "Saw novel"
+"""Facts: what an author's card says of novel words, and what the run's notes say."""
 _BY_RERUN = {"Method", "Options", "Checkpoint", "Checkpoint sha256", "Reads labels"}
 
 
@@ -116,7 +118,7 @@ def row_of(folder: Path, record: RunRecord, scores: Scores, card: Card | None = 
         device=(card.hardware if card else "") or record.device_name or record.device,
         is_contestant=not scores.is_partial and not any(flag.is_reference for flag in flags),
         flags=flags,
-        facts=(*_card_facts(card), *_facts(record, scores)),
+        facts=_once((*_card_facts(card), *_facts(record, scores))),
         trained_on=tuple(t for t in (record.notes.get("trained_on", ""),) if t),
         saw_novel="",
     )
@@ -184,7 +186,7 @@ def _card_facts(card: Card | None) -> tuple[Fact, ...]:
         "Authors": ", ".join(card.authors),
         "Licence": card.licence,
         "Trained on (declared)": ", ".join(card.trained_on) or "nothing",
-        "Saw novel (declared)": f"{card.saw_novel}: {SAW_NOVEL[card.saw_novel]}",
+        DECLARED: f"{card.saw_novel}: {SAW_NOVEL[card.saw_novel]}",
         "How": card.saw_how,
         "Precision, batch": f"{card.precision}, {card.batch}",
         "Timed": card.timed,
@@ -194,6 +196,12 @@ def _card_facts(card: Card | None) -> tuple[Fact, ...]:
         "Signed with": card.author_key,
     }
     return tuple(Fact(name, text) for name, text in facts.items() if text)
+
+
+def _once(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
+    """Without the run's own word on novel words where an author declares one: the declared one was held against it."""
+    is_declared = any(fact.name == DECLARED for fact in facts)
+    return tuple(fact for fact in facts if not (is_declared and fact.name == NOTED))
 
 
 def _facts(record: RunRecord, scores: Scores) -> tuple[Fact, ...]:

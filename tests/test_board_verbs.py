@@ -82,3 +82,13 @@ def test_what_changed_in_numbers_of_papers_is_printed(folder):
     assert "* A: VPQ.all: 0.5 -> 0.6" in printed
     assert "* A (2): VPQ.all: (none) -> 0.1" in printed
     assert "No value changed" in ovsbench("board", "reported", "old.toml", "old.toml").stdout
+
+
+@pytest.mark.parametrize("is_checkout", [True, False])
+def test_a_board_without_anything_says_where_the_projects_entries_are(tmp_path, monkeypatch, is_checkout):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shipped").mkdir()
+    monkeypatch.setattr("ovsbench.leaderboard.own_runs.ENTRIES", tmp_path / ("shipped" if is_checkout else "absent"))
+    found = ovsbench("board", "build")
+    refused(found, "expected entries or scored runs, found none")
+    assert ("come with its repository and not with the installed package" in found.output) == (not is_checkout)

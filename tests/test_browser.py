@@ -173,6 +173,36 @@ def test_accuracy_against_speed_is_drawn_for_what_is_shown(visit):
     assert not page.locator("figure.pareto").is_visible()
 
 
+def test_a_table_that_goes_on_to_the_right_says_so(browser, site):
+    visit = Visit(browser, site, viewport={"width": 700, "height": 800})
+    page = visit.open("benchmarks/boxes.html")
+    hint, box = page.locator(".further").first, page.locator(".scroll").first
+    assert hint.is_visible()
+    page.wait_for_selector(".scroll.cut")
+    box.evaluate("box => { box.scrollLeft = box.scrollWidth; }")
+    page.wait_for_selector(".scroll.cut", state="detached")
+    page.set_viewport_size({"width": 2600, "height": 800})
+    page.locator("form.filters [name=c]").first.uncheck()
+    page.wait_for_function("document.querySelector('.further').hidden")
+    assert visit.complaints == []
+    visit.page.context.close()
+
+
+def test_names_in_the_chart_cover_no_point_and_no_other_name(visit):
+    page = visit.open("benchmarks/boxes.html")
+    page.locator("figure.pareto circle").nth(1).wait_for(state="attached", timeout=20_000)
+    boxes = page.locator("figure.pareto svg").first.evaluate(
+        """svg => ({names: [...svg.querySelectorAll("a text, g text")].map(e => e.getBBox()),
+                    dots: [...svg.querySelectorAll("circle")].map(e => e.getBBox())})
+           """.replace("e.getBBox()", "(b => [b.x, b.y, b.x + b.width, b.y + b.height])(e.getBBox())")
+    )
+    meet = lambda a, b: a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]  # noqa: E731
+    names = boxes["names"]
+    assert len(names) == 3
+    assert not any(meet(name, dot) for name in names for dot in boxes["dots"])
+    assert not any(meet(one, other) for i, one in enumerate(names) for other in names[:i])
+
+
 def test_a_long_table_is_drawn_in_part_until_all_is_asked_for(browser, site, tmp_path):
     shutil.copytree(site.parent / "entries", tmp_path / "entries")
     row = '[[row]]\nname = "paper {0}"\npaper = "https://example.org/"\nvalues = {{ "mIoU.all" = 0.{0:03d} }}\n'

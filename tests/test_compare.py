@@ -124,6 +124,14 @@ def test_the_verb_prints_tables_json_and_csv(runs, tmp_path):
     assert (content["videos"], content["swaps"]) == (14, 10_000)
 
 
+def test_the_verb_ends_with_what_was_compared_or_written(runs, tmp_path):
+    _, folders = runs
+    first, second = list(folders.values())[:2]
+    done = ovsbench("compare", first, second)
+    assert f"Result: {first} and {second}, compared on boxes" in done.stdout
+    assert f"Result: {tmp_path / 'all.csv'}" in ovsbench("compare", first, second, "--csv", tmp_path / "all.csv").stdout
+
+
 def test_below_six_videos_the_verb_says_so(runs, tmp_path):
     benchmark, folders = runs
     few = {name: dict(list(counts.items())[:5]) for name, counts in counts_of(benchmark, folders).items()}

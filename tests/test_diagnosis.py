@@ -45,9 +45,9 @@ def test_a_run_is_drawn_in_five_figures_as_svg_and_png(build_benchmark, tmp_path
 def test_the_map_holds_the_pairs_that_are_confused_and_what_is_right():
     counts = ConfusionCounts({4: {4: 60, 9: 30, UNNAMED: 10}, 9: {9: 4}})
     svg = svg_of(diagnosis.confusion_map(counts, TWO))
-    for text in (">dog<", ">lava<", "(no name)", ">30<", ">10<", "taken for"):
+    for text in (">dog<", ">lava<", "(no name)", ">60<", ">30<", ">10<", "taken for"):
         assert text in svg
-    assert ">60<" not in svg  # dog is no column, since nothing else is taken for it
+    assert svg.count(">dog<") == 2, "a row, and the column of its diagonal, though nothing else is taken for it"
 
 
 def test_a_run_without_a_mistake_has_an_empty_map():

@@ -23,7 +23,8 @@ from ovsbench.leaderboard import entries, signature, summary
 from ovsbench.leaderboard.bundle import pack
 from ovsbench.leaderboard.bundle.check import check
 from ovsbench.leaderboard.own_runs import ENTRIES as OWN
-from ovsbench.leaderboard.row import Row
+from ovsbench.leaderboard.row import Fact, Row
+from ovsbench.leaderboard.run_row import DECLARED, NOTED, _once
 from ovsbench.leaderboard.site.pages import _of_table, page_table
 from ovsbench.leaderboard.site.table import tables
 from ovsbench.leaderboard.summary import unpack
@@ -357,3 +358,9 @@ def test_a_summary_that_an_entry_brings_is_not_believed(make_bundle, board):
     (folder / "summary.json").write_text(json.dumps(forged))  # with the right key
     path.unlink()
     assert entries.read_rows(board)[0].summary.videos == true
+
+
+def test_what_a_row_has_seen_of_novel_words_is_said_once():
+    facts = (Fact(DECLARED, "words: yes"), Fact("Method", "gkc"), Fact(NOTED, "words, through its teacher"))
+    assert _once(facts) == facts[:2]
+    assert _once(facts[1:]) == facts[1:]

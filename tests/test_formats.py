@@ -20,6 +20,7 @@ from ovsbench.benchmark.labels.manifest_check import check
 from ovsbench.benchmark.record import RunRecord, Settings
 from ovsbench.benchmark.storage.store import FrameFolder, VideoWriter
 from ovsbench.benchmark.types import PanopticFrame, Rules, Segment
+from ovsbench.data_prep.defects import Defects
 from ovsbench.data_prep.vipseg import build_vipseg
 from ovsbench.data_prep.vspw import build_vspw
 
@@ -378,3 +379,49 @@ def test_the_form_of_numbers_that_an_import_takes_is_said(vspw, tmp_path):
     assert "Classes were read as shifted numbers; if they are the others" in done.stdout
     released = CliRunner().invoke(app, [*command, str(tmp_path / "run2"), "--label-form", "released", "--json"])
     assert json.loads(released.stdout)["label_form"] == "released"
+
+
+@pytest.mark.parametrize(
+    ("values", "form", "is_noted"),
+    [
+        ([[255, 0, 5, 123]], None, True),  # void is 255 and a class is 0
+        ([[255, 0, 5, 124]], None, False),  # which only released numbers have
+        ([[255, 1, 5, 123]], None, False),
+        ([[0, 1, 5, 123]], None, False),
+        ([[255, 0, 5, 123]], "released", False),  # said, and taken at its word
+        ([[255, 0, 5, 123]], "shifted", False),
+    ],
+)
+def test_labels_that_look_shifted_are_not_read_as_released_silently(tmp_path, values, form, is_noted):
+    defects = Defects()
+    build_vspw(vspw_raw(tmp_path / "raw", values), tmp_path / "data", label_form=form, defects=defects)
+    assert ["--label-form shifted" in line for line in defects.lines] == [True] * is_noted
+
+
+def test_one_released_frame_among_many_decides(tmp_path):
+    raw = vspw_raw(tmp_path / "raw", [[255, 0, 5, 6]])
+    png(raw / "data/a/mask/1.png", [[0, 1, 2, 124]])
+    defects = Defects()
+    build_vspw(raw, tmp_path / "data", defects=defects)
+    assert not defects.lines
+
+
+@pytest.mark.parametrize(("values", "is_told"), [([[1, 2, 3, 4]], True), ([[0, 2, 3, 4]], False)])
+def test_predictions_that_look_released_are_not_read_as_shifted_silently(vspw, tmp_path, values, is_told):
+    from typer.testing import CliRunner
+
+    from ovsbench.cli import app
+
+    png(tmp_path / "pred/a/0.png", values)
+    command = [
+        "import",
+        str(tmp_path / "data"),
+        str(tmp_path / "pred"),
+        "--format",
+        "vspw",
+        "-o",
+        str(tmp_path / "run"),
+    ]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0
+    assert ("--label-form released" in done.stderr) == is_told

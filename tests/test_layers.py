@@ -21,7 +21,7 @@ BELOW = {
     "hub": {"benchmark"},
     "plans": {"benchmark", "data_prep", "leaderboard", "gkc_video", "baselines", "hub"},
     "api": {"benchmark", "data_prep", "leaderboard", "gkc_video", "baselines", "hub", "plans"},
-    "app": {"api", "benchmark", "hub"},
+    "app": {"api", "benchmark", "hub", "plans"},
     "cli": {"benchmark", "data_prep", "leaderboard", "gkc_video", "baselines", "hub", "plans", "api", "app"},
 }
 """For each room those that it may import. Some are named before there is a file in them: the order is settled."""

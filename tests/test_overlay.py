@@ -5,7 +5,7 @@ import pytest
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.pictures.contact_sheet import contact_sheet
-from ovsbench.benchmark.pictures.overlay import OverlayPainter, _place_tags, overlay, track_colour
+from ovsbench.benchmark.pictures.overlay import TAG, OverlayPainter, _place_tags, overlay, track_colour
 from ovsbench.benchmark.types import Category, PanopticFrame, Segment, Vocabulary
 
 VOCABULARY = Vocabulary((Category(0, "sky", False), Category(7, "fire hydrant", True)))
@@ -129,3 +129,17 @@ def test_a_contact_sheet_of_nothing_is_refused():
         contact_sheet([], 3)
     with pytest.raises(DataError, match="needs an image and a column"):
         contact_sheet([np.zeros((3, 3, 3), np.uint8)], 0)
+
+
+@pytest.mark.parametrize("track", range(1, 25))
+def test_a_red_bar_stays_red_whatever_colour_its_track_has(track):
+    red = np.full((240, 320, 3), (200, 30, 30), np.uint8)
+    frame = PanopticFrame(np.full((240, 320), track, np.uint32), {track: Segment(track, 7)})
+    red_part, green, blue = np.median(overlay(red, frame, VOCABULARY).reshape(-1, 3), axis=0)
+    assert red_part > 2 * max(green, blue)
+
+
+def test_a_name_stands_on_a_ground_of_no_colour():
+    painted = overlay(np.zeros((360, 640, 3), np.uint8), halves(360, 640), VOCABULARY)
+    ground = (painted == TAG).all(-1).sum()
+    assert ground > 2 * tag_pixels(painted, 3)[60:270, 40:280].sum()

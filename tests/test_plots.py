@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from ovsbench.benchmark.pictures import plots
+from ovsbench.benchmark.pictures.label_plots import NovelPoint, novelty_chart
+from ovsbench.benchmark.types import Category, Nearest, Vocabulary
 
 BARS = [
     plots.Bar("red star", 0.5, is_novel=False),
@@ -82,3 +87,37 @@ def test_a_very_long_name_leaves_room_for_the_data() -> None:
 def test_importing_plots_does_not_load_matplotlib() -> None:
     code = "import sys, ovsbench.benchmark.pictures.plots; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def boxes_of_names(figure: Figure) -> list[Bbox]:
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    return [text.get_window_extent() for text in axes.texts]
+
+
+def test_names_in_a_crowd_cover_no_other_name_and_no_point() -> None:
+    rng = np.random.default_rng(0)
+    points = [
+        NovelPoint(f"novel class {number}", float(x), float(y))
+        for number, (x, y) in enumerate(rng.normal((0.8, 0.4), (0.01, 0.05), (24, 2)))
+    ]
+    figure = novelty_chart(points, "IoU", Vocabulary((Category(0, "sky", False),)))
+    boxes = boxes_of_names(figure)
+    assert len(boxes) > 12
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    marks = figure.axes[0].transData.transform([(point.similarity, point.value) for point in points])
+    assert not any(box.contains(*mark) for box in boxes for mark in marks)
+
+
+def test_names_of_methods_that_are_equally_fast_and_good_stay_apart() -> None:
+    points = [plots.Point(f"method {number}", 10.0 + number / 10, 0.5) for number in range(6)]
+    boxes = boxes_of_names(plots.accuracy_against_speed(points, "mIoU"))
+    assert len(boxes) == 6
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
+def test_a_prompt_that_is_the_name_alone_is_not_shown() -> None:
+    vocabulary = Vocabulary((Category(1, "lava", False, True, nearest=Nearest("fire", 0.9, "CLIP, prompt: {}")),))
+    svg = svg_of(novelty_chart([NovelPoint("lava", 0.9, 0.3)], "IoU", vocabulary))
+    assert ">CLIP<" in svg
+    assert "{}" not in svg

@@ -11,7 +11,7 @@ only the released form can leave a pixel unnamed, with 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -144,6 +144,36 @@ def check_form(form: str) -> None:
     """Raises a `DataError` if there is no such form of numbers."""
     if form not in get_args(LabelForm):
         raise DataError(f"unknown label form {form!r}; {did_you_mean(form, get_args(LabelForm))}")
+
+
+def look_shifted(labels: Iterable[Path]) -> bool:
+    """Whether labels hold 0 and 255 and nowhere 124: what void and the first and last class are in shifted numbers.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    seen: set[int] = set()
+    for path in labels:
+        seen |= _values_of(path)
+        if CLASSES in seen:
+            return False
+    return {0, _VOID} <= seen
+
+
+def look_released(predictions: Path) -> bool:
+    """Whether the first mask of every video holds no 0: in shifted numbers that is a class, and a common one.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    folders = [predictions / video for video in folders_in(predictions)]
+    first = [folder / min(found.name for found in masks.values()) for folder in folders
+             if (masks := files_in(folder, MASKS))]  # fmt: skip
+    return bool(first) and not any(0 in _values_of(path) for path in first)
+
+
+def _values_of(path: Path) -> set[int]:
+    return set(np.flatnonzero(np.bincount(read_values(path).ravel(), minlength=256)).tolist())
 
 
 def read_frame(path: Path, size: tuple[int, int], form: LabelForm, *, is_label: bool) -> PanopticFrame:

@@ -83,7 +83,7 @@ def confusion_map(counts: ConfusionCounts, vocabulary: Vocabulary) -> Figure:
     pairs = counts.mistakes()[:PAIRS]
     order = [*(c.id for c in vocabulary), UNNAMED]
     rows = sorted({pair.true for pair in pairs}, key=order.index)
-    columns = sorted({pair.predicted for pair in pairs}, key=order.index)
+    columns = sorted({*(pair.predicted for pair in pairs), *rows}, key=order.index)  # every row with its diagonal
     figure, axes = plots.empty(width=2.6 + 0.42 * max(len(columns), 3), height=1.9 + 0.32 * max(len(rows), 2))
     if not pairs:
         axes.text(0.5, 0.5, "no pixel has a wrong name", ha="center", va="center", transform=axes.transAxes)

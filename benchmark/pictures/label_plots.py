@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ovsbench.benchmark.labels.label_counts import CategoryCount, LabelStatistics
-from ovsbench.benchmark.pictures.plots import BASE, INK, NOVEL, empty, save, short
+from ovsbench.benchmark.pictures.plots import BASE, INK, NOVEL, empty, name_points, save, short
 from ovsbench.benchmark.types import Vocabulary
 
 if TYPE_CHECKING:
@@ -140,20 +140,24 @@ def novelty_chart(points: Sequence[NovelPoint], label: str, vocabulary: Vocabula
     """
     figure, axes = empty(width=5.2, height=3.6)
     axes.scatter([p.similarity for p in points], [p.value for p in points], s=26, color=NOVEL, zorder=3, clip_on=False)
-    if len(points) <= _MOST_NAMES // 2:
-        for point in points:
-            axes.annotate(
-                short(point.name),
-                (point.similarity, point.value),
-                xytext=(5, 3),
-                textcoords="offset points",
-                fontsize=8,
-                color=INK,
-            )
-    spaces = sorted({c.nearest.space for c in vocabulary if c.nearest is not None})
+    spaces = sorted({_in_words(c.nearest.space) for c in vocabulary if c.nearest is not None})
     axes.set(xlabel="cosine with the nearest base name", ylabel=label)
     axes.set_ylim(0, max([point.value for point in points], default=1.0) * 1.12 or 1.0)
     axes.set_title("; ".join(spaces), fontsize=8, loc="left")
     axes.margins(x=0.15)
+    if len(points) <= _MOST_NAMES // 2:
+        name_points(axes, [(point.similarity, point.value, point.name, INK) for point in points], fontsize=8)
     axes.grid(alpha=0.25, color=INK, linewidth=0.6)
     return figure
+
+
+def _in_words(space: str) -> str:
+    """A text space as a person reads it: a prompt that is the name alone needs no words.
+
+    >>> _in_words("CLIP, prompt: {}"), _in_words("CLIP, prompt: a photo of a {}")
+    ('CLIP', 'CLIP, names as "a photo of a ..."')
+    """
+    model, separator, prompt = space.rpartition(", prompt: ")
+    if not separator:
+        return space
+    return model if prompt.strip() == "{}" else f'{model}, names as "{prompt.replace("{}", "...")}"'

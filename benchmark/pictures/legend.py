@@ -39,7 +39,8 @@ def with_legend(image: Image, labels: Sequence[Label], title: str = "") -> Image
     room = max(1, (height - top) // line)
     shown = list(labels) if len(labels) <= room else list(labels[: room - 1])
     for label in shown:
-        draw.rectangle((left, top + 1, left + points - 1, top + points), fill=track_colour(label.track))
+        square = (left, top + 1, left + points - 1, top + points)
+        draw.rectangle(square, outline=track_colour(label.track), width=max(2, points // 4))  # as segments are outlined
         text = shorten(label.text, font, panel - 2 * points - points // 2)
         draw.text((left + points + points // 2, top), text, fill=_INK, font=font)
         top += line

@@ -18,6 +18,8 @@ from ovsbench.benchmark.pictures.fonts import can_be_drawn, font_of
 from ovsbench.benchmark.storage.store import PALETTE
 from ovsbench.benchmark.types import Image, PanopticFrame, Segment, Vocabulary
 
+TAG = (24, 26, 30)
+"""The ground of name tags."""
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom are not part of it."""
 
@@ -37,7 +39,11 @@ def track_colour(track: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def overlay(image: Image, frame: PanopticFrame, vocabulary: Vocabulary, *, opacity: float = 0.45) -> Image:
+TINT = 0.16
+"""How much of a segment's colour lies over it: little, so that a red bar stays red whatever colour its track has."""
+
+
+def overlay(image: Image, frame: PanopticFrame, vocabulary: Vocabulary, *, opacity: float = TINT) -> Image:
     """Paints one frame; for the frames of a video use one `OverlayPainter`, which keeps its name tags calm."""
     return OverlayPainter(vocabulary, opacity=opacity).paint(image, frame)
 
@@ -57,12 +63,12 @@ class OverlayPainter:
     Attributes:
         vocabulary: gives the names; a category that it lacks, or whose name the font cannot draw, is shown by its
             number.
-        opacity: of the colour laid over a segment; outlines are opaque.
+        opacity: of the colour laid over a segment; its outline is opaque, and shows the colour of the track.
         numbered: whether things are called by name and number, as in "dog 2", the second dog of the video.
     """
 
     vocabulary: Vocabulary
-    opacity: float = 0.45
+    opacity: float = TINT
     numbered: bool = False
     _numbers: dict[int, dict[int, int]] = field(default_factory=dict)  # category: track: number from 1
     _last_places: dict[int, tuple[float, float]] = field(default_factory=dict)
@@ -116,7 +122,7 @@ class OverlayPainter:
         colours = np.array([(0, 0, 0), *(track_colour(s.id) for s in segments)], dtype=np.uint8)
         weights = np.array([0, *(round(255 * self.opacity) for _ in segments)], dtype=np.uint8)
         share = weights[numbers]
-        share[_edges(numbers, thickness=max(1, round(min(numbers.shape) / 360))) & (numbers > 0)] = 255
+        share[_edges(numbers, thickness=max(2, round(min(numbers.shape) / 160))) & (numbers > 0)] = 255
         layer = PIL.Image.fromarray(colours[numbers])
         return PIL.Image.composite(layer, PIL.Image.fromarray(image), PIL.Image.fromarray(share))
 
@@ -157,15 +163,14 @@ class _TagStyle:
     def measure(self, text: str) -> tuple[int, int]:
         """Width and height of a tag in pixels."""
         left, _, right, _ = self.font.getbbox(text)
-        return math.ceil(right - left) + 2 * (self.margin + 1), self.height
+        return math.ceil(right - left) + 2 * (self.margin + 2), self.height
 
     def draw(self, draw: ImageDraw.ImageDraw, box: Box, text: str, colour: tuple[int, int, int]) -> None:
-        """A tag in the colour of its track, with black or white text, whichever stands out."""
+        """A dark tag framed in the colour of its track: a name on a ground of another colour would contradict it."""
         left, top, right, bottom = box
-        red, green, blue = colour
-        ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 120 else "white"
-        draw.rounded_rectangle((left, top, right - 1, bottom - 1), radius=self.height // 5, fill=colour)
-        draw.text(((left + right) / 2, (top + bottom) / 2), text, fill=ink, font=self.font, anchor="mm")
+        shape = (left, top, right - 1, bottom - 1)
+        draw.rounded_rectangle(shape, radius=self.height // 5, fill=TAG, outline=colour, width=max(2, self.margin))
+        draw.text(((left + right) / 2, (top + bottom) / 2), text, fill="white", font=self.font, anchor="mm")
 
 
 def _place_tags(

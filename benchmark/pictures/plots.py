@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -104,7 +105,6 @@ def accuracy_against_speed(points: Sequence[Point], label: str) -> Figure:
         colour = SERIES[number % len(SERIES)]
         face = colour if point.is_ranked else "none"
         axes.scatter([point.fps], [point.score], s=70, facecolors=face, edgecolors=colour, linewidths=1.8, zorder=3)
-    _name_points(axes, points)
     axes.set_xscale("log")
     speeds = [point.fps for point in points] or [1.0]
     axes.set_xlim(min(speeds) / 2.2, max(speeds) * 3.5)
@@ -112,6 +112,8 @@ def accuracy_against_speed(points: Sequence[Point], label: str) -> Figure:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(lambda value, _: "")
     axes.set(xlabel="frames a second (log)", ylabel=label)
+    colours = itertools.cycle(SERIES)
+    name_points(axes, [(p.fps, p.score, p.name, c) for p, c in zip(points, colours, strict=False)], fontsize=9)
     axes.grid(alpha=0.25, color=INK, linewidth=0.6)
     return figure
 
@@ -188,20 +190,37 @@ def panels(width: float, height: float, count: int) -> tuple[Figure, list[Axes]]
         return figure, list(figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0])
 
 
-def _name_points(axes: Axes, points: Sequence[Point]) -> None:
-    """Writes each name right of its point; names of points at nearly the same height go above one another."""
-    floor = -1.0
-    for number, point in sorted(enumerate(points), key=lambda pair: pair[1].score):
-        floor = max(point.score, floor + 0.045)
-        axes.annotate(
-            short(point.name),
-            (point.fps, floor),
-            xytext=(9, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=9,
-            color=SERIES[number % len(SERIES)],
-        )
+def name_points(axes: Axes, points: Sequence[tuple[float, float, str, str]], *, fontsize: int) -> None:
+    """Writes names beside points, over no point and no other name; one without a place within an inch is left out.
+
+    Args:
+        axes: with the limits that they will have: where there is room depends on them.
+        points: x, y, name and colour of the name.
+        fontsize: in points.
+    """
+    from matplotlib.transforms import Bbox
+
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # the layout is made; from here on places are known
+    scale = axes.figure.dpi / 72  # pixels in a point of typography
+    places = axes.transData.transform([(x, y) for x, y, _, _ in points])
+    taken = [Bbox.from_extents(x - 5 * scale, y - 5 * scale, x + 5 * scale, y + 5 * scale) for x, y in places]
+    frame = axes.get_window_extent()
+    offsets = [(right, up) for away in range(0, 72, 6) for right in (1, -1, 0) for up in (away, -away)]
+    for (x, y, name, colour), (left, bottom) in zip(points, places, strict=True):
+        text = axes.annotate(short(name), (x, y), xytext=(0, 0), textcoords="offset points", va="center",
+                             fontsize=fontsize, color=colour)  # fmt: skip
+        size = text.get_window_extent()
+        for right, up in offsets:
+            begin = left + (8 * scale if right > 0 else -8 * scale - size.width if right < 0 else -size.width / 2)
+            middle = bottom + up * scale
+            box = Bbox.from_bounds(begin, middle - size.height / 2, size.width, size.height)
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+            if inside and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                text.set_position(((begin - left) / scale, (middle - bottom) / scale))
+                break
+        else:
+            text.remove()
 
 
 def _number(value: float | None) -> str:

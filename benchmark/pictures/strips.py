@@ -1,6 +1,6 @@
 """Strips of pictures from a run: a few frames of a video in a row, plain, labelled and predicted.
 
-One colour a category, the same in all rows, so that an error is a change of colour.
+Outlines of one colour a category, the same in all rows, so that an error is a change of colour.
 """
 
 from __future__ import annotations

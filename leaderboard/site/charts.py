@@ -66,7 +66,7 @@ def _names(marks: Sequence[tuple[float, float, str]]) -> Iterator[Markup]:
         places = [(x + 8, y + 4), (x - 8 - wide, y + 4), (x - wide / 2, y - 9), (x - wide / 2, y + 17)]
         boxes = [(left, base - _LINE + 2, left + wide, base + 2) for left, base in places]
         for (left, base), box in zip(places, boxes, strict=True):
-            inside = box[0] >= LEFT and box[2] <= WIDTH and box[1] >= 0 and box[3] <= HEIGHT - BOTTOM + 4
+            inside = box[0] >= LEFT and box[2] <= WIDTH and box[1] >= 0 and box[3] <= HEIGHT - BOTTOM + 6
             if inside and not any(_meet(box, other) for other in taken):
                 taken.append(box)
                 yield Markup('<text class="small" x="{:.1f}" y="{:.1f}">{}</text>').format(left, base, name)

@@ -258,16 +258,15 @@ def _figures(row: Row) -> list[tuple[str, str, Markup]]:
         figures.append(("VPQ by window", "The steeper the fall, the more identities are lost.", svg))
     metric, head = next(iter(_of_categories(row).items()), ("mIoU", "IoU"))
     near = [
-        charts.Point(1 - similarity, value, c.name, "novel", f", nearest {base}")
+        charts.Point(similarity, value, c.name, "novel", f", nearest {base}")
         for c in row.categories
         if c.name in row.nearest and (value := c.scores.get(metric)) is not None
         for base, similarity in (row.nearest[c.name],)
     ]
     if len(near) > 1:
-        title = "Novel scores by distance of the word"
-        across = "distance to the nearest base name (1 - cosine)"
-        svg = charts.scatter(near, across, head, title)
-        figures.append((title, "To the right are words unlike any that was trained with masks.", svg))
+        title = "Novel scores by nearness of the word"
+        svg = charts.scatter(near, "cosine with the nearest base name", head, title)
+        figures.append((title, "To the left are words unlike any that was trained with masks.", svg))
     return figures
 
 

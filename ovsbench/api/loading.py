@@ -96,7 +96,7 @@ def load_method(
     Args:
         name: of the method, or of a public model, see `ovsbench list models`; what that needs is fetched once.
         checkpoint: its weights, where it has some: the name of one that comes with the package, a path, or weights of
-            a hub as "hf:ORG/NAME[@REVISION][:FILE]" or "open_clip:MODEL/TAG".
+            a hub as `hf:ORG/NAME[@REVISION][:FILE]` or `open_clip:MODEL/TAG`.
         device: "auto", "cpu", "cuda" or "cuda:1".
         options: of the method, such as {"association": "iou"}.
         seed: of random numbers, set anew for each video of a run.

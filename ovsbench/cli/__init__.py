@@ -42,12 +42,14 @@ from ovsbench.cli import (  # noqa: E402
     synonyms,
     train,
 )
+from ovsbench.cli import app as page  # noqa: E402
 from ovsbench.cli.console import QUIET, VERBOSE, complain, say, whole_output  # noqa: E402
 
 OPTIONAL = {
     **dict.fromkeys(("torch", "torchvision", "open_clip", "transformers", "safetensors"), "gkc,video"),
     **dict.fromkeys(("huggingface_hub", "av", "decord"), "gkc,video"),
-    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "sqlalchemy", "psycopg", "multipart"), "server"),
+    **dict.fromkeys(("fastapi", "uvicorn"), "app,server"),
+    **dict.fromkeys(("starlette", "sqlalchemy", "psycopg", "multipart"), "server"),
 }
 """Modules that only some installations have, and the extra that brings them."""
 
@@ -142,7 +144,7 @@ def start(
 
 
 VERBS: dict[str, dict[str, Any]] = {
-    "Start here": {"demo": demo.demo, "doctor": doctor.doctor},
+    "Start here": {"demo": demo.demo, "app": page.app, "doctor": doctor.doctor},
     "Data and models": {
         "data": data.app, "list": list_verb.list_, "fetch": fetch.fetch, "train": train.train,
         "synonyms": synonyms.synonyms,

@@ -21,6 +21,11 @@ app = typer.Typer(help="File checked bundles, check them again, render the leade
 OURS = Path("leaderboard/entries")
 """Where a checkout keeps the project's own entries; elsewhere the default is entries/."""
 
+NOT_SHIPPED = (
+    ". The project's own entries come with its repository and not with the installed package: in a checkout they lie "
+    f"in {OURS}, which --entries can name"
+)
+
 Entries = Annotated[
     Path | None,
     typer.Option("--entries", metavar="DIR", help="Folder of the entries; leaderboard/entries or entries by default."),
@@ -233,6 +238,7 @@ def build(
 
 def _rows(runs: list[Path] | None, entries: Path | None) -> list[Row]:
     from ovsbench.leaderboard import entries as store
+    from ovsbench.leaderboard.own_runs import ENTRIES
     from ovsbench.leaderboard.run_row import read_row
 
     folder = _entries(entries)
@@ -248,6 +254,7 @@ def _rows(runs: list[Path] | None, entries: Path | None) -> list[Row]:
     if not rows:
         raise UserError(
             "expected entries or scored runs, found none. Name run folders, or file a bundle with ovsbench board add"
+            f"{'' if ENTRIES.is_dir() else NOT_SHIPPED}"
         )
     return rows
 

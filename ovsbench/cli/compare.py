@@ -64,7 +64,9 @@ def compare(
         print_json(_to_json(benchmark, found, swaps, seed))
         return
     _print(found)
-    finish(csv or benchmark.folder, ["ovsbench", "show", *names, "--by", "category"])
+    finish(
+        csv or f"{' and '.join(names)}, compared on {benchmark.name}", ["ovsbench", "show", *names, "--by", "category"]
+    )
 
 
 def _print(found: Comparison) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ovsbench.benchmark.errors import UserError
 from ovsbench.cli.console import finish, say
 from ovsbench.cli.progress_bar import progress
 from ovsbench.cli.run import print_overview
 
+NEEDED = ("torch", "torchvision", "open_clip", "transformers", "safetensors")
+"""Modules of the methods."""
 DEMO_NAMES = "red star, blue ring, grass, brick, water"
 
 
@@ -31,6 +35,7 @@ def demo(
       ovsbench demo
       ovsbench demo -o /tmp/demo --videos 8
     """
+    _refuse_without_models()
     from ovsbench.plans.demo import run_demo
 
     begin = time.monotonic()
@@ -43,3 +48,17 @@ def demo(
         ["ovsbench", "show", runs[0], "--by", "category"],
         ["ovsbench", "predict", data / "images" / "0000", *on_own_names],
     )
+
+
+def _refuse_without_models() -> None:
+    """Before anything is imported that takes its time.
+
+    Raises:
+        UserError: a module of the methods is not installed.
+    """
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"the demo runs models and needs {', '.join(missing)}, which this installation lacks. Install it: "
+            'pip install "ovsbench[gkc,video]"'
+        )

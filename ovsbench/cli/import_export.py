@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ovsbench.cli.console import finish, print_json, say
+from ovsbench.cli.console import complain, finish, print_json, say
 from ovsbench.cli.options import Json, MovedData, RunFolder, one_of
 from ovsbench.cli.progress_bar import progress
 
@@ -59,12 +59,24 @@ def import_(
     benchmark = manifest.load(data)
     read(benchmark, predictions, out, name=name or out.name, progress=progress(quiet=as_json))
     form = {"label_form": label_form} if format_ == "vspw" else {}
+    if form and label_form == "shifted":
+        _warn_of_released(predictions)
     if as_json:
         print_json({"run": str(out), "benchmark": benchmark.name, "videos": len(benchmark.videos), **form})
         return
     if form:  # values that both forms have do not say which one they are
         say(f"Classes were read as {label_form} numbers; if they are the others, no score is true: --label-form")
     finish(out, ["ovsbench", "score", out])
+
+
+def _warn_of_released(predictions: Path) -> None:
+    from ovsbench.benchmark.formats.vspw_layout import look_released
+
+    if look_released(predictions):
+        complain(
+            f"warning: the first masks of {predictions} hold no 0, as released numbers do (classes 1 to 124); they "
+            "were read as shifted ones (0 to 123). If they are released, no score is true: --label-form released"
+        )
 
 
 def export(

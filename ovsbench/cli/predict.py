@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ovsbench.benchmark.errors import UsageError
+from ovsbench.cli.config_option import Config
 from ovsbench.cli.console import complain, finish, plural, print_json, say
 from ovsbench.cli.options import Checkpoint, Device, Json, Options, TextBank, Threads, method_options
 from ovsbench.cli.progress_bar import progress
@@ -44,6 +45,7 @@ def predict(
     option: Options = None,
     text_bank: TextBank = None,
     threads: Threads = None,
+    config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Segment any video with any words; write an overlay video, and the predictions in a folder beside it.
@@ -56,6 +58,7 @@ def predict(
       ovsbench predict street.mp4 --names "person, road, car|automobile" -m m2f-clip -o out.mp4
       ovsbench predict frames/ --names "red star, grass" --stuff grass -c gkc-world -o out.mp4
       ovsbench predict street.webm --names-file words.txt --start 10s --end 20s --every 5 -m m2f-tiny-clip
+      ovsbench predict street.mp4 --config street.toml
     """
     from ovsbench.benchmark.cores import use_threads
     from ovsbench.plans.video_prediction import predict_file

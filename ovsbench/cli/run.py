@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ovsbench.benchmark.errors import UsageError
+from ovsbench.cli.config_option import Config
 from ovsbench.cli.console import complain, finish, print_json, say
 from ovsbench.cli.options import (
     Checkpoint,
@@ -49,6 +50,7 @@ def run(
     seed: Annotated[int, typer.Option("--seed", help="Of random numbers.")] = 0,
     jobs: Jobs = 0,
     threads: Threads = None,
+    config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Run a method over a benchmark, then score it. Stopped at any moment, the same command goes on.
@@ -60,6 +62,7 @@ def run(
       ovsbench run data/world -m my_method.py:build --option k=3 -o runs/mine
       ovsbench run data/world --oracle -o runs/oracle
       ovsbench run data/world -m gkc -c gkc-world -o runs/gkc --shard 1/2
+      ovsbench run data/world --config run.toml
     """
     from ovsbench.benchmark import engine, manifest
     from ovsbench.benchmark.cores import core_count, use_threads

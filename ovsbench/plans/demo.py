@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ovsbench.benchmark.cores import core_count, use_threads
 from ovsbench.benchmark.errors import UserError
@@ -11,6 +13,9 @@ from ovsbench.benchmark.progress import Progress, Report
 from ovsbench.benchmark.record import Settings
 from ovsbench.plans.runs import run_and_score
 from ovsbench.plans.tasks import Task, run_tasks
+
+if TYPE_CHECKING:
+    from ovsbench.leaderboard.row import Row
 
 METHODS = {
     "gkc": ("gkc-world", "regions and names in one pass: text embeddings in, masks out"),
@@ -55,5 +60,15 @@ def run_demo(
         raise UserError(f"{name}: the method failed: {fault}")
     report("3/3  Scores, as fractions; bundles of them, checked and filed as entries; and the page")
     own_runs.file_runs(manifest.load(data), runs, board)
+    own = entries.read_rows(board)
     shipped = entries.read_rows(own_runs.ENTRIES) if own_runs.ENTRIES.is_dir() else []
-    return data, runs, write_site(entries.read_rows(board) + shipped, out / "site")
+    return data, runs, write_site(own + beside(own, shipped), out / "site")
+
+
+def beside(own: Sequence[Row], shipped: Sequence[Row]) -> list[Row]:
+    """The shipped rows that a page of own ones can show: of a benchmark of the same name those of the same content.
+
+    With others two tables would have one name, and the own one might be the second.
+    """
+    digests = {row.benchmark: row.digest for row in own}
+    return [row for row in shipped if digests.get(row.benchmark, row.digest) == row.digest]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovsbench.benchmark.domain import DRAWN
+from ovsbench.benchmark.domain import DRAWN, PHOTOGRAPHS
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.record import Settings
 from ovsbench.plans.runs import resolved
@@ -73,6 +73,32 @@ def best_at_hand(settings: Settings) -> Settings:
         )
     with connection("nothing was named that may be fetched"):
         return resolved(dataclasses.replace(settings, method=found))
+
+
+def choices(device: str) -> tuple[dict[str, Settings], dict[str, str]]:
+    """Models that need no fetching, the best first, and for photographs what is to be said of some of them.
+
+    Args:
+        device: that they are to run on.
+
+    Returns:
+        Name to settings, and name to warning.
+    """
+    from ovsbench.gkc_video import checkpoint
+    from ovsbench.gkc_video.torchvision_shim import prepare
+    from ovsbench.hub.models import at_hand
+
+    prepare()
+    found = {name: Settings(name, device=device) for name in at_hand()}
+    shipped = {name: Settings("gkc", name, device=device) for name in checkpoint.shipped() if name.startswith("gkc")}
+    found |= shipped
+    remedy = f"for photographs: ovsbench fetch {SMALL} or {FOR_PHOTOGRAPHS}, then start the page again"
+    warnings = {
+        name: f"{name} has seen {DRAWN} only; {remedy}"
+        for name, settings in shipped.items()
+        if misfit(settings, PHOTOGRAPHS)
+    }
+    return found, warnings
 
 
 def misfit(settings: Settings, shown: str) -> str | None:

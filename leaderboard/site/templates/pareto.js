@@ -67,7 +67,20 @@
         }
       });
       const few = points.length <= 12;
-      let floor = Infinity;
+      const taken = points.map((p) => [px(p.x) - 8, py(p.y) - 8, px(p.x) + 8, py(p.y) + 8]);  // left, top, right, bottom
+      const place = (x, y, wide) => {  // the first box near a point that covers no point and no other name
+        for (let away = 0; away <= 60; away += 6) {
+          for (const [left, sign] of [[x + 11, 1], [x - 11 - wide, 1], [x + 11, -1], [x - 11 - wide, -1], [x - wide / 2, 1], [x - wide / 2, -1]]) {
+            const top = y - 7 + sign * (away + (left === x - wide / 2 ? 17 : 0));
+            const box = [left, top, left + wide, top + 14];
+            if (left < L || box[2] > W || top < 0 || box[3] > H - B) continue;
+            if (taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) continue;
+            taken.push(box);
+            return box;
+          }
+        }
+        return null;
+      };
       for (const p of points.sort((a, b) => b.y - a.y)) {
         const group = make(p.row.dataset.e ? "a" : "g", p.row.dataset.e ? { href: `../entries/${p.row.dataset.e}.html` } : {});
         const dot = make("circle", { cx: px(p.x), cy: py(p.y), r: few ? 7 : 4,
@@ -75,12 +88,9 @@
         dot.append(make("title", {}, `${p.name}: ${p.y} at ${p.x}`));
         group.append(dot);
         if (few || (named.has(p) && named.size <= 16)) {
-          floor = floor === Infinity ? py(p.y) : Math.max(py(p.y), floor + 15);
           const name = p.name.length > 26 ? p.name.slice(0, 25) + "…" : p.name;
-          const left = px(p.x) + 11 + 7 * name.length > W;  // no room to the right
-          const at = make("text", { x: px(p.x) + (left ? -11 : 11), y: floor + 4 }, name);
-          if (left) at.style.textAnchor = "end";
-          group.append(at);
+          const box = place(px(p.x), py(p.y), 7 * name.length);
+          if (box) group.append(make("text", { x: box[0], y: box[1] + 11 }, name));
         }
         svg.append(group);
       }

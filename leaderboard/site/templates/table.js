@@ -31,3 +31,14 @@ function sortable(table) {
   }
 }
 document.querySelectorAll("table.sortable").forEach(sortable);
+// Says where a table goes on to the right of what is seen.
+for (const box of document.querySelectorAll(".scroll")) {
+  const look = () => {
+    const cut = box.scrollLeft + box.clientWidth < box.scrollWidth - 1;
+    box.classList.toggle("cut", cut);
+    if (box.previousElementSibling?.matches(".further")) box.previousElementSibling.hidden = box.scrollWidth <= box.clientWidth + 1;
+  };
+  box.addEventListener("scroll", look, { passive: true });
+  new ResizeObserver(look).observe(box);
+  if (box.firstElementChild) new ResizeObserver(look).observe(box.firstElementChild);
+}

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.errors import MethodError
-from ovsbench.benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.benchmark.types import Image, InstanceFrame, PanopticFrame, Rules, Video, Vocabulary
 
 if TYPE_CHECKING:
     from ovsbench.baselines.video_objects import Followed
 
-TASKS = ("semantic", "panoptic")
+TASKS = ("semantic", "panoptic", "instance")
 NEEDS = "-c folder of OWLv2, sam=folder of Sam2VideoModel; extra gkc"
 SAME = 0.5
 _CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -107,9 +107,9 @@ class BoxSam2:
         """Facts for the record of a run."""
         return {"architecture": "OWLv2 boxes, SAM 2 masks", "association": f"SAM 2, a look every {self.every} frames"}
 
-    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
-        """Yields one frame for each image."""
-        from ovsbench.baselines.video_objects import frame_of_objects
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame | InstanceFrame]:
+        """Yields one frame for each image, on instance benchmarks with masks that may overlap."""
+        from ovsbench.baselines.video_objects import answer_of_objects
 
         session: Any = None
         found: Found | None = None
@@ -121,7 +121,7 @@ class BoxSam2:
                 found, born = keep_tracks(found, last, born)
                 session = self._session(found, video.size) if len(found.tracks) else None
             last = [] if session is None or found is None else self._follow(session, index % self.every, image, found)
-            yield frame_of_objects(last, video.size, vocabulary)
+            yield answer_of_objects(last, video.size, vocabulary, rules)
 
     def _look(self, image: Image, vocabulary: Vocabulary) -> Found:
         import torch

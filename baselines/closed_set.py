@@ -21,13 +21,22 @@ from ovsbench.baselines.shared_options import Linking, Wording
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.machine import path_digest
 from ovsbench.benchmark.timing.stages import stage
-from ovsbench.benchmark.types import PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.benchmark.types import InstanceFrame, PanopticFrame, Rules, Video, Vocabulary
 from ovsbench.gkc_video.device import choose
-from ovsbench.gkc_video.model import PostProcessing, RawOutputs, post_process, prepare_torchvision, uploaded
+from ovsbench.gkc_video.model import (
+    USUAL,
+    InstanceOptions,
+    PostProcessing,
+    RawOutputs,
+    objects_of,
+    post_process,
+    prepare_torchvision,
+    uploaded,
+)
 from ovsbench.gkc_video.text import Prompted, TextSpace
-from ovsbench.gkc_video.tracking import Association, Linker, Proposals, association
+from ovsbench.gkc_video.tracking import Association, InstanceLinker, Linker, Proposals, association
 
-TASKS = ("semantic", "panoptic")
+TASKS = ("semantic", "panoptic", "instance")
 NEEDS = "-c folder of transformers; extra gkc"
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -44,6 +53,7 @@ def build(
     batch: int = 1,
     wording: Wording = Wording(),
     linking: Linking = Linking(),
+    instances: InstanceOptions = USUAL,
 ) -> ClosedSet:
     """The method.
 
@@ -58,6 +68,7 @@ def build(
         batch: frames that go through the model at once; a VideoMT hands its queries on from frame to frame within them.
         wording: how the CLIP is asked.
         linking: of regions over time.
+        instances: what becomes an object on an instance benchmark.
 
     Raises:
         MethodError: no folder, weights that do not fit it, or an option out of its range.
@@ -96,6 +107,7 @@ def build(
         threshold,
         digest,
         batch=batch,
+        instances=instances,
     )
 
 
@@ -149,6 +161,7 @@ class ClosedSet:
     checkpoint_sha256: str
     name: str = "closed-set"
     batch: int = 1
+    instances: InstanceOptions = USUAL
     class_map_notes: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -173,8 +186,10 @@ class ClosedSet:
         report_new(found, self.class_map_notes, self.name)
         return found
 
-    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame | InstanceFrame]:
         """Yields one frame for each image; regions of unmapped classes are void.
+
+        On an instance benchmark its objects may overlap and have several names each.
 
         Raises:
             MethodError: no class maps to any name.
@@ -185,11 +200,20 @@ class ClosedSet:
                 f"none of the {len(matrix)} classes of {type(self.model).__name__} maps to a name of the vocabulary. "
                 "Give a CLIP that compares words, --option clip=..., or lower --option threshold"
             )
+        if rules.task == "instance":
+            yield from self._instances(video, vocabulary, matrix)
+            return
         linker = Linker(vocabulary, self.association, self.delay, video.fps, video.times)
         for frames in uploaded(linker.watched(video.images()), self.batch, self.device):
             for proposals in self._propose(frames, matrix, is_open=False):
                 yield from linker.add(proposals)
         yield from linker.rest()
+
+    def _instances(self, video: Video, vocabulary: Vocabulary, matrix: torch.Tensor) -> Iterator[InstanceFrame]:
+        linker = InstanceLinker(vocabulary, self.association, self.instances.top_k, video.fps, video.times)
+        for frames in uploaded(linker.watched(video.images()), self.batch, self.device):
+            for objects in objects_of(self._run(frames, matrix, is_open=False), vocabulary, self.instances):
+                yield linker.link(objects)
 
     def reader(self, vocabulary: Vocabulary) -> Propose:
         """Regions of all classes; their probabilities are of the mapped ones, even where none is."""

@@ -20,12 +20,12 @@ from ovsbench.baselines.shared_options import Linking
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.machine import path_digest
 from ovsbench.benchmark.storage.text_files import read_text
-from ovsbench.benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.benchmark.types import Image, InstanceFrame, PanopticFrame, Rules, Video, Vocabulary
 from ovsbench.gkc_video.checkpoint import fill
 from ovsbench.gkc_video.device import choose
-from ovsbench.gkc_video.tracking import Association, Linker, Proposals, association
+from ovsbench.gkc_video.tracking import Association, InstanceLinker, Linker, Objects, Proposals, association
 
-TASKS = ("semantic", "panoptic")
+TASKS = ("semantic", "panoptic", "instance")
 NEEDS = "-c weights, config=FILE.yaml, names=FILE.json; detectron2 from its repository; extras gkc, detectron2"
 CELL = 4
 """Pixels of a mask cell along a side: association compares masks at this size."""
@@ -131,19 +131,28 @@ class Detectron2Method:
         """Facts for the record of a run; the mapping once a vocabulary was seen."""
         return {"architecture": "detectron2", **self.class_map_notes}
 
-    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
-        """Yields one frame for each image; regions of unmapped classes are void."""
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame | InstanceFrame]:
+        """Yields one frame for each image, on instance benchmarks masks that overlap; unmapped classes are void."""
         classes = list(dict.fromkeys([*self.things, *self.stuff]))
         found = map_classes(classes, vocabulary)
         target = {match.name: match.target for match in found.matches if match.target is not None}
         report_new(found, self.class_map_notes, self.name)
+        if rules.task == "instance":
+            tracks = InstanceLinker(vocabulary, self.association, 1, video.fps, video.times)
+            for image in tracks.watched(video.images()):
+                yield tracks.link(as_objects(self._regions(image, target), target, image.shape[:2], len(vocabulary)))
+            return
         linker = Linker(vocabulary, self.association, self.delay, video.fps, video.times)
         for image in linker.watched(video.images()):
-            with torch.inference_mode():
-                regions = regions_of_output(self.run(image), self.things, self.stuff, self.score)
-            proposals = as_proposals([r for r in regions if r.name in target], target, image.shape[:2], len(vocabulary))
-            yield from linker.add(proposals)
+            regions = self._regions(image, target)
+            yield from linker.add(as_proposals(regions, target, image.shape[:2], len(vocabulary)))
         yield from linker.rest()
+
+    def _regions(self, image: Image, target: Mapping[str, int]) -> list[Region]:
+        """Those of mapped classes."""
+        with torch.inference_mode():
+            regions = regions_of_output(self.run(image), self.things, self.stuff, self.score)
+        return [region for region in regions if region.name in target]
 
 
 def regions_of_output(
@@ -179,6 +188,16 @@ def regions_of_output(
             "Give the names file of this model"
         ) from error
     raise MethodError(f"expected panoptic_seg, instances or sem_seg of the model, got {sorted(output)}. Use another")
+
+
+def as_objects(regions: Sequence[Region], target: Mapping[str, int], size: tuple[int, ...], classes: int) -> Objects:
+    """Regions as they are, which may overlap; those without a pixel disappear."""
+    kept = [region for region in regions if region.mask.any()]
+    masks = np.array([region.mask for region in kept], dtype=bool).reshape(len(kept), *size)
+    chance = np.zeros((len(kept), classes), np.float32)
+    chance[np.arange(len(kept)), [target[region.name] for region in kept]] = 1.0
+    scores = np.array([min(max(region.score, 0.0), 1.0) for region in kept], np.float32)
+    return Objects(masks, masks[:, CELL // 2 :: CELL, CELL // 2 :: CELL], chance, chance, scores)
 
 
 def as_proposals(

@@ -7,7 +7,7 @@ frames are linked to it by `ovsbench.gkc_video.tracking`, and classes are voted 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ovsbench.baselines.shared_options import Linking
 from ovsbench.benchmark import methods
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.panoptic import dense
+from ovsbench.benchmark.running.instance_checks import only_frames
 from ovsbench.benchmark.types import Image, Method, PanopticFrame, Rules, Video, Vocabulary
 from ovsbench.gkc_video.tracking import Association, Linker, Proposals, association
 
@@ -81,7 +82,9 @@ class Linked:
         """Yields the frames of the other method, their things linked."""
         linker = Linker(vocabulary, self.settings, self.delay, video.fps, video.times)
         images = linker.watched(video.images())
-        for frame, image in zip(self.inner.predict(video, vocabulary, rules), images, strict=True):
+        rules = replace(rules, task="panoptic") if rules.task == "instance" else rules  # segments are linked
+        frames = only_frames(self.inner.predict(video, vocabulary, rules))
+        for frame, image in zip(frames, images, strict=True):
             proposals = regions_of_frame(frame, image, vocabulary)
             yield from linker.add(proposals)
         yield from linker.rest()

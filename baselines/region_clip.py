@@ -55,7 +55,7 @@ class Namer:
                     f"expected a prompt with one {{}} where the name goes, got {template!r}. "
                     "Write one such as 'a photo of a {}'"
                 )
-        clip = load_clip(weights, model=wording.clip_model, device=choose(device))
+        clip = load_clip(weights, model=wording.clip_model, tag=wording.clip_tag, device=choose(device))
         return Namer(clip, _digest(clip, weights), templates, wording.synonyms)
 
     @property

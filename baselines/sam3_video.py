@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovsbench.benchmark.errors import MethodError
-from ovsbench.benchmark.types import PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.benchmark.types import InstanceFrame, PanopticFrame, Rules, Video, Vocabulary
 
 if TYPE_CHECKING:
     from ovsbench.baselines.video_objects import Followed
 
-TASKS = ("semantic", "panoptic")
+TASKS = ("semantic", "panoptic", "instance")
 NEEDS = "-c folder of Sam3VideoModel; extra gkc"
 TOKENS = 32
 
@@ -60,12 +60,12 @@ class Sam3Video:
         """Facts for the record of a run."""
         return {"architecture": "Sam3VideoModel", "association": "the model's own", "prompt": "{}"}
 
-    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
-        """Yields one frame for each image; frames seen are not kept."""
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame | InstanceFrame]:
+        """Yields one frame for each image, whose masks may overlap on instance benchmarks; frames seen are not kept."""
         import torch
         from transformers import Sam3VideoInferenceSession
 
-        from ovsbench.baselines.video_objects import clip_tokens, frame_of_objects, square_pixels
+        from ovsbench.baselines.video_objects import answer_of_objects, clip_tokens, square_pixels
 
         session = Sam3VideoInferenceSession(
             video_height=video.size[0], video_width=video.size[1], inference_device=self.device,
@@ -84,7 +84,7 @@ class Sam3Video:
                 found = self.model(inference_session=session, frame=pixels)
             objects = self._objects(found, session.obj_id_to_prompt_id, prompts)
             session.processed_frames.pop(index - 1, None)
-            yield frame_of_objects(objects, video.size, vocabulary)
+            yield answer_of_objects(objects, video.size, vocabulary, rules)
 
     def _objects(self, found: Any, prompt_of: Mapping[int, int], prompts: Mapping[int, int]) -> list[Followed]:
         from ovsbench.baselines.video_objects import Followed

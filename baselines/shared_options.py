@@ -13,11 +13,13 @@ class Wording:
 
     Attributes:
         clip_model: open_clip architecture, such as "ViT-B-32-quickgelu"; the weights are then an open_clip tag or file.
+        clip_tag: open_clip tag whose weights a file holds, which decides their activation and the colours' statistics.
         prompt: templates with {} for the name, parted by |; their vectors are averaged.
         synonyms: whether a class may also be recognised by its synonyms.
     """
 
     clip_model: str | None = None
+    clip_tag: str | None = None
     prompt: str = "{}"
     synonyms: bool = False
 

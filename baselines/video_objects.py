@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from ovsbench.baselines.hf_folder import load_folder
 from ovsbench.benchmark.errors import MethodError
-from ovsbench.benchmark.types import Image, PanopticFrame, Segment, Vocabulary
+from ovsbench.benchmark.types import Image, InstanceFrame, InstanceMask, PanopticFrame, Rules, Segment, Vocabulary
 from ovsbench.gkc_video.model import prepare_torchvision
 
 
@@ -34,6 +34,13 @@ class Followed:
     mask: torch.Tensor
 
 
+def answer_of_objects(
+    objects: Sequence[Followed], size: tuple[int, int], vocabulary: Vocabulary, rules: Rules
+) -> PanopticFrame | InstanceFrame:
+    """The frame that a task asks for."""
+    return (instances_of_objects if rules.task == "instance" else frame_of_objects)(objects, size, vocabulary)
+
+
 def frame_of_objects(objects: Sequence[Followed], size: tuple[int, int], vocabulary: Vocabulary) -> PanopticFrame:
     """Every pixel goes to the object with the highest logit above 0, or to nobody; stuff is one segment a class."""
     classes = list(vocabulary)
@@ -50,6 +57,18 @@ def frame_of_objects(objects: Sequence[Followed], size: tuple[int, int], vocabul
     found = ids.numpy().astype(np.uint32)
     present = [int(key) for key in np.unique(found) if key]
     return PanopticFrame(found, {key: Segment(key, *scores[key]) for key in present})
+
+
+def instances_of_objects(objects: Sequence[Followed], size: tuple[int, int], vocabulary: Vocabulary) -> InstanceFrame:
+    """Every object has the pixels where its logits are above 0, also those of others; stuff is left out."""
+    classes, masks = list(vocabulary), []
+    for one in objects:
+        category = classes[one.category]
+        if category.is_thing:
+            logits = F.interpolate(one.mask.float().cpu()[None, None], size, mode="bilinear", align_corners=False)
+            scores = {category.id: min(max(one.score, 0.0), 1.0)}
+            masks.append(InstanceMask(one.track + 1, (logits[0, 0] > 0).numpy(), scores))
+    return InstanceFrame(tuple(masks))
 
 
 def square_pixels(image: Image, side: int, mean: float | tuple[float, ...], std: float | tuple[float, ...]) -> Any:

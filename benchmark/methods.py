@@ -73,12 +73,16 @@ class MethodFacts:
 
 def facts(method: MethodInfo) -> MethodFacts:
     """Reads the constants off the source of the method's module; nothing is imported or run."""
-    module = method.entry_point.partition(":")[0]
+    module = method.entry_point.rpartition(":")[0]
     top, *rest = module.split(".")
     try:
-        spec = importlib.util.find_spec(top)
-        folders = list(spec.submodule_search_locations or []) if spec else []
-        file = Path(folders[0], *rest).with_suffix(".py") if folders and rest else Path((spec and spec.origin) or "")
+        if not method.package and module.endswith(".py"):
+            file = Path(module)
+        else:
+            spec = importlib.util.find_spec(top)
+            folders = list(spec.submodule_search_locations or []) if spec else []
+            inside = folders and rest
+            file = Path(folders[0], *rest).with_suffix(".py") if inside else Path((spec and spec.origin) or "")
         tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return MethodFacts()

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -212,6 +212,28 @@ class PanopticFrame:
 
 
 @dataclass(frozen=True)
+class InstanceMask:
+    """One predicted object in one frame.
+
+    Attributes:
+        track: 1 to 2**32 - 1: same number in a video, same object.
+        mask: (H, W) bool; without a pixel where the object is followed, but hidden.
+        scores: category id to confidence in [0, 1], for any number of categories that the object may be.
+    """
+
+    track: int
+    mask: npt.NDArray[np.bool_]
+    scores: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class InstanceFrame:
+    """The predicted objects of one frame of an instance benchmark; their masks may overlap."""
+
+    objects: tuple[InstanceMask, ...] = ()
+
+
+@dataclass(frozen=True)
 class InstanceTrack:
     """One object of a video, labelled or predicted, in all its frames; tracks may overlap.
 
@@ -322,14 +344,22 @@ WHOLE = Scope()
 """Labels that speak of every category."""
 
 
+Answer = PanopticFrame | InstanceFrame | InstanceTrack
+"""What a method yields; the last two on instance benchmarks alone."""
+
+
 class Method(Protocol):
-    """Anything that turns a video and a vocabulary into frames of named segments.
+    """Anything that turns a video and a vocabulary into frames of named segments, or into tracks that may overlap.
 
     A method that has to see labels (an upper bound, never a contestant) has `with_labels` as well, see `LabelReader`.
     """
 
-    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
-        """Yields one frame for each frame of the video, in order; category ids are those of `vocabulary`."""
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[Answer]:
+        """Yields one frame for each frame of the video, in order; category ids are those of `vocabulary`.
+
+        Where `rules.task` is instance it may yield `InstanceFrame`s instead, or whole `InstanceTrack`s in any order,
+        none if it found nothing; one kind in a video.
+        """
         ...
 
 
@@ -338,6 +368,15 @@ class LabelReader(Protocol):
 
     def with_labels(self, truth: Callable[[str, int], PanopticFrame]) -> Method:
         """The method, given the labels as a function of video id and frame number."""
+        ...
+
+
+@runtime_checkable
+class TrackReader(LabelReader, Protocol):
+    """A method that reads true labels, and on instance benchmarks whole tracks, which may overlap."""
+
+    def with_tracks(self, tracks: Callable[[str], Sequence[InstanceTrack]]) -> Method:
+        """The method, given the labels as a function of the video id."""
         ...
 
 

@@ -11,10 +11,19 @@ from pathlib import Path
 import torch
 
 from ovsbench.benchmark.errors import MethodError
-from ovsbench.benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.benchmark.types import Image, InstanceFrame, PanopticFrame, Rules, Video, Vocabulary
 from ovsbench.gkc_video import checkpoint as checkpoints
 from ovsbench.gkc_video.device import choose
-from ovsbench.gkc_video.model import Network, PostProcessing, class_maps, post_process, uploaded
+from ovsbench.gkc_video.model import (
+    USUAL,
+    InstanceOptions,
+    Network,
+    PostProcessing,
+    class_maps,
+    objects_of,
+    post_process,
+    uploaded,
+)
 from ovsbench.gkc_video.model.compiling import compile_in_place
 from ovsbench.gkc_video.model.inference import Precision
 from ovsbench.gkc_video.model.load import RANDOM, LoadedGKC, load_gkc, random_gkc
@@ -22,10 +31,10 @@ from ovsbench.gkc_video.model.packing import Packed
 from ovsbench.gkc_video.model.post_processing import launch, unpacked
 from ovsbench.gkc_video.proposals import Proposals, paint
 from ovsbench.gkc_video.text import Bank, NameTable, TextSpace, name_table
-from ovsbench.gkc_video.tracking import DEFAULT, Association, Linker
+from ovsbench.gkc_video.tracking import DEFAULT, Association, InstanceLinker, Linker
 from ovsbench.gkc_video.tracking import association as settings_of
 
-TASKS = ("semantic", "panoptic")
+TASKS = ("semantic", "panoptic", "instance")
 NEEDS = "-c GKC; extra gkc"
 
 
@@ -35,8 +44,9 @@ def build(
     device: str = "auto",
     text_bank: Path | None = None,
     synonyms: bool = False,
-    objectness: float = 0.5,
-    min_kept_share: float = 0.5,
+    objectness: float | None = None,
+    min_kept_share: float | None = None,
+    mask_nms_iou: float | None = None,
     side: int | None = None,
     association: str = DEFAULT,
     vote: bool = True,
@@ -48,6 +58,7 @@ def build(
     cuda_graphs: bool | None = None,
     tiles: int = 0,
     base_logit_penalty: float | None = None,
+    instances: InstanceOptions = USUAL,
 ) -> GKCMethod:
     """GKC with a trained checkpoint.
 
@@ -56,8 +67,10 @@ def build(
         device: "auto", "cpu", "cuda", ...
         text_bank: precomputed name vectors instead of the checkpoint's own text side; of the same CLIP.
         synonyms: whether a class may also be recognised by its synonyms.
-        objectness: least probability of being any of the names, of a query that becomes a region.
-        min_kept_share: share of its mask that a region must keep.
+        objectness: least probability of being any of the names, of a query that becomes a region; by default, as the
+            next two, what the checkpoint's header says, else 0.5.
+        min_kept_share: share of its mask that a region must keep; else 0.5.
+        mask_nms_iou: of two masks that overlap with a higher IoU the less confident is dropped, 1 for none; else 0.6.
         side: shorter side of the network's input; by default the size it was trained for.
         association: how regions are linked over time, a name of `ovsbench.gkc_video.tracking.ASSOCIATIONS`.
         vote: whether class scores are averaged along a track.
@@ -70,6 +83,7 @@ def build(
         tiles: for timing alone, see `PostProcessing`.
         base_logit_penalty: taken from the logits of the classes whose masks were seen in training, against the bias for
             them; by default as the checkpoint's header says. `ovsbench calibrate` chooses it on held-out base classes.
+        instances: what becomes an object on an instance benchmark.
 
     Raises:
         MethodError: no checkpoint, one of another kind, or an option out of its range.
@@ -79,12 +93,14 @@ def build(
         raise MethodError(
             f"the method gkc needs trained weights, got no checkpoint. Give one with -c, such as -c {example}"
         )
-    _check_shares(objectness=objectness, min_kept_share=min_kept_share)
     _check_counts(side=(side, 1), max_age_seconds=(max_age_seconds, 0), delay=(delay, 0), batch=(batch, 1),
                   tiles=(tiles, 0))  # fmt: skip
     if base_logit_penalty is not None and not math.isfinite(base_logit_penalty):
         raise MethodError(f"option base_logit_penalty of method gkc: expected a number, got {base_logit_penalty}")
     linking = settings_of(association, vote=vote, max_age_seconds=max_age_seconds)
+    given = {"objectness": objectness, "min_kept_share": min_kept_share, "mask_nms_iou": mask_nms_iou}
+    shares = {name: value for name, value in given.items() if value is not None}
+    _check_shares(**shares)
     loaded, digest = _opened(checkpoint, choose(device))
     network = _network(loaded, side, precision, cuda_graphs)
     if compile:
@@ -93,10 +109,11 @@ def build(
     return GKCMethod(
         network,
         space,
-        PostProcessing(objectness, min_kept_share=min_kept_share, tiles=tiles),
+        replace(replace(loaded.post_processing, tiles=tiles), **shares),  # type: ignore[arg-type]
         linking,
         delay=delay,
         batch=batch,
+        instances=instances,
         synonyms=synonyms,
         base_logit_penalty=loaded.base_logit_penalty if base_logit_penalty is None else base_logit_penalty,
         seen=frozenset(loaded.metadata.get("classes", ())),
@@ -151,6 +168,7 @@ class GKCMethod:
     association: Association
     delay: int = 0
     batch: int = 1
+    instances: InstanceOptions = USUAL
     synonyms: bool = False
     base_logit_penalty: float = 0.0
     seen: frozenset[str] = frozenset()
@@ -170,8 +188,13 @@ class GKCMethod:
         """That the model is on."""
         return str(self.network.device)
 
-    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
-        """Yields one frame for each image; its memory does not grow with the video."""
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame | InstanceFrame]:
+        """Yields one frame for each image, on instance benchmarks with masks that may overlap and several names each.
+
+        Its memory does not grow with the video.
+        """
+        if rules.task == "instance":
+            return self._instances(video, vocabulary)
         return (self._semantic if rules.task == "semantic" else self._panoptic)(video, vocabulary)
 
     def name_table(self, vocabulary: Vocabulary) -> NameTable:
@@ -195,6 +218,13 @@ class GKCMethod:
         for proposals in self._regions(linker.watched(video.images()), vocabulary):
             yield from linker.add(proposals)
         yield from linker.rest()
+
+    def _instances(self, video: Video, vocabulary: Vocabulary) -> Iterator[InstanceFrame]:
+        table = self.name_table(vocabulary)
+        linker = InstanceLinker(vocabulary, self.association, self.instances.top_k, video.fps, video.times)
+        for frames in uploaded(linker.watched(video.images()), self.batch, self.network.device):
+            for objects in objects_of(self.network.run(frames, table), vocabulary, self.instances):
+                yield linker.link(objects)
 
     def _regions(self, images: Iterator[Image], vocabulary: Vocabulary) -> Iterator[Proposals]:
         """The regions of each frame; a GPU already works on the next batch while those of the last one are taken."""

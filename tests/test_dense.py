@@ -202,7 +202,7 @@ def test_towers_that_cannot_be_opened_are_refused():
         pooling.mask_pooled(vit(), "ViT-B-16", pixels(32, 32), [np.ones((4, 4), np.int32)], [1])
     with pytest.raises(MethodError, match="no maskclip of it"):
         towers.dense_features(convnext(), "convnext", pixels(64, 64), "maskclip")
-    with pytest.raises(MethodError, match="no patches that lie in the text space"):
+    with pytest.raises(MethodError, match="patches this method can bring into the text space"):
         towers.family(vit(attentional_pool=True, output_dim=16), "coca_ViT-B-32")
 
 

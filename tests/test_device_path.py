@@ -94,7 +94,7 @@ def test_a_chain_of_queries_each_of_which_hides_the_next_keeps_every_other_one()
         masks[0, query, :, 1 + query : 7 + query] = 9.0 - query
     cells = (masks > 0).flatten(2).float()
     confidence = torch.linspace(0.9, 0.4, 6)[None]
-    kept = processing._distinct(cells, cells.sum(2), confidence, torch.ones(1, 6, dtype=torch.bool), 0.6)
+    kept = processing.distinct(cells, cells.sum(2), confidence, torch.ones(1, 6, dtype=torch.bool), 0.6)
     assert kept.tolist() == [[True, False, True, False, True, False]]
 
 

@@ -14,7 +14,7 @@ from ovsbench.benchmark.pictures.strips import draw_strips
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.running.comparison import compare
 from ovsbench.benchmark.running.counting import predicted_tracks
-from ovsbench.benchmark.running.instances import FrameTracks
+from ovsbench.benchmark.running.instances import AnsweredTracks
 from ovsbench.benchmark.running.scores import read_counts
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.track_store import TrackFolder
@@ -96,7 +96,7 @@ def test_things_of_panoptic_frames_become_tracks_with_the_name_that_has_most_sco
 def test_a_track_comes_and_goes_with_its_frames(tmp_path):
     empty = PanopticFrame(np.zeros(SIZE, dtype=np.uint32))
     shown = PanopticFrame(np.full(SIZE, 3, dtype=np.uint32), {3: Segment(3, 4, 0.5)})
-    with FrameTracks(tmp_path / "a", "a", SIZE, 3, WORDS) as writer:
+    with AnsweredTracks(tmp_path / "a", "a", SIZE, 3, WORDS) as writer:
         for frame in (empty, shown, empty):
             writer.add(frame)
     assert TrackFolder(tmp_path / "a").tracks == (

@@ -52,8 +52,9 @@ def family(visual: Any, name: str) -> Family:
     ):
         return "vit"
     raise MethodError(
-        f"the image tower of {name} ({type(visual).__name__}) has no patches that lie in the text space. Use a CLIP "
-        "ViT such as ViT-B-16, a ResNet such as RN50-quickgelu, or a ConvNeXt such as convnext_base_w"
+        f"the image tower of {name} ({type(visual).__name__}) is no ViT of open_clip with a class token, no ResNet and "
+        "no tower with stages, whose patches this method can bring into the text space (SigLIP, EVA, CoCa and "
+        "MobileCLIP-B are none). Use RN50-quickgelu, convnext_base_w or, for the method dense, ViT-B-16"
     )
 
 

@@ -14,11 +14,18 @@ from ovsbench.benchmark import machine, record
 from ovsbench.benchmark.errors import DataError, MethodError, UserError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.percent import percent
-from ovsbench.benchmark.running.frame_loop import answers_of, checked
-from ovsbench.benchmark.types import Image, LabelReader, Method, Offer, PanopticFrame, Video
+from ovsbench.benchmark.running.frame_loop import accepted, answers_of
+from ovsbench.benchmark.running.oracle import given_labels
+from ovsbench.benchmark.types import Answer, Image, InstanceFrame, LabelReader, Method, Offer, PanopticFrame, Video
 
 ODD_SIZE = (67, 111)
 """(height, width) of the second video: no multiple of anything that a network likes."""
+_FRAMES = "one frame for each frame: its size, uint32 ids, listed segments"
+_ANSWER = {
+    "semantic": _FRAMES,
+    "panoptic": _FRAMES,
+    "instance": "one frame for each frame, or whole tracks: sizes, types, own ids, names and scores",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +61,10 @@ def check(make: Callable[[], Method | LabelReader], benchmark: Benchmark) -> tup
 def _check(make: Callable[[], Method | LabelReader], benchmark: Benchmark) -> tuple[Finding, ...]:
     made = make()
     is_reader = hasattr(made, "with_labels")
-    method: Method = made.with_labels(benchmark.truth) if hasattr(made, "with_labels") else made
-    trial = _Trial(method, benchmark)
+    trial = _Trial(given_labels(made, benchmark), benchmark)
     video = benchmark.video(benchmark.entries[0].id)
     findings = [
-        _finding("one frame for each frame: its size, uint32 ids, listed segments", lambda: trial.run(video, "all")),
+        _finding(_ANSWER[benchmark.rules.task], lambda: trial.run(video, "all")),
         _finding("only base names when only these are offered", lambda: trial.run(video, "base")),
         _finding("only novel names when only these are offered", lambda: trial.run(video, "novel")),
     ]
@@ -87,12 +93,12 @@ class _Trial:
     method: Method
     benchmark: Benchmark
 
-    def run(self, video: Video, offered: Offer) -> list[PanopticFrame]:
-        """All frames, each checked and copied, with the seed that a run would have."""
+    def run(self, video: Video, offered: Offer) -> list[Answer]:
+        """All answers, each checked and copied, with the seed that a run would have."""
         vocabulary = self.benchmark.vocabulary.offered(offered)
         rules = dataclasses.replace(self.benchmark.rules, offered=offered)
         machine.set_seed(0, video.id)
-        return list(checked(answers_of(self.method, video, vocabulary, rules), video, vocabulary))
+        return list(accepted(answers_of(self.method, video, vocabulary, rules), video, vocabulary, rules))
 
     def compare(self, video: Video) -> None:
         """Runs a video twice."""
@@ -105,15 +111,17 @@ class _Trial:
         self.run(mirrored, "all")
         self._same(first, self.run(video, "all"), video, "run again after another video")
 
-    def _same(self, first: list[PanopticFrame], second: list[PanopticFrame], video: Video, when: str) -> None:
-        for index, (one, other) in enumerate(zip(first, second, strict=True)):
-            share = float((one.ids != other.ids).mean())
-            if share or one.segments != other.segments:
-                what = f"{percent(share)} % of the ids differ" if share else "ids agree, categories or scores differ"
-                raise MethodError(
-                    f"video {video.id}, frame {index}: {when}, the method answers otherwise ({what}). Take random "
-                    "numbers from random, numpy.random or torch, which ovsbench seeds, and begin each video afresh"
-                )
+    def _same(self, first: list[Answer], second: list[Answer], video: Video, when: str) -> None:
+        differences = (_difference(*pair) for pair in zip(first, second, strict=False))
+        index, what = next(((i, what) for i, what in enumerate(differences) if what), (0, ""))
+        if not what and len(first) != len(second):
+            index, what = min(len(first), len(second)), f"{len(first)} answers, then {len(second)}"
+        if what:
+            unit = "frame" if isinstance((first or second)[0], (PanopticFrame, InstanceFrame)) else "track"
+            raise MethodError(
+                f"video {video.id}, {unit} {index}: {when}, the method answers otherwise ({what}). Take random "
+                "numbers from random, numpy.random or torch, which ovsbench seeds, and begin each video afresh"
+            )
 
     def images_stay(self, video: Video) -> None:
         """Looks whether the arrays that `image` gave were written to."""
@@ -130,6 +138,23 @@ class _Trial:
                 raise MethodError(
                     f"video {video.id}, image {index}: the method wrote into the image it was given. Copy it first"
                 )
+
+
+def _difference(one: Answer, other: Answer) -> str:
+    """How two answers differ, in a few words; "" if they do not."""
+    if isinstance(one, PanopticFrame) and isinstance(other, PanopticFrame):
+        share = float((one.ids != other.ids).mean())
+        if share:
+            return f"{percent(share)} % of the ids differ"
+        return "ids agree, categories or scores differ" if one.segments != other.segments else ""
+    if isinstance(one, InstanceFrame) and isinstance(other, InstanceFrame):
+        if [o.track for o in one.objects] != [o.track for o in other.objects]:
+            return "other tracks"
+        if any(not np.array_equal(a.mask, b.mask) for a, b in zip(one.objects, other.objects, strict=True)):
+            return "masks differ"
+        pairs = zip(one.objects, other.objects, strict=True)
+        return "masks agree, categories or scores differ" if any(a.scores != b.scores for a, b in pairs) else ""
+    return "" if one == other else "tracks differ"
 
 
 def _cut(video: Video, size: tuple[int, int]) -> Video:

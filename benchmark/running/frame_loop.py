@@ -10,16 +10,32 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from ovsbench.benchmark.errors import MethodError, UserError
 from ovsbench.benchmark.foreign_code import misdeed
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import Timing
-from ovsbench.benchmark.running.pipeline import Behind, ReadAhead, own
-from ovsbench.benchmark.types import Image, Method, PanopticFrame, Rules, Video, Vocabulary, check_frame
+from ovsbench.benchmark.running.instance_checks import check_instance_frame, check_track, refuse_instances
+from ovsbench.benchmark.running.pipeline import Behind, ReadAhead, own, own_instances
+from ovsbench.benchmark.types import (
+    Answer,
+    Image,
+    InstanceFrame,
+    InstanceTrack,
+    Method,
+    PanopticFrame,
+    Rules,
+    Video,
+    Vocabulary,
+    check_frame,
+)
 
-Sink = Callable[[Iterator[PanopticFrame]], object]
-"""Goes through the frames of a video in a thread of its own, see `pipeline.Behind`."""
+_Answer = TypeVar("_Answer")
+
+Sink = Callable[[Iterator[Any]], object]
+"""Goes through the answers for a video in a thread of its own, see `pipeline.Behind`: frames, or on instance benchmarks
+any `types.Answer`."""
 
 
 class Stopwatch:
@@ -45,14 +61,36 @@ class Stopwatch:
 
         return timed
 
-    def answers(self, frames: Iterator[PanopticFrame]) -> Iterator[PanopticFrame]:
-        """The frames of a method; what is done with one until the next is asked for counts as storing."""
+    def answers(self, answers: Iterator[_Answer], frames: int) -> Iterator[_Answer]:
+        """The answers of a method; what is done with one until the next is asked for counts as storing.
+
+        Args:
+            answers: a frame for each frame, or whole tracks, whose time is that of all frames together.
+            frames: of the video.
+        """
         start, waited = time.perf_counter(), self._image_seconds
-        for frame in frames:
+        seconds = stored = 0.0
+        gives_frames = False
+        for answer in answers:
             made = time.perf_counter()
-            yield frame
-            self.spent += self._share(made - start, self._image_seconds - waited, time.perf_counter() - made)
-            start, waited = time.perf_counter(), self._image_seconds
+            yield answer
+            now = time.perf_counter()
+            if isinstance(answer, InstanceTrack):
+                seconds, stored = seconds + made - start, stored + now - made
+            else:
+                gives_frames = True
+                self.spent += self._share(made - start, self._image_seconds - waited, now - made)
+                waited = self._image_seconds
+            start = time.perf_counter()
+        if not gives_frames:
+            self.spent += self._whole(frames, seconds + time.perf_counter() - start, stored)
+
+    def _whole(self, frames: int, seconds: float, stored: float) -> Timing:
+        """Of a method that gives whole tracks; the first video of a run is its warm-up."""
+        is_first, self._warmup_left = self._warmup_left is None, 0
+        if is_first:
+            return Timing(store_seconds=stored, warmup_frames=frames, warmup_seconds=seconds)
+        return Timing(frames, seconds - self._image_seconds, self._image_seconds, stored)
 
     def _share(self, seconds: float, image_seconds: float, stored: float) -> Timing:
         if self._warmup_left is None:
@@ -77,11 +115,11 @@ def predict_video(
     """Hands every frame that a method makes of a video to a sink, and returns when the sink has taken all of them.
 
     Args:
-        method: answers with one frame for each frame.
+        method: answers with one frame for each frame, or on an instance benchmark with whole tracks.
         video: may be longer than memory.
         vocabulary: the names offered.
         rules: of the benchmark.
-        sink: goes through the frames; stopped by an exception at its next frame if the method fails.
+        sink: goes through the answers; stopped by an exception at its next frame if the method fails.
         stopwatch: of a run of several videos.
         progress: gets a step for each frame.
 
@@ -92,40 +130,93 @@ def predict_video(
     watch = stopwatch or Stopwatch()
     with ReadAhead(video.read, len(video)) as images, Behind(sink) as behind:
         read = dataclasses.replace(video, read=watch.reading(images))
-        answers = watch.answers(answers_of(method, read, vocabulary, rules))
-        for frame in checked(answers, video, vocabulary):
-            behind.put(frame)
-            progress.frame()
+        answers = watch.answers(answers_of(method, read, vocabulary, rules), len(video))
+        frames = 0
+        for answer in accepted(answers, video, vocabulary, rules):
+            behind.put(answer)
+            if not isinstance(answer, InstanceTrack):
+                progress.frame()
+                frames += 1
+        if frames < len(video):  # whole tracks, or none
+            progress.frame(len(video) - frames)
         last = time.perf_counter()
         behind.finish()
         return watch.spent + Timing(store_seconds=time.perf_counter() - last)
 
 
-def checked(answers: Iterable[PanopticFrame], video: Video, vocabulary: Vocabulary) -> Iterator[PanopticFrame]:
-    """Copies of a method's answers, which it may overwrite afterwards.
+def accepted(answers: Iterable[Any], video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[Answer]:
+    """Copies of a method's answers, of the kinds that the task takes; raises what `checked` raises."""
+    return (checked_instances if rules.task == "instance" else checked)(answers, video, vocabulary)
+
+
+def checked(answers: Iterable[Any], video: Video, vocabulary: Vocabulary) -> Iterator[PanopticFrame]:
+    """Copies of a method's panoptic frames, which it may overwrite afterwards.
 
     Raises:
         MethodError: not one valid answer for each frame of the video.
     """
     count = 0
-    for answer in answers:
-        if count == len(video):
-            break
-        check_frame(answer, video.size, vocabulary, f"video {video.id}, frame {count} ({video.frames[count]})")
+    for count, answer in enumerate(answers, 1):
+        where = _where(video, count)
+        refuse_instances(answer, where)
+        check_frame(answer, video.size, vocabulary, where)
         yield own(answer)
+    _refuse_missing(video, count)
+
+
+def checked_instances(answers: Iterable[Any], video: Video, vocabulary: Vocabulary) -> Iterator[Answer]:
+    """Copies of a method's answers on an instance benchmark; one that gives nothing at all found no object.
+
+    Raises:
+        MethodError: neither one valid frame for each frame of the video nor valid tracks.
+    """
+    kind: type | None = None
+    tracks: set[int] = set()
+    count = 0
+    for answer in answers:
+        if kind is not None and isinstance(answer, Answer) and type(answer) is not kind:
+            raise MethodError(
+                f"video {video.id}: expected {kind.__name__} as before, got {type(answer).__name__}. "
+                "Yield one kind in a video"
+            )
+        kind = type(answer)
+        if isinstance(answer, InstanceTrack):
+            check_track(answer, video.size, len(video), vocabulary, tracks, f"video {video.id}")
+            yield answer
+            continue
         count += 1
-    else:
-        if count == len(video):
-            return
-    came = "more" if count == len(video) else count
-    raise MethodError(
+        where = _where(video, count)
+        if isinstance(answer, InstanceFrame):
+            check_instance_frame(answer, video.size, vocabulary, where)
+            yield own_instances(answer)
+        else:
+            check_frame(answer, video.size, vocabulary, where)
+            yield own(answer)
+    if kind is not None and kind is not InstanceTrack:
+        _refuse_missing(video, count)
+
+
+def _where(video: Video, count: int) -> str:
+    """What a message calls the frame of an answer, the first of which has the count 1."""
+    if count > len(video):
+        raise _other_number(video, "more")
+    return f"video {video.id}, frame {count - 1} ({video.frames[count - 1]})"
+
+
+def _refuse_missing(video: Video, count: int) -> None:
+    if count < len(video):
+        raise _other_number(video, str(count))
+
+
+def _other_number(video: Video, came: str) -> MethodError:
+    return MethodError(
         f"video {video.id}: expected {len(video)} frames, the method returned {came}. "
         "Yield one for each frame of the video"
     )
 
 
-def answers_of(method: Method, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
-    """The frames of a method, one at a time; what it raises becomes one sentence that says where.
+def answers_of(method: Method, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[Answer]:
+    """The answers of a method, one at a time; what it raises becomes one sentence that says where.
 
     Raises:
         MethodError: the method raised, or returned nothing to go through; the traceback hangs on it as its cause.

@@ -1,25 +1,49 @@
-"""The method that knows the labels: through the whole pipe it must score exactly 1.0."""
+"""The method that knows the labels: through the whole pipe it must score exactly 1.0; and how labels reach a method."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from ovsbench.benchmark.types import Method, PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.types import (
+    InstanceTrack,
+    LabelReader,
+    Method,
+    PanopticFrame,
+    Rules,
+    TrackReader,
+    Video,
+    Vocabulary,
+)
+
+
+def given_labels(method: Method | LabelReader, benchmark: Benchmark) -> Method:
+    """A method that is ready to predict: one that reads labels gets those of the benchmark."""
+    if not hasattr(method, "with_labels"):
+        return method
+    if benchmark.rules.task == "instance" and isinstance(method, TrackReader):
+        return method.with_tracks(lambda video_id: benchmark.truth_tracks(video_id).tracks)
+    labels_of = functools.lru_cache(maxsize=1)(benchmark.labels)  # so that an index is read once and not per frame
+    return method.with_labels(lambda video_id, index: labels_of(video_id).frame(index))
 
 
 class OracleMethod:
     """Answers with the labels: through the whole pipe they must score exactly 1.0.
 
-    On an instance benchmark, whose tracks overlap, the loop copies the labels; `predict` gives what lies on top.
+    On an instance benchmark with whole tracks, which may overlap.
     """
 
     name = "oracle"
 
     def with_labels(self, truth: Callable[[str, int], PanopticFrame]) -> Method:
         return _Oracle(truth)
+
+    def with_tracks(self, tracks: Callable[[str], Sequence[InstanceTrack]]) -> Method:
+        return _TrackOracle(tracks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,3 +63,13 @@ class _Oracle:
             else:
                 offered = np.isin(frame.ids, np.array(list(kept), dtype=np.uint32))
                 yield PanopticFrame(np.where(offered, frame.ids, np.uint32(0)), kept)
+
+
+@dataclasses.dataclass(frozen=True)
+class _TrackOracle:
+    tracks: Callable[[str], Sequence[InstanceTrack]]
+
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[InstanceTrack]:
+        for track in self.tracks(video.id):
+            if track.category in vocabulary:
+                yield dataclasses.replace(track, is_crowd=False, area=None)

@@ -11,9 +11,9 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
-from ovsbench.benchmark.types import Image, PanopticFrame
+from ovsbench.benchmark.types import Image, InstanceFrame, InstanceMask, PanopticFrame
 
 AHEAD = 4
 """Images that wait to be asked for, and frames that wait to be written, at most."""
@@ -69,12 +69,17 @@ def own(frame: PanopticFrame) -> PanopticFrame:
     return PanopticFrame(frame.ids.copy(), dict(frame.segments))
 
 
-def adding(add: Callable[[PanopticFrame], object]) -> Callable[[Iterator[PanopticFrame]], None]:
-    """The consumer that gives every frame to a writer's `add`."""
+def own_instances(frame: InstanceFrame) -> InstanceFrame:
+    """Likewise of the objects of a frame."""
+    return InstanceFrame(tuple(InstanceMask(o.track, o.mask.copy(), dict(o.scores)) for o in frame.objects))
 
-    def consume(frames: Iterator[PanopticFrame]) -> None:
-        for frame in frames:
-            add(frame)
+
+def adding(add: Callable[[Any], object]) -> Callable[[Iterator[Any]], None]:
+    """The consumer that gives every answer to a writer's `add`."""
+
+    def consume(answers: Iterator[Any]) -> None:
+        for answer in answers:
+            add(answer)
 
     return consume
 

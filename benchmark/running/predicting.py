@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from ovsbench.benchmark import machine, record
 from ovsbench.benchmark.errors import DataError, StoppedError, UsageError
@@ -13,15 +15,14 @@ from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord, Settings
 from ovsbench.benchmark.running.counting import PREDICTIONS, predictions
 from ovsbench.benchmark.running.frame_loop import Stopwatch, predict_video
-from ovsbench.benchmark.running.instances import FrameTracks
-from ovsbench.benchmark.running.oracle import OracleMethod
+from ovsbench.benchmark.running.instances import AnsweredTracks
+from ovsbench.benchmark.running.oracle import given_labels
 from ovsbench.benchmark.running.pipeline import adding
 from ovsbench.benchmark.running.run_folder import close_run, locked, open_run, refuse_other_folders
 from ovsbench.benchmark.running.scores import SCORES
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.storage.store import VideoWriter
-from ovsbench.benchmark.storage.track_store import TrackWriter
-from ovsbench.benchmark.types import LabelReader, Method, PanopticFrame, Rules, Vocabulary
+from ovsbench.benchmark.types import LabelReader, Method, PanopticFrame, Rules, Video, Vocabulary
 
 
 def predict(
@@ -58,25 +59,18 @@ def predict(
     _refuse_impossible(shard, limit, fresh)
     refuse_other_folders(run)
     uses_labels = hasattr(method, "with_labels")
-    labels_of = functools.lru_cache(maxsize=1)(benchmark.labels)  # so that an index is read once and not per frame
-
-    def labels(video_id: str, index: int) -> PanopticFrame:
-        return labels_of(video_id).frame(index)
-
     with locked(run, shard):
         facts = record.describe(method, settings, benchmark, uses_labels=uses_labels)
         facts = dataclasses.replace(facts, limit=limit, shards=count)
         facts = open_run(run, facts, fresh=fresh)
         loop = _PredictLoop(
-            method=method.with_labels(labels) if hasattr(method, "with_labels") else method,
+            method=given_labels(method, benchmark),
             benchmark=benchmark,
             run=run,
-            vocabulary=benchmark.vocabulary.offered(facts.offered),
             rules=dataclasses.replace(benchmark.rules, offered=facts.offered),
             seed=settings.seed,
             timing=run / ("timing.jsonl" if count == 1 else f"timing-{number}-of-{count}.jsonl"),
             progress=progress,
-            copies_labels=isinstance(method, OracleMethod) and benchmark.rules.task == "instance",
         )
         entries = benchmark.entries[:limit][number - 1 :: count]
         progress.start(len(entries), sum(len(e.frames) for e in entries), f"{settings.method} on {benchmark.name}")
@@ -113,12 +107,10 @@ class _PredictLoop:
     method: Method
     benchmark: Benchmark
     run: Path
-    vocabulary: Vocabulary
     rules: Rules
     seed: int
     timing: Path
     progress: Progress
-    copies_labels: bool
     stopwatch: Stopwatch = dataclasses.field(default_factory=Stopwatch)
 
     def video(self, entry: VideoEntry) -> None:
@@ -128,7 +120,7 @@ class _PredictLoop:
         else:
             with files.writing(self.run):
                 (self.run / SCORES).unlink(missing_ok=True)  # it would speak of other predictions
-            (self._copy_labels if self.copies_labels else self._predict)(entry)
+            self._predict(entry)
         self.progress.video()
 
     def _is_done(self, entry: VideoEntry) -> bool:
@@ -142,12 +134,13 @@ class _PredictLoop:
 
     def _predict(self, entry: VideoEntry) -> None:
         video = self.benchmark.video(entry.id)
+        vocabulary = self.benchmark.asked(entry.id, self.rules.offered)
         machine.set_seed(self.seed, entry.id)
-        with self._writer(entry) as writer:
+        with self._writer(entry, vocabulary) as writer:
             spent = predict_video(
-                self.method,
+                self.method if len(vocabulary) else _Nothing(),
                 video,
-                self.vocabulary,
+                vocabulary,
                 self.rules,
                 adding(writer.add),
                 stopwatch=self.stopwatch,
@@ -162,17 +155,15 @@ class _PredictLoop:
             }
             files.append_line(self.timing, line)
 
-    def _writer(self, entry: VideoEntry) -> VideoWriter | FrameTracks:
+    def _writer(self, entry: VideoEntry, vocabulary: Vocabulary) -> VideoWriter | AnsweredTracks:
         folder = self.run / PREDICTIONS / entry.id
         if self.rules.task == "instance":
-            return FrameTracks(folder, entry.id, entry.size, len(entry.frames), self.vocabulary)
+            return AnsweredTracks(folder, entry.id, entry.size, len(entry.frames), vocabulary)
         return VideoWriter(folder, entry.id, entry.size)
 
-    def _copy_labels(self, entry: VideoEntry) -> None:
-        """What the oracle predicts on an instance benchmark: its tracks overlap, which frames cannot say."""
-        folder = self.run / PREDICTIONS / entry.id
-        with TrackWriter(folder, entry.id, entry.size, len(entry.frames), self.vocabulary) as writer:
-            for track in self.benchmark.truth_tracks(entry.id).tracks:
-                if track.category in self.vocabulary:
-                    writer.add(dataclasses.replace(track, is_crowd=False, area=None))
-        self.progress.frame(len(entry.frames))
+
+class _Nothing:
+    """What is predicted of a video of which nothing is asked."""
+
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
+        return (PanopticFrame(np.zeros(video.size, dtype=np.uint32)) for _ in range(len(video)))

@@ -62,6 +62,15 @@ class Extent(NamedTuple):
         found = [(top, left, bottom, right) for top, left, bottom, right in boxes.tolist()]
         return list(map(Extent, pixels, shown, found))
 
+    def plus(self, later: Extent) -> Extent:
+        """Of these masks and those of later frames of the track; both boxes are known."""
+        pixels, shown = self.pixels + later.pixels, self.shown + later.shown
+        if not (self.pixels and later.pixels and self.box and later.box):
+            return Extent(pixels, shown, self.box if self.pixels else later.box)
+        (top, left, bottom, right), other = self.box, later.box
+        box = (min(top, other[0]), min(left, other[1]), max(bottom, other[2]), max(right, other[3]))
+        return Extent(pixels, shown, box)
+
     @staticmethod
     def from_json(row: dict[str, Any]) -> Extent | None:
         """The extent in a line of a file, None in one of before it was written.
@@ -100,6 +109,18 @@ class Extent(NamedTuple):
             width = min(self.box[3], other.box[3]) - max(self.box[1], other.box[1])
             most = min(most, max(height, 0) * max(width, 0) * min(self.shown, other.shown))
         return 2 * most >= self.pixels + other.pixels - most
+
+
+def united(first: Extent, second: Extent) -> Extent:
+    """The extent of a track of which two parts of the video are known; both with boxes."""
+    assert first.box is not None
+    assert second.box is not None
+    boxes = [one.box for one in (first, second) if one.box is not None and one.pixels]
+    box = (0, 0, 0, 0)
+    if boxes:
+        tops, lefts, bottoms, rights = zip(*boxes, strict=True)
+        box = (min(tops), min(lefts), max(bottoms), max(rights))
+    return Extent(first.pixels + second.pixels, first.shown + second.shown, box)
 
 
 class Measured(NamedTuple):

@@ -14,7 +14,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -73,22 +73,34 @@ class TrackWriter(FolderWriter):
                 f"{where}: it has category {track.category}, which the vocabulary lacks. Leave it out or add it"
             )
         _refuse_odd(track, self.frames, where)
-        self._append(_line(track, _extent(track, self.size, where) if extent is None else extent))
+        extent = _extent(track, self.size, where) if extent is None else extent
+        self._write(track, extent, [rle.json_list(track.masks)])
+
+    def add_parts(self, track: InstanceTrack, extent: Extent, masks: Iterable[bytes]) -> None:
+        """Appends a track whose masks come in parts, so that they are never in memory at once.
+
+        Args:
+            track: without masks; it has been looked through.
+            extent: of its masks.
+            masks: what `rle.json_list` makes of those of all frames, cut anywhere.
+        """
+        self._write(track, extent, masks)
+
+    def _write(self, track: InstanceTrack, extent: Extent, masks: Iterable[bytes]) -> None:
+        rest = {
+            "id": track.id, "category": track.category, "masks": [], "score": track.score, "is_crowd": track.is_crowd,
+            "area": track.area,
+        }  # fmt: skip
+        head, brackets, tail = json_line({**rest, **extent._asdict()}).encode().partition(b'"masks":[]')
+        self._append(head + brackets[:-1])
+        for part in masks:
+            self._append(part)
+        self._append(brackets[-1:] + tail)
         self._ids.add(track.id)
 
     def _facts(self) -> dict[str, Any]:
         counted = {"frames": self.frames, "tracks": len(self._ids)}
         return {"video": self.video_id, **counted, "size": list(self.size)}
-
-
-def _line(track: InstanceTrack, extent: Extent) -> bytes:
-    """The line of a track; its masks are put in as they are, because their letters need no other escape."""
-    rest = {
-        "id": track.id, "category": track.category, "masks": [], "score": track.score, "is_crowd": track.is_crowd,
-        "area": track.area,
-    }  # fmt: skip
-    texts = ",".join("null" if text is None else f'"{text}"' for text in track.masks).replace("\\", "\\\\")
-    return json_line({**rest, **extent._asdict()}).replace('"masks":[]', f'"masks":[{texts}]').encode()
 
 
 def _refuse_odd(track: InstanceTrack, frames: int, where: str) -> None:

@@ -28,6 +28,7 @@ from typing import Any
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.machine import peak_device_memory_gb, peak_memory_gb
 from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.running.instance_checks import only_frames
 from ovsbench.benchmark.running.pipeline import Behind, ReadAhead, adding, own
 from ovsbench.benchmark.storage.store import VideoWriter
 from ovsbench.benchmark.timing.stages import StageClock, stage
@@ -236,7 +237,7 @@ class _Runner:
                 VideoWriter(Path(folder) / "video", "video", video.size) as writer,
                 Behind(adding(writer.add)) as behind,
             ):
-                for frame in contestant.method.predict(video, self.vocabulary, self.rules):
+                for frame in only_frames(contestant.method.predict(video, self.vocabulary, self.rules)):
                     with stage("write"):
                         behind.put(own(frame)) if self.pipeline else writer.add(frame)
                     made, segments = made + 1, segments + len(frame.segments)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.settings import Reader
 from ovsbench.gkc_video import checkpoint
 from ovsbench.gkc_video.model.backbones import HF, TIMM, is_backbone, open_backbone
 from ovsbench.gkc_video.model.network import GKC, ModelConfig, channels_last
+from ovsbench.gkc_video.model.post_processing import PostProcessing
 from ovsbench.gkc_video.text import clip
 from ovsbench.gkc_video.text.clip import Clip
 from ovsbench.gkc_video.text.text_space import Bank, Prompted, TextSpace
@@ -27,7 +29,7 @@ class LoadedGKC:
         space: turns names into vectors.
         side: the shorter side of the input it was trained for, None where any.
         metadata: how it was trained.
-        base_logit_penalty: see `ovsbench.gkc_video.method.build`.
+        base_logit_penalty, post_processing: see `ovsbench.gkc_video.method.build`.
     """
 
     model: GKC
@@ -35,6 +37,7 @@ class LoadedGKC:
     side: int | None
     metadata: Mapping[str, Any]
     base_logit_penalty: float = 0.0
+    post_processing: PostProcessing = field(default_factory=PostProcessing)
 
 
 RANDOM = "random:"
@@ -95,7 +98,10 @@ def load_gkc(path: Path, device: str) -> LoadedGKC:
     checkpoint.fill(model, student, path)
     channels_last(model.to(device)).eval().requires_grad_(False)
     base_logit_penalty = float(header.config.get("base_logit_penalty", 0.0))
-    return LoadedGKC(model, space, header.config.get("side"), header.metadata, base_logit_penalty)
+    steps = Reader(MethodError).table(
+        PostProcessing, header.config.get("post_processing", {}), f"{path}: post_processing"
+    )
+    return LoadedGKC(model, space, header.config.get("side"), header.metadata, base_logit_penalty, steps)
 
 
 def image_tower(config: ModelConfig, *, weights: bool = False) -> Any:
@@ -121,7 +127,6 @@ def _text_encoder(tensors: dict[str, torch.Tensor], name: str, path: Path, devic
     """A CLIP of which only the text encoder has weights; its image tower stays random and is never used."""
     checkpoint.refuse_larger(path, tensors, clip.least_parameters(name, "text"))
     net, tokenizer = clip.create(name)
-    missing, extra = net.load_state_dict(clip.unpack_tokens(tensors), strict=False)
-    if extra or [tensor for tensor in missing if not tensor.startswith("visual.")]:
+    if not clip.fill_text(net, tensors):
         raise MethodError(f"{path}: its text encoder is not that of a {name}. Give a whole checkpoint")
     return clip.freeze(net.to(device), tokenizer, name, path.name)

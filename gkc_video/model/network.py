@@ -42,7 +42,8 @@ class ModelConfig:
         width: channels of decoder and mask features.
         encoder_layers: deformable-attention layers of the pixel decoder.
         decoder_layers: masked-attention layers; predictions are made before the first and after each.
-        feed_forward: inner width of all feed-forward parts.
+        feed_forward: inner width of the feed-forward parts of the pixel decoder, and of the decoder unless it has its
+            own.
         heads: attention heads.
         region_head: whether the last embedding of a query also sees the features under its own mask; False is GKC's
             plain query projection at every point.
@@ -51,6 +52,8 @@ class ModelConfig:
         backbone: configuration of a trunk of transformers; a checkpoint then needs no folder.
         architecture: "mask2former" is the paper's; in "encoder-only" the queries join the last `decoder_layers` blocks
             of a trunk that is a plain transformer, and `encoder_layers`, `feed_forward` and `heads` say nothing.
+        decoder_feed_forward: inner width of the feed-forward parts of the masked-attention decoder; None for
+            `feed_forward`. Mask2Former has 1024 and 2048.
     """
 
     trunk: str = "RN50-quickgelu"
@@ -65,6 +68,7 @@ class ModelConfig:
     distil_head: bool = False
     backbone: dict[str, Any] | None = None
     architecture: Architecture = "mask2former"
+    decoder_feed_forward: int | None = None
 
     @property
     def least_parameters(self) -> int:
@@ -92,8 +96,10 @@ class ModelConfig:
         return config
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` reads; an architecture is named where it is not the paper's, which older versions know."""
+        """What `from_json` reads; what older versions do not know is named only where it is used."""
         values = asdict(self)
+        if self.decoder_feed_forward is None:
+            del values["decoder_feed_forward"]
         if self.architecture == "mask2former":
             del values["architecture"]
         return values
@@ -218,7 +224,7 @@ def _mask2former(config: ModelConfig, channels: list[int]) -> Segmenter:
         decoder_layers=config.decoder_layers + 1,
         num_attention_heads=config.heads,
         dropout=0.0,
-        dim_feedforward=config.feed_forward,
+        dim_feedforward=config.decoder_feed_forward or config.feed_forward,
         num_queries=config.queries,
     )
     with warnings.catch_warnings():

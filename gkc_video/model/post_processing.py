@@ -116,7 +116,7 @@ def device_regions(outputs: RawOutputs, settings: PostProcessing) -> DeviceRegio
     # Confidence: objectness times the mean probability inside the mask.
     objectness = 1 - chance[..., -1]
     confidence = objectness * (share.flatten(2) * cells).sum(2) / area.clamp(min=1)
-    kept = _distinct(cells, area, confidence, _candidates(objectness, area, settings.objectness), settings.mask_nms_iou)
+    kept = distinct(cells, area, confidence, _candidates(objectness, area, settings.objectness), settings.mask_nms_iou)
     maps = share * confidence[..., None, None]
     codes = coded(maps)
     kept = _competed(codes, inside, kept, area, settings)
@@ -152,7 +152,7 @@ def _candidates(objectness: torch.Tensor, area: torch.Tensor, least: float) -> t
     return torch.where(likely.any(1, keepdim=True), likely, best)
 
 
-def _distinct(
+def distinct(
     cells: torch.Tensor, area: torch.Tensor, confidence: torch.Tensor, candidates: torch.Tensor, max_iou: float
 ) -> torch.Tensor:
     """Greedy mask suppression: candidates (B, Q) without those that overlap a more confident one that stays.

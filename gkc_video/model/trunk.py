@@ -67,6 +67,7 @@ class Trunk(nn.Module):
         if self.kind == "vit":
             return [vit_map(self.visual, pixels)]
         if self.kind == "timm-vit":
+            _turn_for(self.visual.trunk, pixels)
             return list(self.visual.trunk.forward_intermediates(pixels, indices=1, norm=True, intermediates_only=True))
         indices = [1, 2, 3, 4] if self.kind == "resnet" else [0, 1, 2, 3]
         out = self.visual.forward_intermediates(pixels, indices=indices, intermediates_only=True)
@@ -125,7 +126,7 @@ def _kind(visual: Any) -> Kind:
         return "resnet"
     if hasattr(visual, "trunk"):
         return "timm-vit" if hasattr(visual.trunk, "blocks") and hasattr(visual.trunk, "pos_embed") else "stages"
-    if hasattr(visual, "class_embedding") and getattr(visual, "attn_pool", 0) is None:
+    if hasattr(visual, "class_embedding") and hasattr(visual, "attn_pool"):
         return "vit"
     raise MethodError(
         f"expected a CLIP with a ResNet, ConvNeXt or ViT image tower as trunk, got {type(visual).__name__}. Choose "
@@ -134,8 +135,8 @@ def _kind(visual: Any) -> Kind:
 
 
 def is_plain_transformer(visual: Any) -> bool:
-    """Whether it is a ViT of open_clip's own."""
-    return _kind(visual) == "vit"
+    """Whether it is a ViT of open_clip's own, without CoCa's attention pool."""
+    return _kind(visual) == "vit" and visual.attn_pool is None
 
 
 def _patch(visual: Any, kind: Kind) -> int | None:
@@ -144,7 +145,7 @@ def _patch(visual: Any, kind: Kind) -> int | None:
         return visual.patch
     if kind == "vit":
         return int(visual.patch_size[0])
-    return int(visual.trunk.patch_embed.patch_size[0]) if kind == "timm-vit" else None
+    return int(visual.trunk.patch_embed.feat_ratio()) if kind == "timm-vit" else None
 
 
 def _cut_off(visual: Any, kind: Kind) -> None:
@@ -154,8 +155,13 @@ def _cut_off(visual: Any, kind: Kind) -> None:
         visual.trunk.prune_intermediate_layers(1, prune_norm=False, prune_head=True)
     if kind == "stages":
         visual.trunk.head = nn.Identity()
+        if hasattr(visual.trunk, "final_conv"):  # FastViT's, behind the last stage
+            visual.trunk.final_conv = nn.Identity()
     if kind == "vit":
         visual.proj = None
+        if visual.attn_pool is not None:  # CoCa's, behind which the last norm stands
+            visual.attn_pool = visual.attn_pool_contrastive = None
+            visual.ln_post = nn.Identity()
         return
     for unused in ("attnpool", "head"):
         if hasattr(visual, unused):
@@ -168,3 +174,10 @@ def _take_any_size(vit: Any) -> None:
 
     vit.dynamic_img_size, vit.patch_embed.strict_img_size = True, False
     vit.patch_embed.flatten, vit.patch_embed.output_fmt = False, Format.NHWC
+
+
+def _turn_for(vit: Any, pixels: torch.Tensor) -> None:
+    """Gives rotary positions (EVA) the grid of an input (B, 3, H, W); timm computes them anew where it is another."""
+    if getattr(vit, "rope", None) is not None:
+        patch = int(vit.patch_embed.feat_ratio())
+        vit.rope.update_feat_shape([length // patch for length in pixels.shape[-2:]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,14 +13,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.errors import MethodError, did_you_mean
 from ovsbench.benchmark.pictures.crops import GREY, cut_out
+from ovsbench.benchmark.storage.files import parse_json
 from ovsbench.benchmark.types import Image
 from ovsbench.gkc_video import checkpoint
 from ovsbench.gkc_video.torchvision_shim import prepare
 
 CONFIGS = Path(__file__).parents[1] / "open_clip_configs"
 _TOKENS = "token_embedding.weight"
+_NOT_TEXT = ("visual.", "text_decoder.")
+"""Begin the names of what turns no text into a vector: the image tower, and what CoCa writes captions with."""
+_PREFIX = "text."
+"""Begins the names of a text tower that stands apart, as in all but the first CLIPs."""
 _MOST_TOKENS = 1 << 20
 
 
@@ -100,10 +105,11 @@ def create(name: str, *, pretrained: str | None = None, device: str = "cpu", tag
         name: open_clip architecture.
         pretrained: tag or file of the weights.
         device: torch device.
-        tag: whose weights a file holds: activation, and mean and spread of the input, are those of the tag.
+        tag: whose weights a file holds: activation, and mean and spread of the input, are those of the tag. Without,
+            they are those of the file's configuration, or those in which all tags of the architecture agree.
 
     Raises:
-        MethodError: open_clip knows no such architecture or weights.
+        MethodError: open_clip knows no such architecture or weights, or nothing says of what kind a file's are.
     """
     prepare()
     import open_clip
@@ -113,9 +119,10 @@ def create(name: str, *, pretrained: str | None = None, device: str = "cpu", tag
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # open_clip warns of random weights, always meant here; its errors we tell
     try:
-        quick = _wants_quick_gelu(name, tag or pretrained)
-        about = open_clip.get_pretrained_cfg(name, tag) if tag else {}
-        pixels = {key: about[key] for key in ("mean", "std") if key in about} or None
+        about = weights_about(name, pretrained, tag)
+        quick = _wants_quick_gelu(name, tag or pretrained, about)
+        is_file = bool(tag) or (pretrained is not None and Path(pretrained).is_file())
+        pixels = {key: about[key] for key in ("mean", "std") if is_file and key in about} or None
         model = open_clip.create_model(
             name, pretrained=pretrained, device=device, force_quick_gelu=quick, force_preprocess_cfg=pixels
         )
@@ -160,15 +167,25 @@ def least_parameters(name: str, part: Literal["vision", "text"]) -> int:
     return 10 * layers * width**2 if isinstance(layers, int) and isinstance(width, int) else 0
 
 
-def _wants_quick_gelu(name: str, pretrained: str | None) -> bool:
-    """Whether the weights of a tag were trained with QuickGELU, which their architecture's name may not say.
+def text_tensors(model: Any) -> dict[str, torch.Tensor]:
+    """Those tensors of a CLIP that turn text into vectors, with temperature and bias."""
+    return {name: t for name, t in model.state_dict().items() if not name.startswith(_NOT_TEXT)}
+
+
+def fill_text(model: Any, tensors: dict[str, torch.Tensor]) -> bool:
+    """Loads what `text_tensors` gave, packed by `pack_tokens`, into a CLIP; whether its text side is complete now."""
+    missing, extra = model.load_state_dict(unpack_tokens(tensors), strict=False)
+    return not extra and all(name.startswith(_NOT_TEXT) for name in missing)
+
+
+def _wants_quick_gelu(name: str, pretrained: str | None, about: Mapping[str, Any]) -> bool:
+    """Whether weights were trained with QuickGELU, which their architecture's name may not say.
 
     Raises:
         MethodError: the architecture has QuickGELU and the weights were trained without: every answer would be off.
     """
     import open_clip
 
-    about = open_clip.get_pretrained_cfg(name, pretrained) if pretrained else {}
     wants, has = (bool((one or {}).get("quick_gelu")) for one in (about, open_clip.get_model_config(name)))
     if about and has and not wants:
         raise MethodError(
@@ -178,23 +195,96 @@ def _wants_quick_gelu(name: str, pretrained: str | None) -> bool:
     return wants
 
 
-def load_clip(weights: str | Path, *, model: str | None = None, device: str = "cpu") -> Clip:
+def lasting_name(clip: Clip) -> str:
+    """The architecture under which a checkpoint that carries this CLIP's text side is opened again.
+
+    Raises:
+        MethodError: its weights have QuickGELU, which the architecture has not, and open_clip knows none that has.
+    """
+    import open_clip
+
+    has = bool((open_clip.get_model_config(clip.name) or {}).get("quick_gelu"))
+    uses = any(isinstance(part, open_clip.transformer.QuickGELU) for part in clip.model.modules())
+    if has or not uses:
+        return clip.name
+    other = f"{clip.name}-quickgelu"
+    if other not in open_clip.list_models():
+        raise MethodError(
+            f"the weights {clip.pretrained!r} have QuickGELU, which a checkpoint that names {clip.name!r} would not "
+            "have. Name an architecture with QuickGELU as [clip] model"
+        )
+    return other
+
+
+def weights_about(name: str, pretrained: str | None, tag: str = "") -> Mapping[str, Any]:
+    """What is known of weights: `mean` and `std` of the input in [0, 1], `quick_gelu`; {} for random ones.
+
+    Args:
+        name: open_clip architecture.
+        pretrained: a tag, or a file of weights, perhaps with `open_clip_config.json` beside it.
+        tag: whose weights a file holds.
+
+    Raises:
+        MethodError: a tag that open_clip does not know of the architecture; or a file of which nothing tells these
+            values, so that they would be guessed.
+    """
+    import open_clip
+
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if tag:
+        found = open_clip.get_pretrained_cfg(name, tag)
+        if not found:
+            raise MethodError(f"open_clip knows no weights {tag!r} of {name}; {did_you_mean(tag, tags)}")
+        return found
+    if pretrained is None or not Path(pretrained).is_file():
+        return open_clip.get_pretrained_cfg(name, pretrained) if pretrained else {}
+    described = Path(pretrained).with_name("open_clip_config.json")
+    if described.is_file():
+        try:
+            content = parse_json(described.read_bytes())
+        except ValueError as error:
+            raise MethodError(f"{described}: expected a configuration of open_clip, got {error}. Correct it") from error
+        tables = content if isinstance(content, dict) else {}
+        pixels, shape = tables.get("preprocess_cfg"), tables.get("model_cfg")
+        if not isinstance(pixels, dict) or not isinstance(shape, dict) or not {"mean", "std"} <= pixels.keys():
+            raise MethodError(
+                f"{described}: expected preprocess_cfg with mean and std, and model_cfg, got no such tables. Correct it"
+            )
+        return {**pixels, "quick_gelu": bool(shape.get("quick_gelu"))}
+    unknown = open_clip.get_model_config(name) is None  # which `create` says
+    if unknown or (CONFIGS / f"{name}.json").is_file():  # this project's were trained with open_clip's defaults
+        return {}
+    known = [open_clip.get_pretrained_cfg(name, each) for each in tags]
+    facts = {(c.get("mean"), c.get("std"), bool(c.get("quick_gelu"))) for c in known}
+    if len(facts) == 1:
+        return known[0]
+    whose = f"say whose they are with clip_tag (in a training file: [clip] tag), one of {', '.join(tags[:12])}, or "
+    raise MethodError(
+        f"{pretrained}: nothing says with which mean, std and activation these weights of {name} were trained; "
+        f"{whose if tags else ''}put their open_clip_config.json beside them"
+    )
+
+
+def load_clip(weights: str | Path, *, model: str | None = None, tag: str | None = None, device: str = "cpu") -> Clip:
     """CLIP from a checkpoint of `ovsbench train`, or, with `model`, from open_clip's own tags and files.
 
     Args:
         weights: a checkpoint file or shipped name; with `model`, an open_clip tag (read from a hub's cache) or weights
             file, or "random", for timing.
         model: open_clip architecture, such as "RN50-quickgelu"; MODEL/TAG where a file holds the weights of a tag.
+        tag: the same, apart.
         device: torch device.
 
     Raises:
         MethodError: see `checkpoint.read` and `create`.
     """
     if model is not None:
-        name, _, tag = model.partition("/")
+        name, _, of_model = model.partition("/")
         pretrained = None if str(weights) == "random" else str(weights)
-        net, tokenizer = create(name, pretrained=pretrained, device=device, tag=tag)
+        net, tokenizer = create(name, pretrained=pretrained, device=device, tag=tag or of_model)
         return freeze(net, tokenizer, name, str(weights))
+    if tag:
+        raise MethodError(f"clip_tag says whose weights a file of open_clip holds, got {tag!r} and no model. Name both")
     path = checkpoint.resolve(weights)
     header, tensors = checkpoint.read(path, "clip")
     checkpoint.refuse_larger(path, tensors, least_parameters(str(header.config["model"]), "text"))
@@ -225,7 +315,10 @@ def first_token_rows(count: int, width: int) -> torch.Tensor:
 def pack_tokens(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """State of a CLIP model with the token embedding reduced to the rows that training changed."""
     packed = dict(tensors)
-    table = packed.pop(_TOKENS).cpu()
+    key = _token_key(packed)
+    if key not in packed:  # a text tower of transformers
+        return packed
+    table = packed.pop(key).cpu()
     changed = (table != first_token_rows(*table.shape)).any(1).nonzero()[:, 0]
     packed["token_rows"], packed["token_ids"] = table[changed], changed
     packed["token_count"] = torch.tensor(len(table))
@@ -235,10 +328,18 @@ def pack_tokens(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def unpack_tokens(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The inverse of `pack_tokens`."""
     unpacked = dict(tensors)
+    if "token_rows" not in unpacked:
+        return unpacked
     rows, ids, count = (unpacked.pop(f"token_{key}") for key in ("rows", "ids", "count"))
     if int(count) > _MOST_TOKENS:
         raise MethodError(f"expected a vocabulary of at most {_MOST_TOKENS} tokens, got {int(count)}. Train it anew")
     table = first_token_rows(int(count), rows.shape[1])
     table[ids] = rows
-    unpacked[_TOKENS] = table
+    unpacked[_token_key(unpacked)] = table
     return unpacked
+
+
+def _token_key(tensors: Mapping[str, torch.Tensor]) -> str:
+    """The name of the token embedding beside these tensors."""
+    apart = any(name.startswith(_PREFIX) for name in tensors)
+    return _PREFIX + _TOKENS if apart else _TOKENS

@@ -76,14 +76,14 @@ class Thesaurus:
     Attributes:
         tables: asked in this order.
         wordnet: asked last; None for without.
-        senses: how many of a name's meanings WordNet is asked for, the most frequent first; GKC took all.
-        kinds: lexicographer's files that a meaning may come from; GKC took all.
+        senses: how many of a name's meanings WordNet is asked for, the most frequent first; None for all, as in GKC.
+        kinds: lexicographer's files that a meaning may come from; None for all, as in GKC.
     """
 
     tables: tuple[Table, ...] = field(default_factory=lambda: (Table.read(OWN),))
     wordnet: WordNet | None = None
-    senses: int = 1
-    kinds: frozenset[int] = PHYSICAL
+    senses: int | None = 1
+    kinds: frozenset[int] | None = PHYSICAL
 
     def synonyms(self, name: str, known: Iterable[str] = ()) -> tuple[Synonym, ...]:
         """Other words for a name, each once, without the name itself.
@@ -96,7 +96,7 @@ class Thesaurus:
         for table in self.tables:
             found += [Synonym(word.strip(), table.name) for word in table.words.get(plain(name), ())]
         if self.wordnet is not None:
-            meanings = [s for s in self.wordnet.senses(plain(name)) if s.kind in self.kinds]
+            meanings = [s for s in self.wordnet.senses(plain(name)) if self.kinds is None or s.kind in self.kinds]
             for sense in meanings[: self.senses]:
                 found += [Synonym(word, f"wordnet {sense.offset}") for word in sense.words]
         seen = {plain(name)}

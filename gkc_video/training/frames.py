@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from ovsbench.benchmark.panoptic import dense, void_categories
 from ovsbench.benchmark.types import Image, PanopticFrame, Video, Vocabulary
 from ovsbench.gkc_video.training.losses import Target
 
-MASK_STRIDE = 4
+MASK_STRIDE: Literal[4] = 4
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Augmentation:
         flip_vertical: whether up and down mean nothing in these pictures.
         brightness, contrast, saturation: largest change of each, as a share below 1.
         hue: largest turn of the circle of colours, as a share of half a turn; 0 where colours have names.
+        label_stride: pixels of the picture for a cell of the labels; other than 4, that of predicted masks, only where
+            masks are compared at points.
     """
 
     size: tuple[int, int]
@@ -38,6 +41,7 @@ class Augmentation:
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
+    label_stride: Literal[1, 2, 4] = MASK_STRIDE
 
     def __post_init__(self) -> None:
         if any(length < 1 or length % 32 for length in self.size):
@@ -110,7 +114,8 @@ class FrameSource:
             numbers = np.where(np.isin(frame.numbers, crowds), 0, frame.numbers).astype(np.int32)
             classes = [self._class_of[s.category] for s in frame.segments]
         image, numbers, flips = self._augment(image, numbers, rng)
-        return Sample(image, None if numbers is None else _target(numbers, classes), number, index, flips)
+        target = None if numbers is None else _target(numbers, classes, self.augmentation.label_stride)
+        return Sample(image, target, number, index, flips)
 
     def original(self, sample: Sample) -> tuple[Image, PanopticFrame]:
         """Picture and labels of a labelled frame as they are in the folder, without what is held out."""
@@ -175,11 +180,11 @@ def _cut(
     return image[window], None if numbers is None else numbers[window]
 
 
-def _target(numbers: npt.NDArray[np.int32], classes: list[int]) -> Target:
-    """Shares of each mask cell; segments that the cut left without a pixel disappear."""
-    height, width = (n // MASK_STRIDE for n in numbers.shape)
-    cells = torch.from_numpy(numbers.copy()).view(height, MASK_STRIDE, width, MASK_STRIDE)
-    cells = cells.permute(0, 2, 1, 3).reshape(height, width, -1)  # (h, w, 16)
+def _target(numbers: npt.NDArray[np.int32], classes: list[int], stride: int) -> Target:
+    """Shares of each label cell; segments that the cut left without a pixel disappear."""
+    height, width = (n // stride for n in numbers.shape)
+    cells = torch.from_numpy(numbers.copy()).view(height, stride, width, stride)
+    cells = cells.permute(0, 2, 1, 3).reshape(height, width, -1)  # (h, w, stride^2)
     kept = [n for n in range(1, len(classes) + 1) if (numbers == n).any()]
     masks = torch.stack([(cells == n).float().mean(-1) for n in kept]) if kept else torch.zeros(0, height, width)
     target = torch.tensor([classes[n - 1] for n in kept], dtype=torch.int64)

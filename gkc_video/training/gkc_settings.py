@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.pictures.crops import Crop
 from ovsbench.gkc_video.training.diversify import Diversification
 from ovsbench.gkc_video.training.train_clip import schedule as cosine
 
@@ -25,7 +26,16 @@ class GKCTraining:
         diversify: kind of text diversification, see `ovsbench.gkc_video.training.diversify`.
         tgkd: form of text-guided distillation on labelled regions.
         region_dropout: chance of a labelled region to teach no name in a step; GKC's configuration has 0.5 or 0.
-        region_limit: at most so many regions of a frame take part in text-guided distillation.
+        region_limit: at most so many regions take part in text-guided distillation.
+        region_limit_of: what that is the limit of: each frame, or, as in GKC, a step of one process (a part of it where
+            it is gone through in several).
+        points: so many points of each mask are compared in matching and losses, see
+            `ovsbench.gkc_video.training.points`; 0 compares every cell.
+        void: what is not labelled: "ignored", it takes no part in any loss, or "background", as in GKC, where masks
+            learn to leave it out and queries on it learn that they are nothing.
+        deep_supervision: whether losses are the "mean" over the decoder's prediction points or, as in GKC, their "sum".
+        teacher_crop: how a labelled region becomes the teacher's input: its box made "square" on grey, or, as in GKC,
+            "stretched", bicubic.
         learning_rate: peak of the schedule, AdamW.
         schedule: "cosine" warms up over 5 % of the steps and falls to 0; "steps" warms up over ten steps and falls to a
             tenth after 80 % and again after 90 % of the steps, as GKC's configuration does.
@@ -53,6 +63,11 @@ class GKCTraining:
     tgkd: Literal["off", "merged", "separate"] = "off"
     region_dropout: float = 0.0
     region_limit: int = 200
+    region_limit_of: Literal["frame", "step"] = "frame"
+    points: int = 0
+    void: Literal["ignored", "background"] = "ignored"
+    deep_supervision: Literal["mean", "sum"] = "mean"
+    teacher_crop: Crop = "square"
     learning_rate: float = 1e-3
     schedule: Literal["cosine", "steps"] = "cosine"
     trunk_rate: float = 0.3
@@ -67,7 +82,7 @@ class GKCTraining:
 
     def __post_init__(self) -> None:
         at_least_1 = ("steps", "batch", "accumulate", "save_every", "region_limit")
-        for name in (*at_least_1, "readers", "hold_out"):
+        for name in (*at_least_1, "readers", "points", "hold_out"):
             value, least = getattr(self, name), int(name in at_least_1)
             if isinstance(value, int) and value < least:
                 raise DataError(f"[training] {name}: expected at least {least}, got {value}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +21,20 @@ _MASK2FORMER = {"model.pixel_level_module.decoder.": "segmenter.pixel_decoder.",
                 "segmenter.transformer."}  # fmt: skip
 
 
-def start_from(path: Path, model: GKC, part: Part = "all") -> int:
+@dataclass(frozen=True)
+class Taken:
+    """What a model took over.
+
+    Attributes:
+        kept: names of the tensors, as the model has them.
+        left_out: those of the start that were wanted and that the model has no place for, or one of another shape.
+    """
+
+    kept: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def start_from(path: Path, model: GKC, part: Part = "all") -> Taken:
     """Takes over what fits by name and shape; the rest of the model keeps its first values.
 
     Args:
@@ -29,9 +43,6 @@ def start_from(path: Path, model: GKC, part: Part = "all") -> int:
         model: is filled.
         part: of a checkpoint of `ovsbench train`: "masks" is what draws masks, trunk and decoders; all that names
             them begins anew.
-
-    Returns:
-        How many tensors were taken over.
 
     Raises:
         MethodError: the file or folder is something else, or nothing fits.
@@ -47,7 +58,7 @@ def start_from(path: Path, model: GKC, part: Part = "all") -> int:
             "Set queries, width, layers and heads in [model] to those of the weights"
         )
     model.load_state_dict(fitting, strict=False)
-    return len(fitting)
+    return Taken(tuple(sorted(fitting)), tuple(sorted(found.keys() - fitting.keys())))
 
 
 def weights_file(path: Path) -> Path:

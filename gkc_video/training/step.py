@@ -19,7 +19,15 @@ from ovsbench.gkc_video.training.diversify import StepNames
 from ovsbench.gkc_video.training.frames import Sample
 from ovsbench.gkc_video.training.grounding import ground
 from ovsbench.gkc_video.training.late_mean import Mean
-from ovsbench.gkc_video.training.losses import Matches, Target, Weights, match_all, supervised
+from ovsbench.gkc_video.training.losses import (
+    Matches,
+    Sampling,
+    Target,
+    Weights,
+    class_loss,
+    match_all,
+    supervised,
+)
 from ovsbench.gkc_video.training.step_names import Names
 from ovsbench.gkc_video.training.unlabelled import unlabelled
 
@@ -63,53 +71,82 @@ def losses(
     form: str = "merged",
     region_dropout: float = 0.0,
     region_limit: int = 200,
+    region_limit_of: str = "frame",
+    points: int = 0,
+    void: str = "ignored",
     rngs: Sequence[np.random.Generator] = (),
 ) -> dict[str, Mean]:
-    """The parts of a step's loss, not yet weighted: mask, dice, classes, names; where asked for distil, profiles,
-    pseudo_masks, tgkd, pairs, grounding.
+    """The parts of a step's loss, not yet weighted: mask, dice, classes; where asked for synonyms, names, distil,
+    profiles, pseudo_masks, tgkd, pairs, grounding.
 
     Args:
         model: in training mode.
         batch: frames.
         names: of this step.
-        weights: of matching and no-object.
+        weights: of matching and no-object; they also say which of synonyms, names, profiles and pseudo_masks are on.
         teacher: for unlabelled frames, of which there may be none; None if there is no distillation in this step.
         teacher_vectors: the teacher's vectors (N, D) of each labelled frame's regions, for text-guided distillation.
         words: (W, D) unit vectors of the words of captions, for grounding.
         form: of it, "merged" or "separate".
         region_dropout: chance of each labelled region to teach no name in this step.
-        region_limit: at most so many regions of a frame take part in text-guided distillation, drawn at random.
-        rngs: of each labelled frame, for the two draws; they may be left out where neither draws.
+        region_limit: at most so many regions take part in text-guided distillation, drawn at random.
+        region_limit_of: "frame", or "step" for all labelled frames together.
+        points: of each mask, at which masks are compared; 0 for every cell.
+        void: "ignored" or "background".
+        rngs: of each labelled frame, for these draws; they may be left out where none draws.
     """
     device = model.no_object.device
     pixels = torch.from_numpy(np.stack(batch.images)).permute(0, 3, 1, 2).to(device)
     predictions, features = model.look(pixels.to(memory_format=torch.channels_last))
     labelled = len(batch.labelled)
-    targets = [dataclasses.replace(t, masks=t.masks.to(device), classes=t.classes.to(device), valid=t.valid.to(device))
-               for t in names.targets]  # fmt: skip
+    targets = [_moved(t, device, void) for t in names.targets]
     seen = [p.of(slice(labelled)) for p in predictions]
     logits = [names.offered.logits(model, p.embeddings) for p in seen]
-    matches = match_all(seen, logits, targets, weights)
+    # The names that `classes` and matching are about: those offered, unless synonyms have a loss of their own.
+    plain_targets, plain_logits = targets, logits
+    if weights.synonyms:
+        plain_targets = [_moved(t, device, void) for t in batch.targets]
+        plain_logits = [StepNames.plain(names.plain).logits(model, p.embeddings) for p in seen]
+    sampling = Sampling(points, [_generator(rng, device) for rng in rngs]) if points else None
+    matches = match_all(seen, plain_logits, plain_targets, weights, sampling)
     dropped = None
     if region_dropout:
         chances = [rng.random(len(t.classes)) for t, rng in zip(targets, rngs, strict=True)]
         dropped = [torch.from_numpy(chance < region_dropout).to(device) for chance in chances]
-    parts = supervised(seen, logits, targets, weights, matches, dropped)
-    parts["names"] = _naming(model, seen[-1], features, targets, names.offered, matches[-1])
+    parts = supervised(seen, plain_logits, plain_targets, weights, matches, dropped, sampling)
+    if weights.synonyms:
+        parts["synonyms"] = class_loss(seen, logits, targets, weights, matches, dropped)
+    if weights.names:
+        parts["names"] = _naming(model, seen[-1], features, targets, names.offered, matches[-1])
     if teacher_vectors is not None:
         assert model.relation_scale is not None, "text-guided distillation needs a distil_head"
-        chosen = [_some_regions(len(t.classes), region_limit, rng) for t, rng in zip(targets, rngs, strict=True)]
+        counts = [len(t.classes) for t in targets]
+        if region_limit_of == "step":
+            chosen = list(_some_regions(sum(counts), region_limit, rngs[0]).split(counts))
+        else:
+            chosen = [_some_regions(count, region_limit, rng) for count, rng in zip(counts, rngs, strict=True)]
         parts |= _tgkd(seen, matches, teacher_vectors, names.regions, model.relation_scale, chosen, form)
     if teacher is not None:
         theirs = slice(labelled, labelled + len(batch.unlabelled))
-        points = [p.of(theirs) for p in predictions]
+        others = [p.of(theirs) for p in predictions]
         images = [sample.image for sample in batch.unlabelled]
-        parts |= unlabelled(model, points, features.of(theirs), images, names.plain, teacher, weights)
+        parts |= unlabelled(model, others, features.of(theirs), images, names.plain, teacher, weights)
     if words is not None:
         captions = [captioned.words for captioned in batch.captioned]
         own = predictions[-1].embeddings[labelled + len(batch.unlabelled) :]
         parts["grounding"] = ground(model, own, captions, words, names.plain)
     return parts
+
+
+def _moved(target: Target, device: torch.device, void: str) -> Target:
+    """A target on the device of the model; where void is background, all of it is labelled."""
+    valid = target.valid.to(device)
+    valid = torch.ones_like(valid) if void == "background" else valid
+    return dataclasses.replace(target, masks=target.masks.to(device), classes=target.classes.to(device), valid=valid)
+
+
+def _generator(rng: np.random.Generator, device: torch.device) -> torch.Generator:
+    return torch.Generator(device).manual_seed(int(rng.integers(2**63)))
 
 
 def _naming(
@@ -142,7 +179,7 @@ def _padded(frames: list[torch.Tensor]) -> torch.Tensor:
 
 
 def _some_regions(count: int, limit: int, rng: np.random.Generator) -> torch.Tensor:
-    """Which of a frame's regions take part, (count,) bool, at most `limit`."""
+    """Which of so many regions take part, (count,) bool, at most `limit`."""
     chosen = torch.zeros(count, dtype=torch.bool)
     chosen[torch.from_numpy(rng.permutation(count)[:limit])] = True
     return chosen

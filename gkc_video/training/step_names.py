@@ -39,6 +39,8 @@ def name_step(
     scale: float,
     rng: np.random.Generator,
     rngs: Sequence[np.random.Generator] = (),
+    *,
+    prompted: NameTable | None = None,
 ) -> Names:
     """Chooses the names of a step.
 
@@ -50,6 +52,7 @@ def name_step(
         scale: the teacher's inverse temperature.
         rng: of this step, for `draw`.
         rngs: of each labelled frame, for `thresRand`.
+        prompted: the same words in the prompt by which `thresRand` finds out which of them fit; None for as they are.
     """
     owner = words.owner.cpu().numpy()
     classes = int(owner.max()) + 1
@@ -59,7 +62,7 @@ def name_step(
         lists = []
         for target, box, of_frame in zip(targets, boxes, rngs, strict=True):
             own = target.classes.tolist()
-            chances = word_chances(box, words, target.classes.to(box.device), scale).cpu().numpy()
+            chances = word_chances(box, prompted or words, target.classes.to(box.device), scale).cpu().numpy()
             lists.append(image_names(first, own, draw_words(chances, owner, own, of_frame)))
         moved = [
             dataclasses.replace(t, classes=torch.tensor(n.slots, dtype=torch.int64, device=t.classes.device))

@@ -19,7 +19,7 @@ from safetensors.torch import save
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.panoptic import dense
-from ovsbench.benchmark.pictures.crops import cut_out
+from ovsbench.benchmark.pictures.crops import GREY, Crop, cut_out
 from ovsbench.benchmark.storage import files
 from ovsbench.gkc_video.text.clip import Clip
 from ovsbench.gkc_video.training.frames import FrameSource, Sample
@@ -46,6 +46,7 @@ class TeacherCache:
         clip: the teacher.
         source: the labelled frames.
         teacher_digest: of its weights, which name the cache.
+        crop: how a region becomes the teacher's input.
         cache: folder for `<digest>/<video>-<frame>.safetensors`, float16; None asks the teacher each time.
     """
 
@@ -53,6 +54,7 @@ class TeacherCache:
     source: FrameSource
     teacher_digest: str = ""
     cache: Path | None = None
+    crop: Crop = "square"
     _folder: list[Path] = field(default_factory=list, repr=False)
 
     def regions(self, sample: Sample) -> TeacherVectors:
@@ -78,6 +80,7 @@ class TeacherCache:
         if not self._folder:  # reading the data set's digest takes a while
             key = [self.source.benchmark.digest, self.teacher_digest, self.clip.name, self.clip.side, 1]
             key += sorted(self.source.held_out)  # without them a frame has fewer regions
+            key += [] if self.crop == "square" else [self.crop]
             self._folder.append(self.cache / files.json_digest([*key, self.source.augmentation.flip_vertical])[:16])
         return self._folder[0] / f"{sample.video}-{sample.frame}.safetensors"
 
@@ -92,8 +95,8 @@ class TeacherCache:
         crops = []
         for way in ways:
             turned = image[way]
-            crops += [self.clip.mask_crop(turned, mask[way]) for mask in masks]
-            crops += [cut_out(turned, mask[way], self.clip.side, None) for mask in masks]
+            for backdrop in (GREY, None):
+                crops += [cut_out(turned, mask[way], self.clip.side, backdrop, self.crop) for mask in masks]
         return self.clip.encode_images(crops).unflatten(0, (len(ways), 2, len(masks)))
 
 

@@ -28,6 +28,7 @@ from ovsbench.gkc_video.training.gkc_settings import GKCTraining
 from ovsbench.gkc_video.training.grounding import known_words
 from ovsbench.gkc_video.training.hold_out import held_out
 from ovsbench.gkc_video.training.losses import Weights
+from ovsbench.gkc_video.training.paper import with_preset
 from ovsbench.gkc_video.training.teacher_cache import TeacherCache
 from ovsbench.gkc_video.training.training_tables import (
     SynonymSources,
@@ -71,7 +72,7 @@ def train(
         MethodError: an unknown kind, table or setting.
         DataError: a folder or a text bank that cannot be read.
     """
-    target = check(tables, out)
+    target, tables = check(tables, out), with_preset(tables)
     if tables["kind"] == "gkc":
         return _train_gkc(tables, target, distributed, choose(device), log)
     if distributed.world_size > 1:
@@ -105,8 +106,7 @@ class TextSide:
     @staticmethod
     def of_encoder(teacher: clip.Clip, templates: tuple[str, ...]) -> TextSide:
         """The text encoder of the CLIP that also teaches."""
-        state = teacher.model.state_dict()
-        tensors = clip.pack_tokens({name: t for name, t in state.items() if not name.startswith("visual.")})
+        tensors = clip.pack_tokens(clip.text_tensors(teacher.model))
         about = {"kind": "clip", "model": teacher.name, "templates": list(templates)}
         return TextSide(Prompted(teacher, templates), about, tensors)
 
@@ -115,9 +115,10 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, distributed: Distributed, d
     source, text = tables.get("clip", {}), tables.get("text", {})
     settings = settings_of(GKCTraining, tables, "training")
     if "checkpoint" in source:
-        teacher = clip.load_clip(source["checkpoint"], model=source.get("model"), device=device)
+        teacher = clip.load_clip(source["checkpoint"], model=source.get("model"), tag=source.get("tag"), device=device)
     else:  # a trunk from nothing, for those who have no weights
         teacher = clip.freeze(*clip.create(source["model"], device=device), source["model"], "")
+    teacher = dataclasses.replace(teacher, name=clip.lasting_name(teacher))
     if "bank" in text:
         side = TextSide.of_bank(text, device)
     else:
@@ -140,6 +141,7 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, distributed: Distributed, d
             "text": side.about,
             "side": tables.get("side"),
             "base_logit_penalty": tables.get("base_logit_penalty", 0.0),
+            **({"post_processing": tables["post_processing"]} if "post_processing" in tables else {}),
         },
         text_tensors=side.tensors,
         evaluator=evaluator,
@@ -168,16 +170,22 @@ def _material(
     if settings.needs_teacher:
         cache = Path(source["cache"]) if "cache" in source else None
         digest = checkpoint_digest(resolve(source["checkpoint"])) if is_ours(source) else str(source.get("checkpoint"))
-        teacher_cache = TeacherCache(teacher, labelled, digest, cache)
+        teacher_cache = TeacherCache(teacher, labelled, digest, cache, settings.teacher_crop)
     if settings.unlabelled:
         unlabelled = FrameSource(load(folder_of(tables, "unlabelled")), augmentation)
+    words = prompted = None
+    if settings.diversify != "off":
+        words = words_of(sources, labelled, space)
+        if sources.prompt != "{}":
+            prompted = words_of(sources, labelled, space, Prompted(teacher, (sources.prompt,))).to(teacher.device)
     return train_gkc.Material(
         labelled,
         unlabelled,
         space,
         teacher_cache,
         trunk,
-        words=words_of(sources, labelled, space) if settings.diversify != "off" else None,
+        words=words,
+        prompted=prompted,
         captions=captions,
         start=start_of(tables),
         start_part=tables.get("start_part", "all"),

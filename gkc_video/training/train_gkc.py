@@ -48,6 +48,7 @@ class Material:
         trunk: image tower that the student's trunk starts from; it is copied.
         words: names and synonyms of the classes to learn, for text diversification; by default those of the data's
             vocabulary.
+        prompted: the same words as the teacher is asked which of them fits a region, in a prompt; None for as they are.
         captions: captioned pictures for grounding.
         start: a GKC checkpoint or a Mask2Former, see `ovsbench.gkc_video.training.initialization`.
         start_part: what is taken from it.
@@ -59,6 +60,7 @@ class Material:
     teacher_cache: TeacherCache | None
     trunk: torch.nn.Module
     words: NameTable | None = None
+    prompted: NameTable | None = None
     captions: CaptionSource | None = None
     start: Path | None = None
     start_part: Part = "all"
@@ -126,8 +128,7 @@ def train(
     with closing(reader) as read:
         for step, parts in enumerate(read, first):
             optimiser.zero_grad(set_to_none=True)
-            teacher = material.teacher_cache
-            values = _backward(settings, step, model, parts, words, weights, teacher, distributed, spoken)
+            values = _backward(settings, step, model, parts, words, weights, material, distributed, spoken)
             _refuse_infinite(values, step, parts, labelled, distributed, state.path)
             _update(model, optimiser, settings, step, distributed)
             if recorder is not None:
@@ -211,8 +212,13 @@ def _student(
     elif distributed.world_size > 1:
         share_norms(model)
     if material.start is not None:
-        kept = start_from(material.start, model, material.start_part)
-        log(f"{kept} of {len(model.state_dict())} tensors start from {material.start.name}")
+        taken = start_from(material.start, model, material.start_part)
+        log(f"{len(taken.kept)} of {len(model.state_dict())} tensors start from {material.start.name}")
+        if taken.left_out:
+            log(
+                f"WARNING: {len(taken.left_out)} tensors of {material.start.name} find no place of their shape in "
+                f"this model and are left out: {', '.join(taken.left_out)}. Set [model] to the sizes of the start"
+            )
     return model
 
 
@@ -264,12 +270,12 @@ def _backward(
     batch: Sequence[Batch],
     words: NameTable,
     weights: Weights,
-    teacher_cache: TeacherCache | None,
+    material: Material,
     distributed: Distributed,
     spoken: torch.Tensor | None,
 ) -> dict[str, float]:
     """Adds this process's share of the gradients of one step, part by part; returns the mean losses of all."""
-    device = model.no_object.device.type
+    device, teacher_cache = model.no_object.device.type, material.teacher_cache
     sums: dict[str, float] = {}
     for number, part in enumerate(batch):
         rngs = [frame_rng(settings.seed, step, place) for place in part.places]
@@ -279,7 +285,9 @@ def _backward(
         scale = 1.0 if teacher_cache is None else float(teacher_cache.clip.model.logit_scale.exp())
         boxes = [vectors.boxes for vectors in regions or []]
         of_part = np.random.default_rng([settings.seed, step, number])
-        names = name_step(settings.diversify, words, part.targets, boxes, scale, of_part, rngs)
+        names = name_step(
+            settings.diversify, words, part.targets, boxes, scale, of_part, rngs, prompted=material.prompted
+        )
         with torch.autocast(device, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             means = losses(
                 model,
@@ -292,9 +300,14 @@ def _backward(
                 form=settings.tgkd,
                 region_dropout=settings.region_dropout,
                 region_limit=settings.region_limit,
+                region_limit_of=settings.region_limit_of,
+                points=settings.points,
+                void=settings.void,
                 rngs=rngs,
             )
         values = distributed.means(means)
+        if settings.deep_supervision == "sum":
+            values = {name: value * len(means[name].total) for name, value in values.items()}
         loss = torch.stack([getattr(weights, name) * value for name, value in values.items()]).sum()
         (loss / settings.accumulate).backward()
         for name, value in values.items():

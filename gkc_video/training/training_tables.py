@@ -8,21 +8,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.errors import DataError, MethodError
 from ovsbench.benchmark.manifest import MANIFEST, load
 from ovsbench.benchmark.settings import Reader
 from ovsbench.benchmark.types import Vocabulary
 from ovsbench.gkc_video.checkpoint import resolve
+from ovsbench.gkc_video.model.post_processing import PostProcessing
 from ovsbench.gkc_video.text.synonyms import OWN, Table, Thesaurus
 from ovsbench.gkc_video.text.text_space import Bank, NameTable, TextSpace, name_table
 from ovsbench.gkc_video.text.wordnet import WordNet
 from ovsbench.gkc_video.training import train_clip
 from ovsbench.gkc_video.training.evaluation import EvaluationSettings
-from ovsbench.gkc_video.training.frames import Augmentation, FrameSource
+from ovsbench.gkc_video.training.frames import MASK_STRIDE, Augmentation, FrameSource
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining
 from ovsbench.gkc_video.training.hold_out import held_out, refuse_start
 from ovsbench.gkc_video.training.initialization import Part
 from ovsbench.gkc_video.training.losses import Weights
+from ovsbench.gkc_video.training.paper import with_preset
 
 T = TypeVar("T")
 READER = Reader(MethodError)
@@ -47,6 +49,8 @@ class GKCTrainingFile(TrainingFile):
         side: pixels of the shorter side of the input at test time; None for frames as they are.
         base_logit_penalty: what the method takes from the logits of seen classes.
         start, start_part: what the training starts from, see `start_of`.
+        paper: whether what the file leaves open is as in the paper, see `ovsbench.gkc_video.training.paper`.
+        post_processing: what the method does by default with a checkpoint of this training.
     """
 
     side: int | None = None
@@ -60,6 +64,8 @@ class GKCTrainingFile(TrainingFile):
     augmentation: Settings = field(default_factory=dict)
     losses: Settings = field(default_factory=dict)
     evaluation: Settings | None = None
+    paper: bool = False
+    post_processing: Settings = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,11 +76,13 @@ class ClipSource:
         checkpoint: of this project, or a tag that open_clip knows; None for a `model` with first weights.
         model: a name of open_clip; None for what the checkpoint says.
         cache: folder for vectors of labelled regions; None for none.
+        tag: of open_clip, whose statistics and activation the weights of a file have.
     """
 
     checkpoint: str | None = None
     model: str | None = None
     cache: str | None = None
+    tag: str | None = None
 
     def __post_init__(self) -> None:
         if self.checkpoint is None and self.model is None:
@@ -116,6 +124,7 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
         MethodError: an unknown kind, table or setting, one that is missing, or a checkpoint that is.
         DataError: a setting that cannot be, a text bank that cannot be read.
     """
+    tables = with_preset(tables)
     kind = tables.get("kind")
     if not isinstance(kind, str) or kind not in _FILES:
         raise MethodError(f"expected kind = clip or gkc in the training file, got {kind!r}. Add it at the top")
@@ -126,14 +135,16 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
         settings_of(train_clip.ClipTraining, tables, "training")
         folder_of(tables, "captions")
     else:
-        settings_of(Augmentation, tables, "augmentation")
         training = settings_of(GKCTraining, tables, "training")
-        settings_of(Weights, tables, "losses")
-        settings_of(SynonymSources, tables, "synonyms")
+        synonyms = settings_of(SynonymSources, tables, "synonyms")
+        _check_together(
+            training, settings_of(Augmentation, tables, "augmentation"), settings_of(Weights, tables, "losses")
+        )
         source, text = settings_of(ClipSource, tables, "clip"), settings_of(TextSource, tables, "text")
         for name, used in (("labelled", 1), ("unlabelled", training.unlabelled), ("captions", training.captions)):
             if used:
                 folder_of(tables, name)
+        settings_of(PostProcessing, tables, "post_processing")
         if training.captions:
             captions_file(tables)
         evaluation_of(tables)
@@ -141,6 +152,10 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
             resolve(str(source.checkpoint))
         if text.bank is not None:
             Bank.read(Path(text.bank), text.alias)
+            if synonyms.prompt != "{}":
+                raise MethodError(
+                    "[synonyms] prompt needs a text encoder, and [text] bank has vectors of bare names. Leave out one"
+                )
         start, folder = start_of(tables), folder_of(tables, "labelled")
         if training.hold_out and (folder / MANIFEST).exists():  # else looked at when it is built
             vocabulary = load(folder).vocabulary
@@ -148,6 +163,21 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
             if start is not None:
                 refuse_start(start, [vocabulary.by_id[key].name for key in hidden])
     return out or Path(given.out or "")
+
+
+def _check_together(training: GKCTraining, augmentation: Augmentation, weights: Weights) -> None:
+    """Refuses settings of different tables that do not go together."""
+    if not training.points and augmentation.label_stride != MASK_STRIDE:
+        raise DataError(
+            f"[augmentation] label_stride: expected {MASK_STRIDE}, the size of predicted masks, unless "
+            f"[training] points says at how many points they are compared, got "
+            f"{augmentation.label_stride}. Set points = 12544"
+        )
+    if weights.synonyms and training.diversify == "off":
+        raise DataError(
+            '[losses] synonyms weighs names of text diversification, which [training] diversify = "off" leaves out. '
+            "Change one"
+        )
 
 
 def evaluation_of(tables: Mapping[str, Any]) -> EvaluationSettings | None:
@@ -171,13 +201,21 @@ class SynonymSources:
         own: whether the table of this project is asked.
         table: a further table, a file in the form of `words/own.json`; "" for none.
         wordnet: folder of WordNet's database files; "" for none.
-        senses: meanings of a name that WordNet is asked for.
+        senses: meanings of a name that WordNet is asked for, among those of physical things; 0 for all it has.
+        prompt: in which the teacher is asked which synonym fits a region, such as "a photo of {}".
     """
 
     own: bool = True
     table: str = ""
     wordnet: str = ""
     senses: int = 1
+    prompt: str = "{}"
+
+    def __post_init__(self) -> None:
+        if self.senses < 0 or "{}" not in self.prompt:
+            raise ValueError(
+                f"expected senses from 0 and a prompt with {{}}, got {self.senses} and {self.prompt!r}. Correct it"
+            )
 
 
 def thesaurus_of(sources: SynonymSources) -> Thesaurus:
@@ -186,15 +224,27 @@ def thesaurus_of(sources: SynonymSources) -> Thesaurus:
         *([Table.read(OWN)] if sources.own else []),
         *([Table.read(Path(sources.table))] if sources.table else []),
     ]
-    return Thesaurus(tuple(tables), WordNet(Path(sources.wordnet)) if sources.wordnet else None, sources.senses)
+    wordnet = WordNet(Path(sources.wordnet)) if sources.wordnet else None
+    if sources.senses == 0:
+        return Thesaurus(tuple(tables), wordnet, None, None)
+    return Thesaurus(tuple(tables), wordnet, sources.senses)
 
 
-def words_of(sources: SynonymSources, labelled: FrameSource, space: TextSpace) -> NameTable:
-    """Names and synonyms of the classes to learn that have a vector, without those of a novel or held-out one."""
+def words_of(
+    sources: SynonymSources, labelled: FrameSource, space: TextSpace, asked: TextSpace | None = None
+) -> NameTable:
+    """Names and synonyms of the classes to learn that have a vector, without those of a novel or held-out one.
+
+    Args:
+        sources: of synonyms.
+        labelled: whose classes are learnt.
+        space: which words have a vector.
+        asked: gives the vectors, where they are wanted in another prompt.
+    """
     hidden = [category for category in labelled.benchmark.vocabulary if category.id not in labelled.vocabulary]
     found = thesaurus_of(sources).diversify(labelled.vocabulary, hidden)
     known = [dataclasses.replace(c, synonyms=tuple(word for word in c.synonyms if space.knows(word))) for c in found]
-    return name_table(space, Vocabulary(tuple(known)), synonyms=True)
+    return name_table(asked or space, Vocabulary(tuple(known)), synonyms=True)
 
 
 def is_ours(source: Mapping[str, Any]) -> bool:

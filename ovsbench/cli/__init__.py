@@ -26,6 +26,7 @@ from ovsbench.cli import (  # noqa: E402
     compare,
     data,
     demo,
+    diagnose,
     doctor,
     fetch,
     import_export,
@@ -151,6 +152,7 @@ VERBS: dict[str, dict[str, Any]] = {
     },
     "Run and score": {
         "run": run.run, "score": run.score, "show": run.show, "predict": predict.predict, "compare": compare.compare,
+        "diagnose": diagnose.diagnose,
         "speed": speed.speed, "suite": suite.suite, "import": import_export.import_, "export": import_export.export,
         "bench": bench.app,
     },

@@ -30,6 +30,26 @@ from ovsbench.leaderboard.bundle import archive
 CARD = 'name = "{name}"\ntitle = "{title}"\nauthors = ["{author}"]\nsaw_novel = "words"\ntrained_on = []\n'
 
 
+METHOD = """
+import numpy as np
+from ovsbench.benchmark.types import PanopticFrame, Segment
+
+class Greenest:
+    notes = {"trained_on": "nothing"}
+
+    def predict(self, video, vocabulary, rules):
+        grass = next(category.id for category in vocabulary if category.name == "grass")
+        for image in video.images():
+            red, green, blue = np.median(image, axis=(0, 1))
+            ids = np.where(image[..., 1] >= min(red, green, blue), 1, 0).astype(np.uint32)
+            yield PanopticFrame(ids, {int(key): Segment(int(key), grass) for key in np.unique(ids) if key})
+
+def build(checkpoint=None, device="auto"):
+    return Greenest()
+"""
+"""A method of the second team: all that is green enough is grass."""
+
+
 class Tour:
     """The folder of a tour, and who types."""
 
@@ -76,8 +96,9 @@ def prepared(tour: Tour) -> subprocess.Popen[bytes]:
 def submissions(tour: Tour) -> None:
     """The five submissions."""
     to = ("--to", tour.url)
+    (tour.folder / "greenest.py").write_text(METHOD)
     tour.type("run", "world-public", "-m", "gkc", "-c", "gkc-world", "-o", "runs/gkc", team="Team A")
-    tour.type("run", "world-public", "-m", "constant", "--option", "category=grass", "-o", "runs/grass", team="Team B")
+    tour.type("run", "world-public", "-m", "greenest.py:build", "-o", "runs/grass", team="Team B")
     good, grass = (
         tour.card("gkc", "Grouped, kept, classified", "A. Person"),
         tour.card("grass", "All grass", "B. Person"),
@@ -101,7 +122,7 @@ def submissions(tour: Tour) -> None:
 
     print("\n--- 3. Another benchmark")
     tour.type("data", "build", "world", "--seed", "1", "--videos", "2", "-o", "other")
-    tour.type("run", "other", "-m", "constant", "--option", "category=grass", "-o", "runs/other", team="Team B")
+    tour.type("run", "other", "-m", "greenest.py:build", "-o", "runs/other", team="Team B")
     tour.type("submit", "runs/other", "--card", grass, *to, team="Team B", fails=True)
 
     print("\n--- 4. Forged scores in the bundle: the server makes its own")

@@ -23,10 +23,18 @@ from ovsbench.benchmark.machine import path_digest
 from ovsbench.benchmark.timing.stages import stage
 from ovsbench.benchmark.types import InstanceFrame, PanopticFrame, Rules, Video, Vocabulary
 from ovsbench.gkc_video.device import choose
-from ovsbench.gkc_video.instances import USUAL, InstanceOptions, instance_frames
-from ovsbench.gkc_video.model import PostProcessing, RawOutputs, post_process, prepare_torchvision, uploaded
+from ovsbench.gkc_video.model import (
+    USUAL,
+    InstanceOptions,
+    PostProcessing,
+    RawOutputs,
+    objects_of,
+    post_process,
+    prepare_torchvision,
+    uploaded,
+)
 from ovsbench.gkc_video.text import Prompted, TextSpace
-from ovsbench.gkc_video.tracking import Association, Linker, Proposals, association
+from ovsbench.gkc_video.tracking import Association, InstanceLinker, Linker, Proposals, association
 
 TASKS = ("semantic", "panoptic", "instance")
 NEEDS = "-c folder of transformers; extra gkc"
@@ -193,16 +201,19 @@ class ClosedSet:
                 "Give a CLIP that compares words, --option clip=..., or lower --option threshold"
             )
         if rules.task == "instance":
-            yield from instance_frames(
-                lambda frames: self._run(frames, matrix, is_open=False), video, vocabulary, self.association,
-                self.instances, self.batch, self.device,
-            )  # fmt: skip
+            yield from self._instances(video, vocabulary, matrix)
             return
         linker = Linker(vocabulary, self.association, self.delay, video.fps, video.times)
         for frames in uploaded(linker.watched(video.images()), self.batch, self.device):
             for proposals in self._propose(frames, matrix, is_open=False):
                 yield from linker.add(proposals)
         yield from linker.rest()
+
+    def _instances(self, video: Video, vocabulary: Vocabulary, matrix: torch.Tensor) -> Iterator[InstanceFrame]:
+        linker = InstanceLinker(vocabulary, self.association, self.instances.top_k, video.fps, video.times)
+        for frames in uploaded(linker.watched(video.images()), self.batch, self.device):
+            for objects in objects_of(self._run(frames, matrix, is_open=False), vocabulary, self.instances):
+                yield linker.link(objects)
 
     def reader(self, vocabulary: Vocabulary) -> Propose:
         """Regions of all classes; their probabilities are of the mapped ones, even where none is."""

@@ -23,8 +23,7 @@ from ovsbench.benchmark.storage.text_files import read_text
 from ovsbench.benchmark.types import Image, InstanceFrame, PanopticFrame, Rules, Video, Vocabulary
 from ovsbench.gkc_video.checkpoint import fill
 from ovsbench.gkc_video.device import choose
-from ovsbench.gkc_video.tracking import Association, Linker, Proposals, association
-from ovsbench.gkc_video.tracking.instance_linker import InstanceLinker, Objects
+from ovsbench.gkc_video.tracking import Association, InstanceLinker, Linker, Objects, Proposals, association
 
 TASKS = ("semantic", "panoptic", "instance")
 NEEDS = "-c weights, config=FILE.yaml, names=FILE.json; detectron2 from its repository; extras gkc, detectron2"

@@ -24,8 +24,8 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.formats.ytvis_layout import is_empty, read_entry, read_track
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
+from ovsbench.benchmark.storage.big_json import Span, elements, read_span
 from ovsbench.benchmark.types import InstanceTrack, Rules, Scope, Vocabulary
-from ovsbench.data_prep.big_json import Span, elements, read_span
 from ovsbench.data_prep.convert import RawVideo
 from ovsbench.data_prep.defects import Defects, whole_frames
 from ovsbench.data_prep.layouts import find_layout

@@ -19,9 +19,9 @@ from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.formats.frame_names import stems
 from ovsbench.benchmark.formats.vipseg_json import read_frame, read_row, some
 from ovsbench.benchmark.manifest import Benchmark, safe_name
+from ovsbench.benchmark.storage.big_json import Span, elements, read_span
 from ovsbench.benchmark.storage.folder_listing import IMAGES, MASKS, files_in
 from ovsbench.benchmark.types import PanopticFrame, Rules, Vocabulary
-from ovsbench.data_prep.big_json import Span, elements, read_span
 from ovsbench.data_prep.convert import RawVideo
 from ovsbench.data_prep.defects import Defects, only_whole
 from ovsbench.data_prep.layouts import find_layout

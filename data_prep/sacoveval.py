@@ -19,9 +19,9 @@ from typing import Any, Unpack
 from ovsbench.benchmark.errors import DataError, did_you_mean
 from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.storage.big_json import elements
 from ovsbench.benchmark.storage.folder_listing import IMAGES, files_in
 from ovsbench.benchmark.types import Rules, Scope, Vocabulary
-from ovsbench.data_prep.big_json import elements
 from ovsbench.data_prep.listing import first_folder, image_folder
 from ovsbench.data_prep.release import Watch, Work, source_of, write_release
 from ovsbench.data_prep.ytvis_labels import Annotated, look_through, raw_videos

@@ -12,8 +12,8 @@ from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.formats.frame_names import stems
 from ovsbench.benchmark.formats.vipseg_json import read_video
 from ovsbench.benchmark.manifest import safe_name
+from ovsbench.benchmark.storage.big_json import Span, elements
 from ovsbench.benchmark.types import Category, Vocabulary
-from ovsbench.data_prep.big_json import Span, elements
 from ovsbench.data_prep.defects import Defects
 from ovsbench.data_prep.listing import read_list
 

@@ -12,9 +12,9 @@ import PIL.Image
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.formats.vipseg_json import Row, read_frame, read_video, some
+from ovsbench.benchmark.storage.big_json import Span, read_span
 from ovsbench.benchmark.storage.label_png import read_values
 from ovsbench.benchmark.types import PanopticFrame, Segment
-from ovsbench.data_prep.big_json import Span, read_span
 from ovsbench.data_prep.defects import Defects
 from ovsbench.data_prep.tracks import ends_of_runs
 

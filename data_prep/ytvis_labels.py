@@ -17,8 +17,8 @@ from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.formats.ytvis_layout import read_entry, read_track
 from ovsbench.benchmark.manifest import VideoEntry
 from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage.big_json import Span, elements, read_span
 from ovsbench.benchmark.types import Category, InstanceTrack, Vocabulary
-from ovsbench.data_prep.big_json import Span, elements, read_span
 from ovsbench.data_prep.convert import RawVideo
 from ovsbench.data_prep.defects import Defects, whole_frames
 from ovsbench.data_prep.official import official_classes

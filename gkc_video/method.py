@@ -14,8 +14,16 @@ from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.types import Image, InstanceFrame, PanopticFrame, Rules, Video, Vocabulary
 from ovsbench.gkc_video import checkpoint as checkpoints
 from ovsbench.gkc_video.device import choose
-from ovsbench.gkc_video.instances import USUAL, InstanceOptions, instance_frames
-from ovsbench.gkc_video.model import Network, PostProcessing, class_maps, post_process, uploaded
+from ovsbench.gkc_video.model import (
+    USUAL,
+    InstanceOptions,
+    Network,
+    PostProcessing,
+    class_maps,
+    objects_of,
+    post_process,
+    uploaded,
+)
 from ovsbench.gkc_video.model.compiling import compile_in_place
 from ovsbench.gkc_video.model.inference import Precision
 from ovsbench.gkc_video.model.load import RANDOM, LoadedGKC, load_gkc, random_gkc
@@ -23,7 +31,7 @@ from ovsbench.gkc_video.model.packing import Packed
 from ovsbench.gkc_video.model.post_processing import launch, unpacked
 from ovsbench.gkc_video.proposals import Proposals, paint
 from ovsbench.gkc_video.text import Bank, NameTable, TextSpace, name_table
-from ovsbench.gkc_video.tracking import DEFAULT, Association, Linker
+from ovsbench.gkc_video.tracking import DEFAULT, Association, InstanceLinker, Linker
 from ovsbench.gkc_video.tracking import association as settings_of
 
 TASKS = ("semantic", "panoptic", "instance")
@@ -213,10 +221,10 @@ class GKCMethod:
 
     def _instances(self, video: Video, vocabulary: Vocabulary) -> Iterator[InstanceFrame]:
         table = self.name_table(vocabulary)
-        return instance_frames(
-            lambda frames: self.network.run(frames, table), video, vocabulary, self.association, self.instances,
-            self.batch, self.device,
-        )  # fmt: skip
+        linker = InstanceLinker(vocabulary, self.association, self.instances.top_k, video.fps, video.times)
+        for frames in uploaded(linker.watched(video.images()), self.batch, self.network.device):
+            for objects in objects_of(self.network.run(frames, table), vocabulary, self.instances):
+                yield linker.link(objects)
 
     def _regions(self, images: Iterator[Image], vocabulary: Vocabulary) -> Iterator[Proposals]:
         """The regions of each frame; a GPU already works on the next batch while those of the last one are taken."""

@@ -1,4 +1,4 @@
-"""The regions of one frame on the host, and the panoptic frames that are made of them; NumPy alone."""
+"""The regions of one frame on the host, and the panoptic frames that are made of them, or its objects; NumPy alone."""
 
 from __future__ import annotations
 
@@ -29,6 +29,27 @@ class Proposals:
     embeddings: npt.NDArray[np.float32]
     objectness: npt.NDArray[np.float32]
     probabilities: npt.NDArray[np.float32]
+    queries: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects of one frame.
+
+    Attributes:
+        masks: (N, H, W) bool at the frame's size.
+        cells: (N, h, w) bool, the same at the size at which association compares them.
+        embeddings: (N, D) float32 unit vectors of what each is.
+        probabilities: (N, C) float32 over the classes, given that it is one.
+        confidence: (N,) float32 in [0, 1], that it is one, with this mask.
+        queries: (N, E) float32 unit vectors of which one it is; None where there are none.
+    """
+
+    masks: npt.NDArray[np.bool_]
+    cells: npt.NDArray[np.bool_]
+    embeddings: npt.NDArray[np.float32]
+    probabilities: npt.NDArray[np.float32]
+    confidence: npt.NDArray[np.float32]
     queries: npt.NDArray[np.float32] | None = None
 
 

@@ -16,10 +16,8 @@ from ovsbench.benchmark import methods  # noqa: E402
 from ovsbench.benchmark.errors import MethodError  # noqa: E402
 from ovsbench.benchmark.running.frame_loop import accepted, answers_of  # noqa: E402
 from ovsbench.benchmark.types import Category, InstanceFrame, Rules, Video, Vocabulary  # noqa: E402
-from ovsbench.gkc_video.instances import InstanceOptions, objects_of  # noqa: E402
-from ovsbench.gkc_video.model import RawOutputs  # noqa: E402
-from ovsbench.gkc_video.tracking import ASSOCIATIONS  # noqa: E402
-from ovsbench.gkc_video.tracking.instance_linker import InstanceLinker, Objects  # noqa: E402
+from ovsbench.gkc_video.model import InstanceOptions, RawOutputs, objects_of  # noqa: E402
+from ovsbench.gkc_video.tracking import ASSOCIATIONS, InstanceLinker, Objects  # noqa: E402
 from ovsbench.gkc_video.tracking.tracker import Association  # noqa: E402
 
 INSTANCE = Rules(task="instance")
@@ -99,6 +97,7 @@ def raw(masks: list, classes: list) -> RawOutputs:
     return RawOutputs(20 * torch.tensor(masks, dtype=torch.float32)[None] - 10, states, states, logits, (4, 4))
 
 
+WITH_STUFF = Vocabulary((Category(4, "dog", True), Category(5, "cat", True), Category(9, "grass", False)))
 LEFT, RIGHT, ALL = [[1, 1, 0, 0]] * 4, [[0, 0, 1, 1]] * 4, [[1, 1, 1, 1]] * 4
 
 
@@ -107,20 +106,19 @@ def test_queries_become_objects_with_all_their_pixels_and_doubles_are_dropped():
         [LEFT, LEFT, ALL, RIGHT, [[0] * 4] * 4],
         [[0.6, 0.3, 0.0, 0.1], [0.5, 0.1, 0.0, 0.4], [0.1, 0.8, 0.0, 0.1], [0.0, 0.02, 0.9, 0.08], [1.0, 0, 0, 0]],
     )
-    (found,) = objects_of(outputs, torch.tensor([True, True, False]), InstanceOptions())
+    (found,) = objects_of(outputs, WITH_STUFF, InstanceOptions())
     # The most confident first; the second LEFT is a double, RIGHT is stuff and hardly a thing, the last has no pixel.
     assert found.masks.tolist() == [np.array(ALL).astype(bool).tolist(), np.array(LEFT).astype(bool).tolist()]
     np.testing.assert_allclose(found.confidence, [0.9, 0.9], atol=1e-3)
     np.testing.assert_allclose(found.probabilities, [[1 / 9, 8 / 9, 0], [2 / 3, 1 / 3, 0]], atol=1e-6)
-    (one,) = objects_of(outputs, torch.tensor([True, True, False]), InstanceOptions(most_objects=1))
+    (one,) = objects_of(outputs, WITH_STUFF, InstanceOptions(most_objects=1))
     assert len(one.masks) == 1
-    (none,) = objects_of(outputs, torch.tensor([True, True, False]), InstanceOptions(least_score=0.9))
+    (none,) = objects_of(outputs, WITH_STUFF, InstanceOptions(least_score=0.9))
     assert none.masks.shape == (0, 4, 4)
 
 
 def test_names_of_an_object_are_voted_along_its_track():
-    words = Vocabulary((Category(4, "dog", True), Category(5, "cat", True), Category(9, "grass", False)))
-    linker = InstanceLinker(words, ASSOCIATIONS["combined"], 2)
+    linker = InstanceLinker(WITH_STUFF, ASSOCIATIONS["combined"], 2)
     mask, one = np.ones((1, 4, 4), bool), np.ones((1, 1), np.float32)
     scores = []
     for row in ([0.8, 0.2, 0.0], [0.2, 0.4, 0.4]):

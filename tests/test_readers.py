@@ -15,8 +15,8 @@ from ovsbench.benchmark.labels.manifest_check import check
 from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
 from ovsbench.benchmark.manifest import Benchmark, load
 from ovsbench.benchmark.panoptic import semantic
+from ovsbench.benchmark.storage.big_json import elements, read_span
 from ovsbench.benchmark.types import PanopticFrame
-from ovsbench.data_prep.big_json import elements, read_span
 from ovsbench.data_prep.coco_panoptic import build_coco_panoptic
 from ovsbench.data_prep.defects import Defects
 from ovsbench.data_prep.official import official_classes, official_colours
@@ -393,7 +393,7 @@ def test_tables_have_as_many_classes_as_their_owners_say():
 
 
 def test_a_json_file_is_read_piece_by_piece(tmp_path, monkeypatch):
-    monkeypatch.setattr("ovsbench.data_prep.big_json.CHUNK", 7)
+    monkeypatch.setattr("ovsbench.benchmark.storage.big_json.CHUNK", 7)
     value = {"info": {"a": [1, "]}"]}, "n": 123456789, "list": [{"é": 'ü\\"'}, [], 12, -3.5e2, None, "]"], "empty": []}
     path = tmp_path / "x.json"
     for text in (json.dumps(value, indent=2), json.dumps(value, ensure_ascii=False)):

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from ovsbench.benchmark import engine, manifest
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.formats import foreign_json
 from ovsbench.benchmark.formats.ytvis_layout import export_ytvis, import_ytvis
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.storage import rle
@@ -140,7 +139,8 @@ def test_what_is_wrong_with_predictions_is_told_and_no_run_is_made(benchmark, tm
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{}", "expected a list of predictions, got dict"),
+        ("{}", "expected a list of predictions in JSON, .* got '{'"),
+        ("[] []", "goes on with '.' after the end of the list"),
         ("[1, [2]]", "expected predictions with video_id, got 1"),
         (json.dumps(results())[:-9], "may have been cut off"),
         ("[" * 100_000, "nested too deeply"),
@@ -195,7 +195,7 @@ def test_missing_and_foreign_files_are_told(tmp_path, benchmark):
         build_own_classes(tmp_path / "none", tmp_path / "x") if (tmp_path / "none").mkdir() is None else None
     with pytest.raises(DataError, match="in JSON, got an error"):
         build_own_classes(written(tmp_path / "list.json", []), tmp_path / "x")
-    with pytest.raises(DataError, match=r"results.json: cannot be read"):
+    with pytest.raises(DataError, match=r"results.json: expected a list of predictions, got an error: No such file"):
         import_ytvis(benchmark, tmp_path, tmp_path / "run", name="theirs")
 
 
@@ -249,11 +249,9 @@ def test_a_benchmark_may_have_empty_masks(tmp_path):
         (json.dumps([*results(), {**results()[0], "video_id": 11}]), "id of a video of ytvis"),
         (json.dumps([{**results()[0], "video_id": 77}]), "none of its videos is in ytvis"),
         (json.dumps(results())[:-9], "The file may have been cut off"),
-        (json.dumps(results()) + " " * 4096, "expected JSON of at most 0 MB"),
     ],
 )
-def test_the_command_line_refuses_bad_results_in_one_sentence(benchmark, tmp_path, monkeypatch, content, words):
-    monkeypatch.setattr(foreign_json, "MOST_BYTES", 4096)
+def test_the_command_line_refuses_bad_results_in_one_sentence(benchmark, tmp_path, content, words):
     (tmp_path / "results.json").write_text(content)
     before = sorted(path.name for path in tmp_path.iterdir())
     run = ["import", benchmark.folder, tmp_path / "results.json", "--format", "ytvis", "-o", tmp_path / "run"]

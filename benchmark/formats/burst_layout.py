@@ -87,7 +87,7 @@ def import_burst(
     return import_tracks(
         benchmark,
         Path(run),
-        tracks,
+        lambda entry: tracks[entry.id],
         faults,
         name=name,
         what=f"{path} (BURST layout)",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ovsbench.benchmark import record
@@ -63,7 +63,7 @@ def import_run(
 def import_tracks(
     benchmark: Benchmark,
     run: Path,
-    tracks: Mapping[str, Sequence[Measured]],
+    tracks_of: Callable[[VideoEntry], Iterable[Measured]],
     faults: Faults,
     *,
     name: str,
@@ -75,7 +75,7 @@ def import_tracks(
     """`import_run` for an instance benchmark.
 
     Args:
-        tracks: of each video, by its id.
+        tracks_of: gives those of a video, one after the other.
         benchmark, run, faults, name, what, digest, notes, progress: as for `import_run`.
 
     Raises:
@@ -86,7 +86,7 @@ def import_tracks(
 
     def write(folder: Path, entry: VideoEntry) -> None:
         with TrackWriter(folder / entry.id, entry.id, entry.size, len(entry.frames), vocabulary) as writer:
-            for track in tracks[entry.id]:
+            for track in tracks_of(entry):
                 writer.add(*track)
         progress.frame(len(entry.frames))
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -26,13 +26,14 @@ import numpy as np
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.conversion import import_tracks
-from ovsbench.benchmark.formats.faults import Faults
-from ovsbench.benchmark.formats.foreign_json import read_raw
+from ovsbench.benchmark.formats.faults import Faults, TooManyFaultsError
+from ovsbench.benchmark.machine import path_digest
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.counting import predicted_tracks
 from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage.big_json import Span, list_elements, read_span
 from ovsbench.benchmark.storage.files import whole_folder, writing
 from ovsbench.benchmark.storage.folder_listing import forward
 from ovsbench.benchmark.storage.text_files import no_collection
@@ -44,7 +45,7 @@ _AT_ONCE = 20_000
 """Masks that are decoded at once, so that memory does not grow with the video."""
 
 
-def _anything(row: Mapping[str, Any], track: InstanceTrack, entry: VideoEntry, where: str) -> None:
+def _anything(row: Mapping[str, Any], score: float, areas: list[int], where: str) -> None:
     """Checks no more of a prediction than every layout does."""
 
 
@@ -56,13 +57,14 @@ class ResultLayout:
         name: of the format.
         title: for people.
         may_repeat: whether a prediction may be equal to another to the last pixel.
-        check: raises a DataError if something is wrong with a row of which the track was made.
+        check: raises a DataError if something is wrong with a row; gets its score, the pixels of the mask of each
+            frame, and where it was read.
     """
 
     name: str = "ytvis"
     title: str = "YouTube-VIS"
     may_repeat: bool = False
-    check: Callable[[Mapping[str, Any], InstanceTrack, VideoEntry, str], None] = _anything
+    check: Callable[[Mapping[str, Any], float, list[int], str], None] = _anything
 
 
 YTVIS = ResultLayout()
@@ -114,84 +116,167 @@ def import_results(
 def _import_rows(
     benchmark: Benchmark, path: Path, run: Path, layout: ResultLayout, name: str, progress: Progress
 ) -> RunRecord:
-    rows = read_raw(path)
-    if not isinstance(rows, list):
-        raise DataError(f"{path}: expected a list of predictions, got {type(rows).__name__}. Give results.json")
     faults = Faults()
-    entries = benchmark.by_id
-    videos = {str(row.get("video_id")) for row in rows if isinstance(row, dict)}
-    if rows and not any(isinstance(row, dict) and "video_id" in row for row in rows):
-        raise DataError(f"{path}: expected predictions with video_id, got {repr(rows[0])[:40]}. Give results.json")
-    if rows and not videos & entries.keys():
-        raise DataError(
-            f"{path}: none of its videos is in {benchmark.name} ({', '.join(sorted(videos)[:3])} are not, which has "
-            f"{', '.join(list(entries)[:3])}). It may be of another data set or part; import it there"
-        )
+    vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
+    kept = _Reader(path, benchmark, layout, faults).read()
+
+    def tracks_of(entry: VideoEntry) -> Iterator[Measured]:
+        for number, (span, extent) in enumerate(kept[entry.id], 1):
+            row = read_span(path, span)
+            yield Measured(_undecoded(row, number, entry, vocabulary, str(path), is_label=False), extent)
+
     return import_tracks(
         benchmark,
         run,
-        _tracks(rows, path, benchmark, layout, faults),
+        tracks_of,
         faults,
         name=name,
         what=f"{path} ({layout.title} layout)",
-        digest=sha256(path.read_bytes()).hexdigest(),
+        digest=path_digest(path),
         notes={"layout": layout.name},
         progress=progress,
     )
 
 
-def _tracks(
-    rows: list[Any], path: Path, benchmark: Benchmark, layout: ResultLayout, faults: Faults
-) -> dict[str, list[Measured]]:
-    """The tracks of each video; what is wrong with a row is noted."""
-    vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
-    entries = benchmark.by_id
-    tracks: dict[str, list[_Read]] = {video: [] for video in entries}
-    for number, row in enumerate(rows, 1):
-        video = str(row.get("video_id")) if isinstance(row, dict) else ""
-        with faults.collecting():
-            where = f"{path}, prediction {number}"
-            if video not in entries:
-                raise DataError(f"{where}: expected the id of a video of {benchmark.name} as video_id, got {video!r}")
-            where = f"{where} (video {video})"
-            track = _undecoded(row, len(tracks[video]) + 1, entries[video], vocabulary, where, is_label=False)
-            layout.check(row, track, entries[video], where)
-            tracks[video].append(_Read(track, row.get("bboxes"), number, where))
-    return {
-        video: _measured(own, entries[video], faults, may_repeat=layout.may_repeat) for video, own in tracks.items()
-    }
+class _Row(NamedTuple):
+    """A prediction that was read: what the file says, where that lies in it, and the track, whose masks are texts."""
 
-
-class _Read(NamedTuple):
-    """A track whose masks are texts yet, the boxes that are stated of it, and where it was read."""
-
-    track: InstanceTrack
-    boxes: Any
+    value: dict[str, Any]
+    span: Span
     number: int
     where: str
+    entry: VideoEntry
+    track: InstanceTrack
 
 
-def _measured(tracks: Sequence[_Read], entry: VideoEntry, faults: Faults, *, may_repeat: bool) -> list[Measured]:
-    """The tracks of a video with their extents; what is wrong with masks is noted."""
-    extents: list[Extent | None] = [None] * len(tracks)
-    together = max(1, _AT_ONCE // len(entry.frames))
-    for start in range(0, len(tracks), together):
-        some = [one.track.masks for one in tracks[start : start + together]]
-        with contextlib.suppress(DataError):  # looked at one by one below, to say which
-            extents[start : start + together] = Extent.of_tracks(
-                rle.read_tracks(some, entry.size, len(entry.frames)), entry.size
+class _Kept(NamedTuple):
+    """Where a prediction lies in the file, and the extent of its masks."""
+
+    span: Span
+    extent: Extent
+
+
+class _Reader:
+    """Goes through the predictions of a file once, a few at a time; what is wrong with one is noted.
+
+    Args:
+        path: the file.
+        benchmark: what was predicted.
+        layout: of the file.
+        faults: to note in.
+    """
+
+    def __init__(self, path: Path, benchmark: Benchmark, layout: ResultLayout, faults: Faults) -> None:
+        self._path, self._benchmark, self._layout, self._faults = path, benchmark, layout, faults
+        self._entries = benchmark.by_id
+        self._vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
+        self._kept: dict[str, list[_Kept]] = {video: [] for video in self._entries}
+        self._first: dict[tuple[str, int, float, bytes], int] = {}  # what a prediction says to the first that says it
+        self._together: list[_Row] = []
+
+    def read(self) -> dict[str, list[_Kept]]:
+        """The predictions of each video that nothing is wrong with, in the order of the file.
+
+        Raises:
+            DataError: the file is no list of predictions on this benchmark, or more is wrong than is worth to note.
+        """
+        number, masks, first = 0, 0, None
+        strangers: set[str] | None = set()  # videos that the benchmark lacks, as long as it lacks all
+        has_video, those_read = False, "its videos"
+        try:
+            for number, (value, span) in enumerate(list_elements(self._path, "a list of predictions"), 1):
+                first = repr(value)[:40] if number == 1 else first
+                video = str(value.get("video_id")) if isinstance(value, dict) else ""
+                has_video |= isinstance(value, dict) and "video_id" in value
+                if video in self._entries:
+                    strangers = None
+                elif strangers is not None and isinstance(value, dict):
+                    strangers.add(video)
+                with self._faults.collecting():
+                    self._together.append(self._row(value, span, number, video))
+                    masks += len(self._together[-1].track.masks)
+                if masks >= _AT_ONCE:
+                    self._look()
+                    masks = 0
+        except TooManyFaultsError:
+            if strangers is None:
+                raise
+            those_read = f"the videos of its first {number} predictions"
+        if number and not has_video:
+            raise DataError(f"{self._path}: expected predictions with video_id, got {first}. Give results.json")
+        if strangers:
+            raise DataError(
+                f"{self._path}: none of {those_read} is in {self._benchmark.name} ({', '.join(sorted(strangers)[:3])} "
+                f"are not, which has {', '.join(list(self._entries)[:3])}). It may be of another data set or part; "
+                "import it there"
             )
-    measured = []
-    seen: dict[tuple[int, float, tuple[str | None, ...]], int] = {}
-    for (track, boxes, number, where), known in zip(tracks, extents, strict=True):
-        with faults.collecting():
-            extent = known or _extent(track, entry, where)
-            _refuse_row_order(track.masks, boxes, entry.size, where)
-            first = seen.setdefault((track.category, track.score, track.masks), number)
-            if first != number and extent.pixels and not may_repeat:
-                raise DataError(f"{where}: it repeats prediction {first} to the last pixel")
-            measured.append(Measured(track, extent))
-    return measured
+        self._look()
+        return self._kept
+
+    def _row(self, value: Any, span: Span, number: int, video: str) -> _Row:
+        where = f"{self._path}, prediction {number}"
+        if video not in self._entries:
+            raise DataError(f"{where}: expected the id of a video of {self._benchmark.name} as video_id, got {video!r}")
+        where = f"{where} (video {video})"
+        entry = self._entries[video]
+        track = _undecoded(value, number, entry, self._vocabulary, where, is_label=False)
+        return _Row(value, span, number, where, entry, track)
+
+    def _look(self) -> None:
+        """Decodes the masks of the rows that were read last, and keeps those rows that nothing is wrong with."""
+        decoded = _decoded(self._together)
+        for row in self._together:
+            with self._faults.collecting():
+                if row.number not in decoded:
+                    _extent(row.track, row.entry, row.where)  # raises an error if it is this one
+                extent, areas = decoded.get(row.number) or _pixels([row])[0]
+                self._layout.check(row.value, row.track.score, areas, row.where)
+                _refuse_row_order(row.track.masks, row.value.get("bboxes"), row.entry.size, row.where)
+                if not self._layout.may_repeat and extent.pixels:
+                    self._refuse_repeated(row)
+                self._kept[row.entry.id].append(_Kept(row.span, extent))
+        self._together = []
+
+    def _refuse_repeated(self, row: _Row) -> None:
+        """Raises a DataError if a prediction before has the same masks, score and category."""
+        masks = blake2b(json.dumps(row.track.masks).encode(), digest_size=16).digest()
+        first = self._first.setdefault((row.entry.id, row.track.category, row.track.score, masks), row.number)
+        if first != row.number:
+            raise DataError(f"{row.where}: it repeats prediction {first} to the last pixel")
+
+
+_Pixels = tuple[Extent, list[int]]
+"""The extent of a track, and the pixels of its mask in each frame."""
+
+
+def _decoded(rows: Sequence[_Row]) -> dict[int, _Pixels]:
+    """What the masks of rows are, by the row's number; of rows some of whose masks are none all are left out."""
+    alike: dict[tuple[tuple[int, int], int], list[_Row]] = {}
+    for row in rows:
+        alike.setdefault((row.entry.size, len(row.entry.frames)), []).append(row)
+    found: dict[int, _Pixels] = {}
+    for own in alike.values():
+        with contextlib.suppress(DataError):
+            found |= zip((row.number for row in own), _pixels(own), strict=True)
+    return found
+
+
+def _pixels(rows: Sequence[_Row]) -> list[_Pixels]:
+    """What the masks of rows are, whose videos are equal in size and number of frames.
+
+    Raises:
+        DataError: one of them is none.
+    """
+    size, frames = rows[0].entry.size, len(rows[0].entry.frames)
+    extents = [Extent(0, 0, (0, 0, 0, 0))] * len(rows)
+    areas: list[list[int]] = [[] for _ in rows]
+    for start in range(0, frames, _AT_ONCE):
+        stop = min(start + _AT_ONCE, frames)
+        masks = rle.read_tracks([row.track.masks[start:stop] for row in rows], size, stop - start)
+        extents = [before.plus(more) for before, more in zip(extents, Extent.of_tracks(masks, size), strict=True)]
+        for own, more in zip(areas, masks.areas.tolist(), strict=True):
+            own += more
+    return list(zip(extents, areas, strict=True))
 
 
 def measured(track: InstanceTrack, entry: VideoEntry, where: str) -> Measured:

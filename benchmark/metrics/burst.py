@@ -76,10 +76,8 @@ class BurstHota:
         rows: dict[int, Tracks] = {}
         for c, true, predicted in video.by_category(np.ones(len(video.prediction), dtype=bool)):
             if video.vocabulary.by_id[c].group != DISTRACTOR:
-                tables = list(_kept(video, c, true, predicted))
-                seen = np.unique(np.concatenate([table.predicted for table in tables]))
-                own = [table._replace(predicted=np.searchsorted(seen, table.predicted)) for table in tables]
-                rows[c] = matched(own, len(true), len(seen)).counts()
+                tables = _KnownTables(video, c, true, predicted)
+                rows[c] = matched(tables, len(true), len(tables.predicted)).counts()
         return BurstCounts({c: row for c, row in rows.items() if row.true or row.predicted})
 
     def zero(self, rules: Rules) -> BurstCounts:
@@ -111,29 +109,39 @@ def _most(video: TrackOverlaps) -> TrackOverlaps:
     best = np.argsort(-video.scores, kind="stable")
     kept = np.zeros_like(shown)
     kept[best] = shown[best] & (np.cumsum(shown[best], axis=0) <= _MOST)
-    pairs = kept[video.predicted, video.frame]
-    return replace(
-        video,
-        predicted_areas=video.predicted_areas * kept,
-        frame=video.frame[pairs],
-        true=video.true[pairs],
-        predicted=video.predicted[pairs],
-        shared=video.shared[pairs],
-    )
+    pairs = video.pairs.mapped(lambda pairs: pairs[kept[pairs["predicted"], pairs["frame"]]])
+    return replace(video, predicted_areas=video.predicted_areas * kept, pairs=pairs)
 
 
-def _kept(video: TrackOverlaps, category: int, true: Places, predicted: Places) -> Iterator[FrameTable]:
-    """The frames of a category without the masks of which labels do not speak."""
-    from scipy.optimize import linear_sum_assignment
+class _KnownTables:
+    """The frames of a category without the masks of which labels do not speak, as often as one likes.
 
-    is_absent, is_partial = category in video.scope.absent, category in video.scope.not_exhaustive
-    for table in video.tables(true, predicted):
-        if is_partial or not (len(table.true) or is_absent):
-            likely = np.where(table.similarity >= 0.5 - EPSILON, table.similarity, 0.0)
-            rows, columns = linear_sum_assignment(likely, maximize=True)
-            stays = np.sort(columns[likely[rows, columns] > 0])
-            table = table._replace(predicted=table.predicted[stays], similarity=table.similarity[:, stays])
-        yield table
+    Attributes:
+        predicted: numbers, among the chosen tracks, of those that have a mask left; tables give places in it.
+    """
+
+    def __init__(self, video: TrackOverlaps, category: int, true: Places, predicted: Places) -> None:
+        self._tables = video.tables(true, predicted)
+        self._is_absent, self._is_partial = category in video.scope.absent, category in video.scope.not_exhaustive
+        is_left = np.zeros(len(predicted), dtype=bool)
+        for table in self._known():
+            is_left[table.predicted] = True
+        self.predicted = np.flatnonzero(is_left)
+
+    def __iter__(self) -> Iterator[FrameTable]:
+        for table in self._known():
+            yield table._replace(predicted=np.searchsorted(self.predicted, table.predicted))
+
+    def _known(self) -> Iterator[FrameTable]:
+        from scipy.optimize import linear_sum_assignment
+
+        for table in self._tables:
+            if self._is_partial or not (len(table.true) or self._is_absent):
+                likely = np.where(table.similarity >= 0.5 - EPSILON, table.similarity, 0.0)
+                rows, columns = linear_sum_assignment(likely, maximize=True)
+                stays = np.sort(columns[likely[rows, columns] > 0])
+                table = table._replace(predicted=table.predicted[stays], similarity=table.similarity[:, stays])
+            yield table
 
 
 _NAMES = {"AP_burst": "AP", "AP50_burst": "AP50", "AP75_burst": "AP75"}

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -93,14 +93,6 @@ class TetaCounts(ClassSums):
         return {str(c): row[0] for c, row in self.by_class.items() if row[0]}
 
 
-class _Near(NamedTuple):
-    """Pairs of masks with an IoU of at least 0.5: frame, labelled track and predicted track of each."""
-
-    frame: SmallInts
-    true: SmallInts
-    predicted: SmallInts
-
-
 class _Counter:
     """Counts one video, class by class.
 
@@ -111,8 +103,10 @@ class _Counter:
 
     def __init__(self, video: TrackOverlaps, kept: npt.NDArray[np.bool_]) -> None:
         self.video, self.kept = video, kept
-        near = np.flatnonzero(kept[video.predicted] & (video.similarity >= _OVERLAP))
-        self.near = _Near(video.frame[near], video.true[near], video.predicted[near])
+        # Pairs of masks with an IoU of at least 0.5.
+        self.near = video.pairs.mapped(
+            lambda pairs: pairs[kept[pairs["predicted"]] & (video.similarity(pairs) >= _OVERLAP)]
+        )
         self.assigned = self._assignment()
         self.misnamed: dict[int, npt.NDArray[np.int64]] = {}
 
@@ -123,7 +117,10 @@ class _Counter:
         video = self.video
         assigned = np.full((video.frames, len(video.prediction)), -1, dtype=np.int32)
         true = np.flatnonzero(video.true_areas.any(axis=1))
-        predicted = np.unique(self.near.predicted).astype(np.intp)
+        is_near = np.zeros(len(video.prediction), dtype=bool)
+        for pairs in self.near:
+            is_near[pairs["predicted"]] = True
+        predicted = np.flatnonzero(is_near)
         tables = video.tables(true, predicted)
         alignment = alignment_of(tables, len(true), len(predicted))
         for table in tables:
@@ -144,12 +141,12 @@ class _Counter:
         """
         video = self.video
         labels = int((video.true_areas[true] > 0).sum())
-        near = np.isin(self.near.true, true)
-        frame, predicted = self.near.frame[near], self.near.predicted[near]
-        owner = self.assigned[frame, predicted]
-        own = (owner < 0) | np.isin(owner, true)
         overlap = np.zeros((video.frames, len(video.prediction)), dtype=bool)  # O_t
-        overlap[frame[own], predicted[own]] = True
+        for pairs in self.near:
+            near = pairs[np.isin(pairs["true"], true)]
+            owner = self.assigned[near["frame"], near["predicted"]]
+            own = near[(owner < 0) | np.isin(owner, true)]
+            overlap[own["frame"], own["predicted"]] = True
         seen = video.predicted_areas[named].T > 0
         if not overlap.any():  # E_t are those that are predicted as the class
             self.misnamed[category] = np.full(len(ALPHAS) - _NAMED, int(seen.sum()))

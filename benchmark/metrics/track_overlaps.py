@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ovsbench.benchmark.metrics.ap_matching import KEPT, Candidates
 from ovsbench.benchmark.metrics.base import Floats, ratio
 from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage.part_store import PartStore, Records
 from ovsbench.benchmark.storage.rle import DecodedTracks
 from ovsbench.benchmark.types import WHOLE, InstanceTrack, Scope, Vocabulary
 
@@ -23,7 +24,10 @@ Places = npt.NDArray[np.intp]
 ReadMasks = Callable[[int, int], Sequence[Sequence[str | None]]]
 """First frame and the one after the last to the masks of every track in these frames."""
 CHUNK = 128
-"""Frames of which masks are decoded at once."""
+"""Frames of which masks are decoded, and pairs of masks are in memory, at once."""
+PAIR = np.dtype([("frame", np.int32), ("true", np.int32), ("predicted", np.int32), ("shared", np.int32)])
+"""A labelled and a predicted mask with pixels in common, by their frame and tracks, and how many these are."""
+_CHOSEN = np.dtype([("frame", np.int32), ("row", np.int32), ("column", np.int32), ("similarity", np.float64)])
 
 
 class FrameTable(NamedTuple):
@@ -42,7 +46,7 @@ class TrackOverlaps:
     Attributes:
         truth, prediction: tracks without the texts of their masks.
         true_areas, predicted_areas: int32 (tracks, frames), pixels of each mask, 0 where there is none.
-        frame, true, predicted, shared: int32 (N,) by rising frame: the pixels that two tracks share, if any.
+        pairs: of masks that share pixels, records of type `PAIR` by rising frame, a part for every `CHUNK` frames.
         originals: (predictions,) the place of the first predicted track with the same masks, mostly its own.
         vocabulary: of the benchmark.
         scope: what the labels speak of.
@@ -52,10 +56,7 @@ class TrackOverlaps:
     prediction: tuple[InstanceTrack, ...]
     true_areas: SmallInts
     predicted_areas: SmallInts
-    frame: SmallInts
-    true: SmallInts
-    predicted: SmallInts
-    shared: SmallInts
+    pairs: PartStore
     originals: Ints
     vocabulary: Vocabulary
     scope: Scope = WHOLE
@@ -68,15 +69,16 @@ class TrackOverlaps:
     def ious(self) -> Floats:
         """(true, predicted): shared pixels of all frames over those that either track has; 1 of two without a pixel."""
         shared = np.zeros((len(self.truth), len(self.prediction)), dtype=np.int64)
-        np.add.at(shared, (self.true, self.predicted), self.shared)
+        for part in self.pairs:
+            np.add.at(shared, (part["true"], part["predicted"]), part["shared"])
         union = self.true_areas.sum(axis=1)[:, None] + self.predicted_areas.sum(axis=1) - shared
         return np.where(union > 0, ratio(shared, union), 1.0)
 
-    @cached_property
-    def similarity(self) -> Floats:
-        """(N,) IoU of each pair of masks in its frame."""
-        union = self.true_areas[self.true, self.frame] + self.predicted_areas[self.predicted, self.frame] - self.shared
-        return ratio(self.shared, union)
+    def similarity(self, pairs: Records) -> Floats:
+        """(N,) IoU of each of some pairs of masks in its frame."""
+        frame, shared = pairs["frame"], pairs["shared"]
+        union = self.true_areas[pairs["true"], frame] + self.predicted_areas[pairs["predicted"], frame] - shared
+        return ratio(shared, union)
 
     @cached_property
     def true_categories(self) -> Ints:
@@ -133,24 +135,31 @@ class TrackTables:
     """The frames in which any of a choice of tracks is seen, one table after the other, as often as one likes."""
 
     def __init__(self, video: TrackOverlaps, true: Places, predicted: Places) -> None:
-        self.true, self.predicted = true, predicted
         self._true = video.true_areas[true] > 0
         self._predicted = video.predicted_areas[predicted] > 0
         rows, columns = _numbering(true, len(video.truth)), _numbering(predicted, len(video.prediction))
-        own = np.flatnonzero((rows[video.true] >= 0) & (columns[video.predicted] >= 0))
-        self._rows, self._columns = rows[video.true[own]], columns[video.predicted[own]]
-        self._similarity = video.similarity[own]
-        self._starts = np.searchsorted(video.frame[own], np.arange(video.frames + 1))
+
+        def chosen(pairs: Records) -> Records:
+            own = pairs[(rows[pairs["true"]] >= 0) & (columns[pairs["predicted"]] >= 0)]
+            found = np.empty(len(own), dtype=_CHOSEN)
+            found["frame"], found["similarity"] = own["frame"], video.similarity(own)
+            found["row"], found["column"] = rows[own["true"]], columns[own["predicted"]]
+            return found
+
+        self._pairs = video.pairs.mapped(chosen)
 
     def __iter__(self) -> Iterator[FrameTable]:
-        for frame in np.flatnonzero(self._true.any(axis=0) | self._predicted.any(axis=0)).tolist():
-            rows, columns = np.flatnonzero(self._true[:, frame]), np.flatnonzero(self._predicted[:, frame])
-            similarity = np.zeros((len(rows), len(columns)))
-            own = slice(self._starts[frame], self._starts[frame + 1])
-            similarity[np.searchsorted(rows, self._rows[own]), np.searchsorted(columns, self._columns[own])] = (
-                self._similarity[own]
-            )
-            yield FrameTable(frame, rows, columns, similarity)
+        is_seen: npt.NDArray[np.bool_] = np.logical_or.reduce(np.concatenate([self._true, self._predicted]))
+        for first, pairs in zip(range(0, len(is_seen), CHUNK), self._pairs, strict=True):
+            starts = np.searchsorted(pairs["frame"], np.arange(first, first + CHUNK + 1))
+            for place in np.flatnonzero(is_seen[first : first + CHUNK]).tolist():
+                frame = first + place
+                rows, columns = np.flatnonzero(self._true[:, frame]), np.flatnonzero(self._predicted[:, frame])
+                similarity = np.zeros((len(rows), len(columns)))
+                own = pairs[starts[place] : starts[place + 1]]
+                where = np.searchsorted(rows, own["row"]), np.searchsorted(columns, own["column"])
+                similarity[where] = own["similarity"]
+                yield FrameTable(frame, rows, columns, similarity)
 
 
 def _numbering(places: Places, size: int) -> Places:
@@ -184,7 +193,7 @@ def overlaps_of(
     """
     true_areas = np.zeros((len(truth), frames), dtype=np.int32)
     predicted_areas = np.zeros((len(prediction), frames), dtype=np.int32)
-    parts, texts = [], [blake2b() for _ in prediction]
+    pairs, texts = PartStore(), [blake2b() for _ in prediction]
     for start in range(0, frames, CHUNK):
         stop = min(start + CHUNK, frames)
         true = rle.read_tracks(true_masks(start, stop), size, stop - start)
@@ -193,18 +202,16 @@ def overlaps_of(
         for text, own in zip(texts, masks, strict=True):
             text.update("\n".join(mask or "" for mask in own).encode() + b"\n")
         true_areas[:, start:stop], predicted_areas[:, start:stop] = true.areas, predicted.areas
-        shared = _shared(true, predicted, size[0] * size[1]) + np.array([[start], [0], [0], [0]])
-        parts.append(shared.astype(np.int32))
+        pairs.append(_pairs(true, predicted, size[0] * size[1], start))
     first: dict[bytes, int] = {}
     originals = np.array([first.setdefault(text.digest(), place) for place, text in enumerate(texts)], dtype=np.int64)
-    frame, g, p, shared = np.concatenate(parts, axis=1) if parts else np.zeros((4, 0), dtype=np.int32)
     return TrackOverlaps(
-        tuple(truth), tuple(prediction), true_areas, predicted_areas, frame, g, p, shared, originals, vocabulary, scope
+        tuple(truth), tuple(prediction), true_areas, predicted_areas, pairs, originals, vocabulary, scope
     )
 
 
-def _shared(true: rle.Tracks, predicted: rle.Tracks, pixels: int) -> Ints:
-    """(4, N): frame, labelled track, predicted track and the pixels that they share, of pairs with any, by frame."""
+def _pairs(true: rle.Tracks, predicted: rle.Tracks, pixels: int, first: int) -> Records:
+    """The pairs of masks that share pixels, by frame; `pixels` of a frame, `first` the number of the first frame."""
     frames = true.areas.shape[1]
     tubes = [_split(tube, pixels) for tube in true.tubes]
     sums = [_cumulative(tube) for tube in predicted.tubes]
@@ -216,12 +223,11 @@ def _shared(true: rle.Tracks, predicted: rle.Tracks, pixels: int) -> Ints:
         before = np.interp(tube, other, sums[p])
         by_frame = np.bincount(tube[0::2] // pixels, before[1::2] - before[0::2], minlength=frames)
         seen = np.flatnonzero(by_frame)
-        rows.append(np.stack([seen, np.full_like(seen, g), np.full_like(seen, p), by_frame[seen].astype(np.int64)]))
-    if not rows:
-        return np.zeros((4, 0), dtype=np.int64)
-    table = np.concatenate(rows, axis=1)
-    ordered: Ints = table[:, np.argsort(table[0], kind="stable")]
-    return ordered
+        own = np.empty(len(seen), dtype=PAIR)
+        own["frame"], own["true"], own["predicted"], own["shared"] = first + seen, g, p, by_frame[seen]
+        rows.append(own)
+    table = np.concatenate(rows) if rows else np.empty(0, dtype=PAIR)
+    return table[np.argsort(table["frame"], kind="stable")]
 
 
 def _split(tube: rle.Tube, pixels: int) -> rle.Tube:

@@ -159,7 +159,7 @@ def read_tracks(tracks: Sequence[Sequence[str | None]], size: tuple[int, int], f
     compiled = READ.ready(sum(len(text) for masks in tracks for text in masks if text is not None))
     tubes = None if compiled is None else _tubes_of_loop(compiled, tracks, size, areas)
     if tubes is None:
-        tubes = [_tube(masks, size, areas[place]) for place, masks in enumerate(tracks)]
+        tubes = [tube_of(masks, size, areas[place]) for place, masks in enumerate(tracks)]
     return Tracks(tuple(tubes), areas)
 
 
@@ -187,7 +187,7 @@ def _tubes_of_loop(
     return np.split(bounds[: ends[-1]], ends[:-1]) if len(ends) else []
 
 
-def _tube(masks: Sequence[str | None], size: tuple[int, int], areas: npt.NDArray[np.int64]) -> Tube:
+def tube_of(masks: Sequence[str | None], size: tuple[int, int], areas: npt.NDArray[np.int64]) -> Tube:
     """The tube of a track; the areas of its masks are put into `areas`, (frames,)."""
     if masks.count(None) == len(masks):
         return np.zeros(0, dtype=np.int64)

@@ -1,6 +1,6 @@
 """The loop over the letters of a track's masks, for numba: the run lengths of all texts, summed up as they are read.
 
-What it gives is what `rle._tube` and `Extent.of` give with numpy. Of a text that is no mask it says nothing but that;
+What it gives is what `rle.tube_of` and `Extent.of` give with numpy. Of a text that is no mask it says nothing but that;
 numpy then finds the words for it.
 """
 

@@ -62,6 +62,15 @@ class Extent(NamedTuple):
         found = [(top, left, bottom, right) for top, left, bottom, right in boxes.tolist()]
         return list(map(Extent, pixels, shown, found))
 
+    def plus(self, later: Extent) -> Extent:
+        """Of these masks and those of later frames of the track; both boxes are known."""
+        pixels, shown = self.pixels + later.pixels, self.shown + later.shown
+        if not (self.pixels and later.pixels and self.box and later.box):
+            return Extent(pixels, shown, self.box if self.pixels else later.box)
+        (top, left, bottom, right), other = self.box, later.box
+        box = (min(top, other[0]), min(left, other[1]), max(bottom, other[2]), max(right, other[3]))
+        return Extent(pixels, shown, box)
+
     @staticmethod
     def from_json(row: dict[str, Any]) -> Extent | None:
         """The extent in a line of a file, None in one of before it was written.

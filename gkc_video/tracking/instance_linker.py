@@ -4,40 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ovsbench.benchmark.timing.stages import stage
 from ovsbench.benchmark.types import Image, InstanceFrame, InstanceMask, Vocabulary
+from ovsbench.gkc_video.proposals import Objects
 from ovsbench.gkc_video.tracking.affinity import Array
 from ovsbench.gkc_video.tracking.shots import colours
 from ovsbench.gkc_video.tracking.tracker import Association, Regions, Tracker
 
 LEAST_NAME = 1e-3
 """Scores below it name nothing."""
-
-
-@dataclass(frozen=True)
-class Objects:
-    """The objects of one frame.
-
-    Attributes:
-        masks: (N, H, W) bool at the frame's size.
-        cells: (N, h, w) bool, the same at the size at which association compares them.
-        embeddings: (N, D) float32 unit vectors of what each is.
-        probabilities: (N, C) float32 over the classes, given that it is one.
-        confidence: (N,) float32 in [0, 1], that it is one, with this mask.
-        queries: (N, E) float32 unit vectors of which one it is; None where there are none.
-    """
-
-    masks: npt.NDArray[np.bool_]
-    cells: npt.NDArray[np.bool_]
-    embeddings: Array
-    probabilities: Array
-    confidence: Array
-    queries: Array | None = None
 
 
 class InstanceLinker:

@@ -6,7 +6,7 @@ Source: Wang et al., Towards Open-Vocabulary Video Instance Segmentation, ICCV 2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,10 +14,10 @@ import torch.nn.functional as F
 
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.timing.stages import stage
-from ovsbench.benchmark.types import InstanceFrame, Video, Vocabulary
-from ovsbench.gkc_video.model import RawOutputs, distinct, uploaded
-from ovsbench.gkc_video.tracking import Association
-from ovsbench.gkc_video.tracking.instance_linker import InstanceLinker, Objects
+from ovsbench.benchmark.types import Vocabulary
+from ovsbench.gkc_video.model.inference import RawOutputs
+from ovsbench.gkc_video.model.post_processing import distinct
+from ovsbench.gkc_video.proposals import Objects
 
 MASK_NMS_IOU = 0.6
 """Of two queries whose masks overlap with a higher IoU, the less confident is dropped."""
@@ -45,39 +45,13 @@ class InstanceOptions:
 USUAL = InstanceOptions()
 
 
-def instance_frames(
-    run: Callable[[torch.Tensor], RawOutputs],
-    video: Video,
-    vocabulary: Vocabulary,
-    association: Association,
-    options: InstanceOptions,
-    batch: int,
-    device: str,
-) -> Iterator[InstanceFrame]:
-    """The objects of every frame of a video, linked.
-
-    Args:
-        run: from frames, uint8 (B, 3, H, W) on the device, to what the network says of them.
-        video, vocabulary: as a method gets them.
-        association: how objects are linked.
-        options: which queries become objects.
-        batch: frames that go through the network at once.
-        device: that it is on.
-    """
-    linker = InstanceLinker(vocabulary, association, options.top_k, video.fps, video.times)
-    is_thing = torch.tensor([category.is_thing for category in vocabulary])
-    for frames in uploaded(linker.watched(video.images()), batch, device):
-        for objects in objects_of(run(frames), is_thing, options):
-            yield linker.link(objects)
-
-
 @torch.inference_mode()
-def objects_of(outputs: RawOutputs, is_thing: torch.Tensor, options: InstanceOptions) -> Iterator[Objects]:
+def objects_of(outputs: RawOutputs, vocabulary: Vocabulary, options: InstanceOptions) -> Iterator[Objects]:
     """The objects of each frame of a batch, the most confident first.
 
     Args:
         outputs: of B frames.
-        is_thing: (C,) bool.
+        vocabulary: the C classes.
         options: which queries become objects.
     """
     with stage("post-processing"):
@@ -86,6 +60,7 @@ def objects_of(outputs: RawOutputs, is_thing: torch.Tensor, options: InstanceOpt
         cells = inside.flatten(2).to(share.dtype)
         area = cells.sum(2)
         quality = (share.flatten(2) * cells).sum(2) / area.clamp(min=1)
+        is_thing = torch.tensor([category.is_thing for category in vocabulary])
         sure = (chance * is_thing.to(chance)).amax(-1) * quality
         kept = distinct(cells, area, sure, (sure >= options.least_score) & (area > 0), MASK_NMS_IOU)
     for b, own in enumerate(kept):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -55,13 +56,26 @@ def elements(path: Path, what: str) -> Iterator[Element]:
     Raises:
         DataError: the file is missing, is no JSON object, or ends too early.
     """
+    with _reading(path, what) as parser:
+        yield from parser.members()
+
+
+def list_elements(path: Path, what: str) -> Iterator[tuple[Any, Span]]:
+    """The elements of a JSON list and their places, of which one at a time is in memory; otherwise as `elements`."""
+    with _reading(path, what) as parser:
+        yield from parser.rows()
+
+
+@contextlib.contextmanager
+def _reading(path: Path, what: str) -> Iterator[_Parser]:
     try:
         refuse_pipe(path)
         with path.open("rb") as file:
-            yield from _Parser(file).members()
+            yield _Parser(file)
     except (ValueError, RecursionError) as error:
+        reason = "its brackets are nested too deeply" if isinstance(error, RecursionError) else error
         raise DataError(
-            f"{path}: expected {what} in JSON, got an error: {error}. The file may have been cut off; download it again"
+            f"{path}: expected {what} in JSON, got an error: {reason}. The file may have been cut off; get it again"
         ) from error
     except OSError as error:
         raise DataError(f"{path}: expected {what}, got an error: {error.strerror or error}. Check the path") from error
@@ -78,7 +92,11 @@ def read_span(path: Path, span: Span) -> Any:
             file.seek(span.start)
             return json.loads(file.read(span.end - span.start))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: the file changed while it was read: {error}. Build again") from error
+        raise DataError(f"{path}: the file changed while it was read: {error}. Start again") from error
+
+
+class _EndError(ValueError):
+    """The file has no more characters."""
 
 
 class _Parser:
@@ -89,13 +107,11 @@ class _Parser:
         self._text = ""
         self._place = 0  # in the window
         self._offset = 0  # of the window in the file
+        self._last = 0  # length of the value before, about that of the next in most lists
         self._decoder = json.JSONDecoder()
 
     def members(self) -> Iterator[Element]:
-        if self._peek() in "ÿþ":  # what text in UTF-16 begins with, and no UTF-8 does
-            raise ValueError("it is no text in UTF-8; save it so")
-        if self._peek() == _MARK[0] and self._text.startswith(_MARK, self._place):
-            self._place += len(_MARK)
+        self._begin()
         self._expect("{")
         if self._peek() == "}":
             return
@@ -105,21 +121,33 @@ class _Parser:
                 raise ValueError("a key is no text")
             self._expect(":")
             if self._peek() == "[":
-                yield from self._list(key)
+                for value, span in self._list():
+                    yield Element(key, value, span, in_list=True)
             else:
                 value, span = self._value()
                 yield Element(key, value, span, in_list=False)
             if self._expect(",}") == "}":
                 return
 
-    def _list(self, key: str) -> Iterator[Element]:
+    def rows(self) -> Iterator[tuple[Any, Span]]:
+        self._begin()
+        yield from self._list()
+        with contextlib.suppress(_EndError):
+            raise ValueError(f"it goes on with {self._peek()!r} after the end of the list")
+
+    def _begin(self) -> None:
+        if self._peek() in "ÿþ":  # what text in UTF-16 begins with, and no UTF-8 does
+            raise ValueError("it is no text in UTF-8; save it so")
+        if self._peek() == _MARK[0] and self._text.startswith(_MARK, self._place):
+            self._place += len(_MARK)
+
+    def _list(self) -> Iterator[tuple[Any, Span]]:
         self._expect("[")
         if self._peek() == "]":
             self._expect("]")
             return
         while True:
-            value, span = self._value()
-            yield Element(key, value, span, in_list=True)
+            yield self._value()
             if self._expect(",]") == "]":
                 return
 
@@ -130,7 +158,7 @@ class _Parser:
             if self._place < len(self._text):
                 return self._text[self._place]
             if not self._grow(CHUNK):
-                raise ValueError(f"it ends at byte {self._offset + self._place}")
+                raise _EndError(f"it ends at byte {self._offset + self._place}")
 
     def _expect(self, characters: str) -> str:
         found = self._peek()
@@ -141,6 +169,8 @@ class _Parser:
 
     def _value(self) -> tuple[Any, Span]:
         self._peek()
+        if len(self._text) - self._place < self._last:
+            self._grow(self._last)
         length = CHUNK
         while True:
             try:
@@ -157,6 +187,7 @@ class _Parser:
         if not text.isascii():
             value = json.loads(text.encode("latin-1"))
         span = Span(self._offset + self._place, self._offset + end)
+        self._last = end - self._place
         self._place = end
         return value, span
 

@@ -21,6 +21,7 @@ from ovsbench.benchmark.types import Category, Vocabulary  # noqa: E402
 from ovsbench.data_prep.world.build import WorldSettings, build_world  # noqa: E402
 from ovsbench.gkc_video import checkpoint  # noqa: E402
 from ovsbench.gkc_video.model.load import load_gkc  # noqa: E402
+from ovsbench.gkc_video.model.trunk import Trunk, needs_contiguous  # noqa: E402
 from ovsbench.gkc_video.text import clip as clips  # noqa: E402
 from ovsbench.gkc_video.text import load_clip  # noqa: E402
 from ovsbench.gkc_video.training.train import train  # noqa: E402
@@ -168,3 +169,13 @@ def test_a_checkpoint_names_an_architecture_with_the_activation_of_its_text_side
         clips.lasting_name(forced)
     monkeypatch.setattr(open_clip, "list_models", lambda: ["small-vit-quickgelu"])
     assert clips.lasting_name(forced) == "small-vit-quickgelu"
+
+
+def test_a_trunk_with_grouped_convolutions_that_widen_keeps_its_memory_order():
+    """In channels-last order their gradients write beyond their memory, and torch crashes now and then."""
+    trunks = {name: Trunk(clips.create(f"small-{name}")[0].visual) for name in ("mobileclip", "convnext", "rn")}
+    assert [needs_contiguous(trunk) for trunk in trunks.values()] == [True, False, False]
+    seen = []
+    trunks["mobileclip"].visual.trunk.stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    trunks["mobileclip"](torch.zeros(2, 3, 64, 64).to(memory_format=torch.channels_last))
+    assert seen[-1].is_contiguous()

@@ -20,7 +20,7 @@ from ovsbench.benchmark.errors import MethodError, did_you_mean
 from ovsbench.gkc_video.model.encoder_only import JointSegmenter, PlainEncoder, Segmented
 from ovsbench.gkc_video.model.region_head import Features, RegionHead
 from ovsbench.gkc_video.model.segmenter import Segmenter
-from ovsbench.gkc_video.model.trunk import Trunk
+from ovsbench.gkc_video.model.trunk import Trunk, needs_contiguous
 
 from transformers import Mask2FormerConfig  # isort: skip  (after segmenter, which prepares torchvision)
 
@@ -257,6 +257,7 @@ def pad(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def channels_last(model: GKC) -> GKC:
-    """The model with its trunk in the memory order in which convolutions run fastest; the numbers stay."""
-    model.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    """The model with its trunk in the memory order in which convolutions run fastest, if it can; the numbers stay."""
+    if not needs_contiguous(model.trunk):
+        model.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model

@@ -41,6 +41,7 @@ class Trunk(nn.Module):
         self.visual: Any = visual
         self.patch = _patch(visual, self.kind)
         _cut_off(visual, self.kind)
+        self._contiguous = needs_contiguous(visual)
         self.pyramid: SimplePyramid | None = None
         maps = self._probe()
         if self.patch:
@@ -58,7 +59,7 @@ class Trunk(nn.Module):
         if self.patch and self.patch != PATCH:
             size = [n // PATCH * self.patch for n in pixels.shape[-2:]]
             pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=self.patch < PATCH)
-        maps = self._maps(pixels)
+        maps = self._maps(pixels.contiguous() if self._contiguous else pixels)
         return maps if self.pyramid is None else self.pyramid(maps[-1])
 
     def _maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
@@ -181,3 +182,12 @@ def _turn_for(vit: Any, pixels: torch.Tensor) -> None:
     if getattr(vit, "rope", None) is not None:
         patch = int(vit.patch_embed.feat_ratio())
         vit.rope.update_feat_shape([length // patch for length in pixels.shape[-2:]])
+
+
+def needs_contiguous(network: nn.Module) -> bool:
+    """Whether it has convolutions, as FastViT's, that oneDNN (torch 2.13) cannot train in channels-last order.
+
+    They are grouped and change the number of channels; their backward pass writes beyond its memory on CPUs.
+    """
+    convolutions = (part for part in network.modules() if isinstance(part, nn.Conv2d))
+    return any(part.groups > 1 and part.in_channels != part.out_channels for part in convolutions)

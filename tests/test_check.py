@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import re
@@ -20,13 +21,14 @@ from hypothesis import strategies as st
 
 from ovsbench.benchmark import engine, manifest
 from ovsbench.benchmark.errors import DataError, UserError
-from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.record import RunRecord, Settings, Timing
 from ovsbench.benchmark.running.oracle import OracleMethod
 from ovsbench.benchmark.running.score_names import ranking_score
 from ovsbench.benchmark.storage import files
 from ovsbench.leaderboard.bundle import pack
 from ovsbench.leaderboard.bundle.card import CARD, read_card, template
 from ovsbench.leaderboard.bundle.check import check, check_rerun
+from ovsbench.leaderboard.bundle.speed_bound import credible
 from ovsbench.leaderboard.bundle.training_set_audit import contradictions
 
 Parts = dict[str, bytes]
@@ -517,3 +519,15 @@ def test_any_value_anywhere_in_the_json_is_refused_or_harmless(one_bundle, drawn
         text = json.dumps(lines[0], sort_keys=True, indent=1, ensure_ascii=False) + "\n"
     with contextlib.suppress(DataError):
         check(zipped(folder / "y.zip", {**parts, name: text.encode()}))
+
+
+@pytest.mark.parametrize(("seconds", "is_kept"), [(1e-6, False), (1.0, True)])
+def test_a_run_faster_than_a_decoder_is_packed_without_a_speed(make_bundle, tmp_path, seconds, is_kept):
+    """A method that looks at no image takes next to no time; that is no speed, and no reason to refuse its counts."""
+    make_bundle()
+    record = RunRecord.read(tmp_path / "runs" / "guess")
+    record = dataclasses.replace(record, timing=Timing(frames=record.timing.frames or 21, seconds=seconds))
+    found = credible(record, manifest.load(tmp_path / "data"))
+    assert found == (record.timing if is_kept else Timing())
+    labelled = dataclasses.replace(record, uses_labels=True)
+    assert credible(labelled, manifest.load(tmp_path / "data")) == record.timing

@@ -32,6 +32,7 @@ from ovsbench.leaderboard.bundle.jpeg_check import check_pictures
 from ovsbench.leaderboard.bundle.recount import check_complete, check_predictions
 from ovsbench.leaderboard.bundle.scores_check import check_scores, scored_with
 from ovsbench.leaderboard.bundle.signing import check_signature
+from ovsbench.leaderboard.bundle.speed_bound import least_seconds
 
 Level = Literal["counts", "predictions", "rerun"]
 LEVELS: Mapping[Level, str] = {
@@ -47,8 +48,6 @@ RERUN_FIELDS = (
     "benchmark_digest", "offered", "vocabulary_digest",
 )  # fmt: skip
 """What a second run has to have in common with the first, so that it is the same method on the same data."""
-MOST_FRAMES, MOST_PIXELS = 100_000, 2e9
-"""Frames and pixels that a decoder could give a second: five times what a core does, and what one on a GPU does."""
 
 
 @dataclass(frozen=True)
@@ -230,14 +229,11 @@ def _check_timing(record: RunRecord, benchmark: Benchmark, where: str) -> None:
     timed = timing.frames + timing.warmup_frames
     if timed not in (0, frames) or (not timed and timing.seconds):
         raise DataError(f"{where}: {timed} frames were timed, {benchmark.name} has {frames}. Run the method again")
-    if not timing.frames or record.uses_labels:
-        return
-    pixels = sum(len(entry.frames) * entry.size[0] * entry.size[1] for entry in benchmark.entries)
-    least = timing.frames / frames * (frames / MOST_FRAMES + pixels / MOST_PIXELS)
+    least = least_seconds(record, benchmark)
     if timing.seconds < least:
         raise DataError(
             f"{where}: {timing.frames} frames in {timing.seconds:g} s are more than a decoder gives, which takes at "
-            f"least {least:.3g} s. Run the method again; what looks at no image has no speed: write zeros"
+            f"least {least:.3g} s. Pack the run again with: ovsbench submit"
         )
 
 

@@ -29,6 +29,7 @@ from ovsbench.benchmark.storage import files
 from ovsbench.leaderboard.bundle import archive
 from ovsbench.leaderboard.bundle.card import CARD, MOST_BYTES, read_card
 from ovsbench.leaderboard.bundle.signing import signed_card
+from ovsbench.leaderboard.bundle.speed_bound import credible
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -122,7 +123,8 @@ def pack(
 
 
 def _parts(run: Path, card: bytes, record: RunRecord, benchmark: Benchmark, strips: int) -> Iterator[tuple[str, bytes]]:
-    yield RECORD, json_bytes(public(record).to_json())
+    timing = credible(record, benchmark)
+    yield RECORD, json_bytes(dataclasses.replace(public(record), timing=timing).to_json())
     yield BENCHMARK, json_bytes(benchmark.definition)
     yield COUNTS, (run / COUNTS).read_bytes()
     yield SCORES, (run / SCORES).read_bytes()

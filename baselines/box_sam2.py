@@ -7,7 +7,7 @@ mask of its class that it covers best, if their boxes overlap with an IoU of at 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 TASKS = ("semantic", "panoptic", "instance")
 NEEDS = "-c folder of OWLv2, sam=folder of Sam2VideoModel; extra gkc"
 SAME = 0.5
+NAMES = 10
+"""Most classes that the object of a box may be."""
 _CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Boxes = npt.NDArray[np.float32]
@@ -77,12 +79,19 @@ def build(
 
 @dataclass(frozen=True)
 class Found:
-    """The boxes of a look: (N, 4) left, top, right, bottom in shares of the frame; classes, scores, tracks (N,)."""
+    """The boxes of a look.
+
+    Attributes:
+        boxes: (N, 4) left, top, right, bottom in shares of the frame.
+        classes, scores, tracks: (N,), the likeliest class and its score.
+        others: of each box further classes with their scores, best first.
+    """
 
     boxes: Boxes
     classes: npt.NDArray[np.int64]
     scores: Boxes
     tracks: npt.NDArray[np.int64]
+    others: tuple[tuple[tuple[int, float], ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -145,7 +154,11 @@ class BoxSam2:
         boxes = np.clip(corners, 0, 1).astype(np.float32)
         kept = distinct(boxes, chance.max(1), self.score, self.objects)
         none = np.full(len(kept), -1, np.int64)
-        return Found(boxes[kept], chance[kept].argmax(1), chance[kept].max(1), none)
+        best = np.argsort(-chance[kept], axis=1, kind="stable")[:, :NAMES]
+        others = tuple(
+            tuple((c, float(row[c])) for c in own[1:].tolist()) for row, own in zip(chance[kept], best, strict=True)
+        )
+        return Found(boxes[kept], best[:, 0], chance[kept].max(1), none, others)
 
     def _session(self, found: Found, size: tuple[int, int]) -> Any:
         import torch
@@ -172,8 +185,13 @@ class BoxSam2:
         with torch.inference_mode():
             session.add_new_frame(pixels.to(self.device), index)
             masks = self.follower(inference_session=session, frame_idx=index).pred_masks  # (N, 1, h, w)
-        about = {int(t): (int(c), float(s)) for t, c, s in zip(found.tracks, found.classes, found.scores, strict=True)}
-        return [Followed(int(t), *about[int(t)], mask[0]) for t, mask in zip(session.obj_ids, masks, strict=True)]
+        row_of = {track: row for row, track in enumerate(found.tracks.tolist())}
+        objects = []
+        for track, mask in zip(map(int, session.obj_ids), masks, strict=True):
+            row = row_of[track]
+            others = found.others[row] if found.others else ()
+            objects.append(Followed(track, int(found.classes[row]), float(found.scores[row]), mask[0], others))
+        return objects
 
 
 def distinct(boxes: Boxes, scores: Boxes, least: float, most: int) -> list[int]:
@@ -215,7 +233,7 @@ def keep_tracks(found: Found, last: Sequence[Followed], born: int) -> tuple[Foun
         else:
             tracks.append(born)
             born += 1
-    return Found(found.boxes, found.classes, found.scores, np.array(tracks, np.int64)), born
+    return replace(found, tracks=np.array(tracks, np.int64)), born
 
 
 def mask_box(mask: npt.NDArray[np.bool_]) -> Boxes | None:

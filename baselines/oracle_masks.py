@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +13,28 @@ import numpy.typing as npt
 from ovsbench.baselines.shared_options import Wording
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.panoptic import dense
-from ovsbench.benchmark.types import LabelReader, Method, PanopticFrame, Rules, Segment, Video, Vocabulary
+from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.types import (
+    InstanceFrame,
+    InstanceMask,
+    InstanceTrack,
+    LabelReader,
+    Method,
+    PanopticFrame,
+    Rules,
+    Segment,
+    Video,
+    Vocabulary,
+)
 
 if TYPE_CHECKING:
     from ovsbench.baselines.region_clip import Namer
 
 
-TASKS = ("semantic", "panoptic")
+TASKS = ("semantic", "panoptic", "instance")
 NEEDS = "-c CLIP, labels; extra gkc"
+NAMES = 10
+"""Most classes of an object on an instance benchmark."""
 
 
 def build(
@@ -58,6 +72,7 @@ class OracleMasks:
     namer: Namer
     vote: bool = True
     truth: Callable[[str, int], PanopticFrame] | None = None
+    tracks: Callable[[str], Sequence[InstanceTrack]] | None = None
     name: str = "oracle-masks"
 
     @property
@@ -79,19 +94,49 @@ class OracleMasks:
         """The method with masks to name."""
         return replace(self, truth=truth)
 
-    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
+    def with_tracks(self, tracks: Callable[[str], Sequence[InstanceTrack]]) -> Method:
+        """The method with the tracks of an instance benchmark, whose masks may overlap."""
+        return replace(self, tracks=tracks)
+
+    def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame | InstanceFrame]:
         """The true segments, each with the offered class that CLIP finds likeliest; the score is its probability.
 
         Segments of classes that are not offered keep their masks and get an offered class, as a segmenter's would.
+        On instance benchmarks the true masks, which may overlap, each with its likeliest classes.
 
         Raises:
             MethodError: there are no labels.
         """
+        if self.tracks is not None:
+            return self._instances(self.tracks(video.id), video, vocabulary)
         if self.truth is None:
             raise MethodError("the method oracle-masks needs true masks, and here are none. Run it on a benchmark")
-        return self._predict(self.truth, video, vocabulary)
+        return self._panoptic(self.truth, video, vocabulary)
 
-    def _predict(
+    def _instances(
+        self, tracks: Sequence[InstanceTrack], video: Video, vocabulary: Vocabulary
+    ) -> Iterator[InstanceFrame]:
+        from ovsbench.gkc_video.model import uploaded
+
+        classifier = self.namer.learn(vocabulary)
+        ids = [category.id for category in vocabulary]
+        for index, pixels in enumerate(uploaded(video.images(), 1, str(self.namer.clip.device))):
+            texts = [(track.id, text) for track in tracks if (text := track.masks[index]) is not None]
+            masks = [(key, rle.decode(text, video.size)) for key, text in texts]
+            seen = [(key, mask) for key, mask in masks if mask.any()]
+            if not seen:
+                yield InstanceFrame()
+                continue
+            # Masks may overlap, so that each is alone in a map of its own.
+            maps = [mask.astype(np.uint8) for _, mask in seen]
+            rows = classifier.probabilities(pixels.expand(len(maps), -1, -1, -1), maps, [1] * len(maps))
+            objects = []
+            for (key, mask), row in zip(seen, np.concatenate(rows), strict=True):
+                best = np.argsort(-row, kind="stable")[:NAMES].tolist()
+                objects.append(InstanceMask(key, mask, {ids[c]: min(float(row[c]), 1.0) for c in best}))
+            yield InstanceFrame(tuple(objects))
+
+    def _panoptic(
         self, truth: Callable[[str, int], PanopticFrame], video: Video, vocabulary: Vocabulary
     ) -> Iterator[PanopticFrame]:
         from ovsbench.gkc_video.model import uploaded

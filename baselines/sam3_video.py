@@ -5,7 +5,7 @@ Its weights are given out under a licence of their own; take a folder that trans
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +61,10 @@ class Sam3Video:
         return {"architecture": "Sam3VideoModel", "association": "the model's own", "prompt": "{}"}
 
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame | InstanceFrame]:
-        """Yields one frame for each image, whose masks may overlap on instance benchmarks; frames seen are not kept."""
+        """Yields one frame for each image, whose masks may overlap on instance benchmarks; frames seen are not kept.
+
+        A name that several categories have is asked once, for all of them.
+        """
         import torch
         from transformers import Sam3VideoInferenceSession
 
@@ -72,12 +75,12 @@ class Sam3Video:
             inference_state_device=self.device, video_storage_device=self.device, dtype=torch.float32,
         )  # fmt: skip
         ids, mask = clip_tokens([category.name for category in vocabulary], TOKENS)
-        prompts: dict[int, int] = {}
+        prompts: dict[int, list[int]] = {}
         for number, category in enumerate(vocabulary):
             prompt = session.add_prompt(category.name)
             session.prompt_input_ids[prompt] = ids[number : number + 1].to(self.device)
             session.prompt_attention_masks[prompt] = mask[number : number + 1].to(self.device)
-            prompts[prompt] = number
+            prompts.setdefault(prompt, []).append(number)
         for index, image in enumerate(video.images()):
             with torch.inference_mode():
                 pixels = square_pixels(image, self.model.config.image_size, 0.5, 0.5).to(self.device)
@@ -86,13 +89,17 @@ class Sam3Video:
             session.processed_frames.pop(index - 1, None)
             yield answer_of_objects(objects, video.size, vocabulary, rules)
 
-    def _objects(self, found: Any, prompt_of: Mapping[int, int], prompts: Mapping[int, int]) -> list[Followed]:
+    def _objects(
+        self, found: Any, prompt_of: Mapping[int, int], prompts: Mapping[int, Sequence[int]]
+    ) -> list[Followed]:
         from ovsbench.baselines.video_objects import Followed
 
         hidden = {*(found.removed_obj_ids or ()), *(found.suppressed_obj_ids or ())}
         scores = found.obj_id_to_score or {}
-        return [
-            Followed(int(key), prompts[prompt_of[key]], float(scores.get(key, 0.0)), mask[0])
-            for key, mask in sorted((found.obj_id_to_mask or {}).items())
-            if key not in hidden and float(scores.get(key, 0.0)) >= self.score
-        ]
+        objects = []
+        for key, mask in sorted((found.obj_id_to_mask or {}).items()):
+            score = float(scores.get(key, 0.0))
+            if key not in hidden and score >= self.score:
+                first, *others = prompts[prompt_of[key]]
+                objects.append(Followed(int(key), first, score, mask[0], tuple((other, score) for other in others)))
+        return objects

@@ -26,12 +26,14 @@ class Followed:
         category: index in the vocabulary.
         score: in [0, 1].
         mask: logits (h, w) at any size; the object is where they are above 0.
+        others: what else it may be, as indices in the vocabulary with scores; frames of segments have no place for it.
     """
 
     track: int
     category: int
     score: float
     mask: torch.Tensor
+    others: tuple[tuple[int, float], ...] = ()
 
 
 def answer_of_objects(
@@ -60,13 +62,15 @@ def frame_of_objects(objects: Sequence[Followed], size: tuple[int, int], vocabul
 
 
 def instances_of_objects(objects: Sequence[Followed], size: tuple[int, int], vocabulary: Vocabulary) -> InstanceFrame:
-    """Every object has the pixels where its logits are above 0, also those of others; stuff is left out."""
+    """Every object has the pixels where its logits are above 0, also those of others, and all that it may be; stuff is
+    left out.
+    """
     classes, masks = list(vocabulary), []
     for one in objects:
-        category = classes[one.category]
-        if category.is_thing:
+        names = [(classes[index], score) for index, score in ((one.category, one.score), *one.others)]
+        scores = {category.id: min(max(score, 0.0), 1.0) for category, score in names if category.is_thing}
+        if scores:
             logits = F.interpolate(one.mask.float().cpu()[None, None], size, mode="bilinear", align_corners=False)
-            scores = {category.id: min(max(one.score, 0.0), 1.0)}
             masks.append(InstanceMask(one.track + 1, (logits[0, 0] > 0).numpy(), scores))
     return InstanceFrame(tuple(masks))
 

@@ -17,7 +17,7 @@ from ovsbench.benchmark.foreign_code import misdeed
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import Timing
 from ovsbench.benchmark.running.instance_checks import check_instance_frame, check_track, refuse_instances
-from ovsbench.benchmark.running.pipeline import Behind, ReadAhead, own, own_instances
+from ovsbench.benchmark.running.pipeline import Behind, ReadAhead, own, own_instances, own_track
 from ovsbench.benchmark.types import (
     Answer,
     Image,
@@ -182,7 +182,7 @@ def checked_instances(answers: Iterable[Any], video: Video, vocabulary: Vocabula
         kind = type(answer)
         if isinstance(answer, InstanceTrack):
             check_track(answer, video.size, len(video), vocabulary, tracks, f"video {video.id}")
-            yield answer
+            yield own_track(answer)
             continue
         count += 1
         where = _where(video, count)

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
-from ovsbench.benchmark.types import Image, InstanceFrame, InstanceMask, PanopticFrame
+from ovsbench.benchmark.types import Image, InstanceFrame, InstanceMask, InstanceTrack, PanopticFrame
 
 AHEAD = 4
 """Images that wait to be asked for, and frames that wait to be written, at most."""
@@ -72,6 +72,11 @@ def own(frame: PanopticFrame) -> PanopticFrame:
 def own_instances(frame: InstanceFrame) -> InstanceFrame:
     """Likewise of the objects of a frame."""
     return InstanceFrame(tuple(InstanceMask(o.track, o.mask.copy(), dict(o.scores)) for o in frame.objects))
+
+
+def own_track(track: InstanceTrack) -> InstanceTrack:
+    """Likewise of a whole track, whose numbers may be numpy's and whose masks a list."""
+    return InstanceTrack(int(track.id), int(track.category), tuple(track.masks), float(track.score))
 
 
 def adding(add: Callable[[Any], object]) -> Callable[[Iterator[Any]], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,8 +14,9 @@ from ovsbench.benchmark.panoptic import dense
 from ovsbench.benchmark.pictures.contact_sheet import contact_sheet
 from ovsbench.benchmark.pictures.strips import spread
 from ovsbench.benchmark.storage.files import SCHEMA, json_line, writing
-from ovsbench.benchmark.storage.rle import encode_ids
-from ovsbench.benchmark.types import Image, PanopticFrame, Video, Vocabulary
+from ovsbench.benchmark.storage.rle import encode_ids, read_tracks
+from ovsbench.benchmark.storage.track_extents import Extent
+from ovsbench.benchmark.types import Image, InstanceTrack, PanopticFrame, Segment, Video, Vocabulary
 
 
 class ObjectLines:
@@ -40,33 +42,47 @@ class ObjectLines:
             self._file = self._partial.open("w", encoding="utf-8")
         return self
 
-    def add(self, frame: PanopticFrame) -> None:
-        """The next frame."""
+    def add(self, frame: PanopticFrame | Sequence[InstanceTrack]) -> None:
+        """The next frame: its segments, or the tracks that it shows, which may overlap, with one mask each."""
         name = self._video.frames[self._index]
-        line = {"schema": SCHEMA, "frame": name, "size": list(self._video.size), "objects": self._objects(frame)}
+        objects = self._segments(frame) if isinstance(frame, PanopticFrame) else self._tracks(frame)
+        line = {"schema": SCHEMA, "frame": name, "size": list(self._video.size), "objects": objects}
         with writing(self._partial):
             self._file.write(json_line(line))
         self._index += 1
 
-    def _objects(self, frame: PanopticFrame) -> list[dict[str, Any]]:
+    def _segments(self, frame: PanopticFrame) -> list[dict[str, Any]]:
         numbers, segments = dense(frame)
         masks = encode_ids(frame.ids) if self._rle else {}
         objects = []
         for number, segment in enumerate(segments, 1):
             rows, columns = np.nonzero(numbers == number)
-            top, left = int(rows.min()), int(columns.min())
-            objects.append(
-                {
-                    "track": segment.id,
-                    "category": segment.category,
-                    "name": self._vocabulary.by_id[segment.category].name,
-                    "score": round(float(segment.score), 6),
-                    "area": len(rows),
-                    "box": [left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1],
-                    **({"counts": masks[segment.id]} if self._rle else {}),
-                }
-            )
+            box = int(rows.min()), int(columns.min()), int(rows.max()) + 1, int(columns.max()) + 1
+            objects.append(self._object(segment, len(rows), box, masks.get(segment.id)))
         return objects
+
+    def _tracks(self, tracks: Sequence[InstanceTrack]) -> list[dict[str, Any]]:
+        size = self._video.size
+        extents = Extent.of_tracks(read_tracks([track.masks for track in tracks], size, 1), size)
+        return [
+            self._object(track, extent.pixels, extent.box, track.masks[0] if self._rle else None)
+            for track, extent in zip(tracks, extents, strict=True)
+            if extent.pixels and extent.box is not None
+        ]
+
+    def _object(
+        self, one: Segment | InstanceTrack, area: int, box: tuple[int, int, int, int], counts: str | None
+    ) -> dict[str, Any]:
+        top, left, bottom, right = box
+        return {
+            "track": one.id,
+            "category": one.category,
+            "name": self._vocabulary.by_id[one.category].name,
+            "score": round(float(one.score), 6),
+            "area": area,
+            "box": [left, top, right - left, bottom - top],
+            **({} if counts is None else {"counts": counts}),
+        }
 
     def move(self, path: Path) -> None:
         """Puts the whole file into its place."""

@@ -14,7 +14,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,6 +30,8 @@ from ovsbench.benchmark.storage.track_extents import Described, Extent
 from ovsbench.benchmark.types import Ids, InstanceTrack, PanopticFrame, Segment, Vocabulary
 
 TRACKS = "tracks.jsonl"
+_AT_ONCE = 64
+"""Frames that are read together where they are wanted one by one."""
 
 
 class TrackWriter(FolderWriter):
@@ -261,14 +263,20 @@ class TrackFolder:
         """What a picture of frame `index` shows: where tracks overlap, the one with the highest score."""
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
-        ids: Ids = np.zeros(self.size, dtype=np.uint32)
-        for track in sorted(self.tracks, key=lambda one: one.score):  # the last one painted wins
-            text = track.masks[index]
-            if text is not None:
-                ids[rle.decode(text, self.size)] = track.id
-        seen = set(np.unique(ids).tolist())
-        segments = (Segment(t.id, t.category, min(t.score, 1.0), t.is_crowd) for t in self.tracks if t.id in seen)
-        return PanopticFrame(ids, {segment.id: segment for segment in segments})
+        return on_top(self.tracks, index, self.size)
+
+    def frames(self) -> Iterator[tuple[InstanceTrack, ...]]:
+        """For each frame the tracks that it shows, each with its mask in this frame alone; a few frames in memory."""
+        tracks = self.described[0]
+        for start in range(0, len(self), _AT_ONCE):
+            stop = min(start + _AT_ONCE, len(self))
+            masks = self.masks(start, stop)
+            for index in range(stop - start):
+                yield tuple(
+                    dataclasses.replace(track, masks=(own[index],))
+                    for track, own in zip(tracks, masks, strict=True)
+                    if own[index] is not None
+                )
 
     def verify(self) -> None:
         """Compares the bytes on disk with the digest that was noted when the video was written.
@@ -293,6 +301,18 @@ class TrackFolder:
 
 _MASKS = b'"masks":['
 _BLOCK = 1 << 14
+
+
+def on_top(tracks: Sequence[InstanceTrack], index: int, size: tuple[int, int]) -> PanopticFrame:
+    """What a picture of masks `index` of tracks shows: where they overlap, the one with the highest score."""
+    ids: Ids = np.zeros(size, dtype=np.uint32)
+    for track in sorted(tracks, key=lambda one: one.score):  # the last one painted wins
+        text = track.masks[index]
+        if text is not None:
+            ids[rle.decode(text, size)] = track.id
+    seen = set(np.unique(ids).tolist())
+    segments = (Segment(t.id, t.category, min(t.score, 1.0), t.is_crowd) for t in tracks if t.id in seen)
+    return PanopticFrame(ids, {segment.id: segment for segment in segments})
 
 
 class _MaskList:

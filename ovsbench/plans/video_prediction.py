@@ -17,11 +17,14 @@ from ovsbench.benchmark.pictures.legend import with_legend
 from ovsbench.benchmark.pictures.overlay import OverlayPainter
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import Settings
-from ovsbench.benchmark.running.frame_loop import predict_video
+from ovsbench.benchmark.running.frame_loop import Sink, predict_video
+from ovsbench.benchmark.running.instances import AnsweredTracks
+from ovsbench.benchmark.running.pipeline import adding
 from ovsbench.benchmark.running.prediction_files import ObjectLines, Sheet
-from ovsbench.benchmark.storage.files import SCHEMA, write_json, writing
+from ovsbench.benchmark.storage.files import SCHEMA, whole_folder, write_json, writing
 from ovsbench.benchmark.storage.store import VideoWriter
-from ovsbench.benchmark.types import Image, PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.benchmark.storage.track_store import TrackFolder, on_top
+from ovsbench.benchmark.types import Image, InstanceTrack, Method, PanopticFrame, Rules, Video, Vocabulary
 from ovsbench.benchmark.video.cut import cut
 from ovsbench.benchmark.video.video_io import open_video, write_video
 from ovsbench.plans.runs import create_without_labels, resolved
@@ -101,15 +104,22 @@ def predict_file(
     if any(c.synonyms for c in vocabulary) and "synonyms" in takes:
         settings = settings.with_defaults({"synonyms": "true"})
     method = create_without_labels(settings)
+    gives_tracks = methods.facts(methods.info(settings.built.method)).tasks == ("instance",)
     folder, begin, images = out.with_suffix(""), time.monotonic(), _RecentImages(clip.read)
     progress.start(1, len(clip), f"{settings.method} on {video.name}")
     try:
         with writing(out):
             out.parent.mkdir(parents=True, exist_ok=True)
         with ObjectLines(folder.with_name(f"{folder.name}.{OBJECTS}"), clip, vocabulary, rle=rle) as lines:
-            with VideoWriter(folder, clip.id, clip.size) as masks:
-                outputs = _Outputs(out, clip, vocabulary, images, masks, lines, Sheet(clip))
-                predict_video(method, replace(clip, read=images), vocabulary, Rules(), outputs, progress=progress)
+            outputs = _Outputs(out, clip, vocabulary, images, lines, Sheet(clip))
+            predicted = replace(clip, read=images)
+            if gives_tracks:  # painted afterwards, as whole tracks come when all frames were seen
+                with whole_folder(folder, replace=True) as partial:
+                    _predict_tracks(method, predicted, vocabulary, partial, outputs, progress)
+            else:
+                with VideoWriter(folder, clip.id, clip.size) as masks:
+                    sink = outputs.storing(masks)
+                    predict_video(method, predicted, vocabulary, Rules(), sink, progress=progress)
             lines.move(folder / OBJECTS)
         progress.video()
     except KeyboardInterrupt:
@@ -122,8 +132,22 @@ def predict_file(
     notes = {"notes": list(clip.notes)} if clip.notes else {}
     write_json(folder / NAMES, {"schema": SCHEMA, "categories": names, **notes})
     found = {c.name: outputs.frames_with[c.id] for c in vocabulary}
-    tracks = {c.name: len({track for category, track in outputs.tracks if category == c.id}) for c in vocabulary}
-    return VideoResult(out, folder, folder / SHEET, len(clip), seconds, found, tracks, clip.notes)
+    seen = {c.name: len({track for category, track in outputs.tracks if category == c.id}) for c in vocabulary}
+    return VideoResult(out, folder, folder / SHEET, len(clip), seconds, found, seen, clip.notes)
+
+
+def _predict_tracks(
+    method: Method, clip: Video, vocabulary: Vocabulary, folder: Path, outputs: _Outputs, progress: Progress
+) -> None:
+    """Fills a folder with the tracks of a video, and writes the other outputs off them."""
+    written = folder / "tracks"
+    with AnsweredTracks(written, clip.id, clip.size, len(clip), vocabulary) as tracks:
+        predict_video(method, clip, vocabulary, Rules(task="instance"), adding(tracks.add), progress=progress)
+    outputs.write(TrackFolder(written).frames())
+    with writing(folder):
+        for path in written.iterdir():
+            path.replace(folder / path.name)
+        written.rmdir()
 
 
 class _RecentImages:
@@ -146,20 +170,30 @@ class _Outputs:
     clip: Video
     vocabulary: Vocabulary
     images: Callable[[int], Image]
-    masks: VideoWriter
     lines: ObjectLines
     sheet: Sheet
     frames_with: Counter[int] = field(default_factory=Counter)  # by category
     tracks: set[tuple[int, int]] = field(default_factory=set)  # category, track
 
-    def __call__(self, frames: Iterator[PanopticFrame]) -> None:
+    def storing(self, masks: VideoWriter) -> Sink:
+        """The sink that writes everything, the masks of each frame too."""
+
+        def stored(frames: Iterator[PanopticFrame]) -> Iterator[PanopticFrame]:
+            for frame in frames:
+                masks.add(frame)
+                yield frame
+
+        return lambda frames: self.write(stored(frames))
+
+    def write(self, frames: Iterator[PanopticFrame | tuple[InstanceTrack, ...]]) -> None:
+        """The overlay video, and what is noted beside it; of tracks that overlap the surest is painted."""
         write_video(self.out, self._painted(frames), self.clip.fps, self.clip.times)
 
-    def _painted(self, frames: Iterator[PanopticFrame]) -> Iterator[Image]:
+    def _painted(self, frames: Iterator[PanopticFrame | tuple[InstanceTrack, ...]]) -> Iterator[Image]:
         painter = OverlayPainter(self.vocabulary, numbered=True)
-        for index, frame in enumerate(frames):
-            self.masks.add(frame)
-            self.lines.add(frame)
+        for index, found in enumerate(frames):
+            self.lines.add(found)
+            frame = found if isinstance(found, PanopticFrame) else on_top(found, 0, self.clip.size)
             seen = {(segment.category, segment.id) for segment in frame.segments.values()}
             self.frames_with.update({category for category, _ in seen})
             self.tracks |= seen

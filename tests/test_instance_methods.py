@@ -6,16 +6,28 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+import test_baselines  # noqa: E402
 import test_closed_set  # noqa: E402
 import test_detectron2  # noqa: E402
 import test_video_models  # noqa: E402
 
 from ovsbench.baselines import detectron2_model  # noqa: E402
+from ovsbench.baselines.oracle_masks import OracleMasks  # noqa: E402
+from ovsbench.baselines.region_clip import Namer  # noqa: E402
 from ovsbench.baselines.video_objects import Followed, instances_of_objects  # noqa: E402
 from ovsbench.benchmark import methods  # noqa: E402
 from ovsbench.benchmark.errors import MethodError  # noqa: E402
 from ovsbench.benchmark.running.frame_loop import accepted, answers_of  # noqa: E402
-from ovsbench.benchmark.types import Category, InstanceFrame, Rules, Video, Vocabulary  # noqa: E402
+from ovsbench.benchmark.running.instance_checks import check_instance_frame  # noqa: E402
+from ovsbench.benchmark.storage import rle  # noqa: E402
+from ovsbench.benchmark.types import (  # noqa: E402
+    Category,
+    InstanceFrame,
+    InstanceTrack,
+    Rules,
+    Video,
+    Vocabulary,
+)
 from ovsbench.gkc_video.model import InstanceOptions, RawOutputs, objects_of  # noqa: E402
 from ovsbench.gkc_video.tracking import ASSOCIATIONS, InstanceLinker, Objects  # noqa: E402
 from ovsbench.gkc_video.tracking.tracker import Association  # noqa: E402
@@ -127,3 +139,32 @@ def test_names_of_an_object_are_voted_along_its_track():
         scores.append((seen.track, seen.scores))
     assert scores[0] == (1, {4: pytest.approx(0.4), 5: pytest.approx(0.1)})
     assert scores[1] == (1, {4: pytest.approx(0.25), 5: pytest.approx(0.15)})
+
+
+def test_what_else_an_object_may_be_is_a_score_beside_and_stuff_is_none():
+    words = Vocabulary((Category(3, "dog", True), Category(5, "grass", False), Category(6, "cat", True)))
+    mask = torch.tensor([[2.0, -1.0, -1.0, -1.0]])
+    objects = [Followed(0, 0, 0.9, mask, ((1, 0.5), (2, 0.25))), Followed(1, 1, 0.9, mask, ((2, 0.5),))]
+    frame = instances_of_objects([*objects, Followed(2, 1, 0.9, mask)], (1, 4), words)
+    assert [(one.track, dict(one.scores)) for one in frame.objects] == [(1, {3: 0.9, 6: 0.25}), (2, {6: 0.5})]
+
+
+def test_true_masks_that_overlap_are_named_each_for_itself():
+    corner, whole = np.zeros((4, 4), bool), np.ones((4, 4), bool)
+    corner[:2, :2] = True
+    tracks = (
+        InstanceTrack(7, 1, (rle.encode(corner), None, rle.encode(corner))),
+        InstanceTrack(9, 1, (rle.encode(whole), None, None)),
+    )
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[:2, :2], image[2:] = (250, 0, 0), (0, 0, 250)
+    method = OracleMasks(Namer(test_baselines.ColourClip())).with_tracks(lambda _: tracks)
+    frames = list(
+        method.predict(Video("v", tuple("012"), (4, 4), lambda _: image), test_baselines.VOCABULARY, INSTANCE)
+    )
+    for frame in frames:
+        check_instance_frame(frame, (4, 4), test_baselines.VOCABULARY, "here")
+    assert [[one.track for one in frame.objects] for frame in frames] == [[7, 9], [], [7]]
+    best = [max(one.scores, key=one.scores.get) for one in frames[0].objects]
+    assert [test_baselines.VOCABULARY.by_id[c].name for c in best] == ["red", "blue"]
+    assert [len(one.scores) for one in frames[0].objects] == [3, 3]

@@ -254,3 +254,35 @@ def test_a_semantic_benchmark_has_no_objects_to_lose(build_benchmark, tmp_path):
     data = build_benchmark("boxes")
     with pytest.raises(UserError, match="is a semantic benchmark"):
         split_loss(dataclasses.replace(data, rules=dataclasses.replace(data.rules, task="semantic")), tmp_path)
+
+
+@pytest.mark.parametrize("law", [law for law in INSTANCE_LAWS if law != "nothing"])  # HOTA counts a crowd as missed
+def test_hota_of_tracks_is_split_by_the_same_laws(instances, tmp_path, law):
+    change, error = INSTANCE_LAWS[law]
+    diagnosed(instances, tmp_path / "run", change)
+    found = split_loss(instances, tmp_path / "run", value="HOTA")
+    assert found.value == "HOTA"
+    loss = found.parts["all"]
+    assert loss.score == engine.score(instances, tmp_path / "run").values["HOTA"]["all"] < 1
+    assert loss.score + sum(loss.share.values()) == pytest.approx(1.0, abs=1e-12)
+    assert {name for name in ERRORS if abs(loss.alone[name]) > 1e-12} == {error}
+    assert loss.alone[error] == pytest.approx(1.0 - loss.score, abs=1e-12)
+
+
+@pytest.mark.parametrize(("change", "error"), [(switched, "association"), (lacking, "missed")])
+def test_hota_of_frames_is_split_by_the_same_laws(build_benchmark, tmp_path, change, error):
+    data = build_benchmark("boxes")
+    diagnosed(data, tmp_path / "run", change)
+    loss = split_loss(data, tmp_path / "run", value="HOTA").parts["all"]
+    assert loss.score == engine.score(data, tmp_path / "run").values["HOTA"]["all"] < 1
+    assert loss.alone[error] == pytest.approx(1.0 - loss.score, abs=1e-12)
+
+
+def test_a_value_that_cannot_be_split_is_refused_with_those_that_can(instances, tmp_path):
+    diagnosed(instances, tmp_path / "run", other_names)
+    done = CliRunner().invoke(app, ["diagnose", str(tmp_path / "run"), "--value", "IDSW"])  # a number of events
+    assert done.exit_code == 1
+    assert "the loss of 'IDSW' cannot be split" in done.stderr
+    assert "HOTA" in done.stderr
+    with pytest.raises(UserError, match="the loss of 'VPQ' cannot be split"):
+        split_loss(instances, tmp_path / "run", value="VPQ")

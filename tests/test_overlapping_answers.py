@@ -378,3 +378,22 @@ def test_memory_does_not_follow_the_length_of_the_video():
     # The short form of `python tests/instance_memory.py`; without a spool each minute costs about 6 MB more.
     short, long = instance_memory.peak_megabytes(20), instance_memory.peak_megabytes(200)
     assert long < 1.15 * short
+
+
+class NumpyTracks:
+    """Whole tracks whose numbers are numpy's and whose masks are a list that is used again."""
+
+    def predict(self, video, vocabulary, rules) -> Iterator[InstanceTrack]:
+        masks: list[str | None] = [UPPER] * len(video)
+        yield InstanceTrack(np.int64(1), np.int64(4), masks, np.float32(0.5))
+        masks[:] = [LEFT] * len(video)
+        yield InstanceTrack(np.uint32(2), np.int32(2), masks, np.float64(0.25))
+        masks.clear()
+
+
+def test_tracks_may_have_numbers_of_numpy_and_a_list_that_is_used_again(benchmark, tmp_path):  # noqa: F811
+    run = predicted(benchmark, tmp_path / "run", NumpyTracks())
+    assert predicted_tracks(benchmark, run, "1").tracks == (
+        InstanceTrack(1, 4, (UPPER, UPPER), 0.5),
+        InstanceTrack(2, 2, (LEFT, LEFT), 0.25),
+    )

@@ -52,3 +52,67 @@ def test_another_stream_is_read_where_it_is_asked_for(tmp_path: Path):
         code, text, _ = predict(tmp_path / "two.mkv", *options)
         assert code == 0, text
         assert json.loads((tmp_path / "out/objects.jsonl").read_text().splitlines()[0])["size"] == size
+
+
+TRACKS = """
+import numpy as np
+from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.types import InstanceFrame, InstanceMask, InstanceTrack
+
+TASKS = ("instance",)
+
+
+class Method:
+    def __init__(self, whole, fails):
+        self.whole, self.fails = whole, fails
+
+    def predict(self, video, vocabulary, rules):
+        assert rules.task == "instance"
+        names = [category.id for category in vocabulary]
+        first, second = np.zeros((2, *video.size), bool)
+        first[:20, :30], second[10:40, :] = True, True
+        if self.whole:
+            shown = [rle.encode(second)] * len(video)
+            yield InstanceTrack(1, names[0], [rle.encode(first), None, *[rle.encode(first)] * (len(video) - 2)], 0.75)
+            yield InstanceTrack(2, names[1], shown, 0.5)
+        else:
+            for index in range(len(video)):
+                one = [InstanceMask(1, first, {names[0]: 0.75})] if index != 1 else []
+                yield InstanceFrame((*one, InstanceMask(2, second, {names[1]: 0.5})))
+        if self.fails:
+            raise RuntimeError("at the end")
+
+
+def build(*, checkpoint, device, whole: bool = False, fails: bool = False):
+    return Method(whole, fails)
+"""
+
+
+def test_objects_that_overlap_are_painted_and_listed_with_their_whole_masks(tmp_path: Path):
+    video, file = make_video(tmp_path / "uneven.mkv", times=UNEVEN), tmp_path / "tracks.py"
+    file.write_text(TRACKS)
+    told = {}
+    for whole in ("false", "true"):
+        out = tmp_path / f"{whole}.mp4"
+        named = ["predict", str(video), "--names", "a, b", "-m", f"{file}:build", "--option", f"whole={whole}", "--rle"]
+        done = CliRunner().invoke(app, [*named, "--json", "-o", str(out)])
+        assert done.exit_code == 0, done.stderr
+        told[whole] = json.loads(done.stdout)
+        lines = [json.loads(line) for line in (tmp_path / whole / "objects.jsonl").read_text().splitlines()]
+        assert len(lines) == told[whole]["frames"] == len(open_video(out))
+        both = [(one["track"], one["name"], one["score"], one["area"], one["box"]) for one in lines[0]["objects"]]
+        width = lines[0]["size"][1]
+        assert both == [(1, "a", 0.75, 600, [0, 0, 30, 20]), (2, "b", 0.5, 30 * width, [0, 10, width, 30])]
+        assert [one["track"] for one in lines[1]["objects"]] == [2]
+        assert lines[1]["objects"][0]["counts"]
+        assert {"names.json", "sheet.png", "tracks.jsonl", "video.json"} < {
+            p.name for p in (tmp_path / whole).iterdir()
+        }
+    assert (told["false"]["found"], told["false"]["tracks"]) == (told["true"]["found"], told["true"]["tracks"])
+    assert told["true"]["found"]["a"] == told["true"]["frames"] - 1
+    files = [(tmp_path / whole / "tracks.jsonl").read_bytes() for whole in told]
+    assert files[0] == files[1]
+    failing = [*named, "--option", "fails=true", "-o", str(tmp_path / "true.mp4")]
+    assert CliRunner().invoke(app, failing).exit_code == 1
+    assert (tmp_path / "true/tracks.jsonl").read_bytes() == files[1], "what was there stays"
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

@@ -5,6 +5,7 @@ import pytest
 
 from ovsbench.benchmark import methods
 from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.running.instance_checks import check_instance_frame
 from ovsbench.benchmark.types import Category, Rules, Video, Vocabulary, check_frame
 
 torch = pytest.importorskip("torch")
@@ -16,6 +17,7 @@ prepare()
 import transformers  # noqa: E402
 
 WORDS = Vocabulary((Category(3, "dog", True), Category(5, "grass", False)))
+REPEATED = Vocabulary((Category(3, "dog", True), Category(5, "cat", True), Category(8, "dog", True)))
 BLOCK = {"num_attention_heads": 2, "intermediate_size": 16}
 
 
@@ -103,13 +105,22 @@ def three_frames(method):
     assert len(frames) == 3
     for frame in frames:
         check_frame(frame, video.size, WORDS, "here")
-    return frames
+    objects = list(method.predict(video, REPEATED, Rules(task="instance")))
+    assert len(objects) == 3
+    for one in objects:
+        check_instance_frame(one, video.size, REPEATED, "here")
+    return frames, [one.scores for frame in objects for one in frame.objects]
 
 
 @pytest.mark.skipif(not hasattr(transformers, "Sam3VideoModel"), reason="SAM 3 needs transformers 5.0 or later")
 def test_sam3_answers_three_frames_from_text_alone(tmp_path):
     method = methods.create("sam3-video", checkpoint=saved(sam3, tmp_path / "sam3"), device="cpu")
-    assert any(frame.segments for frame in three_frames(method))
+    frames, named = three_frames(method)
+    assert any(frame.segments for frame in frames)
+    assert any(3 in scores for scores in named)
+    for scores in named:  # the same text is asked once, and names both its categories
+        assert (3 in scores) == (8 in scores)
+        assert scores.get(3) == scores.get(8)
     assert len(method.checkpoint_sha256) == 64
 
 
@@ -117,7 +128,11 @@ def test_sam3_answers_three_frames_from_text_alone(tmp_path):
 def test_boxes_of_owlv2_are_followed_by_sam2_over_three_frames(tmp_path):
     folders = saved(owlv2, tmp_path / "owl"), saved(sam2, tmp_path / "sam2")
     options = {"sam": str(folders[1]), "score": "0", "every": "2", "objects": "3"}
-    three_frames(methods.create("box-sam2", checkpoint=folders[0], device="cpu", options=options))
+    _, named = three_frames(methods.create("box-sam2", checkpoint=folders[0], device="cpu", options=options))
+    assert named
+    for scores in named:
+        assert set(scores) == {3, 5, 8}, "every class of a box"
+        assert list(scores.values()) == sorted(scores.values(), reverse=True)
     with pytest.raises(MethodError, match=r"a score from 0 to 1, got 0, 20 and 0.1"):
         methods.create("box-sam2", checkpoint=folders[0], options={"sam": str(folders[1]), "every": "0"})
     with pytest.raises(MethodError, match=r"do not fit|expected a model"):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
 
-from ovsbench.benchmark.metrics.ap import Ap, ApCounts
+from ovsbench.benchmark.metrics.base import Counts, OverlapMetric
 from ovsbench.benchmark.metrics.track_overlaps import TrackOverlaps, overlaps_of
 from ovsbench.benchmark.running.loss_matching import Matches, Pairs, match
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.track_store import TrackFolder
-from ovsbench.benchmark.types import WHOLE, InstanceTrack, Vocabulary
+from ovsbench.benchmark.types import WHOLE, InstanceTrack, Scope, Vocabulary
 
 Key = tuple[str, int]
 """A corrected track: ("track", place of a predicted one) or ("object", place of a label)."""
@@ -22,22 +22,29 @@ Key = tuple[str, int]
 
 @dataclasses.dataclass(frozen=True)
 class InstanceVideo:
-    """The labels and the predictions of one video."""
+    """The labels and the predictions of one video; `scope` is what its labels speak of."""
 
     truth: TrackFolder
     prediction: TrackFolder
     vocabulary: Vocabulary
+    scope: Scope = WHOLE
 
-    def counts(self, choices: Collection[frozenset[str]]) -> dict[frozenset[str], ApCounts]:
-        """AP's counts with each choice of corrections."""
-        truth, size, frames = self.truth.decoded(), self.truth.size, len(self.truth)
-        counted = {}
-        for choice in choices:
-            tracks = tuple(self.corrected(choice))
-            masks = rle.read_tracks([track.masks for track in tracks], size, frames)
-            bare = tuple(dataclasses.replace(track, masks=()) for track in tracks)
-            counted[choice] = Ap().count(truth, rle.DecodedTracks(bare, masks, rle.mean_areas(masks.areas)))
-        return counted
+    def counts(self, metric: OverlapMetric, choices: Collection[frozenset[str]]) -> dict[frozenset[str], Counts]:
+        """The counts of a metric with each choice of corrections."""
+        return {choice: metric.count_overlaps(self._overlaps(tuple(self.corrected(choice)))) for choice in choices}
+
+    def _overlaps(self, tracks: Sequence[InstanceTrack]) -> TrackOverlaps:
+        """What labels share with tracks of any kind."""
+        return overlaps_of(
+            self.truth.described[0],
+            [dataclasses.replace(track, masks=()) for track in tracks],
+            lambda start, stop: [track.masks[start:stop] for track in self._objects],
+            lambda start, stop: [track.masks[start:stop] for track in tracks],
+            self.truth.size,
+            len(self.truth),
+            self.vocabulary,
+            self.scope,
+        )
 
     @cached_property
     def _objects(self) -> tuple[InstanceTrack, ...]:
@@ -46,10 +53,7 @@ class InstanceVideo:
     @cached_property
     def matches(self) -> Matches:
         """Of all masks; crowds are among the objects, but nobody misses them."""
-        overlaps = overlaps_of(
-            self.truth.described[0], self.prediction.described[0], self.truth.masks, self.prediction.masks,
-            self.truth.size, len(self.truth), self.vocabulary, WHOLE,
-        )  # fmt: skip
+        overlaps = self._overlaps(self.prediction.tracks)
         return match(_pairs(overlaps), overlaps.ious)
 
     def corrected(self, choice: Collection[str]) -> Iterator[InstanceTrack]:

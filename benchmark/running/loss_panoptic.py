@@ -9,8 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ovsbench.benchmark.metrics.base import Counts, Floats, ratio
-from ovsbench.benchmark.metrics.vpq import Vpq
+from ovsbench.benchmark.metrics.base import Counts, Floats, FrameMetric, ratio
 from ovsbench.benchmark.panoptic import DenseFrame, dense, overlap_dense
 from ovsbench.benchmark.running.loss_matching import Matches, Pairs, match
 from ovsbench.benchmark.storage.store import FrameFolder
@@ -26,9 +25,9 @@ class PanopticVideo:
     vocabulary: Vocabulary
     rules: Rules
 
-    def counts(self, choices: Collection[frozenset[str]]) -> dict[frozenset[str], Counts]:
-        """VPQ's counts with each choice of corrections."""
-        counting = {choice: Vpq().start(self.vocabulary, self.rules) for choice in choices}
+    def counts(self, metric: FrameMetric, choices: Collection[frozenset[str]]) -> dict[frozenset[str], Counts]:
+        """The counts of a metric with each choice of corrections."""
+        counting = {choice: metric.start(self.vocabulary, self.rules) for choice in choices}
         numbers: dict[frozenset[str], dict[Hashable, int]] = {choice: {} for choice in choices}
         for index in range(len(self.truth)):
             true, predicted = self.truth.dense(index), self.prediction.dense(index)

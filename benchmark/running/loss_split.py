@@ -1,4 +1,4 @@
-"""Why a run does not score 1: its loss of AP, or of VPQ, split into five kinds of errors.
+"""Why a run does not score 1: its loss of AP, of VPQ, of HOTA or of another value, split into five kinds of errors.
 
 Every predicted mask is matched to the object that it lies on, frame by frame and whatever both are called
 (`loss_matching`). Then one thing at a time is replaced by the truth, and the suite's own metric scores the result:
@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from ovsbench.benchmark import record
-from ovsbench.benchmark.errors import UserError
-from ovsbench.benchmark.manifest import Benchmark
-from ovsbench.benchmark.metrics.base import Counts, Part
+from ovsbench.benchmark.errors import UserError, did_you_mean
+from ovsbench.benchmark.manifest import Benchmark, VideoEntry
+from ovsbench.benchmark.metrics import described_for
+from ovsbench.benchmark.metrics.base import Counts, FrameMetric, Metric, OverlapMetric, Part
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.running.counting import predictions
 from ovsbench.benchmark.running.loss_instances import InstanceVideo
@@ -74,7 +75,7 @@ class LossSplit:
     """Why a run loses.
 
     Attributes:
-        value: what is lost, AP or VPQ.
+        value: what is lost, such as AP or VPQ.
         videos: how many.
         parts: loss in all categories, and in base and novel ones where the vocabulary has both.
         categories: loss in each that is labelled or predicted.
@@ -90,16 +91,17 @@ class LossSplit:
         return {**asdict(self), "errors": list(ERRORS)}
 
 
-def split_loss(benchmark: Benchmark, run: Path, progress: Progress = SILENT) -> LossSplit:
+def split_loss(benchmark: Benchmark, run: Path, progress: Progress = SILENT, *, value: str | None = None) -> LossSplit:
     """Splits the loss of a run, from its stored predictions and the labels.
 
     Args:
         benchmark: that was predicted.
         run: its folder.
         progress: gets videos.
+        value: what is lost; by default AP on instance benchmarks, VPQ on panoptic ones.
 
     Raises:
-        UserError: a semantic benchmark, in which there are no objects.
+        UserError: a semantic benchmark, in which there are no objects; or a value that no corrected prediction has.
         DataError: labels or predictions are missing or damaged.
     """
     if benchmark.rules.task == "semantic":
@@ -107,13 +109,14 @@ def split_loss(benchmark: Benchmark, run: Path, progress: Progress = SILENT) -> 
             f"{benchmark.name} is a semantic benchmark, and the loss is split by objects. Choose a run on a panoptic "
             "or an instance benchmark"
         )
-    value = "AP" if benchmark.rules.task == "instance" else "VPQ"
+    value = value or ("AP" if benchmark.rules.task == "instance" else "VPQ")
+    metric = _metric(benchmark, value)
     entries = benchmark.entries[: record.RunRecord.read(run).limit]
     sums: dict[frozenset[str], Counts] = {}
     progress.start(len(entries), sum(len(entry.frames) for entry in entries), f"diagnosing {run.name}")
     try:
         for entry in entries:
-            for choice, counts in _video(benchmark, run, entry.id).items():
+            for choice, counts in _video(benchmark, run, entry, metric).items():
                 sums[choice] = sums[choice] + counts if choice in sums else counts
             progress.frame(len(entry.frames))
             progress.video()
@@ -133,16 +136,31 @@ def split_loss(benchmark: Benchmark, run: Path, progress: Progress = SILENT) -> 
     )
 
 
-def _video(benchmark: Benchmark, run: Path, video_id: str) -> Mapping[frozenset[str], Counts]:
+def _metric(benchmark: Benchmark, value: str) -> Metric:
+    """The metric that has a value which is a fraction, and which can be read off corrected predictions."""
+    known = {
+        name: one.metric
+        for name, one in described_for(benchmark.rules).items()
+        if one.value.is_fraction and isinstance(one.metric, (OverlapMetric, FrameMetric))
+    }
+    if value not in known:
+        shown = [name for name in known if described_for(benchmark.rules)[name].value.shown != "details"]
+        raise UserError(f"the loss of {value!r} cannot be split; {did_you_mean(value, shown)}")
+    return known[value]
+
+
+def _video(benchmark: Benchmark, run: Path, entry: VideoEntry, metric: Metric) -> Mapping[frozenset[str], Counts]:
     """The counts of one video with every choice of corrections."""
-    truth, prediction = benchmark.labels(video_id), predictions(benchmark, run, video_id)
+    truth, prediction = benchmark.labels(entry.id), predictions(benchmark, run, entry.id)
     truth.verify()
     prediction.verify()
     if isinstance(truth, TrackFolder):
         assert isinstance(prediction, TrackFolder), "both are stored as the task asks"
-        return InstanceVideo(truth, prediction, benchmark.vocabulary).counts(CHOICES)
+        assert isinstance(metric, OverlapMetric), "no other metric was chosen"
+        return InstanceVideo(truth, prediction, benchmark.vocabulary, entry.scope).counts(metric, CHOICES)
+    assert isinstance(metric, FrameMetric), "no other metric was chosen"
     assert not isinstance(prediction, TrackFolder), "both are stored as the task asks"
-    return PanopticVideo(truth, prediction, benchmark.vocabulary, benchmark.rules).counts(CHOICES)
+    return PanopticVideo(truth, prediction, benchmark.vocabulary, benchmark.rules).counts(metric, CHOICES)
 
 
 def _loss(sums: Mapping[frozenset[str], Counts], part: Part, value: str) -> Loss:

@@ -23,6 +23,9 @@ SHOWN = 12
 
 def diagnose(
     run: RunFolder,
+    value: Annotated[
+        str | None, typer.Option("--value", metavar="VALUE", help="What is lost, such as HOTA; AP or VPQ by default.")
+    ] = None,
     data: MovedData = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="DIR", help="Also draw bars, as DIR/loss.svg and .png.")
@@ -40,12 +43,13 @@ def diagnose(
     \b
     [bold]Examples[/bold]
       ovsbench diagnose runs/gkc
+      ovsbench diagnose runs/gkc --value HOTA
       ovsbench diagnose runs/gkc --plot plots --json
     """
     from ovsbench.benchmark.running.loss_split import split_loss
     from ovsbench.plans.run_benchmarks import benchmark_of
 
-    found = split_loss(benchmark_of(run, data), run, progress(quiet=as_json))
+    found = split_loss(benchmark_of(run, data), run, progress(quiet=as_json), value=value)
     grids = [_parts(found), _categories(found)]
     if csv is not None:
         write_grids(grids, csv)

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 TASKS = ("semantic", "panoptic", "instance")
 NEEDS = "-c folder of OWLv2, sam=folder of Sam2VideoModel; extra gkc"
 SAME = 0.5
-NAMES = 10
-"""Most classes that the object of a box may be."""
 _CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Boxes = npt.NDArray[np.float32]
@@ -38,6 +36,7 @@ def build(
     score: float = 0.1,
     every: int = 8,
     objects: int = 20,
+    top_k: int = 10,
 ) -> BoxSam2:
     """The method.
 
@@ -48,6 +47,7 @@ def build(
         score: boxes that are less certain are left out, in [0, 1].
         every: frames from one look to the next.
         objects: most boxes of a look.
+        top_k: most names of an object, on instance benchmarks.
 
     Raises:
         MethodError: a folder is missing or not of its model, or an option out of its range.
@@ -56,10 +56,10 @@ def build(
         raise MethodError(
             "the method box-sam2 needs a detector and a follower. Give -c OWLV2_FOLDER --option sam=SAM2_FOLDER"
         )
-    if every < 1 or objects < 1 or not 0 <= score <= 1:
+    if min(every, objects, top_k) < 1 or not 0 <= score <= 1:
         raise MethodError(
-            f"the method box-sam2 expects every and objects of at least 1 and a score from 0 to 1, got {every}, "
-            f"{objects} and {score}. Correct them"
+            f"the method box-sam2 expects every, objects and top_k of at least 1 and a score from 0 to 1, got {every}, "
+            f"{objects}, {top_k} and {score}. Correct them"
         )
     from ovsbench.baselines.video_objects import open_model
     from ovsbench.benchmark.machine import path_digest
@@ -74,6 +74,7 @@ def build(
         every,
         objects,
         json_digest([path_digest(checkpoint), path_digest(sam)]),
+        top_k,
     )
 
 
@@ -104,6 +105,7 @@ class BoxSam2:
     every: int
     objects: int
     checkpoint_sha256: str
+    top_k: int = 10
     name: str = "box-sam2"
 
     @property
@@ -154,7 +156,7 @@ class BoxSam2:
         boxes = np.clip(corners, 0, 1).astype(np.float32)
         kept = distinct(boxes, chance.max(1), self.score, self.objects)
         none = np.full(len(kept), -1, np.int64)
-        best = np.argsort(-chance[kept], axis=1, kind="stable")[:, :NAMES]
+        best = np.argsort(-chance[kept], axis=1, kind="stable")[:, : self.top_k]
         others = tuple(
             tuple((c, float(row[c])) for c in own[1:].tolist()) for row, own in zip(chance[kept], best, strict=True)
         )

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 TASKS = ("semantic", "panoptic", "instance")
 NEEDS = "-c CLIP, labels; extra gkc"
-NAMES = 10
-"""Most classes of an object on an instance benchmark."""
 
 
 def build(
@@ -43,6 +41,7 @@ def build(
     device: str = "auto",
     wording: Wording = Wording(),
     vote: bool = True,
+    top_k: int = 10,
 ) -> LabelReader:
     """The method; it has to be given the labels before it predicts.
 
@@ -51,10 +50,13 @@ def build(
         device: "auto", "cpu", "cuda", ...
         wording: how the CLIP is asked.
         vote: whether the probabilities of a track are averaged over the frames seen so far.
+        top_k: most names of an object, on instance benchmarks.
 
     Raises:
         MethodError: no checkpoint, or one that is not a CLIP.
     """
+    if top_k < 1:
+        raise MethodError(f"option top_k of method oracle-masks: expected at least 1, got {top_k}")
     if checkpoint is None:
         raise MethodError(
             "the method oracle-masks needs a CLIP that names the true masks, got no checkpoint. "
@@ -62,7 +64,7 @@ def build(
         )
     from ovsbench.baselines.region_clip import Namer
 
-    return OracleMasks(Namer.load(checkpoint, wording, device=device), vote)
+    return OracleMasks(Namer.load(checkpoint, wording, device=device), vote, top_k=top_k)
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class OracleMasks:
     vote: bool = True
     truth: Callable[[str, int], PanopticFrame] | None = None
     tracks: Callable[[str], Sequence[InstanceTrack]] | None = None
+    top_k: int = 10
     name: str = "oracle-masks"
 
     @property
@@ -132,7 +135,7 @@ class OracleMasks:
             rows = classifier.probabilities(pixels.expand(len(maps), -1, -1, -1), maps, [1] * len(maps))
             objects = []
             for (key, mask), row in zip(seen, np.concatenate(rows), strict=True):
-                best = np.argsort(-row, kind="stable")[:NAMES].tolist()
+                best = np.argsort(-row, kind="stable")[: self.top_k].tolist()
                 objects.append(InstanceMask(key, mask, {ids[c]: min(float(row[c]), 1.0) for c in best}))
             yield InstanceFrame(tuple(objects))
 

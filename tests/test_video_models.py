@@ -133,7 +133,7 @@ def test_boxes_of_owlv2_are_followed_by_sam2_over_three_frames(tmp_path):
     for scores in named:
         assert set(scores) == {3, 5, 8}, "every class of a box"
         assert list(scores.values()) == sorted(scores.values(), reverse=True)
-    with pytest.raises(MethodError, match=r"a score from 0 to 1, got 0, 20 and 0.1"):
+    with pytest.raises(MethodError, match=r"a score from 0 to 1, got 0, 20, 10 and 0.1"):
         methods.create("box-sam2", checkpoint=folders[0], options={"sam": str(folders[1]), "every": "0"})
     with pytest.raises(MethodError, match=r"do not fit|expected a model"):
         methods.create("box-sam2", checkpoint=folders[1], device="cpu", options={"sam": str(folders[1])})

@@ -27,7 +27,14 @@ from ovsbench.benchmark.running import conformance, instances
 from ovsbench.benchmark.running.counting import predicted_tracks
 from ovsbench.benchmark.storage import mask_spool, rle
 from ovsbench.benchmark.storage.track_store import TrackFolder, TrackWriter
-from ovsbench.benchmark.types import InstanceFrame, InstanceMask, InstanceTrack, PanopticFrame
+from ovsbench.benchmark.types import (
+    Category,
+    InstanceFrame,
+    InstanceMask,
+    InstanceTrack,
+    PanopticFrame,
+    Vocabulary,
+)
 from ovsbench.cli import app
 from ovsbench.data_prep.world.build import WorldSettings
 from ovsbench.data_prep.world.instances import build_instance_world
@@ -397,3 +404,14 @@ def test_tracks_may_have_numbers_of_numpy_and_a_list_that_is_used_again(benchmar
         InstanceTrack(1, 4, (UPPER, UPPER), 0.5),
         InstanceTrack(2, 2, (LEFT, LEFT), 0.25),
     )
+
+
+def test_a_track_has_as_many_names_as_its_frame_with_most_however_many_pass_by(tmp_path):
+    """Two names a frame: the first always, the other another one in each of the first three frames."""
+    words = Vocabulary(tuple(Category(n, f"word {n}", True) for n in range(1, 6)))
+    full = np.ones(SIZE, dtype=bool)
+    with instances.AnsweredTracks(tmp_path / "a", "a", SIZE, 4, words) as writer:
+        for other in (2, 3, 4, 4):
+            writer.add(InstanceFrame((InstanceMask(3, full, {1: 0.75, other: 0.5}),)))
+    tracks = TrackFolder(tmp_path / "a").tracks
+    assert [(track.id, track.category, track.score) for track in tracks] == [(3, 1, 0.75), (1, 4, 0.25)]

@@ -21,8 +21,8 @@ class AnsweredTracks:
 
     Whole tracks are written as they come. Of frames a track is all masks of one id, and its score for a category is
     the sum of its scores for it over the number of the frames that list it, so that a change of name costs something:
-    * of an `InstanceFrame` each category that was scored becomes a track of its own; the one with the highest score
-      keeps the id, and the others get ids that are free;
+    * of an `InstanceFrame` the categories with the highest scores, as many as the frame of the track with most of
+      them has, become a track each; the best one keeps the id, and the others get ids that are free;
     * of a `PanopticFrame` the category with the highest sum remains, of equal sums the earlier one; stuff is left out.
 
     Memory holds the last masks of each track, as texts.
@@ -99,12 +99,14 @@ class _Names:
 
     def __init__(self) -> None:
         self.frames = 0
+        self.most = 0  # names of any one frame
         self.sums: Counter[int] = Counter()  # category to the sum of its scores
         self.seen: Counter[int] = Counter()  # and to the number of frames that score it
         self.range: dict[int, tuple[float, float]] = {}  # and to the lowest and highest score
 
     def add(self, scores: Mapping[int, float]) -> None:
         self.frames += 1
+        self.most = max(self.most, len(scores))
         for category, score in scores.items():
             self.sums[category] += score  # type: ignore[assignment]
             self.seen[category] += 1
@@ -117,10 +119,12 @@ class _Names:
         return category, total / self.frames
 
     def ranked(self) -> list[tuple[int, float]]:
-        """Categories and scores, falling; rounding takes no score out of the range of those it is the mean of."""
+        """Categories and scores, falling, as many as its frame with most has, or files would grow with every name that
+        passes by; rounding takes no score out of the range of those it is the mean of.
+        """
         means = []
         for category, total in self.sums.items():
             low, high = self.range[category]
             is_always = self.seen[category] == self.frames
             means.append((category, min(max(total / self.frames, low if is_always else 0.0), high)))
-        return sorted(means, key=lambda pair: -pair[1])
+        return sorted(means, key=lambda pair: -pair[1])[: self.most]

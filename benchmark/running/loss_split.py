@@ -1,4 +1,6 @@
-"""Why a run does not score 1: its loss of AP, of VPQ, of HOTA or of another value, split into five kinds of errors.
+"""Why a run does not score 1: its loss of AP, or of VPQ, split into five kinds of errors.
+
+HOTA, and every other fraction that a benchmark has, is split likewise where it is asked for.
 
 Every predicted mask is matched to the object that it lies on, frame by frame and whatever both are called
 (`loss_matching`). Then one thing at a time is replaced by the truth, and the suite's own metric scores the result:

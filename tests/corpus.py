@@ -428,7 +428,7 @@ def text_cases() -> list[Case]:
         refused("text: a list in UTF-16", partial(text, "val.txt", "v1".encode("utf-16"), read_list), sixteen),
         refused("text: results in UTF-16", lambda f: ytvis_score(f, [prediction()], encoding="utf-16"), sixteen),
         refused("text: labels in UTF-16", lambda f: build_own_classes(
-            written(f / "gt.json", ytvis_labels(), encoding="utf-16"), f / "data"), "it is no text in UTF-8"),
+            written(f / "gt.json", ytvis_labels(), encoding="utf-16"), f / "data"), sixteen),
         refused("text: names in Latin-1", partial(text, "a.txt", "ähre".encode("latin-1"), read_names), "can't decode"),
         refused("text: results cut off", partial(cut_results), "may have been cut off"),
     ]  # fmt: skip

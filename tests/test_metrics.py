@@ -403,6 +403,7 @@ def test_identities_are_scored_only_where_labels_have_them():
         "clear",
         "vc",
         "confusion",
+        "vpq-video",
     ]
     assert metrics_for(Rules(task="panoptic"), ["davis"])[-1].name == "davis"
     assert metrics_for(Rules(task="panoptic"), ["davis_semi"])[-1].name == "davis_semi"

@@ -87,7 +87,8 @@ def tiny_clip(
     repository = folder / f"repository-{name}"
     repository.mkdir()
     save_file({k: t.contiguous() for k, t in net.state_dict().items()}, repository / f"{file}.safetensors")
-    (repository / "open_clip_config.json").write_text(json.dumps({"model_cfg": about}))
+    pixels = {"mean": [0.48, 0.46, 0.41], "std": [0.27, 0.26, 0.28]}
+    (repository / "open_clip_config.json").write_text(json.dumps({"model_cfg": about, "preprocess_cfg": pixels}))
     (repository / "open_clip_pytorch_model.bin").write_bytes(b"\x80")
     return repository
 
@@ -175,7 +176,7 @@ def online(world):
         ["check-method", "clip-dense", "--device", "cpu"],
     ]
     done = run(folder, commands, HF_ENDPOINT=hub.url, HF_TOKEN=TOKEN)
-    assert [code for code, _, _ in done] == [0] * len(commands), done
+    assert [code for code, _, _ in done] == [0] * len(commands), [d for d in done if d[0]]
     return done
 
 

@@ -66,6 +66,10 @@ def list_elements(path: Path, what: str) -> Iterator[tuple[Any, Span]]:
         yield from parser.rows()
 
 
+class NotUtf8Error(ValueError):
+    """The file begins as text of another encoding does; it is whole, as far as one can tell."""
+
+
 @contextlib.contextmanager
 def _reading(path: Path, what: str) -> Iterator[_Parser]:
     try:
@@ -74,9 +78,8 @@ def _reading(path: Path, what: str) -> Iterator[_Parser]:
             yield _Parser(file)
     except (ValueError, RecursionError) as error:
         reason = "its brackets are nested too deeply" if isinstance(error, RecursionError) else error
-        raise DataError(
-            f"{path}: expected {what} in JSON, got an error: {reason}. The file may have been cut off; get it again"
-        ) from error
+        advice = "" if isinstance(error, NotUtf8Error) else ". The file may have been cut off; get it again"
+        raise DataError(f"{path}: expected {what} in JSON, got an error: {reason}{advice}") from error
     except OSError as error:
         raise DataError(f"{path}: expected {what}, got an error: {error.strerror or error}. Check the path") from error
 
@@ -137,7 +140,7 @@ class _Parser:
 
     def _begin(self) -> None:
         if self._peek() in "ÿþ":  # what text in UTF-16 begins with, and no UTF-8 does
-            raise ValueError("it is no text in UTF-8; save it so")
+            raise NotUtf8Error("it is text in UTF-16, as Windows PowerShell writes it; save it as UTF-8")
         if self._peek() == _MARK[0] and self._text.startswith(_MARK, self._place):
             self._place += len(_MARK)
 

@@ -35,6 +35,23 @@ FILES = {"": "page.html", "page.js": "page.js", "page.css": "page.css"}
 KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
 
 
+def _guard(app: FastAPI, token: str) -> None:
+    """Answers below the token alone, each answer with the headers of a page that may load nothing of others."""
+
+    @app.middleware("http")
+    async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+        first = request.url.path.split("/")[1]
+        known = secrets.compare_digest(first.encode(), token.encode())
+        response = await answer(request) if known else Response("There is no such page.", 404, media_type="text/plain")
+        response.headers.update(HEADERS)
+        return response
+
+    @app.exception_handler(UserError)
+    async def refused(request: Request, error: UserError) -> Response:
+        status = 409 if isinstance(error, BusyError) else 413 if isinstance(error, TooLargeError) else 400
+        return JSONResponse({"message": str(error)}, status)
+
+
 def application(
     models: Mapping[str, Settings], desk: Desk, token: str, *, warnings: Mapping[str, str], most: int = MOST_BYTES
 ) -> FastAPI:
@@ -50,19 +67,7 @@ def application(
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
 
-    @app.middleware("http")
-    async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        first = request.url.path.split("/")[1]
-        known = secrets.compare_digest(first.encode(), token.encode())
-        response = await answer(request) if known else Response("There is no such page.", 404, media_type="text/plain")
-        response.headers.update(HEADERS)
-        return response
-
-    @app.exception_handler(UserError)
-    async def refused(request: Request, error: UserError) -> Response:
-        status = 409 if isinstance(error, BusyError) else 413 if isinstance(error, TooLargeError) else 400
-        return JSONResponse({"message": str(error)}, status)
-
+    _guard(app, token)
     for name, file in FILES.items():
         app.add_api_route(f"/{token}/{name}", _static(file), response_class=Response)
 

@@ -23,9 +23,9 @@ def check_on_worlds(settings: Settings) -> tuple[Finding, ...]:
     from ovsbench.benchmark.running.conformance import check
     from ovsbench.data_prep.world.build import WorldSettings, build_world
     from ovsbench.data_prep.world.instances import build_instance_world
-    from ovsbench.plans.runs import create
+    from ovsbench.plans.runs import create, resolved
 
-    tasks = methods.facts(methods.info(settings.method)).tasks
+    tasks = methods.facts(methods.info(resolved(settings).built.method)).tasks
     drawn = WorldSettings(part="dev", videos=1, frames=3)
     findings: tuple[Finding, ...] = ()
     with tempfile.TemporaryDirectory(prefix="ovsbench-") as folder:

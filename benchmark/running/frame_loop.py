@@ -109,6 +109,7 @@ def predict_video(
     rules: Rules,
     sink: Sink,
     *,
+    known: Vocabulary | None = None,
     stopwatch: Stopwatch | None = None,
     progress: Progress = SILENT,
 ) -> Timing:
@@ -120,6 +121,8 @@ def predict_video(
         vocabulary: the names offered.
         rules: of the benchmark.
         sink: goes through the answers; stopped by an exception at its next frame if the method fails.
+        known: the names that answers may have, if more than are offered: those asked of other videos, which are false
+            alarms here.
         stopwatch: of a run of several videos.
         progress: gets a step for each frame.
 
@@ -132,7 +135,7 @@ def predict_video(
         read = dataclasses.replace(video, read=watch.reading(images))
         answers = watch.answers(answers_of(method, read, vocabulary, rules), len(video))
         frames = 0
-        for answer in accepted(answers, video, vocabulary, rules):
+        for answer in accepted(answers, video, vocabulary if known is None else known, rules):
             behind.put(answer)
             if not isinstance(answer, InstanceTrack):
                 progress.frame()

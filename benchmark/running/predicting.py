@@ -135,14 +135,16 @@ class _PredictLoop:
     def _predict(self, entry: VideoEntry) -> None:
         video = self.benchmark.video(entry.id)
         vocabulary = self.benchmark.asked(entry.id, self.rules.offered)
+        known = self.benchmark.vocabulary.offered(self.rules.offered)
         machine.set_seed(self.seed, entry.id)
-        with self._writer(entry, vocabulary) as writer:
+        with self._writer(entry, known) as writer:
             spent = predict_video(
                 self.method if len(vocabulary) else _Nothing(),
                 video,
                 vocabulary,
                 self.rules,
                 adding(writer.add),
+                known=known,
                 stopwatch=self.stopwatch,
                 progress=self.progress,
             )

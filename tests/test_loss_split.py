@@ -22,6 +22,8 @@ from ovsbench.benchmark.running.loss_matching import Pairs, match
 from ovsbench.benchmark.running.loss_split import ERRORS, LossSplit, split_loss
 from ovsbench.benchmark.types import InstanceTrack, PanopticFrame, Segment
 from ovsbench.cli import app
+from ovsbench.data_prep.world.build import WorldSettings
+from ovsbench.data_prep.world.instances import build_instance_world
 
 instances = test_instances.benchmark  # two videos of two frames, tracks that overlap, a crowd
 WIDE = mask(slice(2, 4), slice(0, 4))
@@ -286,3 +288,28 @@ def test_a_value_that_cannot_be_split_is_refused_with_those_that_can(instances, 
     assert "HOTA" in done.stderr
     with pytest.raises(UserError, match="the loss of 'VPQ' cannot be split"):
         split_loss(instances, tmp_path / "run", value="VPQ")
+
+
+def test_further_names_of_one_mask_are_the_loss_of_classification(tmp_path):
+    """Every track comes once more under a name that nothing has, as from methods with several names for a mask."""
+    data = build_instance_world(tmp_path / "world", WorldSettings(part="dev", videos=1, frames=3))
+    here = {track.category for track in data.truth_tracks(data.entries[0].id).tracks}
+    other = next(c.id for c in data.vocabulary if c.id not in here)
+
+    def with_wrong_names(tracks):
+        return [*tracks, *(dataclasses.replace(t, id=t.id + 9000, category=other, score=0.5) for t in tracks)]
+
+    of_ap = diagnosed(data, tmp_path / "run", with_wrong_names).parts["all"]
+    assert of_ap.score == 1.0, "AP is the mean over the categories that have a label"
+    loss = split_loss(data, tmp_path / "run", value="HOTA").parts["all"]
+    assert loss.score < 1
+    assert {name for name in ERRORS if abs(loss.alone[name]) > 1e-12} == {"classification"}
+    assert loss.alone["classification"] == pytest.approx(1.0 - loss.score, abs=1e-12)
+
+
+def test_a_double_of_its_own_name_is_no_further_name():
+    iou, right, wrong = np.full((1, 3), 0.75), np.array([[True, True, False]]), np.array([[False] * 3])
+    found = match([Pairs(0, np.arange(1), np.arange(3), iou, right)], np.array([[0.9, 0.5, 0.5]]))
+    assert (found.objects, found.further_names) == ({(0, 0): 0}, {(0, 2)})
+    found = match([Pairs(0, np.arange(1), np.arange(3), iou * [[1, 1, 0.5]], wrong)], np.array([[0.9, 0.5, 0.5]]))
+    assert (found.objects, found.further_names) == ({(0, 0): 0}, {(0, 1)}), "one that is hardly on it is false"

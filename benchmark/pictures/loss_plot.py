@@ -36,7 +36,7 @@ def loss_bars(split: LossSplit) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
     axes.margins(x=0.1)
-    axes.xaxis.set_major_formatter(lambda value, _: percent(value, 0))
+    axes.xaxis.set_major_formatter(lambda value, _: percent(value))
     axes.set_xlabel(f"points of {split.value} lost: filled, shares, which add up; outlined, alone")
     axes.legend(loc="best", frameon=False, fontsize=8)
     return figure

@@ -84,8 +84,9 @@ class InstanceVideo:
                 assert true is not None, "what is matched is seen"
                 key = ("object", one) if "association" in choice else ("track", place)
                 masks[key][frame] = true if "mask" in choice else text
-        if "false" not in choice:
-            for place, frame, text in on_nothing:
+        for place, frame, text in on_nothing:
+            error = "classification" if (frame, place) in matches.further_names else "false"
+            if error not in choice:
                 masks[self._home(place, frame, masks, choice)][frame] = text
         if "missed" in choice:
             self._add_missed(masks, choice)

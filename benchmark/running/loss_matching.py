@@ -51,10 +51,13 @@ class Matches:
     Attributes:
         objects: frame and predicted track to the object that its mask lies on; masks that lie on none are left out.
         missed: frames and objects that are shown there, and that no mask lies on.
+        further_names: frame and predicted track of masks that lie on none because another does, and whose IoU with an
+            object is at least 0.5, and with none of their own name: as the second and third name of one mask.
     """
 
     objects: Mapping[tuple[int, int], int]
     missed: tuple[tuple[int, int], ...]
+    further_names: frozenset[tuple[int, int]] = frozenset()
 
     @cached_property
     def frames(self) -> Counter[tuple[int, int]]:
@@ -83,6 +86,7 @@ def match(frames: Iterable[Pairs], track_ious: Floats) -> Matches:
 
     objects: dict[tuple[int, int], int] = {}
     missed: list[tuple[int, int]] = []
+    further_names: list[tuple[int, int]] = []
     for frame, true, predicted, iou, is_named in frames:
         is_near = iou >= LEAST
         weight = iou + track_ious[np.ix_(true, predicted)] + (is_named & (iou >= RIGHT))
@@ -91,4 +95,8 @@ def match(frames: Iterable[Pairs], track_ious: Floats) -> Matches:
         for row, column in zip(rows[kept].tolist(), columns[kept].tolist(), strict=True):
             objects[frame, int(predicted[column])] = int(true[row])
         missed.extend((frame, one) for one in np.delete(true, rows[kept]).tolist())
-    return Matches(objects, tuple(missed))
+        is_right = iou >= RIGHT
+        is_misnamed = np.any(is_right, axis=0) & ~np.any(is_right & is_named, axis=0)
+        others = np.setdiff1d(np.flatnonzero(is_misnamed), columns[kept])
+        further_names.extend((frame, track) for track in predicted[others].tolist())
+    return Matches(objects, tuple(missed), frozenset(further_names))

@@ -5,7 +5,7 @@ HOTA, and every other fraction that a benchmark has, is split likewise where it 
 Every predicted mask is matched to the object that it lies on, frame by frame and whatever both are called
 (`loss_matching`). Then one thing at a time is replaced by the truth, and the suite's own metric scores the result:
 
-    classification  the category of what lies on an object of another one
+    classification  the category of what lies on an object of another one; further wrong names of it go
     mask            the pixels of what lies on an object
     association     which masks are one track: those on one object
     missed          what no mask lies on is added

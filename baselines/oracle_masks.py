@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,7 +74,7 @@ class OracleMasks:
     namer: Namer
     vote: bool = True
     truth: Callable[[str, int], PanopticFrame] | None = None
-    tracks: Callable[[str], Sequence[InstanceTrack]] | None = None
+    tracks: Callable[[str], Iterable[InstanceTrack]] | None = None
     top_k: int = 10
     name: str = "oracle-masks"
 
@@ -97,7 +97,7 @@ class OracleMasks:
         """The method with masks to name."""
         return replace(self, truth=truth)
 
-    def with_tracks(self, tracks: Callable[[str], Sequence[InstanceTrack]]) -> Method:
+    def with_tracks(self, tracks: Callable[[str], Iterable[InstanceTrack]]) -> Method:
         """The method with the tracks of an instance benchmark, whose masks may overlap."""
         return replace(self, tracks=tracks)
 
@@ -111,7 +111,7 @@ class OracleMasks:
             MethodError: there are no labels.
         """
         if self.tracks is not None:
-            return self._instances(self.tracks(video.id), video, vocabulary)
+            return self._instances(tuple(self.tracks(video.id)), video, vocabulary)
         if self.truth is None:
             raise MethodError("the method oracle-masks needs true masks, and here are none. Run it on a benchmark")
         return self._panoptic(self.truth, video, vocabulary)

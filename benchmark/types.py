@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol, runtime_checkable
@@ -375,8 +375,8 @@ class LabelReader(Protocol):
 class TrackReader(LabelReader, Protocol):
     """A method that reads true labels, and on instance benchmarks whole tracks, which may overlap."""
 
-    def with_tracks(self, tracks: Callable[[str], Sequence[InstanceTrack]]) -> Method:
-        """The method, given the labels as a function of the video id."""
+    def with_tracks(self, tracks: Callable[[str], Iterable[InstanceTrack]]) -> Method:
+        """The method, given the labels as a function of the video id; they are read one after the other."""
         ...
 
 

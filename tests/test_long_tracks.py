@@ -178,3 +178,19 @@ def test_a_file_that_is_read_as_a_whole_may_not_be_too_large(tmp_path, monkeypat
     (tmp_path / "x.json").write_text("[1, 2]")
     with pytest.raises(DataError, match="expected JSON of at most 0 MB"):
         foreign_json.read_raw(tmp_path / "x.json")
+
+
+def test_the_extent_of_a_long_track_is_that_of_all_its_masks_and_a_broken_one_is_named():
+    rng = np.random.default_rng(0)
+    masks = [rle.encode(rng.random((6, 7)) < 0.3) if rng.random() < 0.7 else None for _ in range(1300)]
+    masks[511], masks[512] = rle.encode(np.ones((6, 7), bool)), rle.encode(np.ones((6, 7), bool))  # two parts meet here
+    whole = Extent.of_tracks(rle.read_tracks([masks], (6, 7), 1300), (6, 7))[0]
+    assert Extent.of_texts(masks, (6, 7)) == whole
+    corner = np.zeros((6, 7), bool)
+    corner[2, 3] = True
+    few = [None] * 600 + [rle.encode(corner)] + [None] * 599
+    assert Extent.of_texts(few, (6, 7)) == Extent(1, 1, (2, 3, 3, 4))
+    assert Extent.of_texts([None] * 1300, (6, 7)) == Extent(0, 0, (0, 0, 0, 0))
+    masks[900] = rle.encode(np.ones((6, 6), bool))
+    with pytest.raises(DataError, match="frame 900: expected run lengths of 7x6 = 42 pixels, got 36"):
+        Extent.of_texts(masks, (6, 7))

@@ -8,7 +8,7 @@ from numbers import Real
 import numpy as np
 
 from ovsbench.benchmark.errors import DataError, MethodError
-from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage.track_extents import Extent
 from ovsbench.benchmark.types import Answer, InstanceFrame, InstanceMask, InstanceTrack, PanopticFrame, Vocabulary
 
 
@@ -95,7 +95,7 @@ def check_track(
             "Make them with storage.rle.encode"
         )
     try:
-        rle.read_tracks([track.masks], size, frames)
+        Extent.of_texts(track.masks, size)
     except DataError as error:
         raise MethodError(f"{where}, {error}. Make masks of the video's size with storage.rle.encode") from error
 

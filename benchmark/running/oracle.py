@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def given_labels(method: Method | LabelReader, benchmark: Benchmark) -> Method:
     if not hasattr(method, "with_labels"):
         return method
     if benchmark.rules.task == "instance" and isinstance(method, TrackReader):
-        return method.with_tracks(lambda video_id: benchmark.truth_tracks(video_id).tracks)
+        return method.with_tracks(lambda video_id: benchmark.truth_tracks(video_id).each())
     labels_of = functools.lru_cache(maxsize=1)(benchmark.labels)  # so that an index is read once and not per frame
     return method.with_labels(lambda video_id, index: labels_of(video_id).frame(index))
 
@@ -42,7 +42,7 @@ class OracleMethod:
     def with_labels(self, truth: Callable[[str, int], PanopticFrame]) -> Method:
         return _Oracle(truth)
 
-    def with_tracks(self, tracks: Callable[[str], Sequence[InstanceTrack]]) -> Method:
+    def with_tracks(self, tracks: Callable[[str], Iterable[InstanceTrack]]) -> Method:
         return _TrackOracle(tracks)
 
 
@@ -67,7 +67,7 @@ class _Oracle:
 
 @dataclasses.dataclass(frozen=True)
 class _TrackOracle:
-    tracks: Callable[[str], Sequence[InstanceTrack]]
+    tracks: Callable[[str], Iterable[InstanceTrack]]
 
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[InstanceTrack]:
         for track in self.tracks(video.id):

@@ -120,10 +120,9 @@ def _refuse_odd(track: InstanceTrack, frames: int, where: str) -> None:
 def _extent(track: InstanceTrack, size: tuple[int, int], where: str) -> Extent:
     """The extent of a track; a `DataError` says what is wrong with its masks, if anything is."""
     try:
-        masks = rle.read_tracks([track.masks], size, len(track.masks))
+        return Extent.of_texts(track.masks, size)
     except DataError as error:
         raise DataError(f"{where}, {error}. Write masks at the size of the video") from error
-    return Extent.of_tracks(masks, size)[0]
 
 
 class TrackFolder:
@@ -164,10 +163,12 @@ class TrackFolder:
     @cached_property
     def tracks(self) -> tuple[InstanceTrack, ...]:
         """All tracks, in the order in which they were written; their masks are texts yet."""
-        return tuple(
-            dataclasses.replace(track, masks=self._texts(line))
-            for track, line in zip(self.described[0], self._lines(), strict=True)
-        )
+        return tuple(self.each())
+
+    def each(self) -> Iterator[InstanceTrack]:
+        """The same, one in memory at a time."""
+        for track, line in zip(self.described[0], self._lines(), strict=True):
+            yield dataclasses.replace(track, masks=self._texts(line))
 
     def masks(self, start: int, stop: int) -> list[tuple[str | None, ...]]:
         """For every track the texts of its masks in the frames from `start` up to `stop`.
@@ -263,7 +264,9 @@ class TrackFolder:
         """What a picture of frame `index` shows: where tracks overlap, the one with the highest score."""
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
-        return on_top(self.tracks, index, self.size)
+        masks = self.masks(index, index + 1)  # so that a picture of a long video does not take all of it into memory
+        tracks = [dataclasses.replace(one, masks=own) for one, own in zip(self.described[0], masks, strict=True)]
+        return on_top(tracks, 0, self.size)
 
     def frames(self) -> Iterator[tuple[InstanceTrack, ...]]:
         """For each frame the tracks that it shows, each with its mask in this frame alone; a few frames in memory."""

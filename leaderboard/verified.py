@@ -44,11 +44,6 @@ class Verified:
     near: str = ""
     corrected_by: CorrectedBy = ""
 
-    def same_as(self, other: Verified) -> bool:
-        """Whether both are the same submission."""
-        mine, theirs = ((m.counts_sha256, m.digest, m.offered) for m in (self, other))
-        return mine == theirs
-
 
 def entry_ids(entries: Path) -> list[str]:
     """The ids of all entries, sorted: benchmark, method and name."""

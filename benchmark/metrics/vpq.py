@@ -221,16 +221,7 @@ class VpqAccumulator:
         self._new = 0  # tables at the end whose windows are not counted
 
     def add(self, truth: DenseFrame, prediction: DenseFrame, overlap: FrameOverlap) -> None:
-        true, predicted = (
-            _Side(
-                np.array([s.id for s in frame.segments], dtype=np.int64),
-                positions(frame.segments, self._index),
-                np.array([s.is_crowd for s in frame.segments], dtype=np.bool_),
-                np.argsort(np.array(frame.in_list_order, dtype=np.int64)),
-            )
-            for frame in (truth, prediction)
-        )
-        self._tables.append(_Table(true, predicted, overlap.pixels))
+        self._tables.append(_Table(self._side(truth), self._side(prediction), overlap.pixels))
         self._new += 1
         if self._new == BLOCK or sum(table.pixels.size for table in self._tables) > _MOST_CELLS:
             self._count_block()

@@ -15,7 +15,6 @@ import PIL.Image
 
 from ovsbench.benchmark.types import Image
 
-BITS = 128
 NEAR = 8
 """Bits by which near-identical frames differ at most.
 

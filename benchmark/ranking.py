@@ -77,6 +77,6 @@ def separating(found: Sequence[Neighbours], most: int = 5) -> str:
     >>> separating([Neighbours("a", "b", False, 40), Neighbours("b", "c", True, 9)])
     'About 40 videos would separate a from b (in 80 of 100 such benchmarks).'
     """
-    told = [f"{n.videos} {'videos would separate ' if not place else ''}{n.first} from {n.second}"
+    separated = [f"{n.videos} {'videos would separate ' if not place else ''}{n.first} from {n.second}"
             for place, n in enumerate([n for n in found if n.videos and not n.is_clear][:most])]  # fmt: skip
-    return f"About {', '.join(told)} (in 80 of 100 such benchmarks)." if told else ""
+    return f"About {', '.join(separated)} (in 80 of 100 such benchmarks)." if separated else ""

@@ -175,10 +175,12 @@ class Server:
             What the server knows of the submission.
         """
         size, announced = bundle.stat().st_size, {"phase": phase, "sha256": digest(bundle)}
-        told: dict[str, Any] = self.ask("POST", "/api/submissions", json.dumps({**announced, "bytes": size}).encode())
-        place, offset = f"/api/submissions/{told['id']}", int(told["offset"])
-        if told["state"] != "uploading":
-            return told
+        described: dict[str, Any] = self.ask(
+            "POST", "/api/submissions", json.dumps({**announced, "bytes": size}).encode()
+        )
+        place, offset = f"/api/submissions/{described['id']}", int(described["offset"])
+        if described["state"] != "uploading":
+            return described
         progress.start(1, -(-(size - offset) // PART_BYTES), f"sending {bundle.name}")
         try:
             while offset < size:
@@ -205,8 +207,8 @@ class Server:
     def watch(self, submission: str) -> Iterator[dict[str, Any]]:
         """What the server knows of a submission, again and again until it has ended."""
         while True:
-            told: dict[str, Any] = self.ask("GET", f"/api/submissions/{submission}")
-            yield told
-            if told["state"] not in ("uploading", "queued", "running"):
+            described: dict[str, Any] = self.ask("GET", f"/api/submissions/{submission}")
+            yield described
+            if described["state"] not in ("uploading", "queued", "running"):
                 return
             time.sleep(1.0)

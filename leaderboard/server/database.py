@@ -197,8 +197,8 @@ def _reached() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        told = str(error.orig).strip().partition("\n")[0][:200]
-        raise DatabaseError(f"the database does not answer: {told}. Nothing was changed; try again") from error
+        reason = str(error.orig).strip().partition("\n")[0][:200]
+        raise DatabaseError(f"the database does not answer: {reason}. Nothing was changed; try again") from error
 
 
 def _set_up(connection: Any, _: object) -> None:

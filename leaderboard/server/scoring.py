@@ -71,10 +71,10 @@ def scored(job: ScoringJob, run: Path) -> Outcome:
         submission = unpack(Path(job.bundle), run, digest=benchmark.digest)
         scores = engine.score(benchmark, run)
     except DataError as error:
-        told = str(error)
+        reason = str(error)
         for folder in (f"{job.bundle}, ", f"{job.bundle}: ", f"{run}/", f"{job.benchmark}/"):
-            told = told.replace(folder, "")
-        return Outcome(words=told)
+            reason = reason.replace(folder, "")
+        return Outcome(words=reason)
     main_score = ranking_score(scores.values, submission.record.offered)
     left_out = left_out_of(benchmark, [list(read_counts(benchmark, run).values())], [main_score])[main_score]
     return Outcome(

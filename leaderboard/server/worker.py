@@ -135,8 +135,8 @@ class Worker:
             else:
                 self._file(job, folder / RUN, outcome)
             return
-        told = (folder / "errors.txt").read_text(encoding="utf-8", errors="replace")[-4000:]
-        note("scoring ended", level=logging.ERROR, submission=job.submission, code=code, errors=told)
+        errors = (folder / "errors.txt").read_text(encoding="utf-8", errors="replace")[-4000:]
+        note("scoring ended", level=logging.ERROR, submission=job.submission, code=code, errors=errors)
         if code == -signal.SIGKILL:
             queue.retry(self.database, job)
         elif code == -signal.SIGXCPU:

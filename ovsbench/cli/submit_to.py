@@ -51,20 +51,20 @@ def send(asked: Sending) -> None:
         if asked.run.is_dir():
             bundle = Path(folder) / f"{asked.run.resolve().name}.zip"
             pack_submission(asked.run, asked.card, benchmark_of(asked.run, asked.data), bundle)
-        told = _checked_and_sent(asked, bundle)
+        described = _checked_and_sent(asked, bundle)
     if asked.waits or asked.publishes:
-        told = _waited(asked, told["id"])
-    receipt = _receipt(asked, told) if told["state"] == "scored" else None
+        described = _waited(asked, described["id"])
+    receipt = _receipt(asked, described) if described["state"] == "scored" else None
     if asked.as_json:
-        print_json({**told, "receipt": str(receipt) if receipt else None})
+        print_json({**described, "receipt": str(receipt) if receipt else None})
         return
-    say(f"Submission {told['id']} is {told['state']}")
+    say(f"Submission {described['id']} is {described['state']}")
     if receipt is not None:
         finish(receipt, ["ovsbench", "receipt", "verify", receipt])
         return
     finish(
-        f"{asked.url.rstrip('/')}/submissions/{told['id']}",
-        ["ovsbench", "receipt", "fetch", told["id"], "--to", asked.url],
+        f"{asked.url.rstrip('/')}/submissions/{described['id']}",
+        ["ovsbench", "receipt", "fetch", described["id"], "--to", asked.url],
     )
 
 
@@ -81,19 +81,19 @@ def _checked_and_sent(asked: Sending, bundle: Path) -> dict[str, Any]:
 def _waited(asked: Sending, submission: str) -> dict[str, Any]:
     from ovsbench.leaderboard.server.client import Server
 
-    state, told = "", {}
-    for told in Server.known(asked.url).watch(submission):
-        if told["state"] != state:
-            state = told["state"]
+    state, described = "", {}
+    for described in Server.known(asked.url).watch(submission):
+        if described["state"] != state:
+            state = described["state"]
             complain(f"{submission}: {state}")
     if state == "failed":
-        raise UserError(f"{submission} was not scored, which costs no quota: {told['words']}")
+        raise UserError(f"{submission} was not scored, which costs no quota: {described['words']}")
     if asked.publishes:
-        told = Server.known(asked.url).ask("POST", f"/api/submissions/{submission}/publish")
-    return told
+        described = Server.known(asked.url).ask("POST", f"/api/submissions/{submission}/publish")
+    return described
 
 
-def _receipt(asked: Sending, told: dict[str, Any]) -> Path:
+def _receipt(asked: Sending, described: dict[str, Any]) -> Path:
     from ovsbench.cli.receipt import save
 
-    return save(told["id"], asked.url, Path(f"{told['id']}.receipt.json"))
+    return save(described["id"], asked.url, Path(f"{described['id']}.receipt.json"))

@@ -250,8 +250,8 @@ def markdown(table: SuiteTable) -> str:
     body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     offered = "all names" if table.offered == "all" else f"only {table.offered} names"
     title = f"**{table.benchmark}**, {videos}, {offered} offered; %, ranked by {table.rank_by}"
-    told = (stats.meaning_of_intervals(table.videos), *_other_chance(table), separating(table.neighbours))
-    return "\n\n".join([title, body, *filter(None, told)]) + "\n"
+    notes = (stats.meaning_of_intervals(table.videos), *_other_chance(table), separating(table.neighbours))
+    return "\n\n".join([title, body, *filter(None, notes)]) + "\n"
 
 
 def _other_chance(table: SuiteTable) -> list[str]:
@@ -263,8 +263,8 @@ def _other_chance(table: SuiteTable) -> list[str]:
     found = []
     for what, lines in of.items():
         known = [(name, one) for name, by in lines if (one := by.get(table.rank_by)) and one.low is not None]
-        told = ", ".join(f"{name} [{percent(one.low)}, {percent(one.high)}]" for name, one in known)
-        found += [f"95 % intervals of {table.rank_by} over {what}: {told}."] if known else []
+        intervals = ", ".join(f"{name} [{percent(one.low)}, {percent(one.high)}]" for name, one in known)
+        found += [f"95 % intervals of {table.rank_by} over {what}: {intervals}."] if known else []
     return found
 
 

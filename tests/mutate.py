@@ -37,11 +37,20 @@ TESTS = {  # the first pattern that fits a file says which tests are its own
     "benchmark/metrics/outlines.py": "test_davis",
     "benchmark/metrics/installed.py": "test_metric_set",
     "benchmark/metrics/plausible.py": "test_check",
+    "benchmark/metrics/cgf1.py": "test_saco",
+    "benchmark/metrics/phota.py": "test_saco",
+    "benchmark/metrics/phrase_ap.py": "test_saco",
+    "benchmark/metrics/teta.py": "test_saco test_long_tracks",
+    "benchmark/metrics/tracking.py": "test_saco test_trackeval",
+    "benchmark/metrics/track_overlaps.py": "test_saco test_long_tracks",
+    "benchmark/metrics/burst.py": "test_burst test_trackeval",
+    "benchmark/metrics/vpq_video.py": "test_vpq_video",
     "benchmark/metrics/*.py": "test_metrics test_tracks_and_consistency test_class_sums test_stats test_metric_set",
     "benchmark/stats.py": "test_stats test_statistics",
+    "benchmark/pair_tests.py": "test_stats test_ranking test_compare",
     "gkc_video/training/losses.py": "test_losses test_gkc",
-    "gkc_video/tracking/*.py": "test_associate test_association_table test_linked",
-    "leaderboard/bundle/*.py": "test_check test_entries test_check_entries",
+    "gkc_video/tracking/*.py": "test_associate test_tracking_bars test_association_table test_linked",
+    "leaderboard/bundle/*.py": "test_check test_entries test_check_entries test_attacks",
 }
 BUNDLE_CHECKS = "test_check"  # the counts' own rules are tried by attacks on bundles, so metrics run these too
 

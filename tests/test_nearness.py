@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import bundle_in
 from test_entries import filed
@@ -163,3 +164,13 @@ def test_a_second_run_of_other_code_proves_nothing(make_bundle, tmp_path, field)
     path.write_text(json.dumps({**json.loads(path.read_text()), field: "other"}))
     with pytest.raises(UserError, match=f"its {field} is not that of the bundle"):
         check_rerun(checked, path.parent)
+
+
+@pytest.mark.parametrize(("share", "is_near"), [(0.0045, True), (0.0055, False)])
+def test_answers_are_the_same_below_half_a_percent(share, is_near):
+    """Pixels that went from one class to another count twice, where they are lacking and where they are too many."""
+    keys = np.arange(4)
+    pixels = np.array([4000.0, 3000.0, 2000.0, 1000.0])
+    moved = pixels + np.array([-1.0, 1.0, 0.0, 0.0]) * share / 2 * pixels.sum()
+    own, other = ([{"miou": (keys, numbers)}] * 3 for numbers in (pixels, moved))
+    assert nearest(own, {"another": other}) == ("another" if is_near else "")

@@ -19,7 +19,7 @@ from ovsbench.gkc_video.torchvision_shim import prepare  # noqa: E402
 prepare()
 import transformers  # noqa: E402
 from test_closed_set import mask2former  # noqa: E402
-from test_video_models import owlv2, sam2, sam3  # noqa: E402
+from test_video_models import bert_tokenizer, grounding_dino, owlv2, sam2, sam3  # noqa: E402
 
 COMMIT = "a4edee47b1b2662241ceed627430aa22d0647bd0"
 TINY_CLIP = {
@@ -147,6 +147,8 @@ def world(tmp_path_factory):
         convnext = tiny_clip(folder, "convnext_large_d_320", CONVNEXT, "open_clip_pytorch_model", quick=False)
         hub.add("laion/CLIP-convnext_large_d_320.laion2B-s29B-b131K-ft-soup", convnext)
         hub.add("google/owlv2-base-patch16-ensemble", saved(owlv2, repos / "owl", square))
+        dino = saved(grounding_dino, repos / "dino", {"size": {"shortest_edge": 64, "longest_edge": 96}})
+        hub.add("IDEA-Research/grounding-dino-tiny", bert_tokenizer(dino))
         hub.add("facebook/sam2.1-hiera-tiny", saved(sam2, repos / "sam2", square))
         hub.add("facebook/sam3", saved(sam3, repos / "sam3", square), is_gated=True)
         yield folder, hub
@@ -156,7 +158,7 @@ def predict(*extra):
     return ["predict", "street", "--names", "dog, grass", "--stuff", "grass", "--device", "cpu", *extra]
 
 
-NAMES = ("m2f-clip", "clip-dense", "owl-sam2", "sam3", "m2f-siglip2", "fc-clip-convnext")
+NAMES = ("m2f-clip", "clip-dense", "owl-sam2", "gdino-sam2", "sam3", "m2f-siglip2", "fc-clip-convnext")
 
 
 @pytest.fixture(scope="module")
@@ -196,13 +198,13 @@ def test_models_answer_offline_the_second_time_as_they_did_the_first(world, onli
     again = [predict("-m", name, "-o", f"{name}.mp4") for name in NAMES]
     again += [predict("-o", "best.mp4"), predict("-m", "eomt-clip")]
     offline = run(folder, again, sockets=False, HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="1")
-    assert [code for code, _, _ in offline] == [0] * 7 + [1], offline
+    assert [code for code, _, _ in offline] == [0] * 8 + [1], offline
     assert not hub.asked
-    assert "Model: m2f-clip, the best of those that were fetched" in offline[6][2]
+    assert "Model: m2f-clip, the best of those that were fetched" in offline[7][2]
     for name, before in made.items():
         assert (folder / name / "objects.jsonl").read_bytes() == before, name
-    assert "hf:tue-mps/coco_panoptic_eomt_large_640 is not in the cache, and HF_HUB_OFFLINE is set" in offline[7][2]
-    assert f"copy {folder / 'cache' / 'models--tue-mps--coco_panoptic_eomt_large_640'} here" in offline[7][2]
+    assert "hf:tue-mps/coco_panoptic_eomt_large_640 is not in the cache, and HF_HUB_OFFLINE is set" in offline[8][2]
+    assert f"copy {folder / 'cache' / 'models--tue-mps--coco_panoptic_eomt_large_640'} here" in offline[8][2]
 
 
 def test_a_run_keeps_the_models_name_its_weights_revisions_and_digests(world, online):
@@ -218,7 +220,7 @@ def test_a_run_keeps_the_models_name_its_weights_revisions_and_digests(world, on
     assert "open_clip_model.safetensors sha256 " in clip
     assert record["notes"]["text model"] == "ViT-B-16"
     assert json.loads((folder / "dense" / "run.json").read_text())["options"]["kind"] == "maskclip"
-    assert [method["name"] for method in json.loads(online[11][1])["methods"]] == ["m2f-clip", "clip-dense"]
+    assert [method["name"] for method in json.loads(online[12][1])["methods"]] == ["m2f-clip", "clip-dense"]
 
 
 def test_what_is_refused_is_one_sentence_and_exit_code_1(world):

@@ -118,9 +118,9 @@ class GroundingDino:
         try:
             tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # of tokenizers, which raises nothing narrower
-            raise MethodError(f"{path}: expected a tokenizer, got {error}. Bring it from where the weights are") from error
+            raise MethodError(f"{path}: expected a tokenizer, got {error}. Bring that of the weights") from error
         if tokenizer.token_to_id("[CLS]") is None or tokenizer.token_to_id(".") is None:
-            raise MethodError(f"{path}: expected a tokenizer of BERT, got another. Bring it from where the weights are")
+            raise MethodError(f"{path}: expected a tokenizer of BERT, got another. Bring that of the weights")
         model = open_model("GroundingDinoForObjectDetection", folder, device)
         return GroundingDino(model, tokenizer, usual.side or 800, usual.longest or 1333)
 

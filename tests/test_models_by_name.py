@@ -161,10 +161,22 @@ def predict(*extra):
 NAMES = ("m2f-clip", "clip-dense", "owl-sam2", "gdino-sam2", "sam3", "m2f-siglip2", "fc-clip-convnext")
 
 
+SUITE = """
+[benchmarks.world]
+folder = "data"
+
+[methods.owl-sam2]
+[methods.masks]
+method = "closed-set"
+checkpoint = "hf:facebook/mask2former-swin-large-coco-panoptic"
+"""
+
+
 @pytest.fixture(scope="module")
 def online(world):
     """What each command said while the hub answered, by the command's words."""
     folder, hub = world
+    (folder / "suite.toml").write_text(SUITE)
     build = ["data", "build", "world", "--part", "dev", "--videos", "1", "--frames", "2", "-o", "data"]
     repeated = ["run", "data", "-m", "m2f-clip", "-o", "run", "--device", "cpu", "-j", "1"]
     commands = [
@@ -176,6 +188,7 @@ def online(world):
         ["run", "data", "-m", "clip-dense", "--option", "kind=maskclip", "-o", "dense", "--device", "cpu", "-j", "1"],
         ["speed", "m2f-clip", "clip-dense", "--frames", "1", "--repeats", "1", "--device", "cpu", "--json"],
         ["check-method", "clip-dense", "--device", "cpu"],
+        ["suite", "suite.toml"],
     ]
     done = run(folder, commands, HF_ENDPOINT=hub.url, HF_TOKEN=TOKEN)
     assert [code for code, _, _ in done] == [0] * len(commands), [d for d in done if d[0]]
@@ -220,7 +233,22 @@ def test_a_run_keeps_the_models_name_its_weights_revisions_and_digests(world, on
     assert "open_clip_model.safetensors sha256 " in clip
     assert record["notes"]["text model"] == "ViT-B-16"
     assert json.loads((folder / "dense" / "run.json").read_text())["options"]["kind"] == "maskclip"
+    predicted = json.loads((folder / "m2f-clip" / "names.json").read_text())["made_by"]
+    for key in ("method", "entry_point", "checkpoint", "options", "checkpoint_sha256"):
+        assert predicted[key] == record[key], key
+    assert predicted["notes"]["weights open_clip:ViT-B-16/openai"] == clip
     assert [method["name"] for method in json.loads(online[12][1])["methods"]] == ["m2f-clip", "clip-dense"]
+
+
+def test_a_suite_takes_models_by_name_and_weights_of_a_hub(world, online):
+    folder, _ = world
+    lines = json.loads((folder / "runs" / "suite" / "table.json").read_text())["tables"][0]["lines"]
+    assert sorted(line["name"] for line in lines) == ["masks", "owl-sam2"]
+    for row in ("owl-sam2", "masks"):
+        record = json.loads((folder / "runs" / "suite" / "world" / "all" / row / "run.json").read_text())
+        notes = record["notes"][f"weights {record['checkpoint']}"]
+        assert notes.startswith("revision ")
+        assert ".safetensors sha256 " in notes
 
 
 def test_what_is_refused_is_one_sentence_and_exit_code_1(world):

@@ -181,10 +181,11 @@ def test_a_benchmark_may_be_given_by_its_folder(build_benchmark, tmp_path):
 
 
 def test_what_cannot_predict_is_no_method(build_benchmark, tmp_path):
+    data = build_benchmark()
     with pytest.raises(UserError, match=r"got the class Guess. Make one: Guess\(\)"):
-        ovsbench.run(Guess, build_benchmark(), tmp_path / "run")
+        ovsbench.run(Guess, data, tmp_path / "run")
     with pytest.raises(UserError, match=r"expected a method with predict\(video, vocabulary, rules\), got object"):
-        ovsbench.run(object(), build_benchmark(), tmp_path / "run")
+        ovsbench.run(object(), data, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

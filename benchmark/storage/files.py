@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ovsbench.benchmark.errors import BusyError, DataError
+from ovsbench.benchmark.storage.lease import lease, refuse_lost
+from ovsbench.benchmark.storage.remote import RemotePath
 from ovsbench.benchmark.storage.text_files import decode_text, read_whole
 
 SCHEMA = 1
@@ -64,6 +66,7 @@ def whole_file(path: Path, *, rivals: bool = False) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield beside
+            refuse_lost(path)
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
@@ -91,6 +94,7 @@ def whole_folder(folder: Path, *, replace: bool = False, beside: Path | None = N
                 shutil.rmtree(left, ignore_errors=True)
             partial.mkdir(parents=True)
         yield partial
+        refuse_lost(folder)
         with writing(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
             if folder.exists():  # a folder cannot be renamed onto one that holds files
@@ -177,10 +181,27 @@ def _compact(value: object) -> str:
 
 def append_line(path: Path, value: Mapping[str, Any]) -> None:
     """Adds one JSON line to a file; a last line that a crash cut off is dropped first."""
+    if isinstance(path, RemotePath):
+        path.add(json_line(value).encode())
+        return
     with writing(path):
         drop_cut_line(path)
         with path.open("ab") as file:
             file.write(json_line(value).encode())
+
+
+def join_lines(path: Path) -> None:
+    """Makes one object of a file in a store and the lines that were added to it; a file of a disk is one."""
+    if isinstance(path, RemotePath):
+        path.join_added()
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes a folder with all that is in it."""
+    if isinstance(folder, RemotePath):
+        folder.remove_folder()
+    else:
+        shutil.rmtree(folder)
 
 
 def drop_cut_line(path: Path) -> None:
@@ -244,6 +265,8 @@ def writing(path: Path) -> Iterator[None]:
 def folder_lock(folder: Path, name: str = ".lock", *, shared: bool = False, wait: bool = False) -> Iterator[None]:
     """Keeps other processes out of a folder while the block runs; the lock ends with the process, however it ends.
 
+    Where files cannot be locked, in stores and on some network file systems, a `lease` does it.
+
     Args:
         folder: made if missing.
         name: file in the folder that carries the lock.
@@ -253,6 +276,10 @@ def folder_lock(folder: Path, name: str = ".lock", *, shared: bool = False, wait
     Raises:
         BusyError: another process holds the lock.
     """
+    if isinstance(folder, RemotePath):
+        with lease(folder, name, shared=shared, wait=wait):
+            yield
+        return
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o666)
@@ -265,11 +292,10 @@ def folder_lock(folder: Path, name: str = ".lock", *, shared: bool = False, wait
                 f"another process (pid {holder or 'unknown'}) is writing {folder}; "
                 "wait for it or choose another output folder with -o"
             ) from None
-        except OSError as error:  # such as ENOLCK and EOPNOTSUPP of network file systems
-            raise DataError(
-                f"{folder}: its file system cannot lock files ({error.strerror}), so two processes could spoil each "
-                "other's work here. Choose a folder on another disk"
-            ) from error
+        except OSError:  # such as ENOLCK and EOPNOTSUPP of network file systems
+            with lease(folder, name, shared=shared, wait=wait):
+                yield
+            return
         with contextlib.suppress(OSError):  # the number is a courtesy; a full disk must not stop a reader
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)

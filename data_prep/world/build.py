@@ -17,7 +17,8 @@ from ovsbench.benchmark.manifest import Benchmark, Role, Source, load
 from ovsbench.benchmark.panoptic import void_categories
 from ovsbench.benchmark.processes import process_pool
 from ovsbench.benchmark.progress import SILENT, Progress
-from ovsbench.benchmark.storage.files import write_json, writing
+from ovsbench.benchmark.storage.files import whole_folder, write_json, writing
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.benchmark.types import Image, PanopticFrame, Rules
 from ovsbench.benchmark.video.video_io import write_video
 from ovsbench.data_prep.world.scene import MOST_THINGS, Scene, draw_scene
@@ -108,7 +109,7 @@ def build_world(
         progress: told of frames and videos.
     """
     settings = settings or WorldSettings()
-    folder = Path(folder)
+    folder = place(folder)
     world = load_world()
     role: Role = {"train": "train", "unlabelled": "unlabelled"}.get(settings.part, "benchmark")  # type: ignore[assignment]
     suffix = f"-{settings.variant}" if settings.part == "train" else ""
@@ -205,14 +206,12 @@ def _draw_frames(
 ) -> Iterator[PanopticFrame]:
     scene = draw_video(world, settings, number)
     images = folder / "images" / f"{number:04d}"
-    with writing(images):
-        images.mkdir(parents=True, exist_ok=True)
-    for index in range(settings.frames):
-        image, frame = scene.frame(index * settings.stride)
-        path = images / f"{index:05d}.jpg"
-        with writing(path):
-            Pillow.fromarray(image).save(path, quality=95)
-        yield frame
+    with whole_folder(images, replace=True) as beside:
+        for index in range(settings.frames):
+            image, frame = scene.frame(index * settings.stride)
+            with writing(images):
+                Pillow.fromarray(image).save(beside / f"{index:05d}.jpg", quality=95)
+            yield frame
     if mp4:
         write_video(folder / "images" / f"{number:04d}.mp4", _images(scene, settings), fps=10.0)
 

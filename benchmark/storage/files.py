@@ -17,7 +17,7 @@ from typing import Any
 
 from ovsbench.benchmark.errors import BusyError, DataError
 from ovsbench.benchmark.storage.lease import lease, refuse_lost
-from ovsbench.benchmark.storage.remote import RemotePath
+from ovsbench.benchmark.storage.remote import RemotePath, refuse_url
 from ovsbench.benchmark.storage.text_files import decode_text, read_whole
 
 SCHEMA = 1
@@ -251,7 +251,12 @@ def whole_lines(path: Path) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns an error of the operating system during a write into one sentence that names the file."""
+    """Turns an error of the operating system during a write into one sentence that names the file.
+
+    Raises:
+        UsageError: the path is the text of a URL: whoever made it takes none.
+    """
+    refuse_url(path)
     try:
         yield
     except OSError as error:

@@ -22,7 +22,7 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path, PosixPath
+from pathlib import Path, PosixPath, PurePosixPath
 from typing import IO, Any
 
 from ovsbench.benchmark.errors import DataError, UsageError
@@ -36,7 +36,7 @@ AT_ONCE = 16
 LAST = ("video.json", "verified.json", "index.html")
 """Files that say that their folder is whole: sent when all others are there, removed before any other."""
 ADDED = ".added"
-_URL = re.compile(r"([a-z][a-z0-9+.-]*):/+(.*)", re.DOTALL)
+_URL = re.compile(r"([a-z][a-z0-9+.:-]*):/+(.*)", re.DOTALL)
 _NO_FOLDERS = ("http", "https", "data", "ftp")
 _MOST_LISTINGS = 64
 
@@ -56,7 +56,7 @@ def place(folder: str | Path) -> Path:
     if url is None:
         return Path(folder)
     scheme, rest = url.groups()
-    if re.search(r":[^@]*@", rest) or "?" in rest or "::" in str(folder):
+    if re.search(r":[^@]*@", rest) or "?" in rest or "::" in scheme:
         raise UsageError(
             f"expected {scheme}:// with a bucket and a path alone, got a URL with credentials, a query or another "
             "URL in it, which would stand in records and logs. Give credentials as the store's own tools take them"
@@ -66,6 +66,16 @@ def place(folder: str | Path) -> Path:
     if scheme in _NO_FOLDERS:
         raise UsageError(f"{folder}: {scheme}:// cannot be listed or written. Give a folder or a URL such as s3://B/DATA")
     return RemotePath(f"{scheme}:", rest)
+
+
+def refuse_url(path: Path) -> None:
+    """Refuses a path of this machine that is the text of a URL.
+
+    Raises:
+        UsageError: it is.
+    """
+    if not isinstance(path, RemotePath) and (url := _URL.fullmatch(str(path))) is not None:
+        raise UsageError(f"expected a file or folder of this machine here, got {url[1]}://{url[2]}. Name one, and copy it")
 
 
 class RemotePath(PosixPath):
@@ -88,12 +98,11 @@ class RemotePath(PosixPath):
 
     @property
     def _here(self) -> Path:
-        _ = self.url  # refuses what leads out
-        return local_cache().folder.joinpath(self.parts[0].removesuffix(":"), *self.parts[1:])
+        return local_cache().folder.joinpath(*self.url.replace("://", "/", 1).split("/"))
 
     @property
     def _store(self) -> ObjectStore:
-        return store_of(self.parts[0].removesuffix(":"))
+        return store_of(self.url.partition(":")[0])
 
     @property
     def _is_unfinished(self) -> bool:
@@ -109,6 +118,9 @@ class RemotePath(PosixPath):
 
     def is_absolute(self) -> bool:
         return True
+
+    def relative_to(self, *other: Any, **_: Any) -> PurePosixPath:  # type: ignore[override]
+        return PurePosixPath(*super().relative_to(*other).parts)  # below no URL any more
 
     def _entry(self) -> Entry | None:
         if self._is_unfinished:

@@ -155,7 +155,7 @@ def show(
     ] = None,
     is_reversed: Annotated[bool, typer.Option("--reverse", help="With --sort: lowest first, words from Z.")] = False,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="DIR", help="Also draw categories, confusion, windows, videos.")
+        Path | None, typer.Option("--plot", metavar="DIR", parser=place, help="Also draw categories, confusion, windows, videos.")
     ] = None,
     as_json: Json = False,
     csv: Annotated[

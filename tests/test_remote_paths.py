@@ -363,7 +363,7 @@ def test_a_board_in_a_store_is_added_to_verified_and_shown(root: RemotePath, tmp
     ):
         done = CliRunner().invoke(app, command)
         assert done.exit_code == 0, done.output
-        assert "verify" not in command or done.output.startswith("1 entry sound")
+        assert "verify" not in command or "1 entry sound" in done.output
     assert "| guess |" in (site / "leaderboard.md").read_text()
     again = CliRunner().invoke(app, ["board", "add", str(bundle), "--entries", entries])
     assert again.exit_code == 1

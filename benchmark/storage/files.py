@@ -12,6 +12,7 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -298,12 +299,13 @@ def folder_lock(folder: Path, name: str = ".lock", *, shared: bool = False, wait
                 "wait for it or choose another output folder with -o"
             ) from None
         except OSError:  # such as ENOLCK and EOPNOTSUPP of network file systems
-            with lease(folder, name, shared=shared, wait=wait):
-                yield
-            return
-        with contextlib.suppress(OSError):  # the number is a courtesy; a full disk must not stop a reader
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        yield
+            instead: AbstractContextManager[None] = lease(folder, name, shared=shared, wait=wait)
+        else:
+            instead = contextlib.nullcontext()
+            with contextlib.suppress(OSError):  # the number is a courtesy; a full disk must not stop a reader
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        with instead:
+            yield
     finally:
         os.close(handle)

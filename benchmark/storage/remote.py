@@ -36,6 +36,7 @@ AT_ONCE = 16
 LAST = ("video.json", "verified.json", "index.html")
 """Files that say that their folder is whole: sent when all others are there, removed before any other."""
 ADDED = ".added"
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _URL = re.compile(r"([a-z][a-z0-9+.:-]*):/+(.*)", re.DOTALL)
 _NO_FOLDERS = ("http", "https", "data", "ftp")
 _MOST_LISTINGS = 64
@@ -91,7 +92,7 @@ class RemotePath(PosixPath):
         return f"{self.parts[0]}//{'/'.join(self.parts[1:])}"
 
     def __str__(self) -> str:
-        return self.url
+        return self.url if self.parts else "."  # above a URL, where `parents` ends
 
     def __fspath__(self) -> str:
         return str(self._here)
@@ -128,7 +129,8 @@ class RemotePath(PosixPath):
                 return None
             found = self._here.stat()
             return Entry(found.st_size, found.st_mtime, self._here.is_dir())
-        return self._store.find(self.url) or (self._store.find(self._added.url) and Entry(0, 0.0, False))
+        found = self._store.find(self.url)
+        return Entry(0, 0.0, False) if found is None and self._added_lines() else found
 
     def exists(self, *, follow_symlinks: bool = True) -> bool:
         return self._entry() is not None
@@ -321,8 +323,8 @@ class RemotePath(PosixPath):
 
     @property
     def _changes(self) -> bool:
-        """Whether its bytes may change while this process works: texts do that lie beside no mark of a whole folder."""
-        return self.suffix in (".json", ".jsonl", ".toml") and not set(LAST[:2]) & set(_listings.of(self.parent))
+        """Whether its bytes may change while this process works: not those of pictures, nor of a folder with a mark."""
+        return self.suffix.lower() not in PICTURES and not set(LAST[:2]) & set(_listings.of(self.parent))
 
     def _fetched(self) -> Path:
         """The copy here. What may change is fetched anew; of others the next files of the folder follow meanwhile."""

@@ -150,7 +150,7 @@ def test_a_suite_in_a_bucket_with_several_processes(root: RemotePath, tmp_path: 
     names = objects(root / "suite")
     assert {"boxes/all/guess/scores.json", "table.json", "site/index.html"} <= set(names)
     assert json.loads(names["boxes/all/guess/scores.json"])["videos"] == 12
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["__pycache__", "cache", "data", "quick.py", "suite.toml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "data", "quick.py", "suite.toml"]
 
 
 @pytest.mark.parametrize(("method", "code"), [("PUT", "AccessDenied"), ("HEAD", "AccessDenied"), ("GET", "403")])

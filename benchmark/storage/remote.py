@@ -219,6 +219,7 @@ class RemotePath(PosixPath):
         if self._is_unfinished:
             return self._here.write_bytes(content)
         self._store.put(self.url, content)
+        local_cache().forget(self._here)
         _listings.forget(self.parent)
         return len(content)
 

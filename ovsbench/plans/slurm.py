@@ -85,8 +85,10 @@ def job_script(job: SlurmJob) -> str:
         "#!/bin/bash",
         *(f"#SBATCH {option}" for option in options),
         "# Made by: ovsbench cluster slurm",
-        "set -euo pipefail",
+        "# shellcheck disable=SC1090,SC1091,SC2016,SC2317",
+        "set -e",
         *job.setup,
+        "set -uo pipefail # what activates environments uses names that are not set",
         f"inside=({shlex.join(inside)})",
         f"command=({shlex.join(command)})",
     ]
@@ -103,27 +105,16 @@ mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 count=${#nodes[@]}
 cpus=${SLURM_CPUS_PER_TASK:-1}
 gpus=${SLURM_GPUS_ON_NODE:-0}
-port=$((10000 + SLURM_JOB_ID % 2000 * 10)) # ten for each job, so that jobs on one node do not meet
-steps=()
+port=$((20000 + SLURM_JOB_ID % 1200 * 10)) # ten for each job: jobs that share a node do not meet
 """
 
 _RAY = """
+steps=()
 # One Ray node on each SLURM node: the first is the head.
 temp=/tmp/ovsbench-$SLURM_JOB_ID
 read -r address _ < <(srun --overlap --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" hostname -I)
-export RAY_ADDRESS=$address:$port RAY_TMPDIR=$temp
-node=(--num-cpus="$cpus" --num-gpus="$gpus" --temp-dir="$temp" --dashboard-agent-listen-port=0
-    --disable-usage-stats --block)
-srun --overlap --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" --cpus-per-task="$cpus" "${inside[@]}" \\
-    ray start --head --node-ip-address="$address" --port="$port" --ray-client-server-port=$((port + 1)) \\
-    --dashboard-port=$((port + 2)) "${node[@]}" &
-steps+=($!)
-if ((count > 1)); then
-    srun --overlap --nodes=$((count - 1)) --ntasks=$((count - 1)) --ntasks-per-node=1 --relative=1 \\
-        --cpus-per-task="$cpus" "${inside[@]}" ray start --address="$RAY_ADDRESS" "${node[@]}" &
-    steps+=($!)
-fi
-
+RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \\n') # without it nobody else's job reaches this Ray
+export RAY_ADDRESS=$address:$port RAY_TMPDIR=$temp RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 finish() {
     trap - EXIT
     kill "${steps[@]}" 2>/dev/null || true
@@ -131,6 +122,21 @@ finish() {
     srun --overlap --nodes="$count" --ntasks="$count" --ntasks-per-node=1 rm -rf "$temp" || true
 }
 trap finish EXIT
+node=(--num-cpus="$cpus" --num-gpus="$gpus" --temp-dir="$temp" --dashboard-agent-listen-port=0 --min-worker-port=0
+    --max-worker-port=0 --disable-usage-stats --block)
+srun --overlap --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" --cpus-per-task="$cpus" "${inside[@]}" \\
+    ray start --head --node-ip-address="$address" --port="$port" --ray-client-server-port=$((port + 1)) \\
+    --dashboard-port=$((port + 2)) "${node[@]}" &
+steps+=($!)
+until (: > "/dev/tcp/$address/$port") 2>/dev/null; do # the others give up if they come before the head
+    kill -0 "${steps[0]}" 2>/dev/null || { echo "error: the head of Ray ended. The lines above say why" >&2 && exit 1; }
+    sleep 1
+done
+if ((count > 1)); then
+    srun --overlap --nodes=$((count - 1)) --ntasks=$((count - 1)) --ntasks-per-node=1 --relative=1 \\
+        --cpus-per-task="$cpus" "${inside[@]}" ray start --address="$RAY_ADDRESS" "${node[@]}" &
+    steps+=($!)
+fi
 
 "${inside[@]}" python - "$count" <<'PYTHON'
 import sys

@@ -230,17 +230,14 @@ def test_torchrun_is_started_once_on_each_node(tmp_path: Path):
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray, of the extra [ray]")
 def test_a_head_and_two_workers_really_form_one_ray(tmp_path: Path):
     code = (
-        "import os, ray; ray.init(address='auto', log_to_driver=False, logging_level='ERROR'); "
-        "print(sorted({ray.get(ray.remote(os.getppid).remote()) > 0 for _ in range(3)}), "
-        "len([n for n in ray.nodes() if n['Alive']]), ray.cluster_resources()['CPU'])"
+        "import ray; ray.init(address='auto', log_to_driver=False, logging_level='ERROR'); "
+        "print(len([n for n in ray.nodes() if n['Alive']]), ray.cluster_resources()['CPU'])"
     )
-    path = Path(sys.executable).parent
     stubs = {
         "ovsbench": f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c "{code}"\n',
         "python": f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n',
         "ray": f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m ray.scripts.scripts "$@"\n',
     }
-    assert path.exists()
     slurm = Allocation(tmp_path, stubs)
     process = slurm.start(SlurmJob(command=("score", "run"), nodes=3, cpus=2))
     try:
@@ -250,5 +247,5 @@ def test_a_head_and_two_workers_really_form_one_ray(tmp_path: Path):
         output, _ = process.communicate(timeout=30)
     assert process.returncode == 0, output
     assert "Ray: 3 nodes\n" in output
-    assert re.search(r"\[True\] 3 6\.0", output), output
+    assert re.search(r"^3 6\.0$", output, re.M), output
     assert not Path(f"/tmp/ovsbench-{slurm.job}").exists()

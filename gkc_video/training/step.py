@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
@@ -74,6 +75,7 @@ def losses(
     region_limit_of: str = "frame",
     points: int = 0,
     void: str = "ignored",
+    masked: npt.NDArray[np.bool_] | None = None,
     rngs: Sequence[np.random.Generator] = (),
 ) -> dict[str, Mean]:
     """The parts of a step's loss, not yet weighted: mask, dice, classes; where asked for synonyms, names, distil,
@@ -93,11 +95,15 @@ def losses(
         region_limit_of: "frame", or "step" for all labelled frames together.
         points: of each mask, at which masks are compared; 0 for every cell.
         void: "ignored" or "background".
+        masked: (frames, blocks, queries) of all images, see `ovsbench.gkc_video.training.masked_attention`.
         rngs: of each labelled frame, for these draws; they may be left out where none draws.
     """
     device = model.no_object.device
     pixels = torch.from_numpy(np.stack(batch.images)).permute(0, 3, 1, 2).to(device)
-    predictions, features = model.look(pixels.to(memory_format=torch.channels_last))
+    predictions, features = model.look(
+        pixels.to(memory_format=torch.channels_last),
+        masked=None if masked is None else torch.from_numpy(masked).to(device),
+    )
     labelled = len(batch.labelled)
     targets = [_moved(t, device, void) for t in names.targets]
     seen = [p.of(slice(labelled)) for p in predictions]

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from ovsbench.gkc_video.model.pointwise import linear
 from ovsbench.gkc_video.torchvision_shim import prepare
 
 prepare()
@@ -91,14 +92,16 @@ class Segmenter(Mask2FormerPreTrainedModel):
         levels = [project(x) for project, x in zip(decoder.input_projections, pyramid[::-1], strict=False)]
         shapes = tuple((x.shape[2], x.shape[3]) for x in levels)
         hidden = torch.cat([x.flatten(2).transpose(1, 2) for x in levels], 1)  # (B, S, C)
-        grid = _once(_grid)(shapes, hidden.shape[2], hidden.device)
+        attention = decoder.encoder.layers[0].self_attn
+        grid = _once(_grid)(shapes, hidden.shape[2], attention.n_heads, attention.n_points, hidden.device)
         positions = grid.positions.to(hidden.dtype) + decoder.level_embed.index_select(0, grid.level)
         for layer in decoder.encoder.layers:
             hidden = layer.self_attn_layer_norm(hidden + _deformable(layer.self_attn, hidden, positions, grid))
             hidden = layer.final_layer_norm(hidden + layer.fc2(F.relu(layer.fc1(hidden))))
         parts = hidden.split([height * width for height, width in shapes], 1)
         maps = [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, shapes, strict=True)]
-        fine = maps[-1]
+        # A copy, since as a part of all levels it is not known to be channels last, which is enlarged faster.
+        fine = maps[-1].clone(memory_format=torch.channels_last)
         sides = zip(pyramid[: decoder.num_fpn_levels][::-1], decoder.lateral_convolutions, decoder.output_convolutions,
                     strict=True)  # fmt: skip
         for features, lateral, output in sides:
@@ -117,7 +120,7 @@ def _cross_attention(
     """(B, Q, C) of queries (B, Q, C), keys and values (B, S, C); allowed (B, 1, Q, S) bool."""
     weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
     sources = zip((queries, keys, values), weights, biases, strict=True)
-    q, k, v = (_heads(F.linear(x.to(weight.dtype), weight, bias), attention.num_heads) for x, weight, bias in sources)
+    q, k, v = (_heads(linear(x.to(weight.dtype), weight, bias), attention.num_heads) for x, weight, bias in sources)
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
     out: torch.Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
     return out
@@ -144,9 +147,9 @@ def _deformable(attention: Any, hidden: torch.Tensor, positions: torch.Tensor, g
     heads, levels, points = attention.n_heads, attention.n_levels, attention.n_points
     queries = hidden + positions
     value = attention.value_proj(hidden).transpose(1, 2)  # (B, C, S)
-    offsets = attention.sampling_offsets(queries).unflatten(2, (heads, levels, points, 2))
-    centres = grid.centres[:, None, None, None]
-    where = torch.addcmul(centres, offsets, grid.steps.to(offsets.dtype))  # in [-1, 1], (B, S, heads, L, P, 2)
+    offsets = attention.sampling_offsets(queries)  # (B, S, heads L P 2)
+    where = torch.addcmul(grid.centres, offsets, grid.steps.to(offsets.dtype))  # in [-1, 1]
+    where = where.unflatten(2, (heads, levels, points, 2))
     # Cells innermost, so that every operation runs along them.
     where = where.permute(3, 0, 2, 4, 1, 5).flatten(1, 2)  # (L, B heads, P, S, 2)
     weights = attention.attention_weights(queries).transpose(1, 2).unflatten(1, (heads, -1))
@@ -172,8 +175,8 @@ class _Grid:
         starts: the first cell of each level.
         level: (S,), the level of each cell.
         positions: (S, C), position embeddings.
-        centres: (S, 2), x and y of each cell's centre in its own level, in [-1, 1].
-        steps: (L, 1, 2), what one cell of each level is of that range.
+        centres: (S, heads L P 2), x and y of each cell's centre in its own level, in [-1, 1], for each of the samples.
+        steps: (heads L P 2), what one cell of each sample's level is of that range.
     """
 
     shapes: tuple[tuple[int, int], ...]
@@ -196,7 +199,7 @@ def _once(cached: Any) -> Any:
 
 
 @lru_cache(maxsize=8)
-def _grid(shapes: tuple[tuple[int, int], ...], width: int, device: torch.device) -> _Grid:
+def _grid(shapes: tuple[tuple[int, int], ...], width: int, heads: int, points: int, device: torch.device) -> _Grid:
     with torch.inference_mode(False):
         lengths = [height * columns for height, columns in shapes]
         starts = tuple(sum(lengths[:level]) for level in range(len(shapes)))
@@ -207,7 +210,9 @@ def _grid(shapes: tuple[tuple[int, int], ...], width: int, device: torch.device)
             y, x = ((2 * torch.arange(n, device=device) + 1) / n - 1 for n in (height, columns))
             centres.append(torch.stack([x.repeat(height), y.repeat_interleave(columns)], 1))
             steps.append(torch.stack([torch.full((), 2.0 / n, device=device) for n in (columns, height)]))
-        return _Grid(shapes, starts, level, positions, torch.cat(centres), torch.stack(steps)[:, None])
+        every = torch.cat(centres).repeat(1, heads * len(shapes) * points)
+        step = torch.stack(steps)[:, None].expand(-1, points, -1).flatten().repeat(heads)
+        return _Grid(shapes, starts, level, positions, every, step)
 
 
 @lru_cache(maxsize=32)

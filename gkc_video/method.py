@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,13 +20,13 @@ from ovsbench.gkc_video.model import (
     PostProcessing,
     class_maps,
     objects_of,
+    one_ahead,
     post_process,
     uploaded,
 )
 from ovsbench.gkc_video.model.compiling import compile_in_place
 from ovsbench.gkc_video.model.inference import Precision
 from ovsbench.gkc_video.model.load import RANDOM, LoadedGKC, load_gkc, random_gkc
-from ovsbench.gkc_video.model.packing import Packed
 from ovsbench.gkc_video.model.post_processing import launch, unpacked
 from ovsbench.gkc_video.proposals import Proposals, paint
 from ovsbench.gkc_video.text import Bank, NameTable, TextSpace, name_table
@@ -230,13 +229,10 @@ class GKCMethod:
 
     def _regions(self, images: Iterator[Image], vocabulary: Vocabulary) -> Iterator[Proposals]:
         """The regions of each frame; a GPU already works on the next batch while those of the last one are taken."""
-        table, waiting = self.name_table(vocabulary), deque[Packed]()
-        ahead = 1 if self.network.device.type == "cuda" else 0
-        for frames in uploaded(images, self.batch, self.network.device):
-            waiting.append(launch(self.network.run(frames, table), self.post_processing))
-            if len(waiting) > ahead:
-                yield from unpacked(waiting.popleft(), self.post_processing)
-        for packed in waiting:
+        table = self.name_table(vocabulary)
+        batches = uploaded(images, self.batch, self.network.device)
+        launched = (launch(self.network.run(frames, table), self.post_processing) for frames in batches)
+        for packed in one_ahead(launched):
             yield from unpacked(packed, self.post_processing)
 
     def _semantic(self, video: Video, vocabulary: Vocabulary) -> Iterator[PanopticFrame]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -74,4 +73,4 @@ def test_batches_change_nothing_and_are_read_once_or_twice(
             key: part.category for key, part in other.segments.items()}  # fmt: skip
         for key, part in one.segments.items():
             assert part.score == pytest.approx(other.segments[key].score, abs=1e-3)
-    assert any(np.unique(frame.ids).size > 1 for frame in answers[1])
+    assert all(frame.segments for frame in answers[1])

@@ -14,6 +14,7 @@ import fnmatch
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).parents[1]
-SECONDS = 240  # a mutant that loops for ever is noticed
+SECONDS = 240  # of processor time: a mutant that loops for ever is noticed, on a busy machine too
 TESTS = {  # the first pattern that fits a file says which tests are its own
     "benchmark/metrics/ap*.py": "test_ap test_instances",
     "benchmark/metrics/clear.py": "test_clear test_metrics",
@@ -125,9 +126,21 @@ def tests_pass(tests: list[str], copy: Path) -> bool:
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     try:
-        return subprocess.run(command, cwd=copy, capture_output=True, timeout=SECONDS, env=environment).returncode == 0
+        run = subprocess.run(
+            command,
+            cwd=copy,
+            capture_output=True,
+            timeout=5 * SECONDS,
+            env=environment,
+            preexec_fn=_limit_processor_time,
+        )
+        return run.returncode == 0
     except subprocess.TimeoutExpired:
         return False
+
+
+def _limit_processor_time() -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
 
 
 def main() -> None:

@@ -395,20 +395,12 @@ def test_the_harmonic_mean_of_base_and_novel(base, novel, expected):
 
 
 def test_identities_are_scored_only_where_labels_have_them():
-    assert [metric.name for metric in metrics_for(Rules(task="panoptic"))] == [
-        "vpq",
-        "miou",
-        "stq",
-        "hota",
-        "clear",
-        "vc",
-        "confusion",
-        "vpq-video",
-    ]
+    panoptic, semantic = ({m.name for m in metrics_for(Rules(task=task))} for task in ("panoptic", "semantic"))
+    assert {"stq", "hota", "clear", "vpq-video"} <= panoptic - semantic
+    assert {"vpq", "miou", "vc", "confusion"} <= semantic <= panoptic
     assert metrics_for(Rules(task="panoptic"), ["davis"])[-1].name == "davis"
     assert metrics_for(Rules(task="panoptic"), ["davis_semi"])[-1].name == "davis_semi"
     assert metrics_for(Rules(task="semantic"), ["davis"]) == metrics_for(Rules(task="semantic"))
-    assert [metric.name for metric in metrics_for(Rules(task="semantic"))] == ["vpq", "miou", "vc", "confusion"]
 
 
 def test_metrics_describe_the_values_that_they_give():

@@ -135,6 +135,7 @@ def found(labels: tuple[int, ...], matched: list[int], ignored: list[int] | None
         (found((1, 1, 0, 0), [0, 0], scores=[0.1, 0.2]), "not in order of score"),
         (found((1, 1, 0, 0), [1], [1]), "matched and ignored"),
         (found((1, 1, 0, 0), [1 << 41]), "thresholds that are none"),
+        (found((1, 1, 0, 0), [0], [1 << 40]), "thresholds that are none"),
         (found((1, 1, 0, 0), [1, 0], [0, 1]), "ignored without a crowd"),
         (found((1, 1, 0, 0), [1] * 101), "too many predictions"),
         (found((0, 0, 0, 0), [0], [1], without_crowds=found((1, 1, 0, 0), [])), "other predictions by the rule"),
@@ -143,6 +144,12 @@ def found(labels: tuple[int, ...], matched: list[int], ignored: list[int] | None
 def test_tracks_that_cannot_be_are_told(one, said):
     problems = list(ApCounts({4: (one,)}).problems(VideoShape(5, 100, BOXES.ids, Rules(task="instance")), {}))
     assert any(said in problem for problem in problems), problems
+
+
+def test_two_predictions_may_match_one_label_at_different_thresholds_and_miss_it_at_small_sizes():
+    one = found((1, 1, 0, 0), [1 << 0 | 1 << 10, 1 << 1 | 1 << 11], [1 << 20, 1 << 20])
+    assert list(one.problems()) == []
+    assert not one.ignored_anywhere
 
 
 def test_tracks_that_lie_on_a_crowd_may_be_ignored():

@@ -12,6 +12,7 @@ from conftest import BOXES, frame_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.metrics import VideoCounts, frame_metrics_for
 from ovsbench.benchmark.metrics.ap import Ap, ApCounts
 from ovsbench.benchmark.metrics.ap_matching import Found
@@ -19,6 +20,7 @@ from ovsbench.benchmark.metrics.base import LabelledCounts
 from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.panoptic import dense, overlap_dense
 from ovsbench.benchmark.types import PanopticFrame, Rules
+from ovsbench.leaderboard.bundle.plausibility import MOST_DEPTH, check_numbers
 
 RULES = Rules(vpq_windows=(1, 2, 4))
 IDS = sorted(BOXES.ids)
@@ -158,3 +160,23 @@ def test_tracks_that_lie_on_a_crowd_may_be_ignored():
     assert list(ApCounts({4: (one,)}).problems(VideoShape(5, 100, BOXES.ids, Rules(task="instance")), {})) == []
     assert ApCounts({4: (one,)}).labelled() == {"4": [[0, 0, 0, 0], [1, 1, 0, 0]]}
     assert Ap().name == "ap"
+
+
+def test_numbers_may_be_nested_as_deeply_as_counts_are_and_no_deeper():
+    def nested(depth: int, end: object, kind: type) -> Any:
+        return (
+            end
+            if not depth
+            else {"a": nested(depth - 1, end, kind)}
+            if kind is dict
+            else [nested(depth - 1, end, kind)]
+        )
+
+    for kind in (dict, list):
+        check_numbers(nested(MOST_DEPTH, 1, kind), "here")
+        with pytest.raises(DataError, match="here: counts are nested deeper"):
+            check_numbers(nested(MOST_DEPTH + 1, 1, kind), "here")
+        for number in (-1, 2**53 + 1, float("nan"), float("inf")):
+            with pytest.raises(DataError, match="negative, too large or no number"):
+                check_numbers(nested(2, number, kind), "here")
+        check_numbers(nested(2, 2**53, kind), "here")

@@ -51,6 +51,7 @@ def build(
     association: str = DEFAULT,
     vote: bool = True,
     max_age_seconds: float | None = None,
+    propagate: int = 0,
     delay: int = 0,
     batch: int = 1,
     precision: Precision = "float32",
@@ -75,6 +76,7 @@ def build(
         association: how regions are linked over time, a name of `ovsbench.gkc_video.tracking.ASSOCIATIONS`.
         vote: whether class scores are averaged along a track.
         max_age_seconds: for how long an unseen object is kept; by default as the association has it.
+        propagate: frames in a row for which an object that is missed keeps its mask, moved to where the pictures match.
         delay: frames that an answer waits, so that so many later ones vote for its classes too; 0 answers at once.
         batch: frames that go through the network at once; on a GPU an answer also waits for the next batch.
         precision: of the network's arithmetic.
@@ -97,7 +99,7 @@ def build(
                   tiles=(tiles, 0))  # fmt: skip
     if base_logit_penalty is not None and not math.isfinite(base_logit_penalty):
         raise MethodError(f"option base_logit_penalty of method gkc: expected a number, got {base_logit_penalty}")
-    linking = settings_of(association, vote=vote, max_age_seconds=max_age_seconds)
+    linking = settings_of(association, vote=vote, max_age_seconds=max_age_seconds, propagate=propagate)
     given = {"objectness": objectness, "min_kept_share": min_kept_share, "mask_nms_iou": mask_nms_iou}
     shares = {name: value for name, value in given.items() if value is not None}
     _check_shares(**shares)

@@ -26,13 +26,13 @@ from ovsbench.gkc_video.training.frame_reader import batches, distils, frame_rng
 from ovsbench.gkc_video.training.frames import FrameSource
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining
 from ovsbench.gkc_video.training.initialization import Part, saw_novel, start_from, weights_file
-from ovsbench.gkc_video.training.losses import Weights
 from ovsbench.gkc_video.training.masked_attention import draw_masked, masked_shares
 from ovsbench.gkc_video.training.shared_norm import freeze_norms, share_norms
 from ovsbench.gkc_video.training.step import Batch, losses
 from ovsbench.gkc_video.training.step_names import name_step
 from ovsbench.gkc_video.training.teacher_cache import TeacherCache
 from ovsbench.gkc_video.training.training_state import State, optimiser_of
+from ovsbench.gkc_video.training.weights import Weights
 
 Log = Callable[[str], None]
 
@@ -285,11 +285,11 @@ def _backward(
     sums: dict[str, float] = {}
     for number, part in enumerate(batch):
         rngs = [frame_rng(settings.seed, step, place) for place in part.places]
-        regions = None
+        regions = boxes = None
         if teacher_cache is not None and (settings.tgkd != "off" or settings.diversify == "thresRand"):
-            regions = [teacher_cache.regions(sample) for sample in part.labelled]
+            found = [teacher_cache.regions(sample) for sample in part.labelled]
+            regions, boxes = torch.cat([v.regions for v in found]), torch.cat([v.boxes for v in found])
         scale = 1.0 if teacher_cache is None else float(teacher_cache.clip.model.logit_scale.exp())
-        boxes = [vectors.boxes for vectors in regions or []]
         of_part = np.random.default_rng([settings.seed, step, number])
         names = name_step(
             settings.diversify, words, part.targets, boxes, scale, of_part, rngs, prompted=material.prompted
@@ -306,7 +306,7 @@ def _backward(
                 names,
                 weights,
                 teacher=teacher_cache.clip if teacher_cache is not None and distils(settings, step) else None,
-                teacher_vectors=[vectors.regions for vectors in regions or []] if settings.tgkd != "off" else None,
+                teacher_vectors=regions if settings.tgkd != "off" else None,
                 words=spoken,
                 form=settings.tgkd,
                 region_dropout=settings.region_dropout,

@@ -129,8 +129,6 @@ def videomt():
 
 
 has_videomt = pytest.mark.skipif(find_spec("transformers.models.videomt") is None, reason="an older transformers")
-    not hasattr(transformers, "VideomtForUniversalSegmentation"), reason="an older transformers"
-)
 MODELS = [mask2former, maskformer, oneformer, eomt, pytest.param(videomt, marks=has_videomt)]
 
 

@@ -114,11 +114,16 @@ def swap_tests(
     moved = np.zeros((len(scores), len(swaps)))
     for one, other in seeds:
         blocks = values_of([*one, *other], scores, groups, Swapped(swaps))
-        moved += [np.concatenate([np.subtract(*np.split(block, 2)) for block in of_score]) for of_score in blocks]
-    return [_p(np.abs(row) / len(seeds)) for row in moved]
+        moved += list(map(changes, blocks))
+    return [share_as_large(np.abs(row) / len(seeds)) for row in moved]
 
 
-def _p(sizes: Floats) -> Test:
+def changes(blocks: Sequence[Floats]) -> Floats:
+    """What each exchange of `Swapped` makes of the difference of two runs, first minus second, (D,)."""
+    return np.concatenate([np.subtract(*np.split(block, 2)) for block in blocks])
+
+
+def share_as_large(sizes: Floats) -> Test:
     """The share of exchanges at least as large as the first, which exchanges nothing."""
     if not math.isfinite(sizes[0]):
         return NO_TEST

@@ -122,7 +122,7 @@ def _import_rows(
     beside = next(folder for folder in run.absolute().parents if folder.is_dir())  # on the disk that has room for it
     with contextlib.ExitStack() as stack:
         with writing(beside):
-            lines = stack.enter_context(tempfile.TemporaryFile(dir=beside))
+            lines = stack.enter_context(tempfile.TemporaryFile(dir=beside, buffering=CHUNK))
         reader = _Reader(path, benchmark, layout, faults, lines)
         with writing(beside):
             reader.read()
@@ -234,7 +234,9 @@ class _Reader:
 
     def _stored(self, begin: int, end: int) -> bytes:
         self._lines.seek(begin)
-        return self._lines.read(end - begin)
+        found = self._lines.read(end - begin)
+        self._lines.seek(self._end)
+        return found
 
     def _row(self, value: Any, number: int, video: str) -> _Row:
         where = f"{self._path}, prediction {number}"
@@ -273,7 +275,6 @@ class _Reader:
                 if self._stored(begin, begin + len(masks)) == masks:
                     raise DataError(f"{row.where}: it repeats prediction {number} to the last pixel")
             alike.append((row.number, self._end + len(head)))
-        self._lines.seek(self._end)
         self._lines.write(head + masks + tail)
         end = self._end + len(head) + len(masks) + len(tail)
         kept.add(self._end, end)

@@ -226,7 +226,7 @@ class TrackFolder:
     def described(self) -> Described:
         """The tracks without their masks, and the extent that is written for each; None in a file of before it was."""
         try:
-            rows = [json.loads(_without_masks(line)) for line in self._lines()]
+            rows = json.loads(b"[" + b",".join(map(_without_masks, self._lines())) + b"]")
             tracks, extents = tuple(map(_track, rows)), tuple(map(Extent.from_json, rows))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._broken(f"a line is no track: {error!r}") from error

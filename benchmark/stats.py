@@ -204,7 +204,10 @@ def values_of(videos: Run, scores: Sequence[Score], groups: Groups, choice: Choi
     """
     parts: dict[str, Part] = {**groups, "all": None}
     of_group = {"harmonic": ("base", "novel")}
-    wanted = dict.fromkeys((metric, part) for metric, _, group in scores for part in of_group.get(group, (group,)))
+    wanted: dict[Key, set[str]] = {}
+    for metric, value, group in scores:
+        for part in of_group.get(group, (group,)):
+            wanted.setdefault((metric, part), set()).add(value)
     counts = {metric: [video[metric] for video in videos] for metric, _ in wanted}
     summed = {
         (metric, part): _rows(cast(Sequence[SummedCounts], counts[metric]), parts[part])
@@ -212,13 +215,13 @@ def values_of(videos: Run, scores: Sequence[Score], groups: Groups, choice: Choi
         if not isinstance(counts[metric][0], ListedCounts)
     }
     columns, places = _without_copies(summed)
-    read = [  # block by block, so that sums need little memory
-        {
-            (metric, part): cast(SummedCounts, counts[metric][0]).read(sums[:, place], parts[part] is None)
-            for (metric, part), place in places.items()
-        }
-        for sums in (choice.sums(columns) if summed else ())
-    ]
+    read = []
+    for sums in choice.sums(columns) if summed else ():  # block by block, so that sums need little memory
+        block = {}
+        for (metric, part), place in places.items():
+            found = cast(SummedCounts, counts[metric][0]).read(sums[:, place], parts[part] is None)
+            block[metric, part] = {value: found[value] for value in wanted[metric, part]}
+        read.append(block)
 
     def values(metric: str, part: str, value: str) -> list[Floats]:
         if (metric, part) in summed:

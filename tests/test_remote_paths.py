@@ -1,4 +1,4 @@
-"""Paths below a URL, on fsspec's store in memory: what is fetched, what is sent, in which order, and what is refused."""
+"""Paths below a URL, on fsspec's store in memory: what is fetched, what is sent and when, and what is refused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ pytest.importorskip("fsspec", reason="needs fsspec, of the extra [remote]")
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RemotePath]:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RemotePath:
     """An empty store, and an empty cache of one megabyte."""
     monkeypatch.setattr(local_cache, "_caches", {})
     monkeypatch.setenv(local_cache.FOLDER, str(tmp_path / "cache"))
@@ -33,7 +32,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RemotePath
     store.pseudo_dirs[:] = [""]
     folder = place(f"memory://{tmp_path.name}")
     assert isinstance(folder, RemotePath)
-    yield folder
+    return folder
 
 
 def upload(folder: Path, to: RemotePath) -> RemotePath:

@@ -136,7 +136,8 @@ def test_a_second_writer_of_a_run_is_refused_and_the_first_goes_on(root: RemoteP
 def test_a_suite_in_a_bucket_with_several_processes(root: RemotePath, tmp_path: Path):
     upload_from = boxes(tmp_path / "data", videos=12, frames=2).folder
     upload(upload_from, root / "data")
-    text = f'out = "{root}/suite"\n[benchmarks.boxes]\nfolder = "{root}/data"\n[methods.guess]\nmethod = "quick.py:build"\n'
+    text = f'out = "{root}/suite"\n[benchmarks.boxes]\nfolder = "{root}/data"\n[methods.guess]\n'
+    text += 'method = "quick.py:build"\n'
     (tmp_path / "quick.py").write_text(SLOW_METHOD.replace("0.1", "0"))
     (tmp_path / "suite.toml").write_text(text)
     for arguments in (

@@ -35,9 +35,10 @@ tasks = []
 
 def end(number, frame):
     for task in tasks:
-        os.killpg(task.pid, signal.SIGTERM)
+        os.killpg(task.pid, signal.SIGKILL)
 signal.signal(signal.SIGTERM, end)
-for _ in range(int(options.get("--ntasks", 1))):
+for number in range(int(options.get("--ntasks", 1))):
+    time.sleep(number * float(os.environ["APART"]))
     tasks.append(subprocess.Popen(words, start_new_session=True))
 sys.exit(max(task.wait() != 0 for task in tasks))
 """
@@ -77,14 +78,27 @@ def test_what_is_left_out_is_not_asked_for():
     assert not any(line.startswith(("--gpus", "--time", "--partition", "--account")) for line in asked)
 
 
-HOSTILE = ["a b", "$(touch bad)", "`touch bad`", "'; touch bad; '", '"', "\\", "*", "~", "--option=k=v w", "é", "!x", ""]
+HOSTILE = [
+    "a b",
+    "$(touch bad)",
+    "`touch bad`",
+    "'; touch bad; '",
+    '"',
+    "\\",
+    "*",
+    "~",
+    "--option=k=v w",
+    "é",
+    "!x",
+    "",
+]
 
 
 @pytest.mark.parametrize("word", HOSTILE)
 def test_every_word_of_the_command_comes_through_as_it_was(word: str, tmp_path: Path):
     script = job_script(SlurmJob(command=("run", word), container=word or "image.sif"))
     assignments = [line for line in script.splitlines() if line.startswith(("command=", "inside="))]
-    text = "\n".join([*assignments, "printf '%s\\0' \"${command[@]}\" \"${inside[@]}\""])
+    text = "\n".join([*assignments, 'printf \'%s\\0\' "${command[@]}" "${inside[@]}"'])
     done = subprocess.run(["bash", "-c", text], capture_output=True, check=True, cwd=tmp_path)
     words = done.stdout.decode().split("\0")[:-1]
     assert words == ["ovsbench", "run", word, "--on", "auto", "apptainer", "exec", word or "image.sif"]
@@ -94,8 +108,10 @@ def test_every_word_of_the_command_comes_through_as_it_was(word: str, tmp_path: 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"partition": "a;rm -rf x"}, {"partition": "a b"}, {"account": "$(x)"}, {"time": "tomorrow"}, {"time": "1:2:3:4"},
-        {"time": "12:00:00\n#SBATCH --x"}, {"gpus": "many"}, {"gpus": "2 --x"}, {"name": "../x"}, {"nodes": 0}, {"cpus": 0},
+        {"partition": "a;rm -rf x"}, {"partition": "a b"}, {"account": "$(x)"}, {"time": "tomorrow"},
+        {"time": "1:2:3:4"},
+        {"time": "12:00:00\n#SBATCH --x"}, {"gpus": "many"}, {"gpus": "2 --x"}, {"name": "../x"}, {"nodes": 0},
+        {"cpus": 0},
         {"sbatch": ("--wrap=$(x)",)}, {"sbatch": ("exclusive",)}, {"sbatch": ("--a b",)}, {"setup": ("a\nb",)},
         {"command": ("run", "a\nb")}, {"container": "a\nb"}, {"command": ("demo",)}, {"command": ()},
         {"command": ("data", "show", "x")}, {"command": ("train", "c.toml")}, {"torchrun": True},
@@ -153,9 +169,10 @@ class Allocation:
             (folder / "bin" / name).write_text(text)
             (folder / "bin" / name).chmod(0o755)
         self.environment = os.environ | {
-            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "CALLS": str(self.calls), "LOG": str(self.log), "THEN": then,
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "CALLS": str(self.calls), "LOG": str(self.log),
+            "THEN": then,
             "SLURM_JOB_ID": str(self.job), "SLURM_JOB_NODELIST": "node[1-3]", "SLURM_CPUS_PER_TASK": "2",
-            "SLURM_GPUS_ON_NODE": "0",
+            "SLURM_GPUS_ON_NODE": "0", "APART": "0",
         }  # fmt: skip
 
     def start(self, job: SlurmJob) -> subprocess.Popen[str]:
@@ -239,6 +256,7 @@ def test_a_head_and_two_workers_really_form_one_ray(tmp_path: Path):
         "ray": f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m ray.scripts.scripts "$@"\n',
     }
     slurm = Allocation(tmp_path, stubs)
+    slurm.environment["APART"] = "10"  # two nodes that begin at once on one machine would take the same sockets
     process = slurm.start(SlurmJob(command=("score", "run"), nodes=3, cpus=2))
     try:
         output, _ = process.communicate(timeout=150)

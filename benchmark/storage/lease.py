@@ -1,8 +1,9 @@
 """Who works in a folder where no lock of the operating system reaches: in a store, or on a file system without them.
 
-A claim is a file of the folder that must not be there yet, written by a conditional put or an exclusive creation. It names its
-owner and ends by itself unless the owner renews it; so a killed owner blocks nobody for long, and on its own machine, where it
-can be seen to be gone, not at all. An owner that slept through the end of its claim may find another's: it writes no more.
+A claim is a file of the folder that must not be there yet, written by a conditional put or an exclusive creation. It
+names its owner and ends by itself unless the owner renews it; so a killed owner blocks nobody for long, and on its own
+machine, where it can be seen to be gone, not at all. An owner that slept through the end of its claim may find
+another's: it writes no more.
 """
 
 from __future__ import annotations
@@ -101,8 +102,8 @@ def _refuse(folder: Path, claims: dict[Path, dict[str, Any]], shared: bool) -> N
         if _is_live(row) and not (shared and ".shared-" in path.name):
             left = max(0.0, float(row["ends"]) - time.time())
             raise BusyError(
-                f"another process (pid {row['pid']} on {row['host']}) is writing {folder}; wait for it or choose another "
-                f"output folder with -o. If it was killed, its claim ends in {left:.0f} s"
+                f"another process (pid {row['pid']} on {row['host']}) is writing {folder}; wait for it or choose "
+                f"another output folder with -o. If it was killed, its claim ends in {left:.0f} s"
             )
 
 

@@ -1,6 +1,7 @@
 """Copies of remote files on this machine, of this process alone: as many as fit, those longest unused go first.
 
-They lie in a folder for temporary files that goes when the process ends; what a killed process left is removed by the next.
+They lie in a folder for temporary files that goes when the process ends; what a killed process left is removed by the
+next.
 """
 
 from __future__ import annotations

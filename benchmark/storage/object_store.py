@@ -1,7 +1,7 @@
-"""Objects of a store that fsspec knows, such as S3: listed, read, written, removed, and tried again where that may help.
+"""Objects of a store that fsspec knows, such as S3: listed, read, written, removed; tried again where that may help.
 
-The one place that imports fsspec, and only once a URL was given. No sentence repeats the text of an error of a store, which
-may hold parts of credentials: they give its kind and its code.
+The one place that imports fsspec, and only once a URL was given. No sentence repeats the text of an error of a store,
+which may hold parts of credentials: they give its kind and its code.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Folders that a URL names, such as s3://bucket/data, as paths: what is read is fetched, what is finished is sent.
 
-The objects below the URL are the files that a folder on disk would have, under the same names. A `RemotePath` is a path like
-others, so that no reader or writer knows of stores. What the suite writes is made here first, under a hidden name, and sent
-when it is renamed into place: never a part of a file, and the file that says that a folder is whole, last. Lines that are
-added one by one to a file become objects in NAME.added/ beside it, since no object can grow; reading joins them.
+The objects below the URL are the files that a folder on disk would have, under the same names. A `RemotePath` is a
+path like others, so that no reader or writer knows of stores. What the suite writes is made here first, under a hidden
+name, and sent when it is renamed into place: never a part of a file, and the file that says that a folder is whole,
+last. Lines that are added one by one to a file become objects in NAME.added/ beside it, since no object can grow;
+reading joins them.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ def place(folder: str | Path) -> Path:
     if scheme in ("file", "local"):
         return Path("/", rest)
     if scheme in _NO_FOLDERS:
-        raise UsageError(f"{folder}: {scheme}:// cannot be listed or written. Give a folder or a URL such as s3://B/DATA")
+        raise UsageError(
+            f"{folder}: {scheme}:// cannot be listed or written. Give a folder or a URL such as s3://B/DATA"
+        )
     return RemotePath(f"{scheme}:", rest)
 
 
@@ -76,7 +79,9 @@ def refuse_url(path: Path) -> None:
         UsageError: it is.
     """
     if not isinstance(path, RemotePath) and (url := _URL.fullmatch(str(path))) is not None:
-        raise UsageError(f"expected a file or folder of this machine here, got {url[1]}://{url[2]}. Name one, and copy it")
+        raise UsageError(
+            f"expected a file or folder of this machine here, got {url[1]}://{url[2]}. Name one, and copy it"
+        )
 
 
 class RemotePath(PosixPath):
@@ -127,8 +132,8 @@ class RemotePath(PosixPath):
         if self._is_unfinished:
             if not self._here.exists():
                 return None
-            found = self._here.stat()
-            return Entry(found.st_size, found.st_mtime, self._here.is_dir())
+            here = self._here.stat()
+            return Entry(here.st_size, here.st_mtime, self._here.is_dir())
         found = self._store.find(self.url)
         return Entry(0, 0.0, False) if found is None and self._added_lines() else found
 
@@ -281,7 +286,11 @@ class RemotePath(PosixPath):
         if marks & set(old):
             self._store.remove(sorted(marks & set(old)))
         pairs = list(zip(sources, targets, strict=True))
-        list(_pool().map(lambda pair: self._store.upload(pair[0], pair[1].url), [p for p in pairs if p[1].url not in marks]))
+        list(
+            _pool().map(
+                lambda pair: self._store.upload(pair[0], pair[1].url), [p for p in pairs if p[1].url not in marks]
+            )
+        )
         if left := [url for url in old if url not in new]:
             self._store.remove(left)
         for source, target in pairs:
@@ -305,7 +314,9 @@ class RemotePath(PosixPath):
         """The URLs of the objects that hold added lines, in the order of adding, and their sizes."""
         if self.suffix != ".jsonl":
             return {}
-        return {f"{self._added.url}/{name}": e.size for name, e in sorted(self._store.children(self._added.url).items())}
+        return {
+            f"{self._added.url}/{name}": e.size for name, e in sorted(self._store.children(self._added.url).items())
+        }
 
     def add(self, line: bytes) -> None:
         """Adds a line to a file of lines."""

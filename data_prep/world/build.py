@@ -82,8 +82,8 @@ def draw_video(world: World, settings: WorldSettings, number: int) -> Scene:
 def _hand(world: World, seed: int, part: int, number: int) -> tuple[Thing, ...]:
     """The things that may appear in a video to be scored: dealt like cards, so that none is left out for long."""
     cards = []
-    for place in range(number * MOST_THINGS, (number + 1) * MOST_THINGS):
-        shuffle, card = divmod(place, len(world.things))
+    for card_index in range(number * MOST_THINGS, (number + 1) * MOST_THINGS):
+        shuffle, card = divmod(card_index, len(world.things))
         deck = np.random.default_rng([seed, part, 0xDECC, shuffle]).permutation(len(world.things))
         cards.append(world.things[deck[card]])
     return tuple(cards)

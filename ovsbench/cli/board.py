@@ -30,7 +30,10 @@ NOT_SHIPPED = (
 Entries = Annotated[
     Path | None,
     typer.Option(
-        "--entries", metavar="DIR", parser=place, help="Folder of the entries; leaderboard/entries or entries by default."
+        "--entries",
+        metavar="DIR",
+        parser=place,
+        help="Folder of the entries; leaderboard/entries or entries by default.",
     ),
 ]
 Site = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", parser=place, help="Folder of the site.")]
@@ -47,7 +50,8 @@ def add(
     data: Labels = None,
     train: Train = None,
     rerun: Annotated[
-        Path | None, typer.Option("--rerun", metavar="RUN", parser=place, help="Your own run of the same method, to prove it.")
+        Path | None,
+        typer.Option("--rerun", metavar="RUN", parser=place, help="Your own run of the same method, to prove it."),
     ] = None,
     new_benchmark: Annotated[
         bool, typer.Option("--new-benchmark", help="Begin a table that is not there yet.")
@@ -100,7 +104,8 @@ def _labels(data: Path) -> bytes:
 
 @app.command()
 def labels(
-    data: Annotated[Path, typer.Argument(metavar="DATA", parser=place, help="The benchmark folder.")], entries: Entries = None
+    data: Annotated[Path, typer.Argument(metavar="DATA", parser=place, help="The benchmark folder.")],
+    entries: Entries = None,
 ) -> None:
     """Count the labels of a benchmark, and keep that beside it: what every entry is held against, the first one too.
 
@@ -209,7 +214,9 @@ def verify(
 
 @app.command()
 def build(
-    runs: Annotated[list[Path] | None, typer.Argument(metavar="[RUN]...", parser=place, help="Scored run folders to show.")] = None,
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="[RUN]...", parser=place, help="Scored run folders to show.")
+    ] = None,
     out: Site = Path("site"),
     entries: Entries = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Also print the tables, for a text page.")] = False,

@@ -24,7 +24,9 @@ def check(
     data: Data,
     train: Annotated[
         list[Path] | None,
-        typer.Option("--train", metavar="TRAINSET", parser=place, help="Look for leaks from this training set; may be repeated."),
+        typer.Option(
+            "--train", metavar="TRAINSET", parser=place, help="Look for leaks from this training set; may be repeated."
+        ),
     ] = None,
     images: Annotated[bool, typer.Option(help="Open every image too.")] = True,
     jobs: Jobs = 1,

@@ -161,7 +161,8 @@ def show(
     ] = None,
     is_reversed: Annotated[bool, typer.Option("--reverse", help="With --sort: lowest first, words from Z.")] = False,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="DIR", parser=place, help="Also draw categories, confusion, windows, videos.")
+        Path | None,
+        typer.Option("--plot", metavar="DIR", parser=place, help="Also draw categories, confusion, windows, videos."),
     ] = None,
     as_json: Json = False,
     csv: Annotated[

@@ -24,7 +24,8 @@ Train = Annotated[
     list[Path] | None, typer.Option("--train", metavar="DATA", help="A training set to audit; may be repeated.")
 ]
 Labels = Annotated[
-    Path | None, typer.Option("--data", metavar="DATA", parser=place, help="The benchmark folder: predictions are counted again.")
+    Path | None,
+    typer.Option("--data", metavar="DATA", parser=place, help="The benchmark folder: predictions are counted again."),
 ]
 
 

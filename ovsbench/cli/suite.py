@@ -16,7 +16,9 @@ from ovsbench.cli.progress_bar import progress
 
 def suite(
     config: Annotated[Path, typer.Argument(metavar="SUITE", help="A TOML file; configs/suite-world.toml is one.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", parser=place, help="Instead of the folder in the file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", parser=place, help="Instead of the folder in the file.")
+    ] = None,
     devices: Annotated[
         str | None, typer.Option("--devices", help="Separated by commas, one worker each: cuda:0,cuda:1; cpu,cpu.")
     ] = None,

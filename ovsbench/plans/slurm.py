@@ -1,4 +1,4 @@
-"""Job scripts for SLURM: Ray on the nodes of an allocation and a command of the suite on it, or torchrun on all of them."""
+"""Job scripts for SLURM: Ray on the nodes of an allocation and a command of the suite on it, or torchrun on them."""
 
 from __future__ import annotations
 
@@ -64,9 +64,13 @@ class SlurmJob:
                 raise UsageError(f"expected one line, got {line!r}. Give several --setup")
         verb = next((one for one in (" ".join(self.command[:2]), *self.command[:1]) if one in (*ON_RAY, "train")), None)
         if verb is None:
-            raise UsageError(f"expected one of {', '.join(ON_RAY)} or train behind --, got {shlex.join(self.command)!r}")
+            raise UsageError(
+                f"expected one of {', '.join(ON_RAY)} or train behind --, got {shlex.join(self.command)!r}"
+            )
         if self.torchrun != (verb == "train"):
-            raise UsageError("train is started by torchrun and the other verbs by Ray. Give --torchrun with train alone")
+            raise UsageError(
+                "train is started by torchrun and the other verbs by Ray. Give --torchrun with train alone"
+            )
 
 
 def job_script(job: SlurmJob) -> str:
@@ -117,8 +121,8 @@ RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \\n') # without it nobo
 export RAY_ADDRESS=$address:$port RAY_TMPDIR=$temp RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 finish() {
     trap - EXIT
-    kill "${steps[@]}" 2>/dev/null || true
-    wait "${steps[@]}" 2>/dev/null || true
+    kill "${steps[@]}" 2>/dev/null || true # Ray takes its time; SLURM ends with the job what is left of it
+    sleep 1
     srun --overlap --nodes="$count" --ntasks="$count" --ntasks-per-node=1 rm -rf "$temp" || true
 }
 trap finish EXIT

@@ -2,7 +2,7 @@
 
     run.json            where the numbers come from, see `ovsbench.benchmark.record`
     predictions/<video> see `ovsbench.benchmark.storage.store`
-    timing.jsonl        one line a video; of shard 2 of 4: timing-2-of-4.jsonl; on a cluster a file a process, with its node
+    timing.jsonl        one line a video; of shard 2 of 4: timing-2-of-4.jsonl; on a cluster, each process its own
     counts.jsonl        one line a video, see `ovsbench.benchmark.running.counting`
     scores.json         see `ovsbench.benchmark.running.scores`
 

@@ -33,7 +33,7 @@ class Progress:
     def video(self) -> None:
         """A video is done."""
 
-    def state(self, text: str) -> None:
+    def machines(self, text: str) -> None:
         """What the machines of a cluster do now."""
 
     def stop(self) -> None:

@@ -49,8 +49,9 @@ class Piece(Generic[_Item]):
 class Executor(Protocol):
     """Hands out videos."""
 
-    is_remote: bool
-    """Whether the work is done on other machines, which see the same files and nothing else of this process."""
+    @property
+    def is_remote(self) -> bool:
+        """Whether the work is done on other machines, which see the same files and nothing else of this process."""
 
     def each(
         self,

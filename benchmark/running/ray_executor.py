@@ -29,7 +29,7 @@ from ray import exceptions
 
 import ovsbench
 from ovsbench.benchmark.cores import use_threads
-from ovsbench.benchmark.errors import BusyError, UserError
+from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.progress import SILENT, Progress, Report, plural
 from ovsbench.benchmark.running.executor import (
     IN_FLIGHT,
@@ -50,8 +50,6 @@ PATIENCE = 600.0
 """Seconds for an actor to come up, and to build its work."""
 TICK = 2.0
 """Seconds between looks at the cluster."""
-RELEASE = 30.0
-"""Seconds that a folder may still be held by an actor whose driver or machine is gone."""
 _INHERITED = ("OVSBENCH_", "HF_", "TRANSFORMERS_")
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -142,16 +140,10 @@ class _Actor:
 
     def do(self, item: Any) -> Any:
         """The result of the work on an item, or why there is none."""
-        last = time.monotonic() + RELEASE
-        while True:
-            try:
-                return self._work(item, SILENT)
-            except BusyError as error:  # perhaps by an actor that is about to go
-                if time.monotonic() > last:
-                    return _failure(error)
-                time.sleep(1)
-            except (Exception, SystemExit) as error:
-                return _failure(error)
+        try:
+            return self._work(item, SILENT)
+        except (Exception, SystemExit) as error:
+            return _failure(error)
 
 
 def _failure(error: BaseException) -> _Failed:
@@ -299,7 +291,7 @@ class _Crew:
             member = _Member(self._kind.remote(), now)
             member.awaited.append((member.handle.home.remote(), None))
             self._members.append(member)
-        self._progress.state(self._state(now))
+        self._progress.machines(self._state(now))
 
     def _wanted(self) -> int:
         if self._executor.actors is not None:

@@ -159,6 +159,9 @@ def _fill(
                 todo.append(Piece(name, settings.frames, (number, None)))
             elif not (is_there and writer.has_labels(*about)):
                 todo.append(Piece(name, settings.frames, (number, writer.elsewhere(*about))))
+            else:
+                progress.frame(settings.frames)
+                progress.video()
         hidden = world.vocabulary.novel if role == "train" else frozenset[int]()
         make = functools.partial(_Draw, folder, world, settings, mp4, hidden)
         with contextlib.closing(executor_of(jobs).each(make, todo, progress)) as results:

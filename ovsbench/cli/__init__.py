@@ -50,6 +50,7 @@ OPTIONAL = {
     **dict.fromkeys(("torch", "torchvision", "open_clip", "transformers", "safetensors"), "gkc,video"),
     **dict.fromkeys(("huggingface_hub", "av", "decord"), "gkc,video"),
     **dict.fromkeys(("fastapi", "uvicorn"), "app,server"),
+    "ray": "ray",
     **dict.fromkeys(("starlette", "sqlalchemy", "psycopg", "multipart"), "server"),
 }
 """Modules that only some installations have, and the extra that brings them."""

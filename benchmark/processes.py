@@ -14,6 +14,9 @@ from typing import Any
 
 from ovsbench.benchmark.progress import SILENT
 
+NODE = "OVSBENCH_NODE"
+"""In the environment of a process of a cluster: the machine that it is on."""
+
 
 @contextlib.contextmanager
 def process_pool(jobs: int, make: Callable[[], Any] | None = None) -> Iterator[ProcessPoolExecutor]:

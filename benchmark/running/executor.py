@@ -19,8 +19,6 @@ from ovsbench.benchmark.processes import process_pool, work_here
 from ovsbench.benchmark.progress import SILENT, Progress, Report, unreported
 
 LOCAL = "local"
-NODE = "OVSBENCH_NODE"
-"""In the environment of a process of a cluster: the machine that it is on."""
 IN_FLIGHT = 2
 """Videos that are handed to a process or an actor at a time: one at work, and one that waits for it there."""
 _Item = TypeVar("_Item")

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,10 +15,11 @@ import numpy as np
 from ovsbench.benchmark import machine, record
 from ovsbench.benchmark.errors import DataError, StoppedError, UsageError, UserError
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
+from ovsbench.benchmark.processes import NODE
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord, Settings
 from ovsbench.benchmark.running.counting import PREDICTIONS, predictions
-from ovsbench.benchmark.running.executor import NODE, Executor, Local, Piece
+from ovsbench.benchmark.running.executor import Executor, Local, Piece
 from ovsbench.benchmark.running.frame_loop import Stopwatch, predict_video
 from ovsbench.benchmark.running.instances import AnsweredTracks
 from ovsbench.benchmark.running.oracle import given_labels
@@ -135,6 +137,8 @@ class _OpenRun:
             self._lock.enter_context(locked(self._run, self._shard))
             facts = dataclasses.replace(facts, limit=self._limit, shards=self._shard[1])
             self.facts = open_run(self._run, facts, fresh=self._fresh)
+            for left in (self._run / PREDICTIONS).glob(".*.partial"):  # by processes that were killed
+                shutil.rmtree(left, ignore_errors=True)
         elif differences := self.facts.differences(facts):
             raise UserError(
                 f"{place} would make other predictions than the machines before: {', '.join(differences)}. "

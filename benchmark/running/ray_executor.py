@@ -30,10 +30,10 @@ from ray import exceptions
 import ovsbench
 from ovsbench.benchmark.cores import use_threads
 from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.processes import NODE
 from ovsbench.benchmark.progress import SILENT, Progress, Report, plural
 from ovsbench.benchmark.running.executor import (
     IN_FLIGHT,
-    NODE,
     Begin,
     Machines,
     Piece,

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +52,17 @@ def build(*, checkpoint, device, **options):
 class Storm:
     """The work of a round, and what it has to give."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, only: Sequence[str]) -> None:
         (folder / "slow.py").write_text(SLOW)
         self.settings = Settings(f"{folder}/slow.py:build")
         self.drawn = WorldSettings(videos=VIDEOS, frames=FRAMES)
         self.data = folder / "data"
-        self.wanted = {name: content(work(Local(), folder / f"wanted-{name}")) for name, work in self.works.items()}
+        build_world(self.data, self.drawn)
+        self.wanted = {
+            name: content(work(Local(), folder / f"wanted-{name}"))
+            for name, work in self.works.items()
+            if not only or name in only
+        }
 
     @property
     def works(self) -> dict[str, Callable[[Executor, Path], Path]]:
@@ -66,8 +70,6 @@ class Storm:
 
     def build(self, executor: Executor, out: Path) -> Path:
         build_world(out, self.drawn, jobs=executor)
-        if not self.data.exists():
-            build_world(self.data, self.drawn)
         return out
 
     def run(self, executor: Executor, out: Path) -> Path:
@@ -109,10 +111,12 @@ def tear(cluster: Nodes, rng: random.Random, over: threading.Event) -> list[str]
     return told
 
 
-def storm(folder: Path, rounds: int, seed: int, show: Callable[[str], None]) -> tuple[int, int]:
+def storm(
+    folder: Path, rounds: int, seed: int, show: Callable[[str], None], only: Sequence[str] = ()
+) -> tuple[int, int]:
     """Does the rounds, a line each; returns how often nodes were removed, and how many rounds went wrong."""
-    work = Storm(folder)
-    names = list(work.works)
+    work = Storm(folder, only)
+    names = list(work.wanted)
     removals = bad = remade = 0
     show(f"{'round':<6}{'work':<7}{'seconds':>8}  {'result':<10}{'made twice':>11}  nodes removed")
     with nodes() as cluster, executor_on(Machines(cluster.address)) as executor:

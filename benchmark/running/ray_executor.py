@@ -12,6 +12,7 @@ import functools
 import hashlib
 import os
 import platform
+import socket
 import time
 import traceback
 from collections import Counter, deque
@@ -75,6 +76,9 @@ def connected(machines: Machines, report: Report) -> Iterator[RayExecutor]:
 def _connect(on: str, report: Report) -> None:
     address = {"ray": None, "ray://auto": "auto"}.get(on, on)
     try:
+        if address and ":" in (place := address.removeprefix("ray://")):
+            host, _, port = place.rpartition(":")
+            socket.create_connection((host, int(port)), timeout=10).close()  # Ray would try for minutes
         # No runtime environment: nothing of this folder is sent. Machines have ovsbench and see the same files.
         context = ray.init(address=address, log_to_driver=False, logging_level="CRITICAL", namespace="ovsbench")
     except Exception as error:  # of many kinds, by what is wrong
@@ -320,8 +324,11 @@ class _Crew:
         ref, piece = one.awaited[0]
         try:
             value = ray.get(ref)
-        except exceptions.RayTaskError:
-            raise  # of what was sent or came back, not of the machine
+        except exceptions.RayTaskError as error:  # of what was sent or came back, not of the machine
+            if piece is not None or one.home is None:
+                raise
+            told = " ".join(str(error.cause or error).split())[:300]
+            raise UserError(f"{one.home.node}: {told}. Install the same packages on all machines") from error
         except exceptions.RayError as error:
             self._lose(one, _cause(error), error)
             return

@@ -36,7 +36,7 @@ pytestmark = [
         "ignore::ResourceWarning",
         "ignore::FutureWarning",
         "ignore::pytest.PytestUnraisableExceptionWarning",
-    ),  # fmt: skip
+    ),
 ]
 
 DRAWN = WorldSettings(videos=9, frames=4)

@@ -66,7 +66,7 @@ def test_without_ray_one_sentence_says_what_to_install(tmp_path: Path, build_ben
 def test_options_of_a_cluster_are_refused_without_one():
     with pytest.raises(UsageError, match="--actors 3 is of a cluster"), executor_on(Machines(actors=3)):
         pass
-    with pytest.raises(UsageError, match="--gpus-per-actor 0.5 is of a cluster"):
+    with pytest.raises(UsageError, match=r"--gpus-per-actor 0\.5 is of a cluster"):
         with executor_on(Machines(gpus_per_actor=0.5)):
             pass
 

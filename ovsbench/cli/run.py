@@ -127,6 +127,10 @@ def score(
             help="Also count a metric that takes long: davis (J&F), davis_semi (of given first masks). Repeatable.",
         ),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="METRIC", help="Count this metric alone, such as ap or vpq. Repeatable."),
+    ] = None,
     jobs: Jobs = 0,
     threads: Threads = None,
     on: On = "local",
@@ -140,6 +144,7 @@ def score(
       ovsbench score runs/gkc
       ovsbench score runs/gkc -j 4 --json
       ovsbench score runs/gkc --with davis
+      ovsbench score runs/theirs --only ap
     """
     from ovsbench.benchmark import engine
     from ovsbench.benchmark.cores import core_count, use_threads
@@ -147,8 +152,9 @@ def score(
 
     use_threads(threads, sharers=core_count(jobs))
     benchmark = benchmark_of(folder, data)
+    chosen = {"extra": extra or (), "only": only or ()}
     with executor(on, actors, None, threads=threads, jobs=jobs) as where:
-        engine.score(benchmark, folder, extra=extra or (), jobs=where, progress=progress(quiet=as_json))
+        engine.score(benchmark, folder, **chosen, jobs=where, progress=progress(quiet=as_json))
     _finish_scores(folder, as_json)
 
 

@@ -111,6 +111,12 @@ def tear(cluster: Nodes, rng: random.Random, over: threading.Event) -> list[str]
     return told
 
 
+def odd(made: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """The first files that differ."""
+    names = [name for name in sorted({*made, *wanted}) if made.get(name) != wanted.get(name)]
+    return ", ".join(f"{name}{'' if name in made else ' is missing'}" for name in names[:3])
+
+
 def storm(
     folder: Path, rounds: int, seed: int, show: Callable[[str], None], only: Sequence[str] = ()
 ) -> tuple[int, int]:
@@ -127,7 +133,9 @@ def storm(
             def do(name: str = name, out: Path = out, over: threading.Event = over, results: Any = results) -> None:
                 try:
                     made = content(work.works[name](executor, out))
-                    results.append("same" if made == work.wanted[name] else "DIFFERENT")
+                    results.append(
+                        "same" if made == work.wanted[name] else f"DIFFERENT: {odd(made, work.wanted[name])}"
+                    )
                 except Exception as error:
                     results.append(f"{type(error).__name__}: {error}")
                 finally:

@@ -137,8 +137,6 @@ class _OpenRun:
             self._lock.enter_context(locked(self._run, self._shard))
             facts = dataclasses.replace(facts, limit=self._limit, shards=self._shard[1])
             self.facts = open_run(self._run, facts, fresh=self._fresh)
-            for left in (self._run / PREDICTIONS).glob(".*.partial"):  # by processes that were killed
-                shutil.rmtree(left, ignore_errors=True)
         elif differences := self.facts.differences(facts):
             raise UserError(
                 f"{place} would make other predictions than the machines before: {', '.join(differences)}. "
@@ -146,9 +144,11 @@ class _OpenRun:
             )
 
     def close(self) -> None:
-        """Writes the record, with the times of all videos."""
+        """Writes the record, with the times of all videos, and removes what processes that were killed left."""
         with self._lock:
             if self.facts is not None:
+                for left in (self._run / PREDICTIONS).glob(".*.partial"):
+                    shutil.rmtree(left, ignore_errors=True)
                 facts = dataclasses.replace(self.facts, notes={**self.facts.notes, **self.notes})
                 self.facts = close_run(self._run, self._benchmark, facts)
 

@@ -243,7 +243,7 @@ def _draw_frames(
     for index in range(settings.frames):
         image, frame = scene.frame(index * settings.stride)
         path = images / f"{index:05d}.jpg"
-        with whole_file(path, rivals=True) as beside:
+        with whole_file(path) as beside:
             Pillow.fromarray(image).save(beside, "JPEG", quality=95)
         yield frame
     if mp4:

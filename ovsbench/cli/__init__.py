@@ -52,6 +52,7 @@ OPTIONAL = {
     **dict.fromkeys(("huggingface_hub", "av", "decord"), "gkc,video"),
     **dict.fromkeys(("fastapi", "uvicorn"), "app,server"),
     "s3fs": "remote",
+    "ray": "ray",
     **dict.fromkeys(("starlette", "sqlalchemy", "psycopg", "multipart"), "server"),
 }
 """Modules that only some installations have, and the extra that brings them."""

@@ -27,6 +27,7 @@ from ovsbench.gkc_video.training.frames import Augmentation, FrameSource
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining
 from ovsbench.gkc_video.training.grounding import known_words
 from ovsbench.gkc_video.training.hold_out import held_out
+from ovsbench.gkc_video.training.material import Material
 from ovsbench.gkc_video.training.paper import with_preset
 from ovsbench.gkc_video.training.teacher_cache import TeacherCache
 from ovsbench.gkc_video.training.training_tables import (
@@ -153,7 +154,7 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, distributed: Distributed, d
 
 def _material(
     tables: Mapping[str, Any], settings: GKCTraining, teacher: clip.Clip, space: TextSpace, trunk: torch.nn.Module
-) -> train_gkc.Material:
+) -> Material:
     """Data, words, teacher and first weights, as far as the settings need them."""
     augmentation, source = settings_of(Augmentation, tables, "augmentation"), tables.get("clip", {})
     data, sources = load(folder_of(tables, "labelled")), settings_of(SynonymSources, tables, "synonyms")
@@ -170,7 +171,7 @@ def _material(
     if settings.needs_teacher:
         cache = Path(source["cache"]) if "cache" in source else None
         digest = checkpoint_digest(resolve(source["checkpoint"])) if is_ours(source) else str(source.get("checkpoint"))
-        teacher_cache = TeacherCache(teacher, labelled, digest, cache, settings.teacher_crop)
+        teacher_cache = TeacherCache.of(teacher, labelled, settings, digest, cache)
     if settings.unlabelled:
         unlabelled = FrameSource(load(folder_of(tables, "unlabelled")), augmentation)
     words = prompted = None
@@ -178,7 +179,7 @@ def _material(
         words = words_of(sources, labelled, space)
         if sources.prompt != "{}":
             prompted = words_of(sources, labelled, space, Prompted(teacher, (sources.prompt,))).to(teacher.device)
-    return train_gkc.Material(
+    return Material(
         labelled,
         unlabelled,
         space,

@@ -97,7 +97,8 @@ def measure(
         log: takes a line now and then.
     """
     settings = replace(settings, steps=steps + 2, distil_from=0.0, readers=0)
-    timed, counted, kept = Stages(device), Stages(device, Count()), _Kept()
+    counter, kept = Count(), _Kept()
+    timed, counted = Stages(device), Stages(device, counter)
     about = settings, model_config, weights, material, distributed, device, log
     with prepared(*about) as training, closing(training.reader(0, _Here())) as read:
         training.step(0, next(read))
@@ -105,7 +106,7 @@ def measure(
             for step in range(1, steps + 1):
                 training.step(step, parts := next(read))
         kept.parameters = {p.untyped_storage().data_ptr() for p in training.learner.model.parameters()}
-        with counted.count, torch.autograd.graph.saved_tensors_hooks(kept.pack, kept.unpack), counted.measuring():
+        with counter, torch.autograd.graph.saved_tensors_hooks(kept.pack, kept.unpack), counted.measuring():
             training.step(steps + 1, next(read))
     stages = {}
     for name in ORDER:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -55,7 +55,7 @@ class Learner:
     @property
     def outcome(self) -> GKC:
         """The model to evaluate and to write."""
-        return self.model if self.average is None else self.average.module
+        return self.model if self.average is None else cast("GKC", self.average.module)
 
     @property
     def _parts(self) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class Material:
         captions: captioned pictures for grounding.
         start: a GKC checkpoint or a Mask2Former, see `ovsbench.gkc_video.training.initialization`.
         start_part: what is taken from it.
+        trunk_weights: name and digest of the file that the trunk's weights are of; empty for its own.
     """
 
     labelled: FrameSource
@@ -50,6 +51,7 @@ class Material:
     captions: CaptionSource | None = None
     start: Path | None = None
     start_part: Part = "all"
+    trunk_weights: str = ""
 
 
 def metadata_of(
@@ -79,6 +81,7 @@ def metadata_of(
         "captions": material.captions.facts.about if material.captions is not None and settings.captions else "",
         "start": "" if start is None else f"{start.name}, sha256 {checkpoint.digest(weights_file(start))}",
         "start_part": "" if start is None else material.start_part,
+        "trunk_weights": material.trunk_weights,
         "saw_novel": _saw_novel(settings, material),
         "final": {name: round(value, 4) for name, value in running.items()},
         "torch": torch.__version__,

@@ -43,6 +43,7 @@ from ovsbench.gkc_video.training.training_tables import (
     thesaurus_of,
     words_of,
 )
+from ovsbench.gkc_video.training.trunk_weights import fill_trunk
 from ovsbench.gkc_video.training.weights import Weights
 
 Log = Callable[[str], None]
@@ -166,6 +167,10 @@ def _described(tables: Mapping[str, Any], device: str) -> _Described:
     shape = dataclasses.replace(shape, backbone=describe(shape.trunk))
     trunk = image_tower(shape, weights=True) if shape.trunk != teacher.name else teacher.model.visual
     material = _material(tables, settings, teacher, side.space, trunk)
+    if tables.get("trunk_weights") is not None:
+        file = Path(tables["trunk_weights"])
+        fill_trunk(trunk, file)
+        material = dataclasses.replace(material, trunk_weights=f"{file.name}, sha256 {checkpoint_digest(file)}")
     return _Described((settings, shape, settings_of(Weights, tables, "losses"), material), side)
 
 

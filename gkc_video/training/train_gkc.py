@@ -239,7 +239,8 @@ def _identity(settings: GKCTraining, config: ModelConfig, weights: Weights, mate
     same = replace(settings, save_every=1, readers=0, tensorboard=False)  # what does not change the outcome
     captions = material.captions.facts.about if material.captions is not None else ""
     labelled = material.labelled
-    return repr((same, config, weights, labelled.benchmark.digest, labelled.augmentation, captions))
+    data = labelled.benchmark.digest, labelled.augmentation, captions
+    return repr((same, config, weights, *data, material.trunk_weights))
 
 
 def _refuse_infinite(

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 
 from ovsbench.benchmark.errors import DataError, did_you_mean
 from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
-from ovsbench.benchmark.manifest import Benchmark, Role, Source, load
+from ovsbench.benchmark.manifest import MANIFEST, Benchmark, Role, Source, load
 from ovsbench.benchmark.panoptic import void_categories
 from ovsbench.benchmark.processes import process_pool
 from ovsbench.benchmark.progress import SILENT, Progress
@@ -106,6 +106,9 @@ def build_world(
         mp4: also write `images/<video>.mp4`.
         jobs: processes that draw; the bytes do not depend on it.
         progress: told of frames and videos.
+
+    Raises:
+        DataError: the folder holds a world that was drawn with other settings, or another benchmark.
     """
     settings = settings or WorldSettings()
     folder = Path(folder)
@@ -113,6 +116,11 @@ def build_world(
     role: Role = {"train": "train", "unlabelled": "unlabelled"}.get(settings.part, "benchmark")  # type: ignore[assignment]
     suffix = f"-{settings.variant}" if settings.part == "train" else ""
     note = ", ".join(f"{key} {value}" for key, value in dataclasses.asdict(settings).items())
+    if (folder / MANIFEST).exists() and (there := load(folder).source.note) != note:
+        raise DataError(
+            f"{folder}: expected a new folder or one with the same settings ({note}), found {there or 'another'}. "
+            "Remove it or name another folder"
+        )
     writer = BenchmarkWriter(
         folder,
         name=f"world-{settings.part}{suffix}",

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from ovsbench.gkc_video.model.network import GKC
+from ovsbench.gkc_video.model.network import GKC, ModelConfig
 from ovsbench.gkc_video.text.text_space import NameTable
 from ovsbench.gkc_video.training.distributed import Distributed
 from ovsbench.gkc_video.training.frame_reader import distils, frame_rng
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining
+from ovsbench.gkc_video.training.masked_attention import draw_masked, masked_shares
 from ovsbench.gkc_video.training.stages import stage
 from ovsbench.gkc_video.training.step import Batch, losses
 from ovsbench.gkc_video.training.step_names import Names, name_step
@@ -29,6 +30,7 @@ class Sources:
     """What the steps of a training take beside their frames.
 
     Attributes:
+        shape: of the model.
         words: names and synonyms of the classes to learn, on the model's device.
         prompted: the same as the teacher is asked which of them fits a region; None for as they are.
         teacher: None where there is none.
@@ -36,6 +38,7 @@ class Sources:
         spoken: vectors of the words of captions; None without captions.
     """
 
+    shape: ModelConfig
     words: NameTable
     prompted: NameTable | None = None
     teacher: TeacherCache | None = None
@@ -120,6 +123,10 @@ def _asked(
         names = name_step(
             settings.diversify, sources.words, part.targets, boxes, scale, rng, rngs, prompted=sources.prompted
         )
+    masked, progress = None, step / settings.steps
+    if settings.masked_attention > progress:
+        shares = masked_shares(progress, sources.shape.decoder_layers, settings.masked_attention)
+        masked = draw_masked(shares, sources.shape.queries, [*rngs, *[rng] * (len(part.images) - len(rngs))])
     return names, {
         "teacher": teacher.clip if teacher is not None and distils(settings, step) else None,
         "teacher_vectors": regions if settings.tgkd != "off" else None,
@@ -130,4 +137,5 @@ def _asked(
         "region_limit_of": settings.region_limit_of,
         "points": settings.points,
         "void": settings.void,
+        "masked": masked,
     }

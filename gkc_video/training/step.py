@@ -72,6 +72,7 @@ def losses(
     region_limit_of: str = "frame",
     points: int = 0,
     void: Literal["ignored", "background"] = "ignored",
+    masked: npt.NDArray[np.bool_] | None = None,
     rngs: Sequence[np.random.Generator] = (),
 ) -> dict[str, Mean]:
     """The parts of a step's loss, not yet weighted: mask, dice, classes; where asked for synonyms, names, distil,
@@ -91,14 +92,16 @@ def losses(
         region_limit_of: "frame", or "step" for all labelled frames together.
         points: of each mask, at which masks are compared; 0 for every cell.
         void: "ignored" or "background".
+        masked: (frames, blocks, queries) of all images, see `ovsbench.gkc_video.training.masked_attention`.
         rngs: of each labelled frame, for these draws; they may be left out where none draws.
     """
     device = model.no_object.device
     with stage("upload"):
         pixels = torch.from_numpy(np.stack(batch.images)).permute(0, 3, 1, 2).to(device)
         targets = Targets.of(batch.targets, device, void)
+        confined = None if masked is None else torch.from_numpy(masked).to(device)
     with stage("forward"):
-        predictions, features = model.look(pixels.to(memory_format=torch.channels_last))
+        predictions, features = model.look(pixels.to(memory_format=torch.channels_last), masked=confined)
     everything, labelled = of_all_points(predictions), len(batch.labelled)
     seen = everything.of(slice(labelled))
     logits = _logits(model, names.offered, seen)

@@ -168,7 +168,7 @@ def prepared(
     Raises:
         DataError: a part that the settings need is missing.
     """
-    _require(settings, material, distributed)
+    _require(settings, model_config, material, distributed)
     torch.manual_seed(settings.seed)
     labelled, captions, cache = material.labelled, material.captions, material.teacher_cache
     words = material.words or name_table(material.space, labelled.vocabulary, synonyms=settings.diversify != "off")
@@ -178,7 +178,7 @@ def prepared(
     losses = distributed.replicated(StepLosses(model, settings, weights, distributed))
     spoken = captions.vectors.to(device) if captions is not None and settings.captions else None
     with _multiplying(settings, device), cache.writing() if cache is not None else nullcontext() as writer:
-        sources = Sources(words.to(device), material.prompted, cache, writer, spoken)
+        sources = Sources(model.config, words.to(device), material.prompted, cache, writer, spoken)
         yield Training(settings, material, learner, losses, sources, distributed)
 
 
@@ -194,8 +194,13 @@ def _multiplying(settings: GKCTraining, device: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def _require(settings: GKCTraining, material: Material, distributed: Distributed) -> None:
+def _require(settings: GKCTraining, config: ModelConfig, material: Material, distributed: Distributed) -> None:
     """Refuses settings that need something which is missing, or that the processes cannot share."""
+    if settings.masked_attention and config.architecture != "encoder-only":
+        raise DataError(
+            f'[training] masked_attention is for [model] architecture = "encoder-only", got "{config.architecture}", '
+            "whose decoder always masks. Leave it out"
+        )
     without_teacher = settings.needs_teacher and material.teacher_cache is None
     if without_teacher or (settings.unlabelled and material.unlabelled is None):
         raise DataError(

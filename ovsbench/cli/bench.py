@@ -198,9 +198,9 @@ def _print_statistics(report: Report) -> None:
          _share(a.one_rank_t))
         for a in report.alarms
     ]  # fmt: skip
-    heads = ("population", "videos", "score", "p <= .05, equal", "unequal", "one rank", "one rank, t")
+    of_tests = ("population", "videos", "score", "p <= .05, equal", "unequal", "one rank", "one rank, t")
     if tests:
-        print_table(f"Tests, {sizes.pairs} equal pairs and {sizes.tables} tables each", heads, tests, words=3)
+        print_table(f"Tests, {sizes.pairs} equal pairs and {sizes.tables} tables each", of_tests, tests, words=3)
 
 
 def _share(value: float | None) -> str:

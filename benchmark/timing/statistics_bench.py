@@ -35,6 +35,8 @@ PAIRED_VIDEOS = 150
 """Of the population that eleven methods are run on."""
 EXPECTED_FROM = 3000
 """Samples whose mean score is the expected one."""
+ENDS = (0.025, 0.975)
+"""Quantiles of a percentile interval; those of few draws are taken so that they are right on average."""
 EXCHANGES = 199
 """Of a test of the simulation; fewer than in use, which costs a little power and no level."""
 TABLE_EXCHANGES = 2000
@@ -223,7 +225,7 @@ def _intervals(values: Floats, videos: int) -> list[tuple[float, float]]:
     own = [stats.interval(left_out, spread) for spread in (stats.spread_of(drawn), None)]
     ends = [(np.nan, np.nan) if one.low is None or one.high is None else (one.low, one.high) for one in own]
     defined = drawn[np.isfinite(drawn)]
-    low, high = np.quantile(defined, [0.025, 0.975]) if defined.size else (np.nan, np.nan)
+    low, high = np.quantile(defined, ENDS, method="median_unbiased") if defined.size else (np.nan, np.nan)
     return [*ends, (float(low), float(high))]
 
 

@@ -194,13 +194,14 @@ def _print_statistics(report: Report) -> None:
     if rows:
         print_table(f"95 % intervals, {sizes.repetitions} samples each", heads, rows, words=3)
     tests = [
-        (a.population, str(a.videos), a.score, _share(a.null), _share(a.power), _share(a.one_rank),
-         _share(a.one_rank_t))
+        (a.population, str(a.videos), a.score, _share(a.null), _share(a.power), _share(a.covered),
+         _share(a.one_rank), _share(a.one_rank_t))
         for a in report.alarms
     ]  # fmt: skip
-    heads = ("population", "videos", "score", "p <= .05, equal", "unequal", "one rank", "one rank, t")
+    of_tests = ("population", "videos", "score", "p <= .05, equal", "unequal", "difference covered", "one rank",
+                "one rank, t")  # fmt: skip
     if tests:
-        print_table(f"Tests, {sizes.pairs} equal pairs and {sizes.tables} tables each", heads, tests, words=3)
+        print_table(f"Tests, {sizes.pairs} equal pairs and {sizes.tables} tables each", of_tests, tests, words=3)
 
 
 def _share(value: float | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -169,7 +169,7 @@ class GroundingDino:
         yield [*ids, end], spans
 
 
-_KINDS = {"owlv2": Owl.open, "grounding-dino": GroundingDino.open}
+_KINDS: Mapping[str, Callable[[Path, str], Detector]] = {"owlv2": Owl.open, "grounding-dino": GroundingDino.open}
 
 
 def _corners(boxes: torch.Tensor, share: Floats | float = 1.0) -> Floats:

@@ -37,6 +37,9 @@ class Progress:
     def video(self) -> None:
         """A video is done."""
 
+    def machines(self, text: str) -> None:
+        """What the machines of a cluster do now."""
+
     def stop(self) -> None:
         """The work is over, well or not."""
 

@@ -11,6 +11,7 @@ from ovsbench.api.scoring import Result
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.running import comparison
 from ovsbench.benchmark.running.scores import read_counts
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.benchmark.storage.table_files import frame_of
 from ovsbench.plans.run_benchmarks import one_benchmark
 
@@ -66,7 +67,7 @@ def compare(*runs: Result | str | Path, by: str | None = None) -> Compared:
     Raises:
         UserError: fewer than two runs, one that was not kept, or runs on different benchmarks.
     """
-    folders = [run.run if isinstance(run, Result) else Path(run) for run in runs]
+    folders = [run.run if isinstance(run, Result) else place(run) for run in runs]
     kept = [folder for folder in folders if folder is not None]
     if len(kept) < len(folders):
         raise UserError("expected runs that lie in folders, got a result of evaluate() without one. Give it out=FOLDER")

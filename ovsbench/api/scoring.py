@@ -15,6 +15,7 @@ from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.running.scores import Scores
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.benchmark.storage.table_files import frame_of
 from ovsbench.benchmark.types import LabelReader, Method, PanopticFrame, Rules, Video, Vocabulary
 
@@ -94,7 +95,7 @@ def run(
         MethodError: the method fails or returns what is no prediction.
         DataError: a file is damaged, or the disk is full.
     """
-    folder = Path(out)
+    folder = place(out)
     if isinstance(method, LoadedMethod):
         work, settings = method.method, method.settings
     else:
@@ -121,10 +122,10 @@ def evaluate(predictions: Predictions | str | Path, benchmark: Benchmark, *, out
         MethodError: a frame is no prediction for its video; the sentence says which and why.
     """
     if isinstance(predictions, (str, Path)):
-        return Result(engine.score(benchmark, Path(predictions)), Path(predictions))
+        return Result(engine.score(benchmark, place(predictions)), place(predictions))
     given = _Given(predictions if isinstance(predictions, Mapping) else _InOrder(predictions))
     if out is not None:
-        return run(given, benchmark, out, fresh=Path(out).exists())
+        return run(given, benchmark, out, fresh=place(out).exists())
     with tempfile.TemporaryDirectory() as folder:
         return Result(run(given, benchmark, Path(folder) / "run").scores)
 

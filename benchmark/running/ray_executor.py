@@ -24,6 +24,9 @@ from typing import Any, TypeVar
 # Before Ray is imported: its notices about lost machines are told here in other words, and it reports to nobody.
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# `ray start` uses the token of this user where there is one; who connects has to say so.
+if os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} or (Path.home() / ".ray" / "auth_token").exists():
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray
 from ray import exceptions
@@ -435,5 +438,7 @@ def _cause(error: Exception) -> str:
         return "ended for want of memory"
     if isinstance(error, exceptions.ActorUnavailableError):
         return "could not be reached any more"
+    if "worker process has died" in str(error):
+        return "ended without a word, as one does that is killed or takes more memory than there is"
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("\t")]
-    return f"ended: {lines[-1][:300]}" if lines else f"ended: {type(error).__name__}"
+    return f"ended: {lines[-1][:300] if lines else type(error).__name__}"

@@ -200,7 +200,8 @@ def test_no_record_or_error_holds_credentials(root: RemotePath, tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray, of the extra [ray]")
-def test_actors_of_a_cluster_write_a_run_in_a_bucket(root: RemotePath, tmp_path: Path):
+def test_actors_of_a_cluster_write_a_run_in_a_bucket(root: RemotePath, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "local")  # a Ray of its own, whatever else this machine runs
     local = boxes(tmp_path / "data", videos=4, frames=3)
     engine.predict(Guess(), local, tmp_path / "run", settings=Settings("guess"))
     engine.score(local, tmp_path / "run")

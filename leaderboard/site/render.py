@@ -67,7 +67,7 @@ READING = (
     (
         "Intervals",
         "95 % intervals say where the score on another benchmark of as many videos of the same kind would lie. Each "
-        f"video is left out once; below {FEWEST} videos there is no interval and one rank.",
+        f"video is left out once, and samples are drawn; below {FEWEST} videos there is no interval and one rank.",
     ),
     (
         "declared, verified",

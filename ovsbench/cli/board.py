@@ -208,7 +208,7 @@ def verify(
         complain(f"{folder}: {plural(len(problems), 'problem')} found")
         raise typer.Exit(1)
     if not as_json:
-        say(f"{plural(count, 'entry') if count == 1 else f'{count} entries'} sound")
+        say(f"{plural(count, 'entry')} sound")
         finish(folder, ["ovsbench", "board", "build", "--entries", folder, "-o", "site"])
 
 

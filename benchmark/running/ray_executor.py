@@ -438,5 +438,7 @@ def _cause(error: Exception) -> str:
         return "ended for want of memory"
     if isinstance(error, exceptions.ActorUnavailableError):
         return "could not be reached any more"
+    if "worker process has died" in str(error):
+        return "ended without a word, as one does that is killed or takes more memory than there is"
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("\t")]
-    return f"ended: {lines[-1][:300]}" if lines else f"ended: {type(error).__name__}"
+    return f"ended: {lines[-1][:300] if lines else type(error).__name__}"

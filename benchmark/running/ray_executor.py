@@ -13,6 +13,7 @@ import hashlib
 import os
 import platform
 import socket
+import sys
 import time
 import traceback
 from collections import Counter, deque
@@ -24,8 +25,10 @@ from typing import Any, TypeVar
 # Before Ray is imported: its notices about lost machines are told here in other words, and it reports to nobody.
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# `ray start` uses the token of this user where there is one; who connects has to say so.
-if os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} or (Path.home() / ".ray" / "auth_token").exists():
+# `ray start` uses the token of this user where there is one; who connects has to say so, before Ray is imported.
+if "ray" not in sys.modules and (
+    os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} or Path("~/.ray/auth_token").expanduser().exists()
+):
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray

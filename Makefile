@@ -37,7 +37,7 @@ test: $(STAMP)
 
 # Tests of a cluster of three nodes on this machine; without Ray `make test` skips them.
 cluster: $(STAMP)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[ray]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[ray,dev]"
 	$(BIN)/python -m pytest $(wildcard tests/test_ray*.py tests/test_remote*.py tests/test_slurm*.py)
 
 lint: $(STAMP)

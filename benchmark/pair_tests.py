@@ -67,7 +67,7 @@ class Swapped:
     def sums(self, rows: Floats) -> Iterator[Floats]:
         first, second = np.split(rows, 2)
         totals, moved = (first.sum(axis=0), second.sum(axis=0)), second - first
-        differs = moved.any(axis=0)  # labels are the same, and most classes are in few videos
+        differs: npt.NDArray[np.bool_] = moved.any(axis=0)  # labels are the same, and most classes are in few videos
         moved = moved[:, differs]
         for block in self._blocks():
             change = np.zeros((len(block), len(differs)))

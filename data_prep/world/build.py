@@ -19,7 +19,8 @@ from ovsbench.benchmark.manifest import MANIFEST, Benchmark, Role, Source, Video
 from ovsbench.benchmark.panoptic import void_categories
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.running.executor import Piece, Workers, executor_of
-from ovsbench.benchmark.storage.files import whole_file, write_json, writing
+from ovsbench.benchmark.storage.files import whole_folder, write_json, writing
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.benchmark.types import Image, PanopticFrame, Rules
 from ovsbench.benchmark.video.video_io import write_video
 from ovsbench.data_prep.world.scene import MOST_THINGS, Scene, draw_scene
@@ -83,8 +84,8 @@ def draw_video(world: World, settings: WorldSettings, number: int) -> Scene:
 def _hand(world: World, seed: int, part: int, number: int) -> tuple[Thing, ...]:
     """The things that may appear in a video to be scored: dealt like cards, so that none is left out for long."""
     cards = []
-    for place in range(number * MOST_THINGS, (number + 1) * MOST_THINGS):
-        shuffle, card = divmod(place, len(world.things))
+    for card_index in range(number * MOST_THINGS, (number + 1) * MOST_THINGS):
+        shuffle, card = divmod(card_index, len(world.things))
         deck = np.random.default_rng([seed, part, 0xDECC, shuffle]).permutation(len(world.things))
         cards.append(world.things[deck[card]])
     return tuple(cards)
@@ -113,7 +114,7 @@ def build_world(
         DataError: the folder holds a world that was drawn with other settings, or another benchmark.
     """
     settings = settings or WorldSettings()
-    folder = Path(folder)
+    folder = place(folder)
     world = load_world()
     role: Role = {"train": "train", "unlabelled": "unlabelled"}.get(settings.part, "benchmark")  # type: ignore[assignment]
     suffix = f"-{settings.variant}" if settings.part == "train" else ""
@@ -238,14 +239,12 @@ def _draw_frames(
 ) -> Iterator[PanopticFrame]:
     scene = draw_video(world, settings, number)
     images = folder / "images" / f"{number:04d}"
-    with writing(images):
-        images.mkdir(parents=True, exist_ok=True)
-    for index in range(settings.frames):
-        image, frame = scene.frame(index * settings.stride)
-        path = images / f"{index:05d}.jpg"
-        with whole_file(path) as beside:
-            Pillow.fromarray(image).save(beside, "JPEG", quality=95)
-        yield frame
+    with whole_folder(images, replace=True) as beside:
+        for index in range(settings.frames):
+            image, frame = scene.frame(index * settings.stride)
+            with writing(images):
+                Pillow.fromarray(image).save(beside / f"{index:05d}.jpg", quality=95)
+            yield frame
     if mp4:
         write_video(folder / "images" / f"{number:04d}.mp4", _images(scene, settings), fps=10.0)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.cli.console import complain, finish, plural, print_json, print_table, say
 from ovsbench.cli.options import Actors, Data, Jobs, Json, On, executor
 from ovsbench.cli.progress_bar import progress
@@ -23,7 +24,9 @@ def check(
     data: Data,
     train: Annotated[
         list[Path] | None,
-        typer.Option("--train", metavar="TRAINSET", help="Look for leaks from this training set; may be repeated."),
+        typer.Option(
+            "--train", metavar="TRAINSET", parser=place, help="Look for leaks from this training set; may be repeated."
+        ),
     ] = None,
     images: Annotated[bool, typer.Option(help="Open every image too.")] = True,
     jobs: Jobs = 1,

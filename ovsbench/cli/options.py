@@ -11,6 +11,7 @@ import typer
 
 from ovsbench.benchmark.cores import THREADS
 from ovsbench.benchmark.errors import UsageError, did_you_mean
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.cli.console import complain
 
 if TYPE_CHECKING:
@@ -28,9 +29,13 @@ TextBank = Annotated[
     Path | None,
     typer.Option("--text-bank", help="Precomputed name vectors (.npy), described by a .json beside; for gkc."),
 ]
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="A benchmark folder, as data build makes it.")]
-MovedData = Annotated[Path | None, typer.Option("--data", help="The benchmark folder, if it has moved.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Data = Annotated[
+    Path, typer.Argument(metavar="DATA", parser=place, help="A benchmark folder, as data build makes it; or its URL.")
+]
+MovedData = Annotated[
+    Path | None, typer.Option("--data", parser=place, metavar="DATA", help="The benchmark folder, if it has moved.")
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", parser=place, help="A run folder, or its URL.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many videos.")]
 Jobs = Annotated[int, typer.Option("-j", "--jobs", min=0, envvar="OVSBENCH_JOBS", help="Processes; 0 for one a core.")]
 Threads = Annotated[
@@ -40,7 +45,10 @@ Threads = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as training.steps=100.")
 ]
-Out = Annotated[Path, typer.Option("-o", "--out", metavar="DATA", help="Folder to build; a stopped build goes on.")]
+Out = Annotated[
+    Path,
+    typer.Option("-o", "--out", metavar="DATA", parser=place, help="Folder or URL to build; a stopped build goes on."),
+]
 BuildJobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Processes.")]
 On = Annotated[
     str,

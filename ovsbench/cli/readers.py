@@ -22,6 +22,7 @@ _FACTS: dict[str, tuple[type, tuple[str, ...], int | None, str]] = {
     "split": (str, (), None, "Base/novel split: a name of list splits, a file, or none for no novel class."),
     "variant": (str, (), None, "For training: ignore (novel pixels void) or delete (leave out videos that show them)."),
     "layout": (str, (), None, "Which release the folder holds; found by itself."),
+    "recordings": (str, (), None, "Only the frames of these recordings, such as 0001TP,0006R0."),
     "height": (int, (), 0, "Lines that labels are brought to, 720 by default; 0 keeps theirs."),
     "images": (Path, (), None, "Folder of VIDEO/FRAME.jpg, if it is not in RAW."),
     "source": (str, ("--from",), None, "Cut the subset out of these labels, such as train."),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ovsbench.benchmark.errors import UsageError
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.cli.config_option import Config
 from ovsbench.cli.console import complain, finish, print_json, say
 from ovsbench.cli.options import (
@@ -42,7 +43,10 @@ def run(
         str | None, typer.Option("-m", "--method", help="A name of list models or list methods, or file.py:build.")
     ] = None,
     checkpoint: Checkpoint = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder; runs/METHOD by default.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="RUN", parser=place, help="Run folder or URL; runs/METHOD by default."),
+    ] = None,
     device: Device = "auto",
     offer: Annotated[Literal["all", "base", "novel"] | None, typer.Option(help="Names to choose from.")] = None,
     shard: Annotated[str, typer.Option("--shard", metavar="I/N", help="Only every N-th video, from the I-th.")] = "1/1",
@@ -159,7 +163,7 @@ def score(
 
 
 def show(
-    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Scored run folders.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", parser=place, help="Scored run folders.")],
     by: Annotated[
         Literal["category", "video"] | None, typer.Option(help="A line for each category, or for each video.")
     ] = None,
@@ -169,7 +173,8 @@ def show(
     ] = None,
     is_reversed: Annotated[bool, typer.Option("--reverse", help="With --sort: lowest first, words from Z.")] = False,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="DIR", help="Also draw categories, confusion, windows, videos.")
+        Path | None,
+        typer.Option("--plot", metavar="DIR", parser=place, help="Also draw categories, confusion, windows, videos."),
     ] = None,
     as_json: Json = False,
     csv: Annotated[

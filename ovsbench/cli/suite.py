@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.cli.console import finish_tables, refuse_faults, reporting
 from ovsbench.cli.options import Actors, GpusPerActor, Json, Limit, PlanOn, Threads, executor
 from ovsbench.cli.progress_bar import progress
@@ -15,7 +16,9 @@ from ovsbench.cli.progress_bar import progress
 
 def suite(
     config: Annotated[Path, typer.Argument(metavar="SUITE", help="A TOML file; configs/suite-world.toml is one.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Instead of the folder in the file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", parser=place, help="Instead of the folder in the file.")
+    ] = None,
     devices: Annotated[
         str | None, typer.Option("--devices", help="Separated by commas, one worker each: cuda:0,cuda:1; cpu,cpu.")
     ] = None,

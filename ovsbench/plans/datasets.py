@@ -47,7 +47,7 @@ READERS = (
     Reader("camvid", "semantic", "ovsbench.data_prep.camvid:build_camvid",
            "CamVid: street video, 11 classes or, with the colour labels, 31.",
            "--raw CamVid --subset train --variant ignore -o data/camvid-train",
-           ("subset", "split", "variant", "layout")),
+           ("subset", "split", "variant", "layout", "recordings")),
     Reader("coco-panoptic", "panoptic", "ovsbench.data_prep.coco_panoptic:build_coco_panoptic",
            "COCO panoptic, single images with 133 classes, to train on (--variant none to score on).",
            "--raw coco -o data/coco-train", ("subset", "split", "variant", "images")),

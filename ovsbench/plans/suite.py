@@ -32,6 +32,7 @@ from ovsbench.benchmark.errors import UserError, did_you_mean
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.running.executor import LOCAL
 from ovsbench.benchmark.settings import Reader, shown
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.benchmark.types import Offer
 
 READER = Reader(UserError)
@@ -142,7 +143,7 @@ def read_suite(tables: Mapping[str, Any], file: Path) -> Suite:
             if one not in given.benchmarks:
                 near = did_you_mean(one, given.benchmarks)
                 raise UserError(f"{file}: [methods.{key}] names the benchmark {one!r}; {near}")
-    out = Path(given.out or f"runs/{file.stem}")
+    out = place(given.out or f"runs/{file.stem}")
     jobs = tuple(
         _job(key, row, benchmark, offer, seed, out, alone=len(seeds) == 1)
         for benchmark in given.benchmarks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -26,7 +27,8 @@ from ovsbench.plans.runs import predict_run
 from ovsbench.plans.speed import compare_speed_on
 from ovsbench.plans.tasks import Task, run_tasks
 
-pytest.importorskip("ray", reason='Ray is not installed: pip install "ovsbench[ray]"')
+if importlib.util.find_spec("ray") is None:
+    pytest.skip('Ray is not installed: pip install "ovsbench[ray]"', allow_module_level=True)
 
 from ray_cluster import Nodes, content, makers, nodes
 from ray_storm import storm

@@ -10,6 +10,7 @@ import pytest
 
 from ovsbench.benchmark.metrics.ap import Ap, ApCounts, value_names
 from ovsbench.benchmark.metrics.ap_matching import AREAS, KEPT, THRESHOLDS
+from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.rle import DecodedTracks
 from ovsbench.benchmark.timing.ap_peer import average_precisions
@@ -102,6 +103,16 @@ def test_by_the_rule_of_lvvis_each_match_of_a_crowd_is_a_success():
     assert scores["AP50_lvvis"] == pytest.approx((51 * 1 + 50 * 2 / 3) / 101)
 
 
+def test_an_entry_may_hold_a_crowd_that_is_matched_twice_but_no_other_label():
+    shape = VideoShape(1, SIZE[1], frozenset({1}), Rules(task="instance"))
+    twice = [track("##", 0.9), track("##", 0.8)]
+    crowd = count([track("##", is_crowd=True)], twice)
+    assert list(crowd.problems(shape, {})) == []
+    (plain,) = count([track("##")], twice).by_class[1]
+    forged = ApCounts({1: (plain._replace(matched=plain.matched[[0, 0]]),)})
+    assert list(forged.problems(shape, {})) == ["ap of category 1 has 2 matches of 1 labels"]
+
+
 def test_a_label_counts_where_its_stated_area_says():
     scores = count([track("##", area=200.0**2)], [track("##")]).scores(None)
     assert (scores["APs"], scores["APm"], scores["APl"]) == (None, 1.0, None)
@@ -190,6 +201,12 @@ def slow(videos: Sequence[tuple[DecodedTracks, DecodedTracks]], crowds: bool, ke
         curve = [max(precision[right / labels >= recall], default=0.0) for recall in np.linspace(0, 1, 101)]
         found.setdefault(category, []).append((float(np.mean(curve)), right[-1] / labels))
     return found
+
+
+def test_sizes_and_thresholds_are_those_of_youtube_vis():
+    assert AREAS == {"": (0, 1e10), "s": (0, 16_384), "m": (16_384, 65_536), "l": (65_536, 1e10)}
+    assert pytest.approx([0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]) == list(THRESHOLDS)
+    assert KEPT == (1, 10, 100)
 
 
 @pytest.mark.parametrize("seed", range(2))

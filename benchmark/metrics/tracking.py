@@ -119,12 +119,12 @@ class TrackingCounts(ClassSums):
             if len(row) != self.WIDTH:
                 yield f"tracking of category {c} has {len(row)} numbers, not {self.WIDTH}"
                 continue
-            for is_within, numbers in ((True, np.array(row[:_WIDTH])), (False, np.array(row[_WIDTH:]))):
+            for is_within, half in ((True, row[:_WIDTH]), (False, row[_WIDTH:])):
                 (true, predicted), found, kept, (matches, switches, iou, same) = np.split(
-                    numbers, np.cumsum(_PARTS)[:-1]
+                    np.array(half), np.cumsum(_PARTS)[:-1]
                 )
                 most = min(true, predicted) if is_within else true
-                if not are_whole(*row[:2], *row[2 : 2 + _A]) or numbers.min() < 0:
+                if not are_whole(*half[: 2 + _A]) or min(half) < 0:
                     yield f"tracking of category {c} has numbers of another kind"
                 elif max(found.max(), matches, same) > most or (np.diff(found) > 0).any():
                     yield f"tracking of category {c} has {found.max():.0f} matches of {true:.0f} masks"

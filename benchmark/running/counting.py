@@ -24,6 +24,7 @@ from ovsbench.benchmark.metrics import (
 from ovsbench.benchmark.metrics.base import OverlapMetric, TrackMetric
 from ovsbench.benchmark.metrics.track_overlaps import TrackOverlaps, overlaps_of
 from ovsbench.benchmark.panoptic import overlap_dense
+from ovsbench.benchmark.progress import plural
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.storage.store import FrameFolder
 from ovsbench.benchmark.storage.track_extents import matchable
@@ -128,8 +129,8 @@ def predictions(benchmark: Benchmark, run: Path, video_id: str) -> FrameFolder |
     found = open_masks(run / PREDICTIONS / video_id, benchmark.rules.task)
     if (len(found), found.size) != (len(entry.frames), entry.size):
         raise DataError(
-            f"{found.folder}: expected {len(entry.frames)} frames of {entry.size[1]}x{entry.size[0]} pixels, got "
-            f"{len(found)} of {found.size[1]}x{found.size[0]}. Remove the folder and run again"
+            f"{found.folder}: expected {plural(len(entry.frames), 'frame')} of {entry.size[1]}x{entry.size[0]} pixels, "
+            f"got {len(found)} of {found.size[1]}x{found.size[0]}. Remove the folder and run again"
         )
     return found
 

@@ -159,6 +159,10 @@ ELSEWHERE = {
     "submit RUN --to URL": SERVER,
     "submit runs/mine --to https://example.org --wait": SERVER,
     "ablate FILE": "test_ablation.py",
+    "cluster": "test_ray_cluster.py",
+    "run data/vipseg -m gkc -c gkc.safetensors -o runs/gkc --on auto": "test_ray_cluster.py",
+    "train FILE --profile": "test_training_options.py",
+    "train FILE --profile '[--json]'": "test_training_options.py",
     "bench statistics": "test_statistics_bench.py",
 }
 """Documented command to the file of tests that runs it: it needs a server, a hub, or a browser, on the same machine."""

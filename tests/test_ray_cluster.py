@@ -227,7 +227,7 @@ def test_actors_work_in_the_folder_of_the_command_and_get_its_environment_withou
 ):
     def make() -> Any:
         def look(item: str, progress: Progress) -> tuple[str, str | None, str | None]:
-            return os.getcwd(), os.environ.get("HF_HOME"), os.environ.get("HF_TOKEN")
+            return str(Path.cwd()), os.environ.get("HF_HOME"), os.environ.get("HF_TOKEN")
 
         return look
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
@@ -117,7 +117,7 @@ class SummedCounts(Counts, Protocol):
         """The counts of some classes as numbers that add up over videos, (F,)."""
         ...
 
-    def read(self, sums: Floats, is_whole: bool) -> dict[str, Floats]:
+    def read(self, sums: Floats, is_whole: bool) -> Mapping[str, Floats]:
         """The metric's values off sums of rows.
 
         Args:
@@ -230,6 +230,26 @@ def suits(metric: Metric, rules: Rules) -> bool:
     return rules.task in metric.tasks and rules.labelled in getattr(metric, "labelled", (rules.labelled,))
 
 
+class Lazily(Mapping[str, Floats]):
+    """Values that are made when they are asked for: a comparison of runs reads few of those that a metric has.
+
+    Args:
+        makers: by the name of the value what makes it.
+    """
+
+    def __init__(self, makers: Mapping[str, Callable[[], Floats]]) -> None:
+        self._makers = makers
+
+    def __getitem__(self, name: str) -> Floats:
+        return self._makers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
 def positions(segments: Sequence[Segment], index: Mapping[int, int]) -> npt.NDArray[np.intp]:
     """For each segment the place of its category in the vocabulary.
 
@@ -247,9 +267,20 @@ def positions(segments: Sequence[Segment], index: Mapping[int, int]) -> npt.NDAr
 
 def scores_of(counts: SummedCounts, part: Part) -> dict[str, float | None]:
     """What `Counts.scores` is for every metric: the row of the classes, read."""
+    return {name: None if np.isnan(value[0]) else float(value[0]) for name, value in _read(counts, part).items()}
+
+
+def value_of(counts: Counts, part: Part, name: str) -> float | None:
+    """One of `Counts.scores`, without the others where counts are numbers that add up."""
+    if not isinstance(counts, SummedCounts):
+        return counts.scores(part)[name]
+    (value,) = _read(counts, part)[name].tolist()
+    return None if np.isnan(value) else value
+
+
+def _read(counts: SummedCounts, part: Part) -> Mapping[str, Floats]:
     ids = sorted(counts.classes if part is None else counts.classes & part)
-    values = counts.read(counts.row(ids)[None], part is None)
-    return {name: None if np.isnan(value[0]) else float(value[0]) for name, value in values.items()}
+    return counts.read(counts.row(ids)[None], part is None)
 
 
 def ratio(above: npt.NDArray[Any], below: npt.NDArray[Any]) -> Floats:

@@ -45,6 +45,8 @@ _A = len(ALPHAS)
 _IDENTITY = 4
 _PARTS = (2, _A, _A, _IDENTITY)
 _WIDTH = sum(_PARTS)
+_NOTHING = (*(0,) * _A, *(0.0,) * _A, 0, 0, 0.0, 0)
+"""Matches, association, and the four numbers of `Identity` of a class that has labels or predictions alone."""
 _MATCH = 0.5
 _SAME = 1000.0
 """What a pair of the frame before is worth more than any IoU."""
@@ -174,13 +176,18 @@ class Tracking:
     def count_overlaps(self, video: TrackOverlaps) -> TrackingCounts:
         """The counts of one video."""
         seen = np.ones(len(video.prediction), dtype=bool)
-        within, categories = {}, {}
+        within: dict[int, tuple[float, ...]] = {}
+        categories = {}
         for c, true, predicted in video.by_category(seen):
+            categories[c] = true
+            if not len(true) or not len(predicted):  # most classes of most videos, where there are many
+                masks = np.count_nonzero(video.true_areas[true]), np.count_nonzero(video.predicted_areas[predicted])
+                within[c] = (*map(int, masks), *_NOTHING)
+                continue
             tables = video.tables(true, predicted)
             found = matched(tables, len(true), len(predicted))
             own = identity(tables, len(true), len(predicted))
             within[c] = _numbers(found, own, slice(None), int(found.alignment.predicted.sum()))
-            categories[c] = true
         return TrackingCounts({c: (*within[c], *row) for c, row in _agnostic(video, categories)})
 
     def zero(self, rules: Rules) -> TrackingCounts:

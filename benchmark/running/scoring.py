@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, as_completed
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 
 from ovsbench.benchmark.errors import DataError, StoppedError, UsageError, UserError, did_you_mean
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.metrics import OPTIONAL, versions_for
-from ovsbench.benchmark.metrics.base import suits
-from ovsbench.benchmark.processes import process_pool
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.counting import COUNTS, PARTIAL_COUNTS, PREDICTIONS, CountedVideo, count_video
+from ovsbench.benchmark.running.executor import Piece, Workers, executor_of
 from ovsbench.benchmark.running.scores import Scores, scores_of
 from ovsbench.benchmark.storage import files
 
 
 def score(
-    benchmark: Benchmark, run: Path, *, extra: Collection[str] = (), jobs: int = 1, progress: Progress = SILENT
+    benchmark: Benchmark,
+    run: Path,
+    *,
+    extra: Collection[str] = (),
+    only: Collection[str] = (),
+    jobs: Workers = 1,
+    progress: Progress = SILENT,
 ) -> Scores:
     """Scores the predictions of a run; videos that are counted already are not counted again.
 
@@ -31,33 +38,42 @@ def score(
         benchmark: the one that the run was made on.
         run: the run folder.
         extra: names of optional metrics to count too; those that the run was scored with before are kept.
-        jobs: processes.
+        only: names of the metrics to count, none for all; those of others that the run was scored with go.
+        jobs: processes, or an executor.
         progress: told of frames and videos.
 
     Raises:
-        UserError: predictions are missing, or were made on another benchmark; an unknown extra metric.
+        UserError: predictions are missing, or were made on another benchmark; an unknown metric; or some videos were
+            set aside, see `Executor.each`.
         DataError: labels or predictions are damaged.
         StoppedError: Ctrl-C; counted videos stay.
     """
-    if jobs < 1:
+    if isinstance(jobs, int) and jobs < 1:
         raise UsageError(f"expected at least 1 job, got {jobs}. Leave -j out for one")
-    _check_extra(benchmark, extra)
+    optional = {metric.name for metric in OPTIONAL}
+    fitting = versions_for(benchmark.rules, optional)
+    _check_names(benchmark, extra, [name for name in fitting if name in optional], "optional metric", "--with")
+    _check_names(benchmark, only, list(fitting), "metric", "--only")
     videos = _videos_to_score(benchmark, run)
     with files.folder_lock(run):
         known = _known_counts(benchmark, run)
         counted_before = {name for one in known.values() for name in one.counts}
-        versions = versions_for(benchmark.rules, {*counted_before, *extra})
-        frames = sum(len(benchmark.entry(video).frames) for video in videos)
-        progress.start(len(videos), frames, f"scoring {run.name} on {benchmark.name}")
+        versions = versions_for(benchmark.rules, {*counted_before, *extra, *only})
+        if only:
+            versions = {name: versions[name] for name in versions if name in {*only, *extra}}
+        keys = {video: known[video].key if video in known else None for video in videos}
+        pieces = [Piece(video, len(benchmark.entry(video).frames), (video, key)) for video, key in keys.items()]
+        work = functools.partial(_Counter, benchmark, run, versions)
+        progress.start(len(videos), sum(piece.frames for piece in pieces), f"scoring {run.name} on {benchmark.name}")
         done = 0
         try:
-            for video, counted in _count(benchmark, run, videos, known, versions, jobs):
-                if counted is not None:
-                    known[video] = counted
-                    files.append_line(run / PARTIAL_COUNTS, counted.to_json())
-                done += 1
-                progress.frame(len(benchmark.entry(video).frames))
-                progress.video()
+            with contextlib.closing(executor_of(jobs).each(work, pieces, progress)) as results:
+                for piece, counted in results:
+                    if counted is not None:
+                        known[piece.name] = counted
+                        files.append_line(run / PARTIAL_COUNTS, counted.to_json())
+                    done += 1
+                    progress.video()
         except KeyboardInterrupt:
             raise StoppedError(
                 f"interrupted: {done} of {len(videos)} videos scored; run the same command to go on"
@@ -72,13 +88,14 @@ def score(
         return _write_scores(benchmark, run, [known[video] for video in videos])
 
 
-def _check_extra(benchmark: Benchmark, extra: Collection[str]) -> None:
-    for name in extra:
-        fitting = [metric.name for metric in OPTIONAL if suits(metric, benchmark.rules)]
+def _check_names(
+    benchmark: Benchmark, given: Collection[str], fitting: Collection[str], what: str, option: str
+) -> None:
+    for name in given:
         if name not in fitting:
             raise UserError(
-                f"there is no optional metric {name!r} for the {benchmark.rules.task} benchmark {benchmark.name}; "
-                f"{did_you_mean(name, fitting) if fitting else 'there is none at all. Leave --with out'}"
+                f"there is no {what} {name!r} for the {benchmark.rules.task} benchmark {benchmark.name}; "
+                f"{did_you_mean(name, fitting) if fitting else f'there is none at all. Leave {option} out'}"
             )
 
 
@@ -117,29 +134,20 @@ def _known_counts(benchmark: Benchmark, run: Path) -> dict[str, CountedVideo]:
     return known
 
 
-Counted = tuple[str, CountedVideo | None]
+@dataclass(frozen=True)
+class _Counter:
+    """Counts videos of a run."""
 
+    benchmark: Benchmark
+    run: Path
+    versions: Mapping[str, int]
 
-def _count(
-    benchmark: Benchmark,
-    run: Path,
-    videos: Sequence[str],
-    known: Mapping[str, CountedVideo],
-    versions: Mapping[str, int],
-    jobs: int,
-) -> Iterator[Counted]:
-    """Each video with its counts, None where the known ones hold; in any order."""
-    keys = {video: known[video].key if video in known else None for video in videos}
-    if jobs == 1 or len(videos) < 2:
-        for video in videos:
-            yield video, count_video(benchmark, run, video, keys[video], versions)
-        return
-    with process_pool(min(jobs, len(videos))) as pool:
-        waiting: dict[Future[CountedVideo | None], str] = {
-            pool.submit(count_video, benchmark, run, video, keys[video], versions): video for video in videos
-        }
-        for future in as_completed(waiting):
-            yield waiting[future], future.result()
+    def __call__(self, video: tuple[str, str | None], progress: Progress) -> CountedVideo | None:
+        """The counts of a video, None where those of the key that is given with it hold."""
+        name, known_key = video
+        counted = count_video(self.benchmark, self.run, name, known_key, self.versions)
+        progress.frame(len(self.benchmark.entry(name).frames))
+        return counted
 
 
 def _write_scores(benchmark: Benchmark, run: Path, counted: Sequence[CountedVideo]) -> Scores:

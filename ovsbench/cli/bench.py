@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ovsbench.benchmark.errors import UserError, did_you_mean
-from ovsbench.cli.console import print_json, print_table, say
+from ovsbench.cli.console import plural, print_json, print_table, say
 from ovsbench.cli.options import Json, parse_size
 from ovsbench.cli.progress_bar import progress
 
@@ -64,7 +64,8 @@ def score(
     _print_scorer(report)
     if several is not None:
         say(
-            f"{several.jobs} processes score {several.videos} videos of {several.frames // several.videos} frames in "
+            f"{several.jobs} processes score {plural(several.videos, 'video')} of "
+            f"{plural(several.frames // several.videos, 'frame')} in "
             f"{several.together:.1f} s on the clock, one in {several.alone:.1f} s: {several.speedup:.2f} times as fast"
         )
 
@@ -85,7 +86,7 @@ def _print_scorer(report: score_bench.Report) -> None:
         say(f"Beside it, {name}: {_ms(value)} ms a frame")
     say(f"Own files: write {_ms(report.write)} ms, read {_ms(report.read)} ms, {report.store_bytes} bytes a frame")
     height, width = report.size
-    say(f"Peak memory at {report.frames} frames of {width}x{height}: {1000 * report.peak_memory_gb:.0f} MB")
+    say(f"Peak memory at {plural(report.frames, 'frame')} of {width}x{height}: {1000 * report.peak_memory_gb:.0f} MB")
 
 
 @app.command()
@@ -134,15 +135,16 @@ def _print_ap(report: ap_bench.ApReport) -> None:
 
 @app.command()
 def statistics(
-    repetitions: Annotated[
-        int, typer.Option(min=1, help="Samples of a row, and pairs of equal and of unequal methods.")
+    repetitions: Annotated[int, typer.Option(min=0, help="Samples of a row of coverage.")] = 100,
+    pairs: Annotated[
+        int, typer.Option(min=0, help="Pairs of equal methods of a row of tests, and a quarter as many unequal ones.")
     ] = 100,
     tables: Annotated[int, typer.Option(min=0, help="Tables of ten equal methods.")] = 10,
     videos: Annotated[
         list[int] | None, typer.Option(min=1, help="Of a sample; may be repeated; 10, 32 and 100.")
     ] = None,
     population: Annotated[
-        list[str] | None, typer.Option(metavar="KIND", help="zipf, even, clustered; may be repeated; all by default.")
+        list[str] | None, typer.Option(metavar="KIND", help="zipf, even, ...; may be repeated.")
     ] = None,
     runs: Annotated[
         Path | None, typer.Option("--runs", metavar="FOLDER", help="Scored runs whose videos are populations too.")
@@ -154,25 +156,27 @@ def statistics(
 ) -> None:
     """Measure what intervals cover and how often tests are wrong, on populations whose scores are known.
 
-    The tables of docs/statistics.md are made so, with more repetitions.
+    The tables of docs/statistics.md are made so, with more repetitions. What is 0 is left out; populations are all that
+    are made up, or those named, or those of runs and entries alone.
 
     \b
     [bold]Examples[/bold]
       ovsbench bench statistics --repetitions 50 --videos 10
-      ovsbench bench statistics --population even --entries leaderboard/entries --json
+      ovsbench bench statistics --entries leaderboard/entries --population even --json
     """
     from ovsbench.benchmark.timing.made_up_videos import KINDS, of_counts, of_runs
-    from ovsbench.benchmark.timing.statistics_bench import measure
+    from ovsbench.benchmark.timing.statistics_bench import Sizes, measure
     from ovsbench.leaderboard.entries import read_rows
 
-    kinds = population if population is not None else list(KINDS)
+    kinds = population or ([] if runs or entries else list(KINDS))
     for kind in kinds:
         if kind not in KINDS:
             raise UserError(f"expected a population of {', '.join(KINDS)}, got {kind!r}; {did_you_mean(kind, KINDS)}")
     real = {} if runs is None else of_runs(runs)
     rows = [] if entries is None else read_rows(entries)
     real |= {row.slug: of_counts(*row.counted()) for row in rows if row.counted is not None}
-    report = measure(kinds, real, videos or [10, 32, 100], repetitions, tables, progress(quiet=as_json))
+    sizes = Sizes(tuple(videos or Sizes.videos), repetitions, pairs, tables)
+    report = measure(kinds, real, sizes, progress(quiet=as_json))
     if as_json:
         print_json(dataclasses.asdict(report))
         return
@@ -180,35 +184,30 @@ def statistics(
 
 
 def _print_statistics(report: Report) -> None:
+    sizes = report.sizes
     rows = [
-        (c.population, str(c.videos), c.score, f"{c.expected:.3f}", _share(c.covered), _share(c.width),
-         _share(c.times_peer), _share(c.peer_covered), _share(c.defined))
+        (c.population, str(c.videos), c.score, f"{c.expected:.3f}", _share(c.own.covered), _share(c.own.width),
+         _share(c.times_percentile), _share(c.jackknife.covered), _share(c.percentile.covered), _share(c.defined))
         for c in report.coverage
     ]  # fmt: skip
-    print_table(
-        f"95 % intervals, {report.repetitions} samples each",
-        ("population", "videos", "score", "expected", "covered", "width", "of bootstrap", "it covers", "defined"),
-        rows,
-        words=3,
-    )
+    heads = ("population", "videos", "score", "expected", "covered", "width", "of bootstrap", "jackknife covers",
+             "bootstrap covers", "defined")  # fmt: skip
+    if rows:
+        print_table(f"95 % intervals, {plural(sizes.repetitions, 'sample')} each", heads, rows, words=3)
     tests = [
-        (
-            a.population,
-            str(a.videos),
-            a.score,
-            _share(a.null),
-            _share(a.power),
-            _share(a.one_rank),
-            _share(a.one_rank_t),
-        )
+        (a.population, str(a.videos), a.score, _share(a.null), _share(a.power), _share(a.covered),
+         _share(a.one_rank), _share(a.one_rank_t))
         for a in report.alarms
-    ]
-    print_table(
-        f"Tests, {report.repetitions} pairs and {report.tables} tables each",
-        ("population", "videos", "score", "p <= .05, equal", "unequal", "one rank", "one rank, t"),
-        tests,
-        words=3,
-    )
+    ]  # fmt: skip
+    of_tests = ("population", "videos", "score", "p <= .05, equal", "unequal", "difference covered", "one rank",
+                "one rank, t")  # fmt: skip
+    if tests:
+        print_table(
+            f"Tests, {plural(sizes.pairs, 'equal pair')} and {plural(sizes.tables, 'table')} each",
+            of_tests,
+            tests,
+            words=3,
+        )
 
 
 def _share(value: float | None) -> str:

@@ -12,6 +12,7 @@ from ovsbench.benchmark.errors import UserError, did_you_mean
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.progress import SILENT, Progress, Report, unreported
 from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.plans.datasets import READERS, build_dataset
 from ovsbench.plans.recipe import changed_settings
 
@@ -38,7 +39,7 @@ def build_missing(
     Raises:
         UserError: no folder, an unknown builder or setting, or a folder that was built by another description.
     """
-    recipe = {key: value for key, value in table.items() if key != "folder"}
+    recipe = {key: value for key, value in table.items() if key not in ("folder", "jobs")}
     if "build" not in recipe:
         return
     if "folder" not in table:
@@ -47,16 +48,16 @@ def build_missing(
         raise UserError(
             f"[{name}]: unknown builder {recipe['build']!r}; {did_you_mean(str(recipe['build']), BUILDERS)}"
         )
-    folder = Path(table["folder"])
+    folder = place(table["folder"])
     built = folder / RECIPE
-    if changed := changed_settings(built, recipe):
+    if changed := [key for key in changed_settings(built, recipe) if key != "jobs"]:
         raise UserError(
             f"[{name}]: {folder} was built with another {', '.join(changed)}. Remove it or name another folder"
         )
     if built.exists():
         return
     report(f"Building {folder}, as [{name}] says")
-    arguments = {key: value for key, value in recipe.items() if key != "build"}
+    arguments = {key: value for key, value in table.items() if key not in ("folder", "build")}
     try:
         BUILDERS[recipe["build"]](folder, arguments, report, progress)
     except TypeError as error:

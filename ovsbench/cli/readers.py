@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ovsbench.cli.console import complain
-from ovsbench.cli.options import BuildJobs, Json, Out
+from ovsbench.cli.options import Actors, BuildJobs, Json, On, Out, executor
 from ovsbench.cli.progress_bar import progress
 from ovsbench.plans.datasets import READERS, Reader, build_dataset
 
@@ -59,10 +59,14 @@ def _help(reader: Reader) -> str:
 
 
 def _command(reader: Reader, built: Callable[[Benchmark, Path, bool], None]) -> Callable[..., None]:
-    def command(out: Path, raw: Path, jobs: int, strict: bool, as_json: bool, **options: Any) -> None:
+    def command(
+        out: Path, raw: Path, jobs: int, on: str, actors: int | None, strict: bool, as_json: bool, **options: Any
+    ) -> None:
         given = {key: value for key, value in options.items() if value is not None}
-        rest: dict[str, Any] = {"jobs": jobs, "strict": strict, "progress": progress(quiet=as_json)}
-        built(build_dataset(reader.name, raw, out, given, report=complain, **rest), out, as_json)
+        with executor(on, actors, None, jobs=jobs) as where:
+            rest: dict[str, Any] = {"jobs": where, "strict": strict, "progress": progress(quiet=as_json)}
+            made = build_dataset(reader.name, raw, out, given, report=complain, **rest)
+        built(made, out, as_json)
 
     required = inspect.Parameter.empty
     parameters = [
@@ -71,6 +75,8 @@ def _command(reader: Reader, built: Callable[[Benchmark, Path, bool], None]) -> 
         *((name, OPTIONS[name], None) for name in reader.options),
         ("strict", Annotated[bool, typer.Option("--strict", help="Make a known defect of the data an error.")], False),
         ("jobs", BuildJobs, 1),
+        ("on", On, "local"),
+        ("actors", Actors, None),
         ("as_json", Json, False),
     ]
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Who is in each video of version 2 of the world: categories are dealt like cards, so that none is drawn once by chance."""
+"""Who is in each video of version 2 of the world: categories are dealt like cards, so that none is rare by chance."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from ovsbench.data_prep.world.words import Stuff, Thing, World
 
 Plot = Literal["wander", "cross", "twins", "look-alikes", "leave", "chase"]
-"""*cross*: two things meet, the nearer hides the other; *twins*: two of one category; *look-alikes*: two that share fill or
-shape; *leave*: one runs out of the frame and back; *chase*: one follows another closely."""
+"""*cross*: two things meet, the nearer hides the other; *twins*: two of one category; *look-alikes*: two that share
+fill or shape; *leave*: one runs out of the frame and back; *chase*: one follows another closely."""
 
 _LIKELY = (0.25, 0.2, 0.15, 0.15, 0.15, 0.1)
 _THINGS, _STUFFS = (4, 5, 6), (2, 2, 3)

@@ -19,7 +19,7 @@ from ovsbench.data_prep.world.shapes import REACH, SHAPES, paint
 from ovsbench.data_prep.world.textures import TEXTURES, Array, Noise
 from ovsbench.data_prep.world.words import Stuff, Thing
 
-CANVAS = (-100.0, -72.0, 230.0, 122.0)
+CANVAS = (-92.0, -58.0, 223.0, 115.0)
 """Left, far, right and near edge of the ground that is painted; no camera sees beyond it."""
 
 
@@ -209,7 +209,7 @@ class Stage:
     def _draw_actor(
         self, actor: Actor, cx: float, cy: float, radius: float, index: int, colour: Array, ids: npt.NDArray[np.int32]
     ) -> None:
-        shift = [value * self.scale * radius / (16 * self.scale) for value in self.light.shadow]
+        shift = [value * radius / 16 for value in self.light.shadow]
         margin = radius * REACH + max(map(abs, shift)) + 3 * self.scale
         left, top = (max(int(np.floor(centre - margin)), 0) for centre in (cx, cy))
         right, low = (max(int(np.ceil(centre + margin)), 0) for centre in (cx, cy))
@@ -232,13 +232,10 @@ class Stage:
         cover = np.clip(0.5 - distance, 0, 1)
         slope_y, slope_x = np.gradient(distance)
         edge = np.clip(1 + distance / np.float32(2.2 * self.scale), 0, 1)  # 1 at the outline, 0 further in
-        facing = -(slope_x * np.float32(shift[0]) + slope_y * np.float32(shift[1])) / np.float32(
-            np.hypot(*shift) + 1e-6
-        )
-        shading = 1 + edge * (np.float32(0.34) * facing - np.float32(0.08))
-        drawn = (paint(actor.thing.fill, px, py, actor.tint) + np.float32(0.12) * (edge * facing)[..., None]) * shading[
-            ..., None
-        ]
+        lit = np.array(shift, np.float32) / np.float32(np.hypot(*shift))
+        facing = edge * -(slope_x * lit[0] + slope_y * lit[1])  # positive where the outline faces the lamp
+        drawn = paint(actor.thing.fill, px, py, actor.tint) + np.float32(0.12) * facing[..., None]
+        drawn *= (1 + np.float32(0.34) * facing - np.float32(0.08) * edge)[..., None]
         colour[box] += cover[..., None] * (drawn - colour[box])
         ids[box][cover > 0.5] = actor.track
 
@@ -306,7 +303,7 @@ def set_stage(cast: Cast, size: tuple[int, int], rng: np.random.Generator) -> St
 
 
 def _draw_actors(cast: Cast, rng: np.random.Generator) -> tuple[Actor, ...]:
-    """Things start in different cells of the ground, so that they are seen; two of them may have a plot of their own."""
+    """Things start in different cells of the ground, so that they are seen; two may have a plot of their own."""
     cells = rng.permutation(8)
     actors = []
     for number, thing in enumerate(cast.things):
@@ -342,10 +339,7 @@ def _meeting(is_cross: bool, rng: np.random.Generator) -> tuple[Path, Path]:
     line, fast = GROUND[1] * float(rng.uniform(0.4, 0.7)), float(rng.uniform(2.0, 4.0))
     nearer = line + float(rng.uniform(3, 8))
     still = (0.5, 0.2, 0.0)
-    if is_cross:
-        ways = ((0.2, line, fast), (0.8, nearer, -fast))
-    else:
-        ways = ((0.45, line, fast * 0.8), (0.15, nearer, fast))
+    ways = ((0.2, line, fast), (0.8, nearer, -fast)) if is_cross else ((0.45, line, fast * 0.8), (0.15, nearer, fast))
     first, second = (Path((GROUND[0] * x, y), (speed, 0.1), still, -4.0) for x, y, speed in ways)
     return first, second
 
@@ -358,6 +352,7 @@ def _draw_patches(cast: Cast, rng: np.random.Generator) -> tuple[Patch, ...]:
     patches = []
     for number, stuff in enumerate(cast.stuffs):
         form = "all" if number == 0 else str(rng.choice(["side", "strip", "island"], p=[0.45, 0.25, 0.3]))
+        turned = rng.choice([0, np.pi]) + rng.choice([0, 0.5 * np.pi], p=[0.7, 0.3])
         around = (rng.uniform(-32, 32), rng.uniform(-22, 14)) if form != "side" else rng.uniform(-14, 14, 2)
         patches.append(
             Patch(
@@ -365,9 +360,7 @@ def _draw_patches(cast: Cast, rng: np.random.Generator) -> tuple[Patch, ...]:
                 number + 1,
                 form,
                 (LOOK_AT[0] + float(around[0]), LOOK_AT[1] + float(around[1])),
-                direction=float(
-                    rng.uniform(-0.6, 0.6) + rng.choice([0, np.pi]) + rng.choice([0, 0.5 * np.pi], p=[0.7, 0.3])
-                ),
+                direction=float(rng.uniform(-0.6, 0.6) + turned),
                 extent=float(rng.uniform(14, 22) if form == "strip" else rng.uniform(22, 34)),
                 wave=(float(rng.uniform(1, 4)), float(rng.uniform(8, 26)), float(rng.uniform(0, 6))),
                 turn=float(rng.choice([0, 0.5 * np.pi]) + rng.normal(0, 0.25)),

@@ -29,9 +29,7 @@ app.command()(data_detectron2.detectron2)
 
 WorldVersion = Annotated[
     Literal[1, 2],
-    typer.Option(
-        help="1, which the checkpoints of the package know, or 2, harder; its dev and val share no novel name."
-    ),
+    typer.Option(help="1, which the shipped checkpoints know, or 2, harder, whose dev and val share no novel name."),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Boxes of an open-vocabulary detector, followed as masks by SAM 2: OWLv2 looks again every few frames.
+"""Boxes of an open-vocabulary detector, followed as masks by SAM 2: the detector looks again every few frames.
 
 Between two looks SAM 2 carries the masks on. At a look the boxes start a new session; a box keeps the identity of the
 mask of its class that it covers best, if their boxes overlap with an IoU of at least a half.
@@ -18,12 +18,12 @@ from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.types import Image, InstanceFrame, PanopticFrame, Rules, Video, Vocabulary
 
 if TYPE_CHECKING:
+    from ovsbench.baselines.box_detectors import Detector
     from ovsbench.baselines.video_objects import Followed
 
 TASKS = ("semantic", "panoptic", "instance")
-NEEDS = "-c folder of OWLv2, sam=folder of Sam2VideoModel; extra gkc"
+NEEDS = "-c folder of OWLv2 or Grounding DINO, sam=folder of Sam2VideoModel; extra gkc"
 SAME = 0.5
-_CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Boxes = npt.NDArray[np.float32]
 
@@ -41,7 +41,7 @@ def build(
     """The method.
 
     Args:
-        checkpoint: folder of an OWLv2 detector.
+        checkpoint: folder of a detector, OWLv2 or Grounding DINO.
         device: "auto", "cpu", "cuda", ...
         sam: folder of a SAM 2 video model.
         score: boxes that are less certain are left out, in [0, 1].
@@ -54,13 +54,14 @@ def build(
     """
     if checkpoint is None or sam is None:
         raise MethodError(
-            "the method box-sam2 needs a detector and a follower. Give -c OWLV2_FOLDER --option sam=SAM2_FOLDER"
+            "the method box-sam2 needs a detector and a follower. Give -c DETECTOR_FOLDER --option sam=SAM2_FOLDER"
         )
     if min(every, objects, top_k) < 1 or not 0 <= score <= 1:
         raise MethodError(
             f"the method box-sam2 expects every, objects and top_k of at least 1 and a score from 0 to 1, got {every}, "
             f"{objects}, {top_k} and {score}. Correct them"
         )
+    from ovsbench.baselines.box_detectors import open_detector
     from ovsbench.baselines.video_objects import open_model
     from ovsbench.benchmark.machine import path_digest
     from ovsbench.benchmark.storage.files import json_digest
@@ -68,7 +69,7 @@ def build(
 
     chosen = choose(device)
     return BoxSam2(
-        open_model("Owlv2ForObjectDetection", checkpoint, chosen),
+        open_detector(checkpoint, chosen),
         open_model("Sam2VideoModel", sam, chosen),
         score,
         every,
@@ -99,7 +100,7 @@ class Found:
 class BoxSam2:
     """See the module."""
 
-    detector: Any
+    detector: Detector
     follower: Any
     score: float
     every: int
@@ -116,7 +117,8 @@ class BoxSam2:
     @property
     def notes(self) -> Mapping[str, str]:
         """Facts for the record of a run."""
-        return {"architecture": "OWLv2 boxes, SAM 2 masks", "association": f"SAM 2, a look every {self.every} frames"}
+        architecture = f"{self.detector.name} boxes, SAM 2 masks"
+        return {"architecture": architecture, "association": f"SAM 2, a look every {self.every} frames"}
 
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame | InstanceFrame]:
         """Yields one frame for each image, on instance benchmarks with masks that may overlap."""
@@ -135,25 +137,7 @@ class BoxSam2:
             yield answer_of_objects(last, video.size, vocabulary, rules)
 
     def _look(self, image: Image, vocabulary: Vocabulary) -> Found:
-        import torch
-
-        from ovsbench.baselines.video_objects import clip_tokens, square_pixels
-
-        config = self.detector.config
-        ids, mask = clip_tokens([c.name for c in vocabulary], config.text_config.max_position_embeddings)
-        longest = max(image.shape[:2])
-        padded = np.full((longest, longest, 3), 128, np.uint8)  # OWLv2 keeps the shape of things and pads with grey
-        padded[: image.shape[0], : image.shape[1]] = image
-        pixels = square_pixels(padded, config.vision_config.image_size, *_CLIP).to(self.device)
-        with torch.inference_mode():
-            seen = self.detector(
-                input_ids=ids.to(self.device), attention_mask=mask.to(self.device), pixel_values=pixels
-            )
-        chance = seen.logits[0].float().sigmoid().cpu().numpy()  # (P, C)
-        x, y, w, h = seen.pred_boxes[0].float().cpu().numpy().T
-        share = np.array([longest / image.shape[1], longest / image.shape[0]] * 2, np.float32)
-        corners = np.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], 1) * share
-        boxes = np.clip(corners, 0, 1).astype(np.float32)
+        boxes, chance = self.detector.look(image, [category.name for category in vocabulary])
         kept = distinct(boxes, chance.max(1), self.score, self.objects)
         none = np.full(len(kept), -1, np.int64)
         best = np.argsort(-chance[kept], axis=1, kind="stable")[:, : self.top_k]
@@ -181,9 +165,10 @@ class BoxSam2:
     def _follow(self, session: Any, index: int, image: Image, found: Found) -> list[Followed]:
         import torch
 
-        from ovsbench.baselines.video_objects import Followed, square_pixels
+        from ovsbench.baselines.video_objects import Followed, stretched_pixels
 
-        pixels = square_pixels(image, self.follower.config.image_size, *_IMAGENET)
+        side = self.follower.config.image_size
+        pixels = stretched_pixels(image, (side, side), *_IMAGENET)
         with torch.inference_mode():
             session.add_new_frame(pixels.to(self.device), index)
             masks = self.follower(inference_session=session, frame_idx=index).pred_masks  # (N, 1, h, w)

@@ -34,7 +34,7 @@ from ovsbench.gkc_video.model import (
     uploaded,
 )
 from ovsbench.gkc_video.text import Prompted, TextSpace
-from ovsbench.gkc_video.tracking import Association, InstanceLinker, Linker, Proposals, association
+from ovsbench.gkc_video.tracking import Association, InstanceLinker, Linker, Proposals
 
 TASKS = ("semantic", "panoptic", "instance")
 NEEDS = "-c folder of transformers; extra gkc"
@@ -80,7 +80,7 @@ def build(
             raise MethodError(f"option {option} of method closed-set: expected 0 to 1, got {value}")
     if batch < 1:
         raise MethodError(f"option batch of method closed-set: expected at least 1, got {batch}")
-    settings = association(linking.association, vote=linking.vote, max_age_seconds=linking.max_age_seconds)
+    settings = linking.settings
     prepare_torchvision()
     from transformers import AutoModelForUniversalSegmentation
 

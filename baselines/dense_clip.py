@@ -16,6 +16,7 @@ import numpy as np
 from ovsbench.baselines.dense.attention import Kind
 from ovsbench.baselines.shared_options import Wording
 from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.timing.stages import stage
 from ovsbench.benchmark.types import Method, PanopticFrame, Rules, Segment, Video, Vocabulary
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from ovsbench.baselines.dense.scores import DenseScorer
     from ovsbench.baselines.regions import Name
+    from ovsbench.gkc_video.model import Packed
     from ovsbench.gkc_video.tracking import Proposals
 
 
@@ -42,6 +44,7 @@ def build(
     background: str = "",
     refine: int = 0,
     masks: str | None = None,
+    batch: int = 1,
     wording: Wording = Wording(),
     **of_masks: str,
 ) -> Method:
@@ -57,6 +60,7 @@ def build(
         background: names parted by commas that are nobody's class; where one wins, pixels become void.
         refine: rounds in which scores follow the edges of the image.
         masks: whose regions are named: a GKC checkpoint or a folder of a closed-set segmenter; by class without.
+        batch: frames that go through the CLIP, and the method that gives the masks, at once.
         wording: how the CLIP is asked.
         of_masks: options of the method that gives the masks.
 
@@ -65,7 +69,14 @@ def build(
     """
     if checkpoint is None:
         raise MethodError("the method dense needs a CLIP, got no checkpoint. Give one, such as -c clip-world")
-    for option, value, least in (("side", side, 8), ("window", window, 8), ("step", step, 1), ("refine", refine, 0)):
+    least_values = (
+        ("side", side, 8),
+        ("window", window, 8),
+        ("step", step, 1),
+        ("refine", refine, 0),
+        ("batch", batch, 1),
+    )
+    for option, value, least in least_values:
         if value is not None and value < least:
             raise MethodError(f"option {option} of method dense: expected at least {least}, got {value}")
     if masks is None and of_masks:
@@ -77,11 +88,11 @@ def build(
     others = tuple(name.strip() for name in background.split(",") if name.strip())
     scorer = DenseScorer.of(namer, kind, side=side, window=window, step=step, background=others, refining=refine)
     if masks is None:
-        return DenseClip(scorer)
+        return DenseClip(scorer, batch)
     from ovsbench.baselines.mask_sources import open_masks
     from ovsbench.baselines.regions import Cost, RegionMethod
 
-    source = open_masks(masks, device=device, options=of_masks)
+    source = open_masks(masks, device=device, options={**of_masks, "batch": str(batch)})
     return RegionMethod("dense", source, DenseNamer(replace(scorer, background=())), Cost(str(namer.clip.device)))
 
 
@@ -90,6 +101,7 @@ class DenseClip:
     """One segment a class, with the id 1 + index; its score is the mean probability of its pixels."""
 
     scorer: DenseScorer
+    batch: int = 1
     name: str = "dense"
 
     @property
@@ -109,26 +121,38 @@ class DenseClip:
 
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
         """Yields one frame for each image."""
-        from ovsbench.gkc_video.model import uploaded
+        from ovsbench.baselines.dense.by_mask import class_winners
+        from ovsbench.gkc_video.model import one_ahead, uploaded
 
         score = self.scorer.reader(vocabulary)
-        return (
-            by_class(score(frame), vocabulary)
-            for frames in uploaded(video.images(), 1, self.device)
-            for frame in frames
-        )
+
+        def batches() -> Iterator[Packed]:
+            for frames in uploaded(video.images(), self.batch, self.device):
+                with stage("model"):
+                    chance = score(frames)
+                with stage("post-processing"):
+                    packed = class_winners(chance)
+                yield packed
+
+        for packed in one_ahead(batches()):
+            for winner, means, areas in packed.frames():
+                yield by_class(winner, means, areas, vocabulary)
 
 
-def by_class(chance: npt.NDArray[np.float32], vocabulary: Vocabulary) -> PanopticFrame:
-    """The frame of the likeliest class of each pixel of (C or C + 1, H, W); the class after the last is void."""
-    winner = chance.argmax(0)
-    segments = {}
-    for number, category in enumerate(vocabulary):
-        own = winner == number
-        if own.any():
-            segments[number + 1] = Segment(number + 1, category.id, min(1.0, float(chance[number][own].mean())))
-    ids = np.where(winner < len(vocabulary), winner + 1, 0).astype(np.uint32)
-    return PanopticFrame(ids, segments)
+def by_class(
+    winner: npt.NDArray[np.generic],
+    means: npt.NDArray[np.generic],
+    areas: npt.NDArray[np.generic],
+    vocabulary: Vocabulary,
+) -> PanopticFrame:
+    """The frame of what `dense.by_mask.class_winners` packed of one; the class after the last is void."""
+    segments = {
+        number + 1: Segment(number + 1, category.id, min(1.0, float(means[number])))
+        for number, category in enumerate(vocabulary)
+        if areas[number]
+    }
+    ids = winner.astype(np.uint32) + 1
+    return PanopticFrame(np.where(ids <= len(vocabulary), ids, 0).astype(np.uint32), segments)
 
 
 @dataclass(frozen=True)
@@ -149,20 +173,11 @@ class DenseNamer:
 
     def reader(self, vocabulary: Vocabulary) -> Name:
         """Encodes the names once a video."""
+        from ovsbench.baselines.dense.by_mask import region_means
+
         score = self.scorer.reader(vocabulary)
 
         def name(frames: torch.Tensor, found: Sequence[Proposals]) -> Sequence[npt.NDArray[np.float32]]:
-            rows = zip(frames, found, strict=True)
-            return [region_means(score(frame), p.region_map, len(p.objectness)) for frame, p in rows]
+            return region_means(score(frames), [p.region_map for p in found], [len(p.objectness) for p in found])
 
         return name
-
-
-def region_means(
-    chance: npt.NDArray[np.float32], region_map: npt.NDArray[np.integer], count: int
-) -> npt.NDArray[np.float32]:
-    """Mean of (C, H, W) in each of the regions 1 to `count` of (H, W): (count, C)."""
-    flat = region_map.ravel()
-    areas = np.maximum(np.bincount(flat, minlength=count + 1)[1:], 1)
-    sums = [np.bincount(flat, weights=one.ravel(), minlength=count + 1)[1:] for one in chance]
-    return (np.stack(sums, 1) / areas[:, None]).astype(np.float32)

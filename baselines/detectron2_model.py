@@ -23,7 +23,7 @@ from ovsbench.benchmark.storage.text_files import read_text
 from ovsbench.benchmark.types import Image, InstanceFrame, PanopticFrame, Rules, Video, Vocabulary
 from ovsbench.gkc_video.checkpoint import fill
 from ovsbench.gkc_video.device import choose
-from ovsbench.gkc_video.tracking import Association, InstanceLinker, Linker, Objects, Proposals, association
+from ovsbench.gkc_video.tracking import Association, InstanceLinker, Linker, Objects, Proposals
 
 TASKS = ("semantic", "panoptic", "instance")
 NEEDS = "-c weights, config=FILE.yaml, names=FILE.json; detectron2 from its repository; extras gkc, detectron2"
@@ -65,7 +65,7 @@ def build(
         raise MethodError(
             f"the method detectron2 needs detectron2 ({error}). Install it from its repository, see INSTALL there"
         ) from error
-    settings = association(linking.association, vote=linking.vote, max_age_seconds=linking.max_age_seconds)
+    settings = linking.settings
     setup = get_cfg()
     setup.merge_from_file(str(config))
     setup.MODEL.DEVICE = choose(device)

@@ -14,6 +14,21 @@ _NO_WEIGHTS = re.compile(r"(relative_position_index|position_ids|num_batches_tra
 """Tables that follow from the config, and parts of the loss: folders of other versions have more or fewer of them."""
 
 
+def model_type(folder: Path) -> str:
+    """What `config.json` says that the model is, such as "owlv2"; "" where it says nothing.
+
+    Raises:
+        MethodError: there is no such file, or it is no JSON object.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise MethodError(f"{folder}: expected a folder with a config.json of transformers, found none. Check -c")
+    try:
+        return str(parse_json(path.read_bytes()).get("model_type", ""))
+    except (OSError, ValueError, AttributeError) as error:
+        raise MethodError(f"{path}: expected a config of transformers, got {error}. Check -c") from error
+
+
 def load_folder(auto: Any, folder: Path, device: str) -> Any:
     """The model in a folder, in evaluation mode and without gradients.
 
@@ -25,8 +40,7 @@ def load_folder(auto: Any, folder: Path, device: str) -> Any:
     Raises:
         MethodError: no such folder, another kind of model, or weights with missing, surplus or misshapen keys.
     """
-    if not (folder / "config.json").is_file():
-        raise MethodError(f"{folder}: expected a folder with a config.json of transformers, found none. Check -c")
+    model_type(folder)
     import torch
     from transformers.utils import logging
 
@@ -69,12 +83,13 @@ class Preprocessor:
 
     Attributes:
         mean, std: of RGB in [0, 1].
-        side: shorter side in pixels.
+        side, longest: shorter side in pixels, and the most that the longer one may be.
     """
 
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     side: int | None = None
+    longest: int | None = None
 
 
 def read_preprocessor(folder: Path) -> Preprocessor:
@@ -89,11 +104,14 @@ def read_preprocessor(folder: Path) -> Preprocessor:
     try:
         about = parse_json(path.read_bytes())
         size = about.get("size")
-        side = size.get("shortest_edge") if isinstance(size, dict) else size
+        side, longest = (
+            (size.get("shortest_edge"), size.get("longest_edge")) if isinstance(size, dict) else (size, None)
+        )
         mean, std = (tuple(map(float, about[key])) if about.get(key) else None for key in ("image_mean", "image_std"))
         if any(values is not None and len(values) != 3 for values in (mean, std)):
             raise ValueError(f"image_mean {mean} and image_std {std}")
-        return Preprocessor(mean, std, None if side is None else int(side))
+        side, longest = (None if value is None else int(value) for value in (side, longest))
+        return Preprocessor(mean, std, side, longest)
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise MethodError(
             f"{path}: expected size, image_mean and image_std of a preprocessor, got {error}. "

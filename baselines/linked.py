@@ -20,7 +20,7 @@ from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.panoptic import dense
 from ovsbench.benchmark.running.instance_checks import only_frames
 from ovsbench.benchmark.types import Image, Method, PanopticFrame, Rules, Video, Vocabulary
-from ovsbench.gkc_video.tracking import Association, Linker, Proposals, association
+from ovsbench.gkc_video.tracking import Association, Linker, Proposals
 
 TASKS = ("panoptic",)
 NEEDS = "method=NAME and what that needs; extra gkc"
@@ -50,7 +50,7 @@ def build(
     """
     if not method:
         raise MethodError("the method linked links the frames of another, got none. Name it: --option method=dense")
-    settings = association(linking.association, vote=linking.vote, max_age_seconds=linking.max_age_seconds)
+    settings = linking.settings
     inner = methods.create(method, checkpoint=checkpoint, device=device, options=of_method)
     if hasattr(inner, "with_labels"):
         raise MethodError(f"the method {method} needs labels, so there is nothing to link. Choose another")

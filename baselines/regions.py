@@ -111,6 +111,11 @@ class RegionMethod:
         return hashlib.sha256(f"{self.masks.checkpoint_sha256} {self.names.sha256}".encode()).hexdigest()
 
     @property
+    def batch(self) -> int:
+        """Frames that go through both at once."""
+        return self.masks.batch
+
+    @property
     def device(self) -> str:
         """That the masks are made on."""
         return self.masks.device

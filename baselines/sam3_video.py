@@ -68,7 +68,7 @@ class Sam3Video:
         import torch
         from transformers import Sam3VideoInferenceSession
 
-        from ovsbench.baselines.video_objects import answer_of_objects, clip_tokens, square_pixels
+        from ovsbench.baselines.video_objects import answer_of_objects, clip_tokens, stretched_pixels
 
         session = Sam3VideoInferenceSession(
             video_height=video.size[0], video_width=video.size[1], inference_device=self.device,
@@ -81,9 +81,10 @@ class Sam3Video:
             session.prompt_input_ids[prompt] = ids[number : number + 1].to(self.device)
             session.prompt_attention_masks[prompt] = mask[number : number + 1].to(self.device)
             prompts.setdefault(prompt, []).append(number)
+        side = self.model.config.image_size
         for index, image in enumerate(video.images()):
             with torch.inference_mode():
-                pixels = square_pixels(image, self.model.config.image_size, 0.5, 0.5).to(self.device)
+                pixels = stretched_pixels(image, (side, side), 0.5, 0.5).to(self.device)
                 found = self.model(inference_session=session, frame=pixels)
             objects = self._objects(found, session.obj_id_to_prompt_id, prompts)
             session.processed_frames.pop(index - 1, None)

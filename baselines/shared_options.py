@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ovsbench.gkc_video.tracking import DEFAULT
+from ovsbench.gkc_video.tracking import DEFAULT, Association, association
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,23 @@ class Linking:
         vote: whether class scores are averaged along a track.
         max_age_seconds: for how long an unseen object is kept; by default as the association has it.
         delay: frames that an answer waits for later votes; 0 answers at once, which is online.
+        propagate: frames in a row for which an object that is missed keeps its mask, moved to where the pictures match;
+            0 for none.
     """
 
     association: str = DEFAULT
     vote: bool = True
     max_age_seconds: float | None = None
     delay: int = 0
+    propagate: int = 0
+
+    @property
+    def settings(self) -> Association:
+        """What the options say.
+
+        Raises:
+            MethodError: no such association, or a negative number of frames.
+        """
+        return association(
+            self.association, vote=self.vote, max_age_seconds=self.max_age_seconds, propagate=self.propagate
+        )

@@ -75,10 +75,12 @@ def instances_of_objects(objects: Sequence[Followed], size: tuple[int, int], voc
     return InstanceFrame(tuple(masks))
 
 
-def square_pixels(image: Image, side: int, mean: float | tuple[float, ...], std: float | tuple[float, ...]) -> Any:
-    """(1, 3, side, side), stretched and normalised."""
+def stretched_pixels(
+    image: Image, size: tuple[int, int], mean: float | tuple[float, ...], std: float | tuple[float, ...]
+) -> torch.Tensor:
+    """uint8 (H, W, 3) to float (1, 3, *size), stretched and normalised."""
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
-    pixels = F.interpolate(pixels, (side, side), mode="bilinear", align_corners=False, antialias=side < image.shape[0])
+    pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=size[0] < image.shape[0])
     centre, spread = (torch.tensor(v).view(-1, 1, 1) if isinstance(v, tuple) else v for v in (mean, std))
     return (pixels - centre) / spread
 

@@ -67,8 +67,11 @@ class Swapped:
     def sums(self, rows: Floats) -> Iterator[Floats]:
         first, second = np.split(rows, 2)
         totals, moved = (first.sum(axis=0), second.sum(axis=0)), second - first
+        differs = moved.any(axis=0)  # labels are the same, and most classes are in few videos
+        moved = moved[:, differs]
         for block in self._blocks():
-            change = block.astype(np.float64) @ moved
+            change = np.zeros((len(block), len(differs)))
+            change[:, differs] = block.astype(np.float64) @ moved
             yield np.concatenate([totals[0] + change, totals[1] - change])
 
     def times(self) -> Iterator[Times]:
@@ -114,11 +117,16 @@ def swap_tests(
     moved = np.zeros((len(scores), len(swaps)))
     for one, other in seeds:
         blocks = values_of([*one, *other], scores, groups, Swapped(swaps))
-        moved += [np.concatenate([np.subtract(*np.split(block, 2)) for block in of_score]) for of_score in blocks]
-    return [_p(np.abs(row) / len(seeds)) for row in moved]
+        moved += list(map(changes, blocks))
+    return [share_as_large(np.abs(row) / len(seeds)) for row in moved]
 
 
-def _p(sizes: Floats) -> Test:
+def changes(blocks: Sequence[Floats]) -> Floats:
+    """What each exchange of `Swapped` makes of the difference of two runs, first minus second, (D,)."""
+    return np.concatenate([np.subtract(*np.split(block, 2)) for block in blocks])
+
+
+def share_as_large(sizes: Floats) -> Test:
     """The share of exchanges at least as large as the first, which exchanges nothing."""
     if not math.isfinite(sizes[0]):
         return NO_TEST

@@ -217,17 +217,9 @@ def describe(method: object, settings: Settings, benchmark: Benchmark, *, uses_l
     """The record of a run that is about to start."""
     offered: Offer = settings.offered or benchmark.rules.offered
     vocabulary = benchmark.vocabulary.offered(offered)
-    origin = _origin(settings.built.method, method)
-    device = str(getattr(method, "device", settings.device))
     commit, is_dirty = machine.code_state()
     return RunRecord(
-        method=settings.method,
-        package=origin.package,
-        package_version=origin.version,
-        entry_point=origin.entry_point,
-        options=dict(settings.options),
-        checkpoint=settings.checkpoint,
-        checkpoint_sha256=getattr(method, "checkpoint_sha256", None) or _checkpoint_digest(settings.built.checkpoint),
+        **what_ran(method, settings),
         benchmark=benchmark.name,
         benchmark_version=benchmark.version,
         benchmark_digest=benchmark.digest,
@@ -236,17 +228,33 @@ def describe(method: object, settings: Settings, benchmark: Benchmark, *, uses_l
         categories=tuple(c.name for c in vocabulary),
         vocabulary_digest=vocabulary.digest,
         uses_labels=uses_labels,
-        seed=settings.seed,
-        device=device,
-        device_name=machine.device_name(device),
         threads=machine.threads(),
-        notes={**notes_of(method), **settings.notes},
-        versions=machine.versions(),
         platform=platform.platform(),
         commit=commit,
         is_dirty=is_dirty,
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
+
+
+def what_ran(method: object, settings: Settings) -> dict[str, Any]:
+    """The part of a record that says which method with which weights ran, whatever it ran on."""
+    origin = _origin(settings.built.method, method)
+    digest = getattr(method, "checkpoint_sha256", None) or _checkpoint_digest(settings.built.checkpoint)
+    device = str(getattr(method, "device", settings.device))
+    return {
+        "method": settings.method,
+        "package": origin.package,
+        "package_version": origin.version,
+        "entry_point": origin.entry_point,
+        "options": dict(settings.options),
+        "checkpoint": settings.checkpoint,
+        "checkpoint_sha256": digest,
+        "seed": settings.seed,
+        "device": device,
+        "device_name": machine.device_name(device),
+        "notes": {**notes_of(method), **settings.notes},
+        "versions": machine.versions(),
+    }
 
 
 def notes_of(method: object) -> dict[str, str]:

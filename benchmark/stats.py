@@ -1,23 +1,29 @@
-"""How sure the scores are: 95 % intervals of scores and of differences, by leaving out one video after the other.
+"""How sure the scores are: 95 % intervals of scores and of differences, over the videos.
 
 A score of any choice of videos is read off the sum of their counts, so that nothing is counted anew: the rows of the
-videos times how often each is taken. With x_i the score without video i (the jackknife), the standard error is
+videos times how often each is taken. Two standard errors come of that. With x_i the score without video i (the
+jackknife), and with d the scores of `DRAWS` samples of as many videos, drawn with replacement (the bootstrap), they are
 
-    s = (n - 1) / n * sqrt(sum over i of (x_i - mean x)^2)
+    j = sqrt((n - 1) / n * sum over i of (x_i - mean x)^2)      b = sqrt(n / (n - 1)) * standard deviation of d
 
-and the interval is value -/+ t s, with Student's t of n - 1 degrees of freedom. A fraction strictly between 0 and 1
-has it on the scale log(x / (1 - x)), where the error is s / (x (1 - x)), so that it stays within (0, 1); what may leave
-[0, 1] and a difference have it on their own scale. It says where the score on another benchmark of as many videos of
-the same kind is to be expected, in 95 of 100 cases: official scores depend on the number of videos, so that an interval
-for any other number would be another one. There is none below 6 videos, and none where the score is undefined without
-some video: it rests on that video then. A fraction of exactly 0 or 1 shows no spread; its interval reaches as far as
-the share of other videos that could have been missed, 1 - 0.025^(1/n).
+Of a mean over videos both are the textbook's. Of a mean over classes j is too large (Efron and Stein), for a class of
+one video goes with it; b is too small, for a sample holds 63 % of the videos and so fewer classes. The interval of a
+score is value -/+ t s with
 
-Tukey's s has the root of (n - 1) / n in place of the fraction itself. It is known to be too large (Efron and Stein),
-and for means over classes, some of which occur in one video alone, visibly so.
-Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11; Efron and Stein, The Jackknife
+    s = 1.08 (j + 2 b) / 3
+
+and Student's t of n - 1 degrees of freedom; the weights and the 8 % are what covers in `ovsbench bench statistics`.
+A fraction strictly between 0 and 1 has it on the scale log(x / (1 - x)), where the error is s / (x (1 - x)), so that it
+stays within (0, 1); what may leave [0, 1] has it on its own scale. So has a difference, with s = sqrt((n - 1) / n) j,
+for of runs to be compared only what leaving out gives is kept. The interval says where the score on another benchmark
+of as many videos of the same kind is to be expected, in 95 of 100 cases: official scores depend on the number of
+videos, so that an interval for any other number would be another one. There is none below 6 videos, and none where the
+score is undefined without some video: it rests on that video then. A fraction of exactly 0 or 1 shows no spread; its
+interval reaches as far as the share of other videos that could have been missed, 1 - 0.025^(1/n).
+
+Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 11; Efron and Stein, The Jackknife
 Estimate of Variance, 1981; Clopper and Pearson, The Use of Confidence or Fiducial Limits, 1934.
-`ovsbench bench statistics` measures what the intervals cover; docs/statistics.md has its tables.
+docs/statistics.md has the tables of what the intervals cover.
 """
 
 from __future__ import annotations
@@ -36,11 +42,16 @@ from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.metrics import Counts, is_fraction
 from ovsbench.benchmark.metrics.base import Floats, ListedCounts, Part, SummedCounts
 
-SCHEME = 2
-"""Version of intervals, p-values and ranks; 1 was a percentile bootstrap. Files that hold any of them carry it."""
+SCHEME = 3
+"""Version of intervals, p-values and ranks; 1 was a percentile bootstrap, 2 the jackknife alone. Files that hold any of
+them carry it."""
 LEVEL = 0.95
 FEWEST = 6
 """Videos below which nothing is said about others: exchanges of 5 videos cannot give a p below 0.05."""
+DRAWS = 200
+"""Samples of videos whose scores tell how far a score varies."""
+WIDER = 1.08
+"""What the standard error of a score is multiplied with."""
 BLOCK = 500
 """Choices of videos that are read at once: few enough that ten thousand need little memory."""
 
@@ -174,6 +185,11 @@ def leave_one_out(videos: int) -> Times:
     return 1 - np.eye(1 + videos, videos, -1, dtype=np.int64)
 
 
+def random_draws(videos: int, count: int = DRAWS, seed: int = 0) -> Times:
+    """How often each video is taken by samples of as many, drawn with replacement, (count, videos)."""
+    return np.random.default_rng(seed).multinomial(videos, [1 / videos] * videos, count)
+
+
 def values_of(videos: Run, scores: Sequence[Score], groups: Groups, choice: Choice) -> list[list[Floats]]:
     """Some scores, such as mIoU of the novel categories, for each choice of videos; nan where undefined.
 
@@ -188,7 +204,10 @@ def values_of(videos: Run, scores: Sequence[Score], groups: Groups, choice: Choi
     """
     parts: dict[str, Part] = {**groups, "all": None}
     of_group = {"harmonic": ("base", "novel")}
-    wanted = dict.fromkeys((metric, part) for metric, _, group in scores for part in of_group.get(group, (group,)))
+    wanted: dict[Key, set[str]] = {}
+    for metric, value, group in scores:
+        for part in of_group.get(group, (group,)):
+            wanted.setdefault((metric, part), set()).add(value)
     counts = {metric: [video[metric] for video in videos] for metric, _ in wanted}
     summed = {
         (metric, part): _rows(cast(Sequence[SummedCounts], counts[metric]), parts[part])
@@ -196,13 +215,13 @@ def values_of(videos: Run, scores: Sequence[Score], groups: Groups, choice: Choi
         if not isinstance(counts[metric][0], ListedCounts)
     }
     columns, places = _without_copies(summed)
-    read = [  # block by block, so that sums need little memory
-        {
-            (metric, part): cast(SummedCounts, counts[metric][0]).read(sums[:, place], parts[part] is None)
-            for (metric, part), place in places.items()
-        }
-        for sums in (choice.sums(columns) if summed else ())
-    ]
+    read = []
+    for sums in choice.sums(columns) if summed else ():  # block by block, so that sums need little memory
+        block = {}
+        for (metric, part), place in places.items():
+            found = cast(SummedCounts, counts[metric][0]).read(sums[:, place], parts[part] is None)
+            block[metric, part] = {value: found[value] for value in wanted[metric, part]}
+        read.append(block)
 
     def values(metric: str, part: str, value: str) -> list[Floats]:
         if (metric, part) in summed:
@@ -262,8 +281,29 @@ def replicates(seeds: Sequence[Run], scores: Sequence[Score], groups: Groups) ->
         scores: which.
         groups: the parts of the vocabulary.
     """
-    choice = Taken(leave_one_out(len(seeds[0])))
-    by_seed = [list(map(np.concatenate, values_of(run, scores, groups, choice))) for run in seeds]
+    return _over(seeds, scores, groups, leave_one_out(len(seeds[0])))
+
+
+def spreads(seeds: Sequence[Run], scores: Sequence[Score], groups: Groups) -> list[float]:
+    """For each score the standard deviation of its mean over seeds among random draws of the videos.
+
+    Draws in which a score is undefined say nothing of it; nan where all are. Where it is defined without any one video,
+    they are at most one in seven of a part of the vocabulary.
+
+    Args:
+        seeds, scores, groups: as for `replicates`.
+    """
+    return list(map(spread_of, _over(seeds, scores, groups, random_draws(len(seeds[0])))))
+
+
+def spread_of(drawn: Floats) -> float:
+    """The standard deviation of what is defined, nan of nothing."""
+    defined = drawn[np.isfinite(drawn)]
+    return float(defined.std()) if defined.size else math.nan
+
+
+def _over(seeds: Sequence[Run], scores: Sequence[Score], groups: Groups, taken: Times) -> list[Floats]:
+    by_seed = [list(map(np.concatenate, values_of(run, scores, groups, Taken(taken)))) for run in seeds]
     return [np.mean(of_seeds, axis=0) for of_seeds in zip(*by_seed, strict=True)]
 
 
@@ -290,11 +330,14 @@ def word_replicates(totals: Sequence[Counts], value: str, part: str, groups: Gro
     return _harmonic(np.full(values.shape, of(groups["base"])), values) if part == "harmonic" else values
 
 
-def interval(left_out: Floats, what: str = "video", *, is_fraction: bool = True) -> Interval:
+def interval(
+    left_out: Floats, spread: float | None = None, what: str = "video", *, is_fraction: bool = True
+) -> Interval:
     """The interval of a score.
 
     Args:
         left_out: (1 + n,), the score, then the score without each of n videos.
+        spread: of the score among random draws, from `spreads`; None where leaving out is all that is known.
         what: is left out, for the reason why there is no interval.
         is_fraction: whether the score lies in [0, 1] and gets its interval on the logit scale.
 
@@ -306,7 +349,7 @@ def interval(left_out: Floats, what: str = "video", *, is_fraction: bool = True)
     value = float(left_out[0])
     if reason := _missing(left_out, what):
         return Interval(value if math.isfinite(value) else None, None, None, reason)
-    reach = reach_of(len(left_out) - 1) * standard_error(left_out)
+    reach = reach_of(len(left_out) - 1) * standard_error(left_out, spread)
     if not is_fraction or not 0 <= value <= 1:
         return Interval(value, value - reach, value + reach)
     if value in (0, 1):
@@ -355,14 +398,19 @@ def difference(first: Floats, second: Floats) -> Difference:
     return Difference(found, None, float(left_out[0] / (error * math.sqrt(len(left_out) - 1))) if error else None)
 
 
-def standard_error(left_out: Floats) -> float:
+def standard_error(left_out: Floats, spread: float | None = None) -> float:
     """See the docstring of the file.
 
     Args:
         left_out: (1 + n,), the score, then the score without each of n videos.
+        spread: as for `interval`.
     """
     others = left_out[1:]
-    return (len(others) - 1) / len(others) * float(np.sqrt(((others - others.mean()) ** 2).sum()))
+    count = len(others)
+    jackknife = (count - 1) / count * float(np.sqrt(((others - others.mean()) ** 2).sum()))
+    if spread is None:
+        return jackknife
+    return WIDER * math.sqrt(count / (count - 1)) * (jackknife + 2 * spread) / 3
 
 
 @functools.cache

@@ -2,7 +2,8 @@
 
 * **Labels**: the training labels use a class whose name or synonym is that of a novel class.
 * **Words**: a base class of the training set is called like a novel class, whether or not its labels use it.
-* **Videos**: a video of the same id is in both; VIPSeg and VSPW share theirs.
+* **Videos**: a video of the same id is in both; VIPSeg and VSPW share theirs. Any set may call its videos by
+  numbers: where an id is digits alone, frames have to look alike, too.
 * **Frames**: frames whose hashes differ by at most `NEAR` of 128 bits, see `ovsbench.benchmark.video.image_hash`.
 """
 
@@ -20,6 +21,9 @@ from ovsbench.data_prep.folder_check import Audit
 
 Kind = Literal["labels", "words", "video", "frames"]
 
+NearFrames = dict[tuple[str, str], list[tuple[int, int, int]]]
+"""Video here and there to pairs of their frames that look alike: bits that differ, frame here, frame there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Leak:
@@ -36,7 +40,8 @@ class Leak:
 
 def find_leaks(test: Audit, train: Audit) -> tuple[Leak, ...]:
     """What the training set tells of the benchmark; labels and words first, then videos, then frames."""
-    return (*_words(test, train), *_videos(test, train), *_frames(test, train))
+    near = _near_frames(test, train)
+    return (*_words(test, train), *_videos(test, train, near), *_frames(test, train, near))
 
 
 def words_of(category: Category) -> frozenset[str]:
@@ -87,8 +92,12 @@ def _words(test: Audit, train: Audit) -> list[Leak]:
     return leaks
 
 
-def _videos(test: Audit, train: Audit) -> list[Leak]:
-    shared = [entry.id for entry in test.benchmark.entries if entry.id in train.benchmark.by_id]
+def _videos(test: Audit, train: Audit, near: NearFrames) -> list[Leak]:
+    shared = [
+        entry.id
+        for entry in test.benchmark.entries
+        if entry.id in train.benchmark.by_id and (not entry.id.isdigit() or (entry.id, entry.id) in near)
+    ]
     return [
         Leak(
             "video",
@@ -98,15 +107,19 @@ def _videos(test: Audit, train: Audit) -> list[Leak]:
     ]
 
 
-def _frames(test: Audit, train: Audit) -> list[Leak]:
-    """One leak for each pair of videos that share near-identical frames, with the nearest pair of frames."""
+def _near_frames(test: Audit, train: Audit) -> NearFrames:
     mine, theirs = _hashed(test), _hashed(train)
-    pairs: dict[tuple[str, str], list[tuple[int, int, int]]] = {}  # bits, frame here, frame there
+    pairs: NearFrames = {}
     for first, second, bits in near_pairs([row[2] for row in mine], [row[2] for row in theirs]):
         key = (mine[first][0], theirs[second][0])
         pairs.setdefault(key, []).append((bits, mine[first][1], theirs[second][1]))
+    return pairs
+
+
+def _frames(test: Audit, train: Audit, near: NearFrames) -> list[Leak]:
+    """One leak for each pair of videos that share near-identical frames, with the nearest pair of frames."""
     leaks = []
-    for (here, there), found in pairs.items():
+    for (here, there), found in near.items():
         _, first, second = min(found)
         count = len({frame for _, frame, _ in found})
         leaks.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "index.md": start_page(),
         "reference/commands.md": "\n".join(commands()),
         "reference/values.md": "\n".join(values()),
+        "reference/definitions.md": "\n".join(definitions()),
         **{page: (ROOT / path).read_text(encoding="utf-8") for page, path in ELSEWHERE.items()},
     }
     for path, text in made.items():
@@ -118,3 +120,22 @@ def values() -> Iterator[str]:
     yield "| value | metric | tasks | meaning |\n| --- | --- | --- | --- |"
     for name, one in described().items():
         yield f"| `{name}` | {one.metric.name} | {', '.join(one.metric.tasks)} | {_escaped(one.value.meaning)} |"
+
+
+def definitions() -> Iterator[str]:
+    """The formulas of every metric, its rule for void, and where they come from: the text that its file opens with."""
+    from ovsbench.benchmark.metrics import described
+
+    yield "# Definitions\n\nWhat each metric counts, by which formula and whose rule; the files of the source open with it."
+    named: dict[str, set[str]] = {}
+    for one in described().values():
+        named.setdefault(type(one.metric).__module__, set()).add(one.metric.name)
+    for module, names in named.items():
+        title, _, text = inspect.cleandoc(sys.modules[module].__doc__ or "").partition("\n")
+        yield f"\n## {', '.join(sorted(names))}\n\n**{_escaped(title)}**\n"
+        yield from (line if line.startswith("    ") else _plain(line) for line in text.splitlines())
+
+
+def _plain(line: str) -> str:
+    """A line of prose, no mark of which means anything to Markdown."""
+    return re.sub(r"([*<\[#])", r"\\\1", line)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+
 from ovsbench.benchmark import stats
 from ovsbench.benchmark.errors import MethodError, did_you_mean
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
@@ -20,7 +23,7 @@ from ovsbench.benchmark.storage.files import json_digest
 from ovsbench.benchmark.types import PanopticFrame, Video, Vocabulary
 from ovsbench.gkc_video.method import GKCMethod
 from ovsbench.gkc_video.proposals import Proposals
-from ovsbench.gkc_video.region_cache import Recorded, record
+from ovsbench.gkc_video.region_cache import record
 from ovsbench.gkc_video.tracking.identity_persistence import Persistence, persistence
 from ovsbench.gkc_video.tracking.linker import Linker
 from ovsbench.gkc_video.tracking.tracker import ASSOCIATIONS, Association, association
@@ -75,14 +78,38 @@ class Variant:
         delay = int(values.pop("delay", 0))
         return Variant(text, replace(association(name), **values), delay)
 
-    def link(
-        self, frames: Iterable[Proposals], vocabulary: Vocabulary, fps: float | None = None
-    ) -> Iterator[PanopticFrame]:
-        """The frames of one video as this variant links them; fps None where unknown."""
-        linker = Linker(vocabulary, self.settings, self.delay, fps)
+    def link(self, frames: Iterable[Proposals], vocabulary: Vocabulary, video: Video) -> Iterator[PanopticFrame]:
+        """The frames of one video as this variant links them; its pictures are read where masks are propagated."""
+        linker = Linker(vocabulary, self.settings, self.delay, video.fps)
+        pictures = linker.watched(video.images()) if self.settings.propagate else None
         for proposals in frames:
+            if pictures is not None:
+                next(pictures)
             yield from linker.add(proposals)
         yield from linker.rest()
+
+
+def with_misses(
+    frames: Iterable[Proposals], vocabulary: Vocabulary, share: float, seed: int = 0
+) -> Iterator[Proposals]:
+    """Frames in which each region of a thing is missed with a chance of `share`; its pixels go to the nearest region.
+
+    The only region of a frame is never missed.
+    """
+    rng, is_thing = np.random.default_rng(seed), np.array([category.is_thing for category in vocabulary])
+    for proposals in frames:
+        missed = is_thing[proposals.probabilities.argmax(1)] & (rng.random(len(proposals.objectness)) < share)
+        if missed.any() and not missed.all():
+            kept = np.flatnonzero(~missed)
+            numbers = np.zeros(len(missed) + 1, proposals.region_map.dtype)
+            numbers[kept + 1] = np.arange(1, len(kept) + 1)
+            rest = numbers[proposals.region_map]
+            nearest = distance_transform_edt(rest == 0, return_distances=False, return_indices=True)
+            filled = np.where(proposals.region_map > 0, rest[tuple(nearest)], 0).astype(rest.dtype)
+            own = {f.name: getattr(proposals, f.name) for f in fields(Proposals) if f.name != "region_map"}
+            own = {name: None if rows is None else rows[kept] for name, rows in own.items()}
+            proposals = Proposals(region_map=filled, **own)
+        yield proposals
 
 
 def _convert(kind: type, text: str, what: str) -> object:
@@ -103,6 +130,7 @@ def compare(
     cache: Path,
     *,
     limit: int | None = None,
+    missed: float = 0.0,
     progress: Progress = SILENT,
 ) -> Compared:
     """Scores of every variant, and differences from the first one.
@@ -113,6 +141,7 @@ def compare(
         variants: the rows.
         cache: folder for the regions.
         limit: only the first so many videos.
+        missed: share of the regions of things that are left out, see `with_misses`.
         progress: notified of frames, those of the model and of every variant.
     """
     entries = benchmark.entries[:limit]
@@ -125,7 +154,8 @@ def compare(
             regions = record(method, benchmark.video(entry.id), benchmark.vocabulary, folder / entry.id)
             progress.frame(len(entry.frames))
             for variant in variants:
-                counts[variant.name][entry.id] = _count(variant, regions, benchmark, entry)
+                rest = with_misses(regions, benchmark.vocabulary, missed)
+                counts[variant.name][entry.id] = _count(variant, rest, benchmark, entry)
                 progress.frame(len(entry.frames))
             progress.video()
     finally:
@@ -146,10 +176,10 @@ def _differences(counts: Mapping[str, Run], benchmark: Benchmark) -> dict[str, d
     }
 
 
-def _count(variant: Variant, regions: Recorded, benchmark: Benchmark, entry: VideoEntry) -> VideoCounts:
+def _count(variant: Variant, regions: Iterable[Proposals], benchmark: Benchmark, entry: VideoEntry) -> VideoCounts:
     truth = benchmark.truth_frames(entry.id)
     accumulators = {m.name: m.start(benchmark.vocabulary, benchmark.rules) for m in frame_metrics_for(benchmark.rules)}
-    for index, frame in enumerate(variant.link(regions, benchmark.vocabulary, entry.fps)):
+    for index, frame in enumerate(variant.link(regions, benchmark.vocabulary, benchmark.video(entry.id))):
         true, predicted = truth.dense(index), dense(frame)
         overlap = overlap_dense(true, predicted)
         for accumulator in accumulators.values():
@@ -184,6 +214,7 @@ def follow(
     variants: Sequence[Variant],
     cache: Path,
     *,
+    missed: float = 0.0,
     progress: Progress = SILENT,
 ) -> dict[str, dict[str, Persistence]]:
     """Whether the labelled object of each clip keeps its track: variant, then clip.
@@ -194,6 +225,7 @@ def follow(
         vocabulary: the names offered; they decide which queries become regions.
         variants: the rows.
         cache: folder for the regions.
+        missed: share of the regions of things that are left out, see `with_misses`.
         progress: notified of frames.
     """
     frames = sum(len(clip.video) for clip in clips)
@@ -205,7 +237,8 @@ def follow(
             regions = record(method, clip.video, vocabulary, folder / clip.video.id)
             progress.frame(len(clip.video))
             for variant in variants:
-                linked = (frame.ids for frame in variant.link(regions, vocabulary, clip.video.fps))
+                rest = with_misses(regions, vocabulary, missed)
+                linked = (frame.ids for frame in variant.link(rest, vocabulary, clip.video))
                 masks = (image.max(-1) > 0 for image in clip.masks.images())
                 found[variant.name][clip.video.id] = persistence(zip(linked, masks, strict=True))
                 progress.frame(len(clip.video))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -46,6 +48,50 @@ class Count(TorchDispatchMode):
     def reads(self) -> int:
         """Times so far that the host waited for a value of the device."""
         return sum(self.names[name] for name in READS) + self.copies
+
+
+@dataclass(frozen=True)
+class RuntimeCalls:
+    """Calls of the CUDA runtime by the host, as the profiler of torch sees them; of some work, or of a frame of it.
+
+    Attributes:
+        kernels: kernels launched one by one.
+        graphs: recorded graphs launched, each with all its kernels.
+        copies: copies of memory, and fillings with one byte.
+        waits: for a stream, for an event, or within a copy that is not asynchronous.
+    """
+
+    kernels: float
+    graphs: float
+    copies: float
+    waits: float
+
+    @staticmethod
+    def of(names: Mapping[str, float], frames: int = 1) -> RuntimeCalls:
+        """From how often each event of a profile was seen, by its name, over so many frames.
+
+        >>> RuntimeCalls.of({"cudaLaunchKernel": 3, "cuLaunchKernelEx": 1, "aten::add": 4, "cudaMemcpyAsync": 2}, 2)
+        RuntimeCalls(kernels=2.0, graphs=0.0, copies=1.0, waits=0.0)
+        """
+
+        def share(*beginnings: str) -> float:
+            return sum(count for name, count in names.items() if name.startswith(beginnings)) / frames
+
+        return RuntimeCalls(
+            kernels=share("cudaLaunchKernel", "cudaLaunchCooperativeKernel", "cuLaunchKernel"),
+            graphs=share("cudaGraphLaunch", "cuGraphLaunch"),
+            copies=share("cudaMemcpy", "cudaMemset"),
+            waits=share("cudaStreamSynchronize", "cudaEventSynchronize") + names.get("cudaMemcpy", 0) / frames,
+        )
+
+
+def runtime_calls(work: Callable[[], object], frames: int = 1) -> RuntimeCalls:
+    """Runs work on a GPU under the profiler of torch."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+        work()
+    return RuntimeCalls.of({event.key: event.count for event in seen.key_averages()}, frames)
 
 
 def measured_peak(device: str, precision: str, seconds: float = 1.0) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,13 +20,13 @@ from ovsbench.gkc_video.model import (
     PostProcessing,
     class_maps,
     objects_of,
+    one_ahead,
     post_process,
     uploaded,
 )
 from ovsbench.gkc_video.model.compiling import compile_in_place
 from ovsbench.gkc_video.model.inference import Precision
 from ovsbench.gkc_video.model.load import RANDOM, LoadedGKC, load_gkc, random_gkc
-from ovsbench.gkc_video.model.packing import Packed
 from ovsbench.gkc_video.model.post_processing import launch, unpacked
 from ovsbench.gkc_video.proposals import Proposals, paint
 from ovsbench.gkc_video.text import Bank, NameTable, TextSpace, name_table
@@ -51,6 +50,7 @@ def build(
     association: str = DEFAULT,
     vote: bool = True,
     max_age_seconds: float | None = None,
+    propagate: int = 0,
     delay: int = 0,
     batch: int = 1,
     precision: Precision = "float32",
@@ -75,6 +75,7 @@ def build(
         association: how regions are linked over time, a name of `ovsbench.gkc_video.tracking.ASSOCIATIONS`.
         vote: whether class scores are averaged along a track.
         max_age_seconds: for how long an unseen object is kept; by default as the association has it.
+        propagate: frames in a row for which an object that is missed keeps its mask, moved to where the pictures match.
         delay: frames that an answer waits, so that so many later ones vote for its classes too; 0 answers at once.
         batch: frames that go through the network at once; on a GPU an answer also waits for the next batch.
         precision: of the network's arithmetic.
@@ -97,7 +98,7 @@ def build(
                   tiles=(tiles, 0))  # fmt: skip
     if base_logit_penalty is not None and not math.isfinite(base_logit_penalty):
         raise MethodError(f"option base_logit_penalty of method gkc: expected a number, got {base_logit_penalty}")
-    linking = settings_of(association, vote=vote, max_age_seconds=max_age_seconds)
+    linking = settings_of(association, vote=vote, max_age_seconds=max_age_seconds, propagate=propagate)
     given = {"objectness": objectness, "min_kept_share": min_kept_share, "mask_nms_iou": mask_nms_iou}
     shares = {name: value for name, value in given.items() if value is not None}
     _check_shares(**shares)
@@ -228,13 +229,10 @@ class GKCMethod:
 
     def _regions(self, images: Iterator[Image], vocabulary: Vocabulary) -> Iterator[Proposals]:
         """The regions of each frame; a GPU already works on the next batch while those of the last one are taken."""
-        table, waiting = self.name_table(vocabulary), deque[Packed]()
-        ahead = 1 if self.network.device.type == "cuda" else 0
-        for frames in uploaded(images, self.batch, self.network.device):
-            waiting.append(launch(self.network.run(frames, table), self.post_processing))
-            if len(waiting) > ahead:
-                yield from unpacked(waiting.popleft(), self.post_processing)
-        for packed in waiting:
+        table = self.name_table(vocabulary)
+        batches = uploaded(images, self.batch, self.network.device)
+        launched = (launch(self.network.run(frames, table), self.post_processing) for frames in batches)
+        for packed in one_ahead(launched):
             yield from unpacked(packed, self.post_processing)
 
     def _semantic(self, video: Video, vocabulary: Vocabulary) -> Iterator[PanopticFrame]:

@@ -7,6 +7,7 @@ is a cache in a folder of the board's own, where no submission comes from, see `
 from __future__ import annotations
 
 import base64
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +18,15 @@ import numpy as np
 from ovsbench.benchmark import stats
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.manifest import Benchmark
-from ovsbench.benchmark.metrics import VideoCounts, described_for, is_fraction
+from ovsbench.benchmark.metrics import VideoCounts, described_for
 from ovsbench.benchmark.metrics.base import Floats
 from ovsbench.benchmark.metrics.confusion import UNNAMED, ConfusionCounts
-from ovsbench.benchmark.running.comparison import left_out_of
+from ovsbench.benchmark.running.comparison import intervals_of, left_out_of, methods_of
 from ovsbench.benchmark.running.score_names import ScoreName, parts_of
 from ovsbench.benchmark.running.scores import total, values_of
 from ovsbench.benchmark.storage import files
 
-VERSION = 3
+VERSION = 4
 MOST_MISTAKES = 40
 
 
@@ -47,6 +48,7 @@ class Summary:
         key: digest of the counts, of the scheme of intervals, of the scores and of their metrics' versions.
         left_out: score, as in "mIoU.novel", to (1 + videos,) fractions, of all videos and without each, in steps of
             float32; nan where undefined. Scores that are undefined are left out.
+        intervals: of the same scores.
         columns: scores of single videos.
         videos: video to its scores, in the benchmark's order; None where undefined.
         mistakes: most pixels first.
@@ -54,15 +56,14 @@ class Summary:
 
     key: str
     left_out: Mapping[str, Floats]
+    intervals: Mapping[str, stats.Interval]
     columns: tuple[str, ...]
     videos: Mapping[str, tuple[float | None, ...]]
     mistakes: tuple[Mistake, ...]
 
     def interval(self, score: str) -> stats.Interval | None:
         """The interval of a score, None where the score is undefined."""
-        if score not in self.left_out:
-            return None
-        return stats.interval(self.left_out[score], is_fraction=is_fraction(score.partition(".")[0]))
+        return self.intervals.get(score)
 
 
 def _with_intervals(benchmark: Benchmark) -> list[ScoreName]:
@@ -97,7 +98,9 @@ def summarise(benchmark: Benchmark, counts: Mapping[str, VideoCounts], counts_sh
         counts_sha256: digest of their file.
     """
     groups, known, scores = benchmark.vocabulary.groups, described_for(benchmark.rules), _with_intervals(benchmark)
-    left_out = left_out_of(benchmark, [list(counts.values())], scores)
+    (seeds,) = methods_of({"": [counts]}).values()
+    left_out = left_out_of(benchmark, seeds, scores)
+    defined = {name: values for name, values in left_out.items() if np.isfinite(values[0])}
     by_part = dict.fromkeys(score.value for score in scores if known[score.value].value.by_part)
     columns = [ScoreName(value, part) for value in by_part for part in parts_of(groups)[:3]]
     by_video = {video: values_of(total([row], benchmark.rules), groups) for video, row in counts.items()}
@@ -105,9 +108,9 @@ def summarise(benchmark: Benchmark, counts: Mapping[str, VideoCounts], counts_sh
         key=key_of(benchmark, counts_sha256),
         left_out={
             str(name): values.astype(np.float32).astype(np.float64)  # as they are kept
-            for name, values in left_out.items()
-            if np.isfinite(values[0])
+            for name, values in defined.items()
         },
+        intervals={str(name): found for name, found in intervals_of(benchmark, seeds, defined).items()},
         columns=tuple(map(str, columns)),
         videos={v: tuple(of.get(c.value, {}).get(c.group) for c in columns) for v, of in by_video.items()},
         mistakes=_mistakes(benchmark, list(counts.values())),
@@ -139,6 +142,7 @@ def to_json(summary: Summary) -> dict[str, Any]:
         "schema": files.SCHEMA,
         "key": summary.key,
         "left_out": {name: pack(values) for name, values in summary.left_out.items()},
+        "intervals": {name: dataclasses.astuple(found) for name, found in summary.intervals.items()},
         "columns": list(summary.columns),
         "videos": {video: [_round(value) for value in values] for video, values in summary.videos.items()},
         "mistakes": [[m.true, m.predicted, m.pixels, round(m.share, 6)] for m in summary.mistakes],
@@ -158,6 +162,7 @@ def read_summary(path: Path, key: str) -> Summary | None:
         return Summary(
             key=key,
             left_out={name: unpack(text) for name, text in content["left_out"].items()},
+            intervals={name: stats.Interval(*of) for name, of in content["intervals"].items()},
             columns=tuple(content["columns"]),
             videos={video: tuple(values) for video, values in content["videos"].items()},
             mistakes=tuple(Mistake(*row) for row in content["mistakes"]),

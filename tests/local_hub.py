@@ -54,11 +54,18 @@ class Repository:
 
 @dataclass
 class Hub:
-    """The server's state; `asked` are the paths of all requests, in order."""
+    """The server's state.
+
+    Attributes:
+        asked: method and path of all requests, in order; the path is an address where the hub is asked as a proxy.
+        faults: part of a path to the code and headers that are answered instead.
+    """
 
     repositories: dict[str, Repository] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    faults: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)
     url: str = ""
+    prefix: str = ""
 
     def add(self, repo: str, folder: Path, revision: str = "main", **about: Any) -> Repository:
         """Adds a folder as a revision of a repository."""
@@ -97,8 +104,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
+        self.state.asked.append(f"{self.command} {self.path.partition('?')[0]}")
         path = urlsplit(self.path).path
-        self.state.asked.append(f"{self.command} {path}")
+        for part, (code, headers) in self.state.faults.items():
+            if part in path:
+                return self._refuse(code, "", "", **headers)
+        path = path.removeprefix(self.state.prefix)
         api, file = API.fullmatch(path), FILE.fullmatch(path)
         match = api or file
         repository = self.state.repositories.get(match["repo"]) if match else None
@@ -116,10 +127,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _token(self) -> str:
         return (self.headers.get("Authorization") or "").removeprefix("Bearer ")
 
-    def _refuse(self, code: int, error: str, message: str) -> None:
+    def _refuse(self, code: int, error: str, message: str, **headers: str) -> None:
         self.send_response(code)
-        self.send_header("X-Error-Code", error)
-        self.send_header("X-Error-Message", message)
+        for name, value in {"X-Error-Code": error, "X-Error-Message": message, **headers}.items():
+            if value:
+                self.send_header(name, value)
         self.send_header("Content-Length", "0")
         self.end_headers()
 

@@ -192,6 +192,12 @@ def slow(videos: Sequence[tuple[DecodedTracks, DecodedTracks]], crowds: bool, ke
     return found
 
 
+def test_sizes_and_thresholds_are_those_of_youtube_vis():
+    assert AREAS == {"": (0, 1e10), "s": (0, 16_384), "m": (16_384, 65_536), "l": (65_536, 1e10)}
+    assert pytest.approx([0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]) == list(THRESHOLDS)
+    assert KEPT == (1, 10, 100)
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_random_videos_score_what_a_slow_count_of_pixels_scores(seed):
     videos = random_videos(seed)

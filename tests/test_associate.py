@@ -378,6 +378,16 @@ def test_a_change_of_shot_starts_new_tracks_and_a_flash_does_not():
     assert colours(np.zeros((1, 1, 3), np.uint8)).sum() == pytest.approx(1)
 
 
+def test_colours_count_pixels_by_part_and_by_quarter_of_each_channel():
+    image = np.random.default_rng(0).choice(np.array([0, 63, 64, 127, 128, 191, 192, 255], np.uint8), (31, 50, 3))
+    slow = np.zeros((3, 3, 4, 4, 4))
+    for row in range(31):
+        for column in range(50):
+            red, green, blue = image[row, column].tolist()
+            slow[row * 3 // 31, column * 3 // 50, red // 64, green // 64, blue // 64] += 1 / (31 * 50)
+    assert colours(image) == pytest.approx(slow.ravel(), abs=1e-6)
+
+
 def test_a_linker_that_watches_the_images_starts_new_tracks_after_a_cut():
     words = Vocabulary((Category(4, "dog", True), Category(5, "cat", True)))
     dark, light = np.full((2, 10, 3), 20, np.uint8), np.full((2, 10, 3), 220, np.uint8)

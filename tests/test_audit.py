@@ -251,6 +251,14 @@ def test_the_same_video_in_both_is_a_leak_and_so_are_its_frames(tmp_path: Path):
     assert leak.text.startswith("video street is in val and in train")
 
 
+def test_a_number_is_no_name_of_a_video_unless_frames_look_alike_too(tmp_path: Path):
+    test = build(tmp_path / "val", {"0001": [1, 2], "0002": [3]})
+    train = build(tmp_path / "train", {"0001": [7, 8], "0002": [9, 3]}, role="train")
+    video, frames = find_leaks(audit(test), audit(train))
+    assert video.text.startswith("video 0002 is in val and in train")
+    assert "video 0002 of val looks like video 0002 of train in 1 frame" in frames.text
+
+
 def test_frames_that_look_alike_are_found_under_another_id_and_light(tmp_path: Path):
     test = build(tmp_path / "val", {"street": [1, 2, 3], "park": [4]})
     train = build(tmp_path / "train", {"other": [8, 3, 2]}, role="train", light=9)

@@ -83,13 +83,13 @@ def test_dense_and_pooled_naming_work_or_are_refused(family: str):
     namer = Namer.load("random", Wording(clip_model=name), device="cpu")
     frame = torch.randint(0, 255, (3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
-    def scored() -> np.ndarray:
+    def scored() -> torch.Tensor:
         how = {"side": 64, "window": None, "step": None, "background": (), "refining": 0}
-        return DenseScorer.of(namer, None, **how).reader(NAMES)(frame)
+        return DenseScorer.of(namer, None, **how).reader(NAMES)(frame[None])[0]
 
     if family in DENSE:
         assert scored().shape == (3, 64, 64)
-        assert scored().sum(0) == pytest.approx(np.ones((64, 64)), abs=1e-4)
+        assert scored().sum(0).numpy() == pytest.approx(np.ones((64, 64)), abs=1e-4)
     else:
         with pytest.raises(MethodError, match="SigLIP, EVA, CoCa and MobileCLIP-B are none"):
             scored()

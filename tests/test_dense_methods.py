@@ -9,6 +9,7 @@ from ovsbench.benchmark.types import Category, Rules, Video, Vocabulary, check_f
 
 torch = pytest.importorskip("torch")
 from ovsbench.baselines import dense_clip, fc_clip  # noqa: E402
+from ovsbench.baselines.dense.by_mask import class_winners, region_means  # noqa: E402
 from ovsbench.baselines.dense.scores import DenseScorer, windows  # noqa: E402
 from ovsbench.baselines.region_clip import Namer  # noqa: E402
 from ovsbench.baselines.shared_options import Wording  # noqa: E402
@@ -51,16 +52,16 @@ def test_every_kind_takes_any_frame_size(namer, kind):
 
 @needs_weights
 def test_windows_slide_and_their_scores_are_means(namer):
-    image = torch.from_numpy(clip_of_frames(64, 96).image(0)).permute(2, 0, 1)
+    image = torch.from_numpy(clip_of_frames(64, 96).image(0)).permute(2, 0, 1)[None]
     one = scorer(namer, side=64, window=64, step=32).reader(NAMES)(image)
-    assert one.shape == (3, 64, 96)
-    np.testing.assert_allclose(one.sum(0), 1, atol=1e-5)
+    assert one.shape == (1, 3, 64, 96)
+    np.testing.assert_allclose(one.sum(1), 1, atol=1e-5)
     # A frame of two windows side by side, the second one of the same pixels: both get the scores of one alone.
     twice = torch.cat([image[..., :64]] * 2, -1)
     alone = scorer(namer, side=64).reader(NAMES)(image[..., :64])
     both = scorer(namer, side=64, window=64, step=64).reader(NAMES)(twice)
-    np.testing.assert_allclose(both[:, :, :64], alone, atol=1e-5)
-    np.testing.assert_allclose(both[:, :, 64:], alone, atol=1e-5)
+    np.testing.assert_allclose(both[..., :64], alone, atol=1e-5)
+    np.testing.assert_allclose(both[..., 64:], alone, atol=1e-5)
 
 
 @pytest.mark.parametrize(("size", "window", "step"), [((64, 128), 64, 48), ((96, 96), 32, 32), ((32, 160), 64, 16)])
@@ -83,18 +84,41 @@ def test_pixels_where_a_background_name_wins_are_void(namer):
     assert told.notes["background"] == "grass"
 
 
+@needs_weights
+def test_windows_of_a_batch_are_those_of_its_frames(namer, monkeypatch):
+    """Two windows at a time, so that the six of a batch of two take several passes."""
+    monkeypatch.setattr("ovsbench.baselines.dense.scores.BATCH", 5)
+    video = clip_of_frames(64, 128)
+    images = torch.from_numpy(np.stack(list(video.images()))).permute(0, 3, 1, 2)
+    score = scorer(namer, side=64, window=64, step=32, refining=1).reader(NAMES)
+    for together, image in zip(score(images), images, strict=True):
+        np.testing.assert_allclose(together, score(image[None])[0], atol=1e-5)
+
+
 def test_a_segment_is_a_class_and_its_score_the_mean_of_its_pixels():
     chance = np.zeros((4, 1, 4), np.float32)  # the fourth class is the background
     chance[0, 0], chance[2, 0], chance[3, 0] = [0.9, 0.7, 0, 0], [0.1, 0.3, 0.6, 0.2], [0, 0, 0.4, 0.8]
-    frame = dense_clip.by_class(chance, NAMES)
-    assert frame.ids.tolist() == [[1, 1, 3, 0]]
-    assert {key: (s.category, round(s.score, 3)) for key, s in frame.segments.items()} == {1: (3, 0.8), 3: (8, 0.6)}
+    packed = class_winners(torch.from_numpy(np.stack([chance, chance[[2, 1, 0, 3]]])))
+    first, second = (dense_clip.by_class(*arrays, NAMES) for arrays in packed.frames())
+    assert first.ids.tolist() == [[1, 1, 3, 0]]
+    assert {key: (s.category, round(s.score, 3)) for key, s in first.segments.items()} == {1: (3, 0.8), 3: (8, 0.6)}
+    assert second.ids.tolist() == [[3, 3, 1, 0]]
+
+
+def test_many_classes_have_numbers_of_their_own():
+    chance = torch.zeros(1, 300, 1, 2)
+    chance[0, 299, 0, 0] = chance[0, 255, 0, 1] = 1
+    (arrays,) = class_winners(chance).frames()
+    assert arrays[0].tolist() == [[299, 255]]
 
 
 def test_a_region_has_the_mean_of_its_pixels():
-    chance = np.array([[[1.0, 0.5, 0.0]], [[0.0, 0.5, 1.0]]], np.float32)
-    means = dense_clip.region_means(chance, np.array([[1, 1, 2]], np.int32), 2)
-    assert means.tolist() == [[0.75, 0.25], [0.0, 1.0]]
+    chance = torch.tensor([[[[1.0, 0.5, 0.0]], [[0.0, 0.5, 1.0]]]]).repeat(2, 1, 1, 1)
+    maps = [np.array([[1, 1, 2]], np.int32), np.array([[0, 0, 1]], np.uint8)]
+    first, second = region_means(chance, maps, [2, 1])
+    assert first.tolist() == [[0.75, 0.25], [0.0, 1.0]]
+    assert second.tolist() == [[0.0, 1.0]]
+    assert [rows.shape for rows in region_means(chance, [np.zeros((1, 3), np.int32)] * 2, [0, 0])] == [(0, 2)] * 2
 
 
 @needs_weights

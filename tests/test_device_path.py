@@ -10,10 +10,12 @@ import torch.nn.functional as F  # noqa: E402
 
 from ovsbench.gkc_video.launches import Count  # noqa: E402
 from ovsbench.gkc_video.model import Network, PostProcessing, RawOutputs, post_process, uploaded  # noqa: E402
+from ovsbench.gkc_video.model import deformable as sampling  # noqa: E402
 from ovsbench.gkc_video.model import post_processing as processing  # noqa: E402
 from ovsbench.gkc_video.model.load import random_gkc  # noqa: E402
 from ovsbench.gkc_video.model.network import GKC, ModelConfig  # noqa: E402
 from ovsbench.gkc_video.model.packing import pack  # noqa: E402
+from ovsbench.gkc_video.model.pointwise import linear, use_onednn  # noqa: E402
 from ovsbench.gkc_video.model.preparing import cast_once, fold_norms  # noqa: E402
 from ovsbench.gkc_video.text import NameTable, clip  # noqa: E402
 
@@ -204,6 +206,54 @@ def test_half_precision_keeps_norms_in_full_and_is_near(model: GKC):
         torch.bfloat16}  # fmt: skip
     assert F.cosine_similarity(half.embeddings.float(), whole.embeddings, dim=-1).min() > 0.98
     assert half.masks.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("batch", "heads", "shapes"), [(1, 4, ((6, 10), (12, 20), (24, 40))), (3, 2, ((3, 5), (7, 4)))]
+)
+def test_deformable_attention_in_bags_is_that_on_grids(batch: int, heads: int, shapes: tuple[tuple[int, int], ...]):
+    """Offsets of several cells reach beyond every map."""
+    rng = torch.Generator().manual_seed(0)
+    grid = sampling.sampling_grid(shapes, heads, 4, torch.device("cpu"))
+    cells, samples = sum(height * width for height, width in shapes), heads * len(shapes) * 4
+    value = torch.randn((batch, cells, 6 * heads), generator=rng)
+    at = grid.centres + 4 * torch.randn((batch, cells, 2 * samples), generator=rng)
+    weights = torch.randn((batch, cells, samples), generator=rng)
+    bags = sampling._in_bags(value, at, weights, grid, heads)
+    assert torch.allclose(bags, sampling._on_grids(value, at, weights, grid, heads), atol=1e-5)
+
+
+def test_an_offset_of_nothing_samples_the_cell_itself():
+    grid = sampling.sampling_grid(((3, 4),), 1, 1, torch.device("cpu"))
+    value = torch.arange(24.0).view(1, 12, 2)
+    for way in (sampling._in_bags, sampling._on_grids):
+        assert torch.allclose(way(value, grid.centres[None], torch.zeros(1, 12, 1), grid, 1), value, atol=1e-5)
+        right = grid.centres[None] + torch.tensor([1.0, 0.0])
+        moved = way(value, right, torch.zeros(1, 12, 1), grid, 1).view(3, 4, 2)
+        assert torch.allclose(moved[:, :3], value.view(3, 4, 2)[:, 1:], atol=1e-5)
+        assert torch.allclose(moved[:, 3], torch.zeros(3, 2), atol=1e-5), "beyond the map there is nothing"
+
+
+def test_a_network_prepared_for_a_processor_answers_as_before(model: GKC):
+    pixels = torch.randint(0, 255, (2, 3, 64, 96), dtype=torch.uint8)
+    with torch.inference_mode():
+        before = model(pixels, last_only=True)[-1]
+        use_onednn(model)
+        after = model(pixels, last_only=True)[-1]
+    replaced = [part for part in model.modules() if type(part) in (torch.nn.Linear, torch.nn.Conv2d)]
+    assert all(part.kernel_size != (1, 1) for part in replaced if isinstance(part, torch.nn.Conv2d))
+    assert not any(type(part) is torch.nn.Linear for part in replaced)
+    assert torch.allclose(before.masks, after.masks, atol=1e-4 * float(before.masks.abs().max()))
+    assert F.cosine_similarity(before.embeddings, after.embeddings, dim=-1).min() > 0.9999
+
+
+@pytest.mark.parametrize("shape", [(5, 8), (1, 300, 8), (2, 200, 8), (300, 8)])
+def test_linear_maps_of_many_rows_are_linear_maps(shape: tuple[int, ...]):
+    x, weight, bias = torch.randn(shape), torch.randn(12, 8), torch.randn(12)
+    turned = x.transpose(-1, -2).contiguous().transpose(-1, -2)
+    for given in (x, turned):
+        assert torch.allclose(linear(given, weight, bias), F.linear(x, weight, bias), atol=1e-5)
+        assert torch.allclose(linear(given, weight, None), F.linear(x, weight), atol=1e-5)
 
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -21,7 +21,7 @@ from ovsbench.gkc_video.text.text_space import NameTable  # noqa: E402
 from ovsbench.gkc_video.text.wordnet import WordNet  # noqa: E402
 from ovsbench.gkc_video.training import step_names, tgkd  # noqa: E402
 from ovsbench.gkc_video.training.diversify import ImageNames, StepNames, draw_words, image_names, word_chances  # noqa: E402
-from ovsbench.gkc_video.training.losses import Target  # noqa: E402
+from ovsbench.gkc_video.training.targets import Target  # noqa: E402
 
 torch.set_num_threads(1)
 EYE = NameTable(torch.eye(5), torch.tensor([0, 0, 0, 1, 1]), 2)  # class 0 has the words 0, 1, 2; class 1 the words 3, 4
@@ -93,39 +93,49 @@ def target(classes: list[int]) -> Target:
 
 def test_each_kind_of_diversification_names_regions_its_own_way():
     rng = np.random.default_rng(0)
-    targets, boxes = [target([0, 1])], [EYE.vectors[[2, 4]]]
+    targets, boxes = [target([0, 1])], EYE.vectors[[2, 4]]
     fitting = step_names.name_step("thresRand", EYE, targets, boxes, 100.0, rng, [rng] * len(targets))
-    assert fitting.regions[0].tolist() == EYE.vectors[[2, 4]].tolist(), "the words that fit the boxes"
+    assert fitting.regions.tolist() == EYE.vectors[[2, 4]].tolist(), "the words that fit the boxes"
     assert fitting.offered.vectors[0].tolist() == EYE.vectors[[2, 4]].tolist()
-    off = step_names.name_step("off", EYE, targets, [], 1.0, rng)
+    off = step_names.name_step("off", EYE, targets, None, 1.0, rng)
     assert off.offered.vectors[0].tolist() == EYE.vectors[[0, 3]].tolist() == off.plain.tolist()
-    pooled = step_names.name_step("clusterAvg", EYE, targets, [], 1.0, rng)
+    pooled = step_names.name_step("clusterAvg", EYE, targets, None, 1.0, rng)
     assert pooled.offered.mean
     assert pooled.offered.pool is not None
-    drawn = step_names.name_step("draw", EYE, targets, [], 1.0, rng)
-    assert drawn.regions[0].tolist() == drawn.offered.vectors[0].tolist()
+    drawn = step_names.name_step("draw", EYE, targets, None, 1.0, rng)
+    assert drawn.regions.tolist() == drawn.offered.vectors[0].tolist()
+
+
+def relations(v, c, t, scale: float, takes=None) -> tgkd.Relations:
+    """Those of one image at one prediction point, or of several images."""
+    v, c, t = (of if of.ndim == 3 else of[None] for of in (v, c, t))
+    takes = torch.ones(v.shape[:2], dtype=torch.bool) if takes is None else takes
+    return tgkd.relations(v[None], c, t, torch.tensor(scale), takes[None])
 
 
 def test_relations_of_one_region_are_one_plain_and_one_pair_term():
     v, c, t = (F.normalize(torch.tensor([row]), dim=-1) for row in ([1.0, 0.0], [0.6, 0.8], [0.0, 1.0]))
-    part = tgkd.relations(v, c, t, torch.tensor(2.0))
+    part = relations(v, c, t, 2.0)
     assert part.plain.tolist() == pytest.approx([2 - 2 * 0.6])
-    assert part.pairs.flatten().tolist() == pytest.approx([(4 * 1 - 0.6) ** 2])
-    assert tgkd.merged([part]).value.item() == pytest.approx((0.8 + 3.4**2) / 2)
-    assert [x.value.item() for x in tgkd.separate([part])] == pytest.approx([0.8, 3.4**2])
+    assert part.pairs.tolist() == pytest.approx([(4 * 1 - 0.6) ** 2])
+    assert part.merged.value.item() == pytest.approx((0.8 + 3.4**2) / 2)
+    assert [x.value.item() for x in part.separate] == pytest.approx([0.8, 3.4**2])
 
 
-def test_relations_are_those_of_a_loop_over_pairs():
-    v, c, t = (F.normalize(torch.randn(4, 6), dim=-1) for _ in range(3))
-    part = tgkd.relations(v, c, t, torch.tensor(1.3))
-    for i in range(4):
-        assert part.plain[i].item() == pytest.approx(((v[i] - c[i]) ** 2).sum().item(), abs=1e-6)
-        for j in range(4):
-            expected = (1.3**2 * (t[i] @ t[j]) - v[i] @ c[j]) ** 2
-            assert part.pairs[i, j].item() == pytest.approx(expected.item(), abs=1e-5)
-    other = tgkd.relations(v[:1], c[:1], t[:1], torch.tensor(1.3))
-    everything = [*part.pairs.flatten(), *part.plain, *other.pairs.flatten(), *other.plain]
-    assert tgkd.merged([part, other]).value.item() == pytest.approx(torch.stack(everything).mean().item(), abs=1e-6)
+def test_relations_are_those_of_a_loop_over_pairs_of_each_image():
+    v, c, t = (F.normalize(torch.randn(2, 4, 6), dim=-1) for _ in range(3))
+    takes = torch.tensor([[True, True, False, True], [False, True, False, False]])
+    terms: dict[str, list[float]] = {"plain": [], "pairs": []}
+    for image in range(2):
+        for i in np.flatnonzero(takes[image]):
+            terms["plain"].append(((v[image, i] - c[image, i]) ** 2).sum().item())
+            for j in np.flatnonzero(takes[image]):
+                pair = (1.3**2 * (t[image, i] @ t[image, j]) - v[image, i] @ c[image, j]) ** 2
+                terms["pairs"].append(pair.item())
+    part = relations(v, c, t, 1.3, takes)
+    assert len(terms["pairs"]) == 3 * 3 + 1
+    assert part.merged.value.item() == pytest.approx(np.mean(terms["plain"] + terms["pairs"]), abs=1e-6)
+    assert [x.value.item() for x in part.separate] == pytest.approx([np.mean(of) for of in terms.values()], abs=1e-6)
 
 
 def test_spellings_of_data_sets_are_understood():

@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: E402
 from test_train import recipe  # noqa: E402
 from test_trunk import resnet, vit  # noqa: E402
 
-from ovsbench.benchmark.errors import MethodError  # noqa: E402
+from ovsbench.benchmark.errors import DataError, MethodError  # noqa: E402
 from ovsbench.benchmark.types import Category, Rules, Video, Vocabulary, check_frame  # noqa: E402
 from ovsbench.data_prep.world.build import WorldSettings, build_world  # noqa: E402
 from ovsbench.gkc_video import checkpoint, method  # noqa: E402
@@ -21,6 +21,7 @@ from ovsbench.gkc_video.model import Network, PostProcessing  # noqa: E402
 from ovsbench.gkc_video.model import post_processing as processing  # noqa: E402
 from ovsbench.gkc_video.model.network import GKC, ModelConfig  # noqa: E402
 from ovsbench.gkc_video.text import NameTable  # noqa: E402
+from ovsbench.gkc_video.training.masked_attention import draw_masked, masked_shares  # noqa: E402
 from ovsbench.gkc_video.training.train import train  # noqa: E402
 
 torch.set_num_threads(1)
@@ -70,6 +71,52 @@ def test_patches_see_the_queries_only_in_the_joint_blocks():
     assert not torch.allclose(first.fine, second.fine, atol=1e-4)
 
 
+def test_a_masked_query_sees_the_patches_inside_its_mask_and_the_others_all():
+    net, pixels = model(decoder_layers=1).train(), torch.randn(1, 3, 64, 64)
+    masked = torch.tensor([[[True, False, True, False]]])
+    seen = []
+    block = net.trunk.visual.transformer.resblocks[-1]
+    block.register_forward_pre_hook(lambda _, __, given: seen.append(given["attn_mask"]), with_kwargs=True)
+    with torch.no_grad():
+        free = net.segmenter(net.trunk, pixels)
+        confined = net.segmenter(net.trunk, pixels, masked=masked)
+        whole = net.segmenter(net.trunk, pixels, masked=torch.zeros_like(masked))
+    assert seen[0] is None
+    heads = block.attn.num_heads
+    assert seen[1].shape == (heads, 4 + 1 + 16, 4 + 1 + 16)
+    inside = F.interpolate(free.masks[0], (4, 4), mode="bilinear", align_corners=False)[0].flatten(1) > 0
+    hidden = torch.zeros(21, 21, dtype=torch.bool)
+    hidden[:4, 5:] = ~inside & masked[0, 0, :, None]
+    assert hidden.any()
+    assert all(torch.equal(one, torch.zeros(21, 21).masked_fill(hidden, -torch.inf)) for one in seen[1])
+    assert torch.equal(free.masks[0], confined.masks[0]), "before the block nothing is hidden yet"
+    assert torch.allclose(free.states[1], whole.states[1], atol=1e-5)
+    changed = (free.states[1] - confined.states[1]).abs().amax(-1)[0] > 1e-4
+    assert changed.tolist() == hidden[:4].any(1).tolist()
+
+
+def test_blocks_give_masked_attention_up_one_after_another():
+    assert masked_shares(0.0, 3, 0.8).tolist() == masked_shares(0.2, 3, 0.8).tolist() == [1, 1, 1]
+    first, second, third = masked_shares(0.3, 3, 0.8)
+    assert first == pytest.approx(0.5**0.9)
+    assert (second, third) == (1, 1)
+    assert masked_shares(0.4, 3, 0.8).tolist() == pytest.approx([0, 1, 1])
+    assert masked_shares(0.7, 3, 0.8)[:2].tolist() == pytest.approx([0, 0])
+    assert masked_shares(0.8, 3, 0.8).tolist() == [0, 0, 0]
+    rngs = [np.random.default_rng(seed) for seed in range(2)]
+    drawn = draw_masked(np.array([1.0, 0.25, 0.0]), 4000, rngs)
+    assert drawn.shape == (2, 3, 4000)
+    assert drawn.mean((0, 2)).tolist() == pytest.approx([1, 0.25, 0], abs=0.02)
+    assert not np.array_equal(drawn[0], drawn[1])
+
+
+def test_masked_attention_belongs_to_the_encoder_only_model(tmp_path: Path):
+    build_world(tmp_path / "train", WorldSettings("train", videos=1, frames=2))
+    tables = recipe({"train": tmp_path / "train", "unlabelled": tmp_path / "train"}, masked_attention=0.5)
+    with pytest.raises(DataError, match="masked_attention is for"):
+        train(tables, tmp_path / "m.safetensors", device="cpu", log=lambda line: None)
+
+
 def test_no_value_is_read_on_the_way_to_the_packed_block():
     table = NameTable(F.normalize(torch.randn(5, 16), dim=-1), torch.tensor([0, 0, 1, 2, 2]), 3).to("meta")
     network = Network(model().to("meta"), side=64)
@@ -103,7 +150,7 @@ def test_an_unknown_architecture_is_refused_and_the_papers_is_not_named():
 def test_it_is_trained_by_the_same_verb_and_its_checkpoint_runs(tmp_path: Path):
     build_world(tmp_path / "train", WorldSettings("train", videos=4, frames=2))
     tables = recipe({"train": tmp_path / "train", "unlabelled": tmp_path / "train"}, steps=40, batch=4,
-                    learning_rate=2e-3)  # fmt: skip
+                    learning_rate=2e-3, masked_attention=0.5)  # fmt: skip
     tables["model"] = {"trunk": "ovsbench-world-vit", "queries": 6, "width": 32, "decoder_layers": 2,
                        "architecture": "encoder-only"}  # fmt: skip
     lines: list[str] = []

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
+import one_frame  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 
 from ovsbench.benchmark.errors import DataError, MethodError  # noqa: E402
@@ -28,7 +29,9 @@ from ovsbench.gkc_video.model.upsampling import coded, highest, winner  # noqa: 
 from ovsbench.gkc_video.proposals import Proposals, assemble, paint  # noqa: E402
 from ovsbench.gkc_video.text import clip  # noqa: E402
 from ovsbench.gkc_video.text.text_space import Bank, NameTable, Prompted, name_table  # noqa: E402
-from ovsbench.gkc_video.training.losses import Target, Weights, distillation, match, match_all, profiles, supervised  # noqa: E402
+from ovsbench.gkc_video.training.losses import distillation, profiles  # noqa: E402
+from ovsbench.gkc_video.training.targets import Target  # noqa: E402
+from ovsbench.gkc_video.training.weights import Weights  # noqa: E402
 
 TINY = ModelConfig(
     "ovsbench-world", 128, queries=6, width=32, encoder_layers=1, decoder_layers=2, feed_forward=32, heads=4
@@ -118,19 +121,16 @@ def test_matching_gives_each_segment_the_query_that_drew_it():
     masks = torch.stack([RIGHT, torch.zeros(8, 8), LEFT]) * 20 - 10
     target = Target(torch.stack([LEFT, RIGHT]), torch.tensor([0, 1]), torch.ones(8, 8))
     logits = torch.zeros(3, 3)
-    assert match(masks, logits, target, Weights()).tolist() == [2, 0]
+    assert one_frame.match(masks, logits, target, Weights()) == [2, 0]
 
 
 def test_more_segments_than_queries_leaves_some_unmatched():
     target = Target(torch.stack([LEFT, RIGHT]), torch.tensor([0, 1]), torch.ones(8, 8))
-    found = match(RIGHT[None] * 20 - 10, torch.zeros(1, 3), target, Weights())
-    assert found.tolist() == [-1, 0]
+    assert one_frame.match(RIGHT[None] * 20 - 10, torch.zeros(1, 3), target, Weights()) == [-1, 0]
 
 
 def losses_of(masks: torch.Tensor, logits: torch.Tensor, target: Target) -> dict[str, float]:
-    points = [Prediction(masks[None], torch.zeros(1, len(masks), 4), torch.zeros(1, len(masks), 1))]
-    matches = match_all(points, [logits[None]], [target], Weights())
-    return {k: v.value.item() for k, v in supervised(points, [logits[None]], [target], Weights(), matches).items()}
+    return one_frame.losses_of(masks, logits, target, Weights())
 
 
 def test_a_perfect_answer_costs_nothing():

@@ -12,7 +12,7 @@ import pytest
 from local_hub import TOKEN, Hub, serving
 
 pytest.importorskip("huggingface_hub")
-from huggingface_hub import constants
+from huggingface_hub import close_session, constants
 
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.hub import connection, download
@@ -124,6 +124,103 @@ def test_where_the_hub_does_not_answer_the_cache_does(hub, tmp_path, monkeypatch
         MethodError, match=r"hf:org/other is not in the cache, and http://127.0.0.1:9 cannot be reached"
     ):
         fetch(parse("hf:org/other"))
+
+
+@pytest.mark.parametrize(
+    ("part", "code", "headers", "said"),
+    [
+        ("/api/", 302, {"Location": "/api/models/org/name"}, "cannot be reached: Exceeded maximum allowed redirects."),
+        ("/api/", 429, {"Retry-After": "100"}, "answers with 429."),
+        ("/api/", 503, {}, "answers with 503."),
+        ("/api/", 200, {}, "cannot be reached: Expecting value"),
+        ("/resolve/", 302, {"Location": "file:///etc/passwd"}, "does not give config.json: "),
+        ("/resolve/", 429, {"Retry-After": "100"}, "does not give config.json: .*429 Too Many Requests"),
+        ("/resolve/", 503, {}, "does not give config.json: .*503 Service Unavailable"),
+        ("/resolve/", 200, {}, "does not give config.json: .*does not seem to be served by a Hugging Face Hub"),
+    ],
+)
+def test_a_hub_that_is_busy_or_odd_is_one_sentence_and_the_cache_answers(
+    hub, tmp_path, monkeypatch, part, code, headers, said
+):
+    waited = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    hub.add("org/name", sharded(tmp_path / "repo"))
+    hub.faults = {part: (code, headers)}
+    with pytest.raises(MethodError, match=said):
+        fetch(parse("hf:org/name"))
+    assert waited.count(101.0) == (5 if part == "/resolve/" and code == 429 else 0), "as long as the hub asks for"
+    hub.faults = {}
+    first = fetch(parse("hf:org/name"))
+    hub.faults = {part: (code, headers)}
+    assert fetch(parse("hf:org/name")) == first
+
+
+def test_a_file_that_leads_to_itself_is_one_sentence(hub, tmp_path):
+    hub.add("org/name", sharded(tmp_path / "repo"))
+    hub.faults = {"/resolve/": (302, {"Location": "/org/name/resolve/main/config.json"})}
+    with pytest.raises(MethodError, match=r"config.json did not arrive whole: Exceeded \d+ redirects"):
+        fetch(parse("hf:org/name"))
+
+
+def test_an_endpoint_with_a_path_and_a_proxy_are_used(hub, tmp_path, monkeypatch):
+    hub.add("org/name", sharded(tmp_path / "repo"))
+    hub.prefix = "/mirror"
+    monkeypatch.setattr(constants, "ENDPOINT", f"{hub.url}/mirror")
+    template = "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{hub.url}/mirror{template}")
+    first = fetch(parse("hf:org/name"))
+    assert all(" /mirror/" in line for line in hub.asked)
+    hub.asked.clear()
+    monkeypatch.setattr(constants, "ENDPOINT", "http://hub.invalid")
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"http://hub.invalid{template}")
+    monkeypatch.setenv("HTTP_PROXY", hub.url)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "other"))
+    close_session()  # the client reads the environment when it is made
+    try:
+        assert fetch(parse("hf:org/name")).sha256 == first.sha256
+    finally:
+        close_session()
+    assert hub.asked
+    assert all(" http://hub.invalid/" in line for line in hub.asked)
+
+
+def test_a_file_with_another_content_than_the_hub_announced_is_refused(hub, tmp_path, monkeypatch):
+    hub.add("org/name", files(tmp_path / "repo", model__safetensors=safetensors()))
+    monkeypatch.setattr("local_hub.etag", lambda path: "a" * 64)
+    with pytest.raises(
+        MethodError, match=r"model.safetensors is cut off or damaged: \d+ bytes, sha256 .*fetch it again"
+    ):
+        fetch(parse("hf:org/name"))
+
+
+@pytest.mark.parametrize("length", [2**63, 10**8 + 1, 10**6, 1])
+def test_a_header_that_claims_more_than_there_is_is_not_read(hub, tmp_path, length):
+    hub.add("org/name", files(tmp_path / "repo", model__safetensors=length.to_bytes(8, "little") + b"{}"))
+    with pytest.raises(MethodError, match="cut off or damaged"):
+        fetch(parse("hf:org/name"))
+
+
+def test_code_of_a_repository_and_files_of_other_folders_are_not_fetched(hub, tmp_path):
+    folder = files(tmp_path / "repo", model__safetensors=safetensors(), modeling__py="raise SystemExit",
+                   config__json='{"auto_map": {"AutoModel": "modeling.Model"}}')  # fmt: skip
+    files(folder / "onnx", tokenizer__json="{}")
+    hub.add("org/name", folder)
+    assert sorted(path.name for path in fetch(parse("hf:org/name")).path.iterdir()) == [
+        "config.json", "model.safetensors",
+    ]  # fmt: skip
+
+
+def test_without_a_connection_a_cache_that_is_filled_in_part_is_said_to_be_so(hub, tmp_path, monkeypatch):
+    hub.add("org/name", sharded(tmp_path / "repo"))
+    folder = fetch(parse("hf:org/name")).path
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    for name in ("config.json", "model.safetensors.index.json"):
+        (folder / name).unlink()
+        assert not is_cached(parse("hf:org/name"))
+        with pytest.raises(
+            MethodError, match=r"hf:org/name is in part in the cache, and HF_HUB_OFFLINE is set\. Fetch"
+        ):
+            fetch(parse("hf:org/name"))
 
 
 def test_without_a_connection_the_sentence_names_the_files_to_bring_and_where(hub, tmp_path, monkeypatch):

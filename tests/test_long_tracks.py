@@ -23,7 +23,7 @@ from ovsbench.benchmark.metrics.tracking import Tracking
 from ovsbench.benchmark.storage import big_json, part_store, rle
 from ovsbench.benchmark.storage.big_json import list_elements, read_span
 from ovsbench.benchmark.storage.part_store import PartStore
-from ovsbench.benchmark.storage.track_extents import Extent
+from ovsbench.benchmark.storage.track_extents import Extent, measured_texts
 from ovsbench.benchmark.types import Scope
 from ovsbench.data_prep.ytvis import build_own_classes
 
@@ -71,7 +71,7 @@ def test_the_extent_of_a_track_is_that_of_its_parts():
         masks = rng.random((6, *SIZE)) < rng.choice([0.0, 0.02, 0.5, 1.0], (6, 1, 1))
         texts = [rle.encode(mask) for mask in masks]
         whole, first, second = (
-            Extent.of_tracks(rle.read_tracks([own], SIZE, len(own)), SIZE)[0] for own in (texts, texts[:2], texts[2:])
+            measured_texts([own], SIZE, len(own))[0][0] for own in (texts, texts[:2], texts[2:])
         )
         assert first.plus(second) == whole
 
@@ -142,7 +142,7 @@ def test_an_import_does_not_depend_on_how_much_is_decoded_at_once(together, benc
             assert (stored["id"], stored["score"]) == (number, row["score"])
             texts = [None if m is None else rle.compress(m["counts"]) for m in row["segmentations"]]
             assert stored["masks"] == texts
-            (extent,) = Extent.of_tracks(rle.read_tracks([texts], entry.size, len(texts)), entry.size)
+            (extent,), _ = measured_texts([texts], entry.size, len(texts))
             assert Extent.from_json(stored) == extent
 
 
@@ -184,7 +184,7 @@ def test_the_extent_of_a_long_track_is_that_of_all_its_masks_and_a_broken_one_is
     rng = np.random.default_rng(0)
     masks = [rle.encode(rng.random((6, 7)) < 0.3) if rng.random() < 0.7 else None for _ in range(1300)]
     masks[511], masks[512] = rle.encode(np.ones((6, 7), bool)), rle.encode(np.ones((6, 7), bool))  # two parts meet here
-    whole = Extent.of_tracks(rle.read_tracks([masks], (6, 7), 1300), (6, 7))[0]
+    whole = measured_texts([masks], (6, 7), 1300)[0][0]
     assert Extent.of_texts(masks, (6, 7)) == whole
     corner = np.zeros((6, 7), bool)
     corner[2, 3] = True

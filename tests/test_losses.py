@@ -9,8 +9,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from ovsbench.gkc_video.model.network import Prediction  # noqa: E402
-from ovsbench.gkc_video.training.losses import Target, Weights, binary, dice_loss, match, supervised  # noqa: E402
+from one_frame import losses_of, match  # noqa: E402
+
+from ovsbench.gkc_video.training.losses import binary, dice_loss  # noqa: E402
+from ovsbench.gkc_video.training.targets import Target  # noqa: E402
+from ovsbench.gkc_video.training.weights import Weights  # noqa: E402
 
 LEFT = torch.tensor([[1.0, 1.0, 0.0, 0.0]] * 4)
 RIGHT = 1 - LEFT
@@ -72,7 +75,7 @@ def random_frame(seed: int, queries: int, segments: int, classes: int = 3):
 @pytest.mark.parametrize("weights", [Weights(), Weights(classes=9.0), Weights(mask=1.0, dice=20.0)])
 def test_matching_is_the_cheapest_of_all_assignments(seed: int, weights: Weights):
     masks, logits, target = random_frame(seed, queries=4, segments=3)
-    assert match(masks, logits, target, weights).tolist() == slow_match(masks, logits, target, weights)
+    assert match(masks, logits, target, weights) == slow_match(masks, logits, target, weights)
 
 
 def test_of_two_equal_masks_the_one_that_knows_the_class_is_matched():
@@ -81,7 +84,7 @@ def test_of_two_equal_masks_the_one_that_knows_the_class_is_matched():
     for knows in (0, 1):
         logits = torch.zeros(2, 3)
         logits[knows, 1] = 4
-        assert match(masks, logits, target, Weights()).tolist() == [knows]
+        assert match(masks, logits, target, Weights()) == [knows]
 
 
 def test_the_mask_of_the_higher_dice_is_matched():
@@ -89,7 +92,7 @@ def test_the_mask_of_the_higher_dice_is_matched():
     nearly = LEFT.clone()
     nearly[0, 0] = 0
     masks = torch.stack([RIGHT, nearly, RIGHT]) * 8 - 4
-    assert match(masks, torch.zeros(3, 2), target, Weights(mask=0.0, classes=0.0)).tolist() == [1]
+    assert match(masks, torch.zeros(3, 2), target, Weights(mask=0.0, classes=0.0)) == [1]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -97,13 +100,9 @@ def test_mask_and_dice_losses_equal_their_definitions_cell_by_cell(seed: int):
     masks, _, target = random_frame(seed, queries=3, segments=3)
     for loss, slow in ((binary, slow_binary), (dice_loss, slow_dice)):
         expected = [slow(m, t, target.valid) for m, t in zip(masks, target.masks, strict=True)]
-        assert loss(masks, target.masks, target.valid).tolist() == pytest.approx(expected, rel=1e-4, abs=1e-5)
-
-
-def losses_of(masks, logits, target: Target, weights: Weights, matches: list[int], dropped=None) -> dict[str, float]:
-    points = [Prediction(masks[None], torch.zeros(1, len(masks), 4), torch.zeros(1, len(masks), 1))]
-    losses = supervised(points, [logits[None]], [target], weights, [[torch.tensor(matches)]], dropped)
-    return {name: mean.value.item() for name, mean in losses.items()}
+        assert loss(masks.flatten(1), target.masks.flatten(1), target.valid.flatten()).tolist() == pytest.approx(
+            expected, rel=1e-4, abs=1e-5
+        )
 
 
 @pytest.mark.parametrize("no_object", [0.0, 0.1, 1.0, 3.0])
@@ -121,6 +120,6 @@ def test_a_query_of_an_unnamed_segment_learns_its_mask_and_no_class():
     logits = torch.tensor([[1.0, -2.0, 0.5], [0.3, 0.1, -1.0]])
     target = Target(torch.stack([LEFT, RIGHT]), torch.tensor([1, 0]), EVERYWHERE)
     masks = torch.stack([LEFT, RIGHT]) * 2 - 1
-    found = losses_of(masks, logits, target, Weights(), [0, 1], [torch.tensor([False, True])])
+    found = losses_of(masks, logits, target, Weights(), [0, 1], [False, True])
     assert found["classes"] == pytest.approx(-logits[0].log_softmax(-1)[1].item(), rel=1e-5)
     assert found["mask"] == pytest.approx(math.log(1 + math.exp(-1)), rel=1e-5)

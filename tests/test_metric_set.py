@@ -16,10 +16,11 @@ import pytest
 
 from ovsbench.benchmark import metrics
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.metrics import Value
+from ovsbench.benchmark.metrics import METRICS, OPTIONAL, Value
 from ovsbench.benchmark.metrics.base import ratio
 from ovsbench.benchmark.metrics.miou import Miou, MiouCounts
 from ovsbench.benchmark.running.scores import SCORES, Scores, gaps, read_counts
+from ovsbench.benchmark.types import Rules
 from ovsbench.leaderboard import entries
 from ovsbench.leaderboard.bundle import pack
 from ovsbench.leaderboard.bundle.check import check
@@ -318,3 +319,32 @@ def test_values_are_told_apart_and_one_ranks_each_task():
         known = metrics.described_for(dataclasses.replace(metrics.Rules(), task=task))
         assert next(iter(known)) == first
         assert known[first].value.rank_order == 1
+
+
+def names_of(say: Callable[[Value], object]) -> set[str]:
+    rules = Rules(vpq_windows=(1, 2))
+    return {f"{m.name}:{v.name}" for m in (*METRICS, *OPTIONAL) for v in m.values(rules) if say(v)}
+
+
+def words(text: str) -> set[str]:
+    return set(text.split())
+
+
+def test_what_the_values_of_the_suite_say_of_themselves():
+    events = words("clear:IDSW clear:FP clear:FN tracking:IDSW tracking:FP tracking:FN")
+    assert names_of(lambda v: not v.is_fraction) == events
+    assert names_of(lambda v: v.lower_is_better) == events | words(
+        "davis:J_decay davis:F_decay davis_semi:J_decay_semi davis_semi:F_decay_semi"
+    )
+    assert names_of(lambda v: v.rank_order == 1) == words("miou:mIoU cgf1:cgF1 burst-hota:HOTA_burst ap:AP")
+    assert names_of(lambda v: v.rank_order is not None and v.rank_order != 1) == {"vpq:VPQ"}
+    assert names_of(lambda v: v.by_part) == words(
+        "vpq:VPQ miou:mIoU cgf1:cgF1 phota:pHOTA burst-hota:HOTA_burst ap:AP ap:AP50 tracking:OWTA teta:TETA"
+    )
+    assert names_of(lambda v: v.judges_tracks) == words(
+        "vpq:VPQ vpq:VPQ@1 vpq:VPQ@2 stq:STQ stq:STQ_AQ hota:HOTA hota:AssA clear:IDF1 vc:VC@8 vc:VC@16"
+    )
+    assert names_of(lambda v: v.shown == "headline") == words(
+        "vpq:VPQ miou:mIoU stq:STQ cgf1:cgF1 cgf1:IL_MCC cgf1:pmF1 phota:pHOTA phrase-ap:phrase_AP "
+        "burst-hota:HOTA_burst burst-ap:AP_burst ap:AP ap:AP50 ap:AP75"
+    )

@@ -19,7 +19,7 @@ from ovsbench.gkc_video.torchvision_shim import prepare  # noqa: E402
 prepare()
 import transformers  # noqa: E402
 from test_closed_set import mask2former  # noqa: E402
-from test_video_models import owlv2, sam2, sam3  # noqa: E402
+from test_video_models import bert_tokenizer, grounding_dino, owlv2, sam2, sam3  # noqa: E402
 
 COMMIT = "a4edee47b1b2662241ceed627430aa22d0647bd0"
 TINY_CLIP = {
@@ -147,6 +147,8 @@ def world(tmp_path_factory):
         convnext = tiny_clip(folder, "convnext_large_d_320", CONVNEXT, "open_clip_pytorch_model", quick=False)
         hub.add("laion/CLIP-convnext_large_d_320.laion2B-s29B-b131K-ft-soup", convnext)
         hub.add("google/owlv2-base-patch16-ensemble", saved(owlv2, repos / "owl", square))
+        dino = saved(grounding_dino, repos / "dino", {"size": {"shortest_edge": 64, "longest_edge": 96}})
+        hub.add("IDEA-Research/grounding-dino-tiny", bert_tokenizer(dino))
         hub.add("facebook/sam2.1-hiera-tiny", saved(sam2, repos / "sam2", square))
         hub.add("facebook/sam3", saved(sam3, repos / "sam3", square), is_gated=True)
         yield folder, hub
@@ -156,13 +158,25 @@ def predict(*extra):
     return ["predict", "street", "--names", "dog, grass", "--stuff", "grass", "--device", "cpu", *extra]
 
 
-NAMES = ("m2f-clip", "clip-dense", "owl-sam2", "sam3", "m2f-siglip2", "fc-clip-convnext")
+NAMES = ("m2f-clip", "clip-dense", "owl-sam2", "gdino-sam2", "sam3", "m2f-siglip2", "fc-clip-convnext")
+
+
+SUITE = """
+[benchmarks.world]
+folder = "data"
+
+[methods.owl-sam2]
+[methods.masks]
+method = "closed-set"
+checkpoint = "hf:facebook/mask2former-swin-large-coco-panoptic"
+"""
 
 
 @pytest.fixture(scope="module")
 def online(world):
     """What each command said while the hub answered, by the command's words."""
     folder, hub = world
+    (folder / "suite.toml").write_text(SUITE)
     build = ["data", "build", "world", "--part", "dev", "--videos", "1", "--frames", "2", "-o", "data"]
     repeated = ["run", "data", "-m", "m2f-clip", "-o", "run", "--device", "cpu", "-j", "1"]
     commands = [
@@ -174,6 +188,7 @@ def online(world):
         ["run", "data", "-m", "clip-dense", "--option", "kind=maskclip", "-o", "dense", "--device", "cpu", "-j", "1"],
         ["speed", "m2f-clip", "clip-dense", "--frames", "1", "--repeats", "1", "--device", "cpu", "--json"],
         ["check-method", "clip-dense", "--device", "cpu"],
+        ["suite", "suite.toml"],
     ]
     done = run(folder, commands, HF_ENDPOINT=hub.url, HF_TOKEN=TOKEN)
     assert [code for code, _, _ in done] == [0] * len(commands), [d for d in done if d[0]]
@@ -196,13 +211,13 @@ def test_models_answer_offline_the_second_time_as_they_did_the_first(world, onli
     again = [predict("-m", name, "-o", f"{name}.mp4") for name in NAMES]
     again += [predict("-o", "best.mp4"), predict("-m", "eomt-clip")]
     offline = run(folder, again, sockets=False, HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="1")
-    assert [code for code, _, _ in offline] == [0] * 7 + [1], offline
+    assert [code for code, _, _ in offline] == [0] * 8 + [1], offline
     assert not hub.asked
-    assert "Model: m2f-clip, the best of those that were fetched" in offline[6][2]
+    assert "Model: m2f-clip, the best of those that were fetched" in offline[7][2]
     for name, before in made.items():
         assert (folder / name / "objects.jsonl").read_bytes() == before, name
-    assert "hf:tue-mps/coco_panoptic_eomt_large_640 is not in the cache, and HF_HUB_OFFLINE is set" in offline[7][2]
-    assert f"copy {folder / 'cache' / 'models--tue-mps--coco_panoptic_eomt_large_640'} here" in offline[7][2]
+    assert "hf:tue-mps/coco_panoptic_eomt_large_640 is not in the cache, and HF_HUB_OFFLINE is set" in offline[8][2]
+    assert f"copy {folder / 'cache' / 'models--tue-mps--coco_panoptic_eomt_large_640'} here" in offline[8][2]
 
 
 def test_a_run_keeps_the_models_name_its_weights_revisions_and_digests(world, online):
@@ -218,7 +233,22 @@ def test_a_run_keeps_the_models_name_its_weights_revisions_and_digests(world, on
     assert "open_clip_model.safetensors sha256 " in clip
     assert record["notes"]["text model"] == "ViT-B-16"
     assert json.loads((folder / "dense" / "run.json").read_text())["options"]["kind"] == "maskclip"
-    assert [method["name"] for method in json.loads(online[11][1])["methods"]] == ["m2f-clip", "clip-dense"]
+    predicted = json.loads((folder / "m2f-clip" / "names.json").read_text())["made_by"]
+    for key in ("method", "entry_point", "checkpoint", "options", "checkpoint_sha256"):
+        assert predicted[key] == record[key], key
+    assert predicted["notes"]["weights open_clip:ViT-B-16/openai"] == clip
+    assert [method["name"] for method in json.loads(online[12][1])["methods"]] == ["m2f-clip", "clip-dense"]
+
+
+def test_a_suite_takes_models_by_name_and_weights_of_a_hub(world, online):
+    folder, _ = world
+    lines = json.loads((folder / "runs" / "suite" / "table.json").read_text())["tables"][0]["lines"]
+    assert sorted(line["name"] for line in lines) == ["masks", "owl-sam2"]
+    for row in ("owl-sam2", "masks"):
+        record = json.loads((folder / "runs" / "suite" / "world" / "all" / row / "run.json").read_text())
+        notes = record["notes"][f"weights {record['checkpoint']}"]
+        assert notes.startswith("revision ")
+        assert ".safetensors sha256 " in notes
 
 
 def test_what_is_refused_is_one_sentence_and_exit_code_1(world):

@@ -13,27 +13,24 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from one_frame import losses_of, match  # noqa: E402
+
 from ovsbench.benchmark.errors import DataError, MethodError  # noqa: E402
 from ovsbench.benchmark.pictures.crops import cut_out  # noqa: E402
 from ovsbench.data_prep.world.build import WorldSettings, build_world  # noqa: E402
 from ovsbench.gkc_video import checkpoint  # noqa: E402
 from ovsbench.gkc_video.method import build  # noqa: E402
-from ovsbench.gkc_video.model.network import GKC, ModelConfig, Prediction  # noqa: E402
+from ovsbench.gkc_video.model.network import GKC, ModelConfig  # noqa: E402
 from ovsbench.gkc_video.text import clip  # noqa: E402
 from ovsbench.gkc_video.training import points, step  # noqa: E402
 from ovsbench.gkc_video.training.frames import Augmentation, FrameSource  # noqa: E402
 from ovsbench.gkc_video.training.initialization import start_from  # noqa: E402
-from ovsbench.gkc_video.training.losses import (  # noqa: E402
-    Sampling,
-    Target,
-    Weights,
-    class_loss,
-    match,
-    supervised,
-)
 from ovsbench.gkc_video.training.paper import PAPER, with_preset  # noqa: E402
+from ovsbench.gkc_video.training.points import Sampling  # noqa: E402
+from ovsbench.gkc_video.training.targets import Target, Targets  # noqa: E402
 from ovsbench.gkc_video.training.train import train  # noqa: E402
 from ovsbench.gkc_video.training.training_tables import SynonymSources, check, thesaurus_of  # noqa: E402
+from ovsbench.gkc_video.training.weights import Weights  # noqa: E402
 
 torch.set_num_threads(1)
 CONFIG = Path(__file__).parents[1] / "configs" / "coco-paper.toml"
@@ -83,14 +80,14 @@ def test_points_are_bilinear_between_centres_of_cells():
     masks, _, target = scene(0)
     places = torch.rand(1, 40, 2, generator=torch.Generator().manual_seed(1))
     for maps in (masks, target.masks):
-        fast = points.at_points(maps, places)
+        fast = points.at_points(maps[None], places)[0]
         for row, grid in zip(fast, maps, strict=True):
             assert row.tolist() == pytest.approx(sampled(grid, places[0]), abs=1e-5)
 
 
 def test_three_quarters_of_the_points_are_the_least_sure_of_three_times_as_many():
     masks, _, _ = scene(2, queries=3)
-    chosen = points.unsure(masks, 8, torch.Generator().manual_seed(5))
+    (chosen,) = Sampling(8, [torch.Generator().manual_seed(5)]).unsure(masks[None], [3])
     candidates = torch.rand(3, 24, 2, generator=torch.Generator().manual_seed(5))
     for mask, own, all_places in zip(masks, chosen, candidates, strict=True):
         by_doubt = sorted(all_places.tolist(), key=lambda p: abs(slow_value(mask.tolist(), *p)))
@@ -110,26 +107,24 @@ def test_matching_at_points_is_the_cheapest_assignment(seed: int):
         return 5 * slow_mask_loss(x, t) + 5 * slow_dice(x, t) - 2 * name
 
     best = min(itertools.permutations(range(4), 2), key=lambda ways: sum(cost(q, n) for n, q in enumerate(ways)))
-    assert match(masks, logits, target, weights, places).tolist() == list(best)
+    assert match(masks, logits, target, weights, Sampling(30, [torch.Generator().manual_seed(seed)])) == list(best)
 
 
 def test_mask_losses_are_means_over_each_masks_own_points():
     masks, logits, target = scene(3)
     queries, total = torch.tensor([2, 0]), {"mask": 0.0, "dice": 0.0}
-    places = points.unsure(masks[queries], 16, torch.Generator().manual_seed(7))
+    (places,) = Sampling(16, [torch.Generator().manual_seed(7)]).unsure(masks[queries][None], [2])
     for query, truth, own in zip(queries, target.masks, places, strict=True):
         x, t = sampled(masks[query], own), sampled(truth, own)
         total["mask"] += slow_mask_loss(x, t) / 2
         total["dice"] += slow_dice(x, t) / 2
-    prediction = Prediction(masks[None], torch.zeros(1, 4, 2), torch.zeros(1, 4, 2))
     sampling = Sampling(16, [torch.Generator().manual_seed(7)])
-    found = supervised([prediction], [logits[None]], [target], Weights(), [[queries]], None, sampling)
-    assert {name: found[name].value.item() for name in total} == pytest.approx(total, abs=1e-5)
+    found = losses_of(masks, logits, target, Weights(), queries.tolist(), sampling=sampling)
+    assert {name: found[name] for name in total} == pytest.approx(total, abs=1e-5)
 
 
 def test_the_class_loss_weighs_no_object_by_a_tenth_and_leaves_out_what_was_dropped():
     masks, logits, target = scene(4)
-    queries, dropped = torch.tensor([3, 1]), torch.tensor([False, True])
     labels = {3: int(target.classes[0]), 0: 3, 2: 3}  # query 1 teaches no name this time
     total = weight = 0.0
     for query, label in labels.items():
@@ -137,14 +132,16 @@ def test_the_class_loss_weighs_no_object_by_a_tenth_and_leaves_out_what_was_drop
         share = 0.1 if label == 3 else 1.0
         total += share * (math.log(sum(math.exp(x) for x in row)) - row[label])
         weight += share
-    prediction = Prediction(masks[None], torch.zeros(1, 4, 2), torch.zeros(1, 4, 2))
-    loss = class_loss([prediction], [logits[None]], [target], Weights(), [[queries]], [dropped])
-    assert loss.value.item() == pytest.approx(total / weight, abs=1e-5)
+    found = losses_of(masks, logits, target, Weights(), [3, 1], [False, True], Sampling(16, [torch.Generator()]))
+    assert found["classes"] == pytest.approx(total / weight, abs=1e-5)
 
 
 def test_the_region_limit_of_a_step_is_over_all_its_frames():
-    chosen = step._some_regions(9, 4, np.random.default_rng(0)).split([2, 3, 4])
-    assert sum(int(of_frame.sum()) for of_frame in chosen) == 4
+    targets = Targets(torch.zeros(9, 4, 4), torch.ones(3, 4, 4), np.array([2, 3, 4]))
+    rngs = [np.random.default_rng(frame) for frame in range(3)]
+    assert step._some_regions(targets, 4, True, rngs).sum() == 4
+    of_frames = np.split(step._some_regions(targets, 3, False, rngs), [2, 5])
+    assert [int(of_frame.sum()) for of_frame in of_frames] == [2, 3, 3]
 
 
 def test_a_crop_is_stretched_bicubic_on_grey():
@@ -205,8 +202,8 @@ def test_labels_have_the_pictures_size_and_void_is_background_where_that_is_aske
     assert full.target.masks.shape[1:] == (64, 96)
     assert torch.equal(torch.nn.functional.avg_pool2d(full.target.masks, 4), cells.target.masks)
     full.target.valid[:9] = 0
-    assert step._moved(full.target, torch.device("cpu"), "ignored").valid.min() == 0
-    assert step._moved(full.target, torch.device("cpu"), "background").valid.min() == 1
+    assert Targets.of([full.target]).valid.min() == 0
+    assert Targets.of([full.target], void="background").valid.min() == 1
 
 
 def test_the_preset_is_written_out_and_the_file_goes_before(tmp_path: Path):

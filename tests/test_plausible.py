@@ -12,6 +12,7 @@ from conftest import BOXES, frame_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.metrics import VideoCounts, frame_metrics_for
 from ovsbench.benchmark.metrics.ap import Ap, ApCounts
 from ovsbench.benchmark.metrics.ap_matching import Found
@@ -19,6 +20,7 @@ from ovsbench.benchmark.metrics.base import LabelledCounts
 from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.panoptic import dense, overlap_dense
 from ovsbench.benchmark.types import PanopticFrame, Rules
+from ovsbench.leaderboard.bundle.plausibility import MOST_DEPTH, check_numbers
 
 RULES = Rules(vpq_windows=(1, 2, 4))
 IDS = sorted(BOXES.ids)
@@ -135,6 +137,7 @@ def found(labels: tuple[int, ...], matched: list[int], ignored: list[int] | None
         (found((1, 1, 0, 0), [0, 0], scores=[0.1, 0.2]), "not in order of score"),
         (found((1, 1, 0, 0), [1], [1]), "matched and ignored"),
         (found((1, 1, 0, 0), [1 << 41]), "thresholds that are none"),
+        (found((1, 1, 0, 0), [0], [1 << 40]), "thresholds that are none"),
         (found((1, 1, 0, 0), [1, 0], [0, 1]), "ignored without a crowd"),
         (found((1, 1, 0, 0), [1] * 101), "too many predictions"),
         (found((0, 0, 0, 0), [0], [1], without_crowds=found((1, 1, 0, 0), [])), "other predictions by the rule"),
@@ -145,9 +148,35 @@ def test_tracks_that_cannot_be_are_told(one, said):
     assert any(said in problem for problem in problems), problems
 
 
+def test_two_predictions_may_match_one_label_at_different_thresholds_and_miss_it_at_small_sizes():
+    one = found((1, 1, 0, 0), [1 << 0 | 1 << 10, 1 << 1 | 1 << 11], [1 << 20, 1 << 20])
+    assert list(one.problems()) == []
+    assert not one.ignored_anywhere
+
+
 def test_tracks_that_lie_on_a_crowd_may_be_ignored():
     plain = found((1, 1, 0, 0), [0, 0])
     one = found((0, 0, 0, 0), [0, 0], [1, 1], without_crowds=plain)
     assert list(ApCounts({4: (one,)}).problems(VideoShape(5, 100, BOXES.ids, Rules(task="instance")), {})) == []
     assert ApCounts({4: (one,)}).labelled() == {"4": [[0, 0, 0, 0], [1, 1, 0, 0]]}
     assert Ap().name == "ap"
+
+
+def test_numbers_may_be_nested_as_deeply_as_counts_are_and_no_deeper():
+    def nested(depth: int, end: object, kind: type) -> Any:
+        return (
+            end
+            if not depth
+            else {"a": nested(depth - 1, end, kind)}
+            if kind is dict
+            else [nested(depth - 1, end, kind)]
+        )
+
+    for kind in (dict, list):
+        check_numbers(nested(MOST_DEPTH, 1, kind), "here")
+        with pytest.raises(DataError, match="here: counts are nested deeper"):
+            check_numbers(nested(MOST_DEPTH + 1, 1, kind), "here")
+        for number in (-1, 2**53 + 1, float("nan"), float("inf")):
+            with pytest.raises(DataError, match="negative, too large or no number"):
+                check_numbers(nested(2, number, kind), "here")
+        check_numbers(nested(2, 2**53, kind), "here")

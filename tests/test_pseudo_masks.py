@@ -7,9 +7,10 @@ torch = pytest.importorskip("torch")
 
 from ovsbench.gkc_video.model.network import GKC, ModelConfig, Prediction  # noqa: E402
 from ovsbench.gkc_video.text import clip  # noqa: E402
-from ovsbench.gkc_video.training.losses import Weights  # noqa: E402
+from ovsbench.gkc_video.training.matching import of_all_points  # noqa: E402
 from ovsbench.gkc_video.training.pseudo_masks import Region, left_over, targets_of  # noqa: E402
 from ovsbench.gkc_video.training.unlabelled import unlabelled  # noqa: E402
+from ovsbench.gkc_video.training.weights import Weights  # noqa: E402
 
 SHAPE = (12, 20)
 
@@ -105,7 +106,7 @@ def test_what_is_left_over_gets_the_mask_that_fits_it_best_and_the_teachers_vect
     names = teacher.encode_text(["red star", "grass"])
     settings = Weights(pseudo_masks=1.0, mask=2.0, dice=3.0, profiles=1.0)
     points, features = half_known(model, teacher, image, agrees=True)
-    parts = unlabelled(model, points, features, [image], names, teacher, settings)
+    parts = unlabelled(model, of_all_points(points), features, [image], names, teacher, settings)
     assert set(parts) == {"distil", "profiles", "pseudo_masks"}
     assert parts["distil"].count.tolist() == [2], "the left half, and what is left over"
     sure = torch.ones(16, 24)
@@ -132,10 +133,10 @@ def test_what_is_left_over_gets_the_mask_that_fits_it_best_and_the_teachers_vect
 def test_where_student_and_teacher_disagree_on_most_nothing_is_called_left_over(model, teacher, image):
     names = teacher.encode_text(["red star", "grass"])
     points, features = half_known(model, teacher, image, agrees=False)
-    parts = unlabelled(model, points, features, [image], names, teacher, Weights(pseudo_masks=1.0))
+    parts = unlabelled(model, of_all_points(points), features, [image], names, teacher, Weights(pseudo_masks=1.0))
     assert parts["pseudo_masks"].value.item() == 0
     assert parts["distil"].count.tolist() == [1]
-    off = unlabelled(model, points, features, [image], names, teacher, Weights())
+    off = unlabelled(model, of_all_points(points), features, [image], names, teacher, Weights())
     assert set(off) == {"distil"}
     assert off["distil"].value.item() == parts["distil"].value.item()
 
@@ -143,5 +144,5 @@ def test_where_student_and_teacher_disagree_on_most_nothing_is_called_left_over(
 def test_a_frame_without_a_sharp_region_teaches_nothing(model, teacher, image):
     names = teacher.encode_text(["red star", "grass"])
     points, features = model.look(torch.from_numpy(image).permute(2, 0, 1)[None])
-    parts = unlabelled(model, points, features, [image], names, teacher, Weights(pseudo_masks=1.0))
+    parts = unlabelled(model, of_all_points(points), features, [image], names, teacher, Weights(pseudo_masks=1.0))
     assert [(part.value.item(), float(part.count[0])) for part in parts.values()] == [(0.0, 1.0), (0.0, 0.0)]

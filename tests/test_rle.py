@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ovsbench.benchmark.compiled import Loop
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.storage import rle, rle_loop
-from ovsbench.benchmark.storage.track_extents import Extent
+from ovsbench.benchmark.storage.track_extents import Extent, measured_texts
 
 SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
@@ -85,7 +85,7 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     pytest.importorskip("numba")
 
     def choose(compiled: bool) -> None:
-        for loop in (rle_loop.READ, rle_loop.BOX):
+        for loop in (rle_loop.READ, rle_loop.MEASURE):
             ready = compiled_loop(loop) if compiled else None
             monkeypatch.setattr(loop, "ready", lambda work, ready=ready: ready)
 
@@ -120,7 +120,8 @@ def test_the_compiled_loops_give_what_numpy_gives(loops, size):
             loops(compiled)
             masks = rle.read_tracks(texts, size, 4)
             assert {tube.dtype for tube in masks.tubes} == {np.dtype(np.int64)}
-            extents = Extent.of_tracks(masks, size)
+            extents, areas = measured_texts(texts, size, 4)
+            assert areas.tolist() == masks.areas.tolist()
             found.append(([tube.tolist() for tube in masks.tubes], masks.areas.tolist(), extents))
             assert [type(number) for number in extents[0].box] == [int] * 4
         assert found[0] == found[1]
@@ -139,7 +140,7 @@ def test_the_compiled_loops_leave_what_is_no_mask_to_numpy(loops, text):
 
 def test_a_loop_is_compiled_after_enough_work_alone():
     pytest.importorskip("numba")
-    loop = Loop(rle_loop.boxes_of_runs, after=10)
+    loop = Loop(rle_loop.measure_letters, after=10)
     assert [loop.ready(5), loop.ready(5)] == [None, None]
     assert loop.ready(1) is not None
 

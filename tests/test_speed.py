@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -205,6 +205,58 @@ def test_operations_and_reads_of_a_device_are_counted_by_stage():
     assert counting.names["view"] == 2
 
 
+def test_calls_of_the_runtime_are_told_apart_by_name():
+    pytest.importorskip("torch")
+    from ovsbench.gkc_video.launches import RuntimeCalls
+
+    seen = {"cudaLaunchKernel": 10, "cudaLaunchKernelExC": 2, "cuLaunchKernel": 4, "cudaGraphLaunch": 8,
+            "aten::add": 99,
+            "cudaMemcpyAsync": 6, "cudaMemsetAsync": 2, "cudaMemcpy": 4, "cudaStreamSynchronize": 2,
+            "cudaEventSynchronize": 2, "cudaDeviceSynchronize": 1, "void cudaLaunchKernel_of_its_own()": 5}  # fmt: skip
+    assert RuntimeCalls.of(seen, 2) == RuntimeCalls(kernels=8, graphs=4, copies=6, waits=4)
+    assert RuntimeCalls.of({}) == RuntimeCalls(0, 0, 0, 0)
+
+
+def test_calls_of_a_frame_are_those_of_the_video_by_its_frames(monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("torch")
+    from ovsbench.gkc_video import launches
+    from ovsbench.plans.speed import _calls
+
+    ran: list[object] = []
+
+    def runtime_calls(work: Callable[[], object], frames: int) -> launches.RuntimeCalls:
+        ran.append(work())
+        return launches.RuntimeCalls.of({"cudaGraphLaunch": 6}, frames)
+
+    monkeypatch.setattr(launches, "runtime_calls", runtime_calls)
+    method = Method(HandClock(), 1, [])
+    assert _calls(Contestant("one", method), still(3), WORDS) is None
+    method.device = "cuda:0"  # type: ignore[attr-defined]
+    assert _calls(Contestant("one", method), still(3), WORDS) == launches.RuntimeCalls(0, 2, 0, 0)
+    assert [len(frames) for frames in ran if isinstance(frames, list)] == [3]
+
+
+def test_the_profiler_sees_launches_copies_and_waits_of_a_gpu():
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    from ovsbench.gkc_video.launches import runtime_calls
+
+    numbers = torch.ones(1000, device="cuda")
+
+    def work() -> None:
+        for _ in range(4):
+            numbers.add_(1)
+        numbers.sum().item()
+
+    work()
+    calls = runtime_calls(work, 2)
+    assert calls.kernels == pytest.approx(2.5, abs=0.5)
+    assert calls.copies >= 0.5
+    assert calls.waits >= 0.5
+    assert calls.graphs == 0
+
+
 def test_a_measured_peak_is_of_this_machine():
     pytest.importorskip("torch")
     from ovsbench.gkc_video.launches import measured_peak
@@ -223,6 +275,7 @@ def test_the_verb_prints_counts_and_shares_and_writes_a_chart(tmp_path: Path, mo
     assert done.exit_code == 0, done.output
     assert "its arithmetic alone, at 0.00 TFLOPS, would take: gkc " in done.stdout
     stored = json.loads((tmp_path / "plot/speed.json").read_text())
+    assert all(one["runtime calls"] is None for one in stored["methods"]), "no GPU, no calls"
     alone, together = (one["launches"]["post-processing"] for one in stored["methods"])
     assert alone["reads"] == together["reads"] == 0
     assert alone["operations"] <= 150

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from ovsbench.benchmark import engine, stats
+from ovsbench.benchmark import engine, pair_tests, stats
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.timing import statistics_bench
@@ -27,7 +27,8 @@ def test_a_population_is_the_same_every_time_and_another_with_another_seed():
 
 def test_kinds_differ_in_what_they_say():
     classes = {name: len(make_up(kind, 30, 0).groups["all"]) for name, kind in KINDS.items()}
-    assert classes == {"zipf": 40, "even": 40, "clustered": 10}
+    assert classes == {"zipf": 40, "even": 40, "clustered": 10, "few": 5, "weak": 40}
+    assert score(make_up(KINDS["weak"], 30, 0).methods[0]) < 0.5 * score(make_up(KINDS["zipf"], 30, 0).methods[0])
     long = make_up(Kind(length_spread=0.8), 12, 0).methods[0]
     pixels = [sum(one.true for one in video["miou"].pixels.values()) for video in long]
     assert max(pixels) > 3 * min(pixels), "videos of very different length"
@@ -43,36 +44,63 @@ def test_coverage_of_few_samples_is_a_share_and_both_widths_are_there():
     rows = statistics_bench.coverage("even", population, 8, 12)
     assert [row.score for row in rows][:2] == ["mIoU.all", "mIoU.harmonic"]
     for row in rows:
-        assert 0.5 <= row.covered <= 1, "of twelve"
-        assert 0 < row.peer_width < row.width < 1
+        assert 0.5 <= row.own.covered <= 1, "of twelve"
+        assert 0 < row.percentile.width < row.own.width < 1
+        assert row.percentile.width < row.jackknife.width
         assert 0 < row.expected < 1
+
+
+def test_a_sample_of_a_population_scores_what_its_videos_score():
+    population = make_up(KINDS["few"], 12, 0)
+    every, groups = population.methods[0], population.groups
+    places = np.random.default_rng(0).integers(0, 12, (3, 7))
+    scores = [MIOU, ("hota", "HOTA", "all"), ("ap", "AP", "all")]
+    taken = stats.leave_one_out(7)
+    found = stats.values_of(every, scores, groups, statistics_bench.Samples(places, 12, taken))
+    for number, sample in enumerate(places):
+        alone = stats.replicates([[every[place] for place in sample]], scores, groups)
+        for of_score, expected in zip(found, alone, strict=True):
+            assert of_score[number] == pytest.approx(expected, nan_ok=True)
+
+
+def test_pairs_of_samples_have_the_tests_of_their_videos():
+    population = make_up(KINDS["few"], 10, 0, (0.0, 0.3))
+    groups, every = population.groups, [video for run in population.methods for video in run]
+    places = np.random.default_rng(0).integers(0, 20, (3, 2, 7))
+    swaps = pair_tests.exchanges(7)
+    scores = [MIOU, ("ap", "AP", "all")]
+    found = statistics_bench._tests(population, scores, places, swaps)
+    for tests, (first, second) in zip(found, places, strict=True):
+        runs = [[[every[place] for place in sample]] for sample in (first, second)]
+        assert tests == pair_tests.swap_tests(*runs, scores, groups, swaps)
+    assert statistics_bench._small(population, scores, places[:, :, :5], pair_tests.exchanges(5)) == [0.0, 0.0]
+    assert statistics_bench._small(population, scores, places[:0], swaps) == [None, None]
 
 
 def test_equal_methods_are_dealt_anew_in_every_video():
     population = make_up(KINDS["even"], 20, 0, (0.0, 0.0, 0.0, 0.5))
-    *equal, worse = population.methods
-    rng = np.random.default_rng(0)
-    runs, others = statistics_bench._dealt(equal, worse, rng, 30)
-    at = {id(video): (who, place) for who, run in enumerate([*equal, worse]) for place, video in enumerate(run)}
-    for place in range(30):
-        dealt = [at[id(run[place])] for run in runs]
-        assert {who for who, _ in dealt} == {0, 1, 2}
-        assert {number for _, number in dealt} == {at[id(others[place])][1]}, "the same video for all"
-    assert len({at[id(video)][0] for video in runs[0]}) == 3
+    dealt = statistics_bench._dealt(np.random.default_rng(0), population, 30, 4)
+    methods, sample = dealt // 20, dealt % 20
+    assert dealt.shape == (4, 4, 30)
+    assert (sample == sample[:, :1]).all(), "the same videos for all"
+    assert (methods[:, 3] == 3).all(), "the worse one stays the worse one"
+    assert (np.sort(methods[:, :3], axis=1) == np.arange(3)[:, None]).all()
+    assert (np.ptp(methods[:, 0], axis=1) == 2).all()
 
 
 def test_the_verb_prints_tables_and_json_and_refuses_an_unknown_population(monkeypatch):
     monkeypatch.setattr(statistics_bench, "VIDEOS", 12)
     monkeypatch.setattr(statistics_bench, "PAIRED_VIDEOS", 6)
     runner = CliRunner()
-    few = ["bench", "statistics", "--population", "even", "--repetitions", "2", "--tables", "1", "--videos", "6"]
+    few = ["bench", "statistics", "--population", "even", "--repetitions", "2", "--pairs", "2", "--tables", "1",
+           "--videos", "6"]  # fmt: skip
     done = runner.invoke(app, [*few, "--json"])
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     assert {row["videos"] for row in report["coverage"]} == {6}
     assert len(report["alarms"]) == 6
     done = runner.invoke(app, [*few[:-4], "--tables", "0", "--videos", "5"])
-    assert "Tests, 2 pairs and 0 tables each" in done.stdout
+    assert "Tests, 2 equal pairs and 0 tables each" in done.stdout
     assert "VPQ.harmonic" in done.stdout
     told = runner.invoke(app, ["bench", "statistics", "--population", "evn"])
     assert isinstance(told.exception, UserError) or "did you mean 'even'" in told.output
@@ -85,7 +113,7 @@ def test_videos_of_a_run_are_a_population(build_benchmark, tmp_path):
     (population,) = of_runs(tmp_path / "runs").values()
     (row, *_) = statistics_bench.coverage("one", population, 6, 2, [MIOU])
     assert row.expected == 1.0
-    assert row.covered == 1.0
+    assert row.own.covered == 1.0
     assert list(of_runs(tmp_path / "runs" / "one")) == ["one"]
     with pytest.raises(UserError, match=r"found no counts\.jsonl"):
         of_runs(tmp_path / "nothing")

@@ -104,6 +104,46 @@ def test_the_interval_of_a_mean_is_that_of_the_textbook_but_for_the_factor_that_
     assert (found.low, found.high) == pytest.approx((values.mean() - reach, values.mean() + reach))
 
 
+def test_with_draws_the_interval_of_a_mean_is_that_of_the_textbook_and_eight_percent():
+    values = np.random.default_rng(1).normal(0.0, 1.0, 12)
+    left_out = np.array([values.mean(), *((values.sum() - values) / 11)])
+    found = stats.interval(left_out, float(values.std()) / math.sqrt(12), is_fraction=False)
+    reach = 1.08 * t.ppf(0.975, 11) * values.std(ddof=1) / math.sqrt(12)
+    assert (found.low, found.high) == pytest.approx((values.mean() - reach, values.mean() + reach))
+    wider = stats.interval(left_out, 2 * float(values.std()) / math.sqrt(12), is_fraction=False)
+    assert wider.high - wider.value == pytest.approx(reach * 5 / 3), "two thirds are the spread of draws"
+
+
+def test_the_spread_is_that_of_scores_of_drawn_videos():
+    seeds = [videos(7, seed) for seed in (0, 1)]
+    scores = [MIOU, ("vpq", "VPQ", "harmonic")]
+    draws = stats.random_draws(7)
+    assert draws.shape == (stats.DRAWS, 7)
+    assert (draws.sum(axis=1) == 7).all()
+    for score, found in zip(scores, stats.spreads(seeds, scores, GROUPS), strict=True):
+        by_seed = [
+            [
+                score_of([row for row, count in zip(rows, draw, strict=True) for _ in range(count)], score)
+                for draw in draws
+            ]
+            for rows in seeds
+        ]
+        assert found == pytest.approx(np.std(np.mean(by_seed, axis=0)))
+
+
+def test_draws_in_which_a_score_is_undefined_say_nothing_of_its_spread():
+    assert stats.spread_of(np.array([0.2, np.nan, 0.4])) == pytest.approx(0.1)
+    assert math.isnan(stats.spread_of(np.array([np.nan])))
+    rows = [{"miou": MiouCounts(({1: Pixels(place, 4, 4)} if place < 2 else {},))} for place in range(8)]
+    (spread,) = stats.spreads([rows], [MIOU], GROUPS)
+    (left_out,) = stats.replicates([rows], [MIOU], GROUPS)
+    draws = stats.random_draws(8)[:, :2]
+    drawn = [shown @ [0, 1] / (shown @ [8, 7]) for shown in draws if shown.any()]
+    assert 0 < len(draws) - len(drawn) < len(draws) / 5
+    assert spread == pytest.approx(np.std(drawn))
+    assert stats.interval(left_out, spread).reason == ""
+
+
 def test_the_interval_of_a_fraction_stays_a_fraction_and_has_the_same_slope():
     rng = np.random.default_rng(1)
     values = rng.beta(1, 30, 40)

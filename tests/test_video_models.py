@@ -1,4 +1,7 @@
-"""SAM 3, and OWLv2 boxes with SAM 2 masks, from tiny folders with random weights, on three frames."""
+"""SAM 3, and boxes of OWLv2 or Grounding DINO with masks of SAM 2, from tiny folders with random weights."""
+
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,8 +12,14 @@ from ovsbench.benchmark.running.instance_checks import check_instance_frame
 from ovsbench.benchmark.types import Category, Rules, Video, Vocabulary, check_frame
 
 torch = pytest.importorskip("torch")
-from ovsbench.baselines import box_sam2  # noqa: E402
-from ovsbench.baselines.video_objects import Followed, clip_tokens, frame_of_objects, open_model  # noqa: E402
+from ovsbench.baselines import box_detectors, box_sam2  # noqa: E402
+from ovsbench.baselines.video_objects import (  # noqa: E402
+    Followed,
+    clip_tokens,
+    frame_of_objects,
+    open_model,
+    stretched_pixels,
+)
 from ovsbench.gkc_video.torchvision_shim import prepare  # noqa: E402
 
 prepare()
@@ -30,6 +39,34 @@ def owlv2():
             projection_dim=16,
         )
     )
+
+
+def grounding_dino():
+    swin = {"model_type": "swin", "image_size": 32, "patch_size": 4, "embed_dim": 8, "depths": [1] * 4,
+            "num_heads": [1, 1, 2, 2], "window_size": 4, "out_indices": [2, 3, 4]}  # fmt: skip
+    bert = {"model_type": "bert", "vocab_size": 1100, "hidden_size": 16, "num_hidden_layers": 1,
+            "max_position_embeddings": 32, **BLOCK}  # fmt: skip
+    part = {f"{half}_{what}": 2 for half in ("encoder", "decoder") for what in ("layers", "attention_heads")}
+    return transformers.GroundingDinoForObjectDetection(
+        transformers.GroundingDinoConfig(
+            backbone_config=swin, text_config=bert, d_model=32, num_queries=5, max_text_len=12,
+            encoder_ffn_dim=16, decoder_ffn_dim=16, **part,
+        )
+    )  # fmt: skip
+
+
+def bert_tokenizer(folder):
+    """A tokenizer.json of BERT with few words; the special ones have the numbers that the model has built in."""
+    from tokenizers import BertWordPieceTokenizer
+
+    words = {f"[unused{number}]": number for number in range(1100)}
+    words = {word: number for word, number in words.items() if number not in (0, 100, 101, 102, 1012, 1029)}
+    words |= {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, ".": 1012, "?": 1029}
+    for number, word in enumerate(("dog", "grass", "cat", "red", "bus", "##es", "st"), 1):
+        del words[f"[unused{number}]"]
+        words[word] = number
+    BertWordPieceTokenizer(words, lowercase=True).save(str(folder / "tokenizer.json"))
+    return folder
 
 
 def sam2():
@@ -137,6 +174,72 @@ def test_boxes_of_owlv2_are_followed_by_sam2_over_three_frames(tmp_path):
         methods.create("box-sam2", checkpoint=folders[0], options={"sam": str(folders[1]), "every": "0"})
     with pytest.raises(MethodError, match=r"do not fit|expected a model"):
         methods.create("box-sam2", checkpoint=folders[1], device="cpu", options={"sam": str(folders[1])})
+
+
+@pytest.fixture(scope="module")
+def dino(tmp_path_factory):
+    """A folder of Grounding DINO as its repository has it."""
+    folder = bert_tokenizer(saved(grounding_dino, tmp_path_factory.mktemp("hub") / "dino"))
+    sides = {"shortest_edge": 64, "longest_edge": 96}
+    (folder / "preprocessor_config.json").write_text(json.dumps({"size": sides, "do_pad": True}))
+    return folder
+
+
+@pytest.mark.skipif(not hasattr(transformers, "Sam2VideoModel"), reason="SAM 2 needs transformers 5.0 or later")
+def test_boxes_of_grounding_dino_are_followed_by_sam2_over_three_frames(dino, tmp_path):
+    options = {"sam": str(saved(sam2, tmp_path / "sam2")), "score": "0", "every": "2", "objects": "3"}
+    method = methods.create("box-sam2", checkpoint=dino, device="cpu", options=options)
+    assert method.notes["architecture"] == "Grounding DINO boxes, SAM 2 masks"
+    _, named = three_frames(method)
+    assert named
+    for scores in named:
+        assert scores[3] == scores[8], "one text, two categories"
+
+
+def test_grounding_dino_reads_each_name_as_one_phrase_of_a_sentence(dino):
+    detector = box_detectors.open_detector(dino, "cpu")
+    names = ["Dog", "st. red buses", "grass?", "cat", "[SEP] bus"]
+    assert list(detector.sentences(names)) == [
+        ([101, 1, 1012, 7, 4, 5, 6, 1012, 2, 1012, 102], {"Dog": (1, 2), "st. red buses": (3, 7), "grass?": (8, 9)}),
+        ([101, 3, 1012, 100, 100, 100, 5, 1012, 102], {"cat": (1, 2), "[SEP] bus": (3, 7)}),
+    ], "marks that end a phrase are left out of names, the text [SEP] is none; at most 12 tokens a sentence"
+    for name in ("?", "dog " * 10):
+        with pytest.raises(MethodError, match=r"reads names of 1 to 9 tokens, got '.*' with (0|10)\. Rename it"):
+            list(detector.sentences([name]))
+
+
+def test_grounding_dino_scores_a_name_by_the_mean_over_its_own_tokens(dino):
+    detector = box_detectors.open_detector(dino, "cpu")
+    image = np.random.default_rng(0).integers(0, 256, (60, 120, 3), np.uint8)
+    boxes, chance = detector.look(image, ["red buses", "dog", "red buses"])
+    assert boxes.shape == (5, 4)
+    assert (boxes[:, :2] <= boxes[:, 2:]).all()
+    pixels = stretched_pixels(image, (48, 96), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # 96 is the longest
+    seen = detector.model(input_ids=torch.tensor([[101, 4, 5, 6, 1012, 1, 1012, 102]]), pixel_values=pixels)
+    of_token = seen.logits[0].sigmoid().numpy()
+    expected = np.stack([of_token[:, 1:4].mean(1), of_token[:, 5], of_token[:, 1:4].mean(1)], 1)
+    np.testing.assert_allclose(chance, expected, rtol=1e-5)
+    # names in two sentences: the boxes of each know its own names alone
+    boxes, chance = detector.look(image, ["dog", "red buses", "grass", "cat", "bus"])
+    assert boxes.shape == (10, 4)
+    assert (chance[:5] > 0).tolist() == [[True] * 4 + [False]] * 5
+    assert (chance[5:] > 0).tolist() == [[False] * 4 + [True]] * 5
+
+
+def test_a_detector_without_its_tokenizer_or_of_another_kind_is_one_sentence(dino, tmp_path):
+    folder = shutil.copytree(dino, tmp_path / "dino")
+    (folder / "tokenizer.json").write_text('{"model": ')
+    with pytest.raises(MethodError, match=r"tokenizer.json: expected a tokenizer, got .*Bring it"):
+        box_detectors.open_detector(folder, "cpu")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(MethodError, match=r"tokenizer.json: expected a tokenizer, got No such file.*Bring it"):
+        box_detectors.open_detector(folder, "cpu")
+    (folder / "config.json").write_text('{"model_type": "detr"}')
+    with pytest.raises(MethodError, match=r"a model of owlv2 or grounding-dino that finds boxes, got detr"):
+        box_detectors.open_detector(folder, "cpu")
+    (folder / "config.json").write_text("[1")
+    with pytest.raises(MethodError, match=r"config.json: expected a config of transformers, got"):
+        box_detectors.open_detector(folder, "cpu")
 
 
 def test_models_that_are_missing_are_one_sentence(tmp_path):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from conftest import BOXES, frame_of, random_frames
 
+from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.metrics.vpq import Vpq
-from ovsbench.benchmark.metrics.vpq_video import VideoVpq
+from ovsbench.benchmark.metrics.vpq_video import VideoVpq, VideoVpqCounts
 from ovsbench.benchmark.panoptic import dense, overlap_dense
 from ovsbench.benchmark.types import Rules
 
@@ -55,3 +56,16 @@ def test_counts_of_two_videos_add_up_and_come_back_from_json():
     assert VideoVpq().zero(Rules()) + total == total
     for c in total.classes:
         assert total.of(c) == pytest.approx([a + b for a, b in zip(parts[0].of(c), parts[1].of(c), strict=True)])
+
+
+def test_what_labels_decide_and_what_cannot_be():
+    shape = VideoShape(frames=2, pixels=40, categories=BOXES.ids, rules=Rules())
+    fine = VideoVpqCounts({4: (1.2, 2, 1, 3), 5: (0.0, 0, 1, 0)})
+    assert fine.labelled() == {"4": 5}
+    assert not list(fine.problems(shape, {}))
+    for row, said in (
+        ((2.1, 2, 0, 0), "a sum of IoUs of 2.1 in 2"),
+        ((0.9, 2, 0, 0), "0.9"),
+        ((1.2, 2, -1, 0), "kind"),
+    ):
+        assert [said in problem for problem in VideoVpqCounts({4: row}).problems(shape, {})] == [True]

@@ -1,6 +1,7 @@
 """The embedded world: same settings, same bytes; labels that say what was drawn; novel things kept from training."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,17 @@ def test_the_same_settings_give_the_same_bytes_with_any_number_of_processes(tmp_
     build_world(tmp_path / "two", SMALL, jobs=2)
     assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
     assert check(manifest.load(tmp_path / "one")) == []
+
+
+def test_a_world_of_other_settings_is_not_drawn_over(tmp_path: Path):
+    build_world(tmp_path, SMALL)
+    before = bytes_of(tmp_path)
+    build_world(tmp_path, SMALL)
+    with pytest.raises(
+        DataError, match=r"expected a new folder or one with the same settings \(.*seed 7, .*found .*seed"
+    ):
+        build_world(tmp_path, replace(SMALL, seed=7))
+    assert bytes_of(tmp_path) == before
 
 
 def test_a_stopped_build_goes_on_and_ends_the_same(tmp_path: Path):

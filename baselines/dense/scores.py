@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
@@ -20,7 +18,7 @@ from ovsbench.gkc_video.text import Clip, NameTable, Prompted
 
 USUAL: Mapping[str, Kind] = {"vit": "naclip", "resnet": "maskclip", "timm": "raw"}
 BATCH = 32
-"""Windows that go through the tower together."""
+"""Most windows, of all frames of a batch, that go through the tower together."""
 
 
 @dataclass(frozen=True)
@@ -81,48 +79,51 @@ class DenseScorer:
             **({"refinement": f"{self.refining} rounds"} if self.refining else {}),
         }
 
-    def reader(self, vocabulary: Vocabulary) -> Callable[[torch.Tensor], npt.NDArray[np.float32]]:
-        """Encodes the names; frames (3, H, W) to probabilities (C, H, W), with a last one for the background if any."""
+    def reader(self, vocabulary: Vocabulary) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Encodes the names; frames uint8 (B, 3, H, W) to probabilities (B, C, H, W) on the CLIP's device.
+
+        With a last class for the background if any.
+        """
         table = self.namer.table(vocabulary)
         if self.background:
             others = Prompted(self.namer.clip, self.namer.templates).encode(self.background).to(table.vectors)
             owner = torch.full((len(others),), table.classes, device=table.owner.device)
             vectors, owners = torch.cat([table.vectors, others]), torch.cat([table.owner, owner])
             table = NameTable(vectors, owners, table.classes + 1)
-        return lambda frame: self._score(frame, table)
+        return lambda frames: self._score(frames, table)
 
     @torch.inference_mode()
-    def _score(self, frame: torch.Tensor, table: NameTable) -> npt.NDArray[np.float32]:
+    def _score(self, frames: torch.Tensor, table: NameTable) -> torch.Tensor:
         clip = self.namer.clip
-        pixels = input_pixels(clip, frame[None], self.side, stride(clip.model.visual, clip.name))
+        pixels = input_pixels(clip, frames, self.side, stride(clip.model.visual, clip.name))
         size = (pixels.shape[2], pixels.shape[3])
-        total = pixels.new_zeros(table.classes, *size)
+        total = pixels.new_zeros(len(frames), table.classes, *size)
         seen = pixels.new_zeros(size)
         boxes = list(windows(size, self.window, self.step or 1))
-        for start in range(0, len(boxes), BATCH):
-            some = boxes[start : start + BATCH]
+        most = max(1, BATCH // len(frames))
+        for start in range(0, len(boxes), most):
+            some = boxes[start : start + most]
             found = dense_features(clip.model.visual, clip.name, torch.cat([pixels[box] for box in some]), self.kind)
             patches = F.normalize(found.patches.float(), dim=1)
             cosines = torch.einsum("bdhw,nd->bhwn", patches, table.vectors)
             logits = class_logits(self.namer.scale * cosines, table).permute(0, 3, 1, 2)
-            for box, one in zip(some, logits, strict=True):
+            for box, of_frames in zip(some, logits.split(len(frames)), strict=True):
                 extent = pixels[box].shape[2:]
-                total[box[1:]] += F.interpolate(one[None], extent, mode="bilinear", align_corners=False)[0]
+                total[box] += F.interpolate(of_frames, extent, mode="bilinear", align_corners=False)
                 seen[box[2:]] += 1
-        frame_size = frame.shape[-2:]
-        means = F.interpolate((total / seen)[None], frame_size, mode="bilinear", align_corners=False)[0]
-        chance = means.softmax(0)
-        if self.refining:
-            colours = frame.to(chance)
-            chance = refine(chance, colours, self.refining)
-        return chance.cpu().numpy()
+        means = F.interpolate(total / seen, frames.shape[-2:], mode="bilinear", align_corners=False)
+        chance = means.softmax(1)
+        if not self.refining:
+            return chance
+        colours = frames.to(chance)
+        return torch.stack([refine(*frame, self.refining) for frame in zip(chance, colours, strict=True)])
 
 
 Box = tuple[slice, slice, slice, slice]
 
 
 def windows(size: tuple[int, int], window: int | None, step: int) -> Iterator[Box]:
-    """Boxes of (1, 3, H, W) that cover all of it; the last of a row or column ends with the frame.
+    """Boxes of (B, 3, H, W) that cover all of it; the last of a row or column ends with the frame.
 
     >>> [(box[2].start, box[3].start) for box in windows((64, 128), 64, 48)]
     [(0, 0), (0, 48), (0, 64)]

@@ -32,6 +32,7 @@ from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.counting import predicted_tracks
 from ovsbench.benchmark.storage.files import read_json, whole_folder, writing
 from ovsbench.benchmark.storage.track_extents import Measured
+from ovsbench.benchmark.storage.track_store import TrackWriter
 from ovsbench.benchmark.types import InstanceTrack, Vocabulary
 
 PREDICTIONS = "predictions.json"
@@ -84,10 +85,15 @@ def import_burst(
                 raise DataError(f"{where}: {place} came before")
             seen.add(place)
             tracks[places[place].id] = _read_sequence(row, places[place], joined, benchmark.vocabulary, where, faults)
+
+    def put(writer: TrackWriter, entry: VideoEntry) -> None:
+        for track in tracks[entry.id]:
+            writer.add(*track)
+
     return import_tracks(
         benchmark,
         Path(run),
-        lambda entry: tracks[entry.id],
+        put,
         faults,
         name=name,
         what=f"{path} (BURST layout)",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ovsbench.benchmark import record
@@ -15,7 +15,6 @@ from ovsbench.benchmark.record import RunRecord, Settings
 from ovsbench.benchmark.running.counting import PREDICTIONS
 from ovsbench.benchmark.storage.files import whole_folder
 from ovsbench.benchmark.storage.store import VideoWriter
-from ovsbench.benchmark.storage.track_extents import Measured
 from ovsbench.benchmark.storage.track_store import TrackWriter
 from ovsbench.benchmark.types import PanopticFrame, Vocabulary, check_frame
 
@@ -63,7 +62,7 @@ def import_run(
 def import_tracks(
     benchmark: Benchmark,
     run: Path,
-    tracks_of: Callable[[VideoEntry], Iterable[Measured]],
+    put: Callable[[TrackWriter, VideoEntry], None],
     faults: Faults,
     *,
     name: str,
@@ -75,7 +74,7 @@ def import_tracks(
     """`import_run` for an instance benchmark.
 
     Args:
-        tracks_of: gives those of a video, one after the other.
+        put: adds the tracks of a video.
         benchmark, run, faults, name, what, digest, notes, progress: as for `import_run`.
 
     Raises:
@@ -86,8 +85,7 @@ def import_tracks(
 
     def write(folder: Path, entry: VideoEntry) -> None:
         with TrackWriter(folder / entry.id, entry.id, entry.size, len(entry.frames), vocabulary) as writer:
-            for track in tracks_of(entry):
-                writer.add(*track)
+            put(writer, entry)
         progress.frame(len(entry.frames))
 
     return _import(benchmark, run, write, faults, name, what, {**notes, "imported_files_sha256": digest}, progress)

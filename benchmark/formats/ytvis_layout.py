@@ -14,13 +14,14 @@ official script does before it breaks ties.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -33,11 +34,12 @@ from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.counting import predicted_tracks
 from ovsbench.benchmark.storage import rle
-from ovsbench.benchmark.storage.big_json import Span, list_elements, read_span
+from ovsbench.benchmark.storage.big_json import CHUNK, list_elements
 from ovsbench.benchmark.storage.files import whole_folder, writing
 from ovsbench.benchmark.storage.folder_listing import forward
 from ovsbench.benchmark.storage.text_files import no_collection
-from ovsbench.benchmark.storage.track_extents import Extent, Measured
+from ovsbench.benchmark.storage.track_extents import Extent, Measured, measured_texts
+from ovsbench.benchmark.storage.track_store import TrackWriter, around_masks
 from ovsbench.benchmark.types import InstanceTrack, Vocabulary
 
 RESULTS = "results.json"
@@ -117,43 +119,49 @@ def _import_rows(
     benchmark: Benchmark, path: Path, run: Path, layout: ResultLayout, name: str, progress: Progress
 ) -> RunRecord:
     faults = Faults()
-    vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
-    kept = _Reader(path, benchmark, layout, faults).read()
-
-    def tracks_of(entry: VideoEntry) -> Iterator[Measured]:
-        for number, (span, extent) in enumerate(kept[entry.id], 1):
-            row = read_span(path, span)
-            yield Measured(_undecoded(row, number, entry, vocabulary, str(path), is_label=False), extent)
-
-    return import_tracks(
-        benchmark,
-        run,
-        tracks_of,
-        faults,
-        name=name,
-        what=f"{path} ({layout.title} layout)",
-        digest=path_digest(path),
-        notes={"layout": layout.name},
-        progress=progress,
-    )
+    beside = next(folder for folder in run.absolute().parents if folder.is_dir())  # on the disk that has room for it
+    with contextlib.ExitStack() as stack:
+        with writing(beside):
+            lines = stack.enter_context(tempfile.TemporaryFile(dir=beside, buffering=CHUNK))
+        reader = _Reader(path, benchmark, layout, faults, lines)
+        with writing(beside):
+            reader.read()
+        return import_tracks(
+            benchmark,
+            run,
+            reader.put,
+            faults,
+            name=name,
+            what=f"{path} ({layout.title} layout)",
+            digest=path_digest(path),
+            notes={"layout": layout.name},
+            progress=progress,
+        )
 
 
 class _Row(NamedTuple):
-    """A prediction that was read: what the file says, where that lies in it, and the track, whose masks are texts."""
+    """A prediction that was read: what the file says, and the track, whose masks are texts."""
 
     value: dict[str, Any]
-    span: Span
     number: int
     where: str
     entry: VideoEntry
     track: InstanceTrack
 
 
-class _Kept(NamedTuple):
-    """Where a prediction lies in the file, and the extent of its masks."""
+class _Kept:
+    """The tracks of a video that nothing is wrong with: how many, and where their lines are, as (begin, end)."""
 
-    span: Span
-    extent: Extent
+    def __init__(self) -> None:
+        self.tracks = 0
+        self.places: list[tuple[int, int]] = []
+
+    def add(self, begin: int, end: int) -> None:
+        """One more track, whose line lies there; lines that follow one another are one place."""
+        self.tracks += 1
+        if self.places and self.places[-1][1] == begin:
+            begin, _ = self.places.pop()
+        self.places.append((begin, end))
 
 
 class _Reader:
@@ -164,18 +172,20 @@ class _Reader:
         benchmark: what was predicted.
         layout: of the file.
         faults: to note in.
+        lines: an empty file, which gets the line of each track in the order of the predictions.
     """
 
-    def __init__(self, path: Path, benchmark: Benchmark, layout: ResultLayout, faults: Faults) -> None:
+    def __init__(self, path: Path, benchmark: Benchmark, layout: ResultLayout, faults: Faults, lines: BinaryIO) -> None:
         self._path, self._benchmark, self._layout, self._faults = path, benchmark, layout, faults
+        self._lines, self._end = lines, 0
         self._entries = benchmark.by_id
         self._vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
-        self._kept: dict[str, list[_Kept]] = {video: [] for video in self._entries}
-        self._first: dict[tuple[str, int, float, bytes], int] = {}  # what a prediction says to the first that says it
+        self._kept = {video: _Kept() for video in self._entries}
+        self._alike: dict[Hashable, list[tuple[int, int]]] = {}  # numbers of predictions, and where their masks begin
         self._together: list[_Row] = []
 
-    def read(self) -> dict[str, list[_Kept]]:
-        """The predictions of each video that nothing is wrong with, in the order of the file.
+    def read(self) -> None:
+        """Reads all predictions, and keeps those that nothing is wrong with.
 
         Raises:
             DataError: the file is no list of predictions on this benchmark, or more is wrong than is worth to note.
@@ -184,7 +194,7 @@ class _Reader:
         strangers: set[str] | None = set()  # videos that the benchmark lacks, as long as it lacks all
         has_video, those_read = False, "its videos"
         try:
-            for number, (value, span) in enumerate(list_elements(self._path, "a list of predictions"), 1):
+            for number, (value, _) in enumerate(list_elements(self._path, "a list of predictions"), 1):
                 first = repr(value)[:40] if number == 1 else first
                 video = str(value.get("video_id")) if isinstance(value, dict) else ""
                 has_video |= isinstance(value, dict) and "video_id" in value
@@ -193,7 +203,7 @@ class _Reader:
                 elif strangers is not None and isinstance(value, dict):
                     strangers.add(video)
                 with self._faults.collecting():
-                    self._together.append(self._row(value, span, number, video))
+                    self._together.append(self._row(value, number, video))
                     masks += len(self._together[-1].track.masks)
                 if masks >= _AT_ONCE:
                     self._look()
@@ -211,16 +221,31 @@ class _Reader:
                 "import it there"
             )
         self._look()
-        return self._kept
 
-    def _row(self, value: Any, span: Span, number: int, video: str) -> _Row:
+    def put(self, writer: TrackWriter, entry: VideoEntry) -> None:
+        """Adds the kept predictions of a video, in the order of the file."""
+        kept = self._kept[entry.id]
+        blocks = (
+            self._stored(start, min(start + CHUNK, end))
+            for begin, end in kept.places
+            for start in range(begin, end, CHUNK)
+        )
+        writer.add_lines(blocks, range(1, kept.tracks + 1))
+
+    def _stored(self, begin: int, end: int) -> bytes:
+        self._lines.seek(begin)
+        found = self._lines.read(end - begin)
+        self._lines.seek(self._end)
+        return found
+
+    def _row(self, value: Any, number: int, video: str) -> _Row:
         where = f"{self._path}, prediction {number}"
         if video not in self._entries:
             raise DataError(f"{where}: expected the id of a video of {self._benchmark.name} as video_id, got {video!r}")
         where = f"{where} (video {video})"
         entry = self._entries[video]
         track = _undecoded(value, number, entry, self._vocabulary, where, is_label=False)
-        return _Row(value, span, number, where, entry, track)
+        return _Row(value, number, where, entry, track)
 
     def _look(self) -> None:
         """Decodes the masks of the rows that were read last, and keeps those rows that nothing is wrong with."""
@@ -232,17 +257,28 @@ class _Reader:
                 extent, areas = decoded.get(row.number) or _pixels([row])[0]
                 self._layout.check(row.value, row.track.score, areas, row.where)
                 _refuse_row_order(row.track.masks, row.value.get("bboxes"), row.entry.size, row.where)
-                if not self._layout.may_repeat and extent.pixels:
-                    self._refuse_repeated(row)
-                self._kept[row.entry.id].append(_Kept(row.span, extent))
+                self._keep(row, extent)
         self._together = []
 
-    def _refuse_repeated(self, row: _Row) -> None:
-        """Raises a DataError if a prediction before has the same masks, score and category."""
-        masks = blake2b(json.dumps(row.track.masks).encode(), digest_size=16).digest()
-        first = self._first.setdefault((row.entry.id, row.track.category, row.track.score, masks), row.number)
-        if first != row.number:
-            raise DataError(f"{row.where}: it repeats prediction {first} to the last pixel")
+    def _keep(self, row: _Row, extent: Extent) -> None:
+        """Keeps a prediction.
+
+        Raises:
+            DataError: one before has the same masks, score and category, and the layout has each but once.
+        """
+        kept = self._kept[row.entry.id]
+        masks = rle.json_list(row.track.masks)
+        head, tail = around_masks(dataclasses.replace(row.track, id=kept.tracks + 1), extent)
+        if not self._layout.may_repeat and extent.pixels:
+            alike = self._alike.setdefault((row.entry.id, row.track.category, row.track.score, extent), [])
+            for number, begin in alike:
+                if self._stored(begin, begin + len(masks)) == masks:
+                    raise DataError(f"{row.where}: it repeats prediction {number} to the last pixel")
+            alike.append((row.number, self._end + len(head)))
+        self._lines.write(head + masks + tail)
+        end = self._end + len(head) + len(masks) + len(tail)
+        kept.add(self._end, end)
+        self._end = end
 
 
 _Pixels = tuple[Extent, list[int]]
@@ -272,10 +308,10 @@ def _pixels(rows: Sequence[_Row]) -> list[_Pixels]:
     areas: list[list[int]] = [[] for _ in rows]
     for start in range(0, frames, _AT_ONCE):
         stop = min(start + _AT_ONCE, frames)
-        masks = rle.read_tracks([row.track.masks[start:stop] for row in rows], size, stop - start)
-        extents = [before.plus(more) for before, more in zip(extents, Extent.of_tracks(masks, size), strict=True)]
-        for own, more in zip(areas, masks.areas.tolist(), strict=True):
-            own += more
+        found, more = measured_texts([row.track.masks[start:stop] for row in rows], size, stop - start)
+        extents = list(map(Extent.plus, extents, found))
+        for own, later in zip(areas, more.tolist(), strict=True):
+            own += later
     return list(zip(extents, areas, strict=True))
 
 
@@ -291,7 +327,7 @@ def _extent(track: InstanceTrack, entry: VideoEntry, where: str) -> Extent:
         DataError: one of them is none.
     """
     try:
-        return Extent.of_tracks(rle.read_tracks([track.masks], entry.size, len(track.masks)), entry.size)[0]
+        return measured_texts([track.masks], entry.size, len(track.masks))[0][0]
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
 
@@ -444,10 +480,12 @@ def _masks(values: Sequence[Any], size: tuple[int, int], where: str) -> tuple[st
     """The text of each mask; those that are texts of the right size already, nearly all, go the short way."""
     wanted = list(size)
     return tuple(
-        value["counts"]
-        if type(value) is dict and value.get("size") == wanted and type(value.get("counts")) is str
-        else _mask(value, size, f"{where}, frame {frame}")
-        for frame, value in enumerate(values)
+        [
+            value["counts"]
+            if type(value) is dict and value.get("size") == wanted and type(value.get("counts")) is str
+            else _mask(value, size, f"{where}, frame {frame}")
+            for frame, value in enumerate(values)
+        ]
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
@@ -117,7 +117,7 @@ class SummedCounts(Counts, Protocol):
         """The counts of some classes as numbers that add up over videos, (F,)."""
         ...
 
-    def read(self, sums: Floats, is_whole: bool) -> dict[str, Floats]:
+    def read(self, sums: Floats, is_whole: bool) -> Mapping[str, Floats]:
         """The metric's values off sums of rows.
 
         Args:
@@ -228,6 +228,26 @@ VideoCounts = Mapping[str, Counts]
 def suits(metric: Metric, rules: Rules) -> bool:
     """Whether a metric has a meaning for a benchmark."""
     return rules.task in metric.tasks and rules.labelled in getattr(metric, "labelled", (rules.labelled,))
+
+
+class Lazily(Mapping[str, Floats]):
+    """Values that are made when they are asked for: a comparison of runs reads few of those that a metric has.
+
+    Args:
+        makers: by the name of the value what makes it.
+    """
+
+    def __init__(self, makers: Mapping[str, Callable[[], Floats]]) -> None:
+        self._makers = makers
+
+    def __getitem__(self, name: str) -> Floats:
+        return self._makers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
 
 
 def positions(segments: Sequence[Segment], index: Mapping[int, int]) -> npt.NDArray[np.intp]:

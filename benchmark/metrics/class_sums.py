@@ -25,8 +25,10 @@ class ClassSums(ABC):
     by_class: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
 
     def __add__(self, other: Self) -> Self:
-        both = sorted(self.by_class.keys() | other.by_class.keys())
-        return type(self)({c: tuple(a + b for a, b in zip(self.of(c), other.of(c), strict=True)) for c in both})
+        rows = {**self.by_class, **other.by_class}
+        for c in self.by_class.keys() & other.by_class.keys():
+            rows[c] = tuple(a + b for a, b in zip(self.by_class[c], other.by_class[c], strict=True))
+        return type(self)(dict(sorted(rows.items())))
 
     def of(self, category: int) -> tuple[float, ...]:
         """The numbers of a category, zeros where there are none."""

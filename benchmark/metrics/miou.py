@@ -19,6 +19,8 @@ Source: VSPW-dataset/VSPW_code, evaluator_test.py and test.py; open-mmlab/mmsegm
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ovsbench.benchmark.metrics.base import Floats, Part, Value, mean_where, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.base import Floats, Lazily, Part, Value, mean_where, positions, ratio, scores_of
 from ovsbench.benchmark.metrics.plausible import VideoShape, are_whole
 from ovsbench.benchmark.panoptic import DenseFrame, FrameOverlap
 from ovsbench.benchmark.types import Rules, Task, Vocabulary
@@ -58,16 +60,6 @@ class MiouCounts:
                 sums[c] = Pixels(*map(sum, zip(sums.get(c, _NONE), pixels, strict=True)))
         return dict(sorted(sums.items()))
 
-    @cached_property
-    def _by_video(self) -> tuple[dict[int, int], Floats]:
-        """Column of each category id, and pixels: (videos, 3, 1 + categories), the last column without a pixel."""
-        columns = {c: number for number, c in enumerate(sorted(self.pixels))}
-        table = np.zeros((len(self.videos), 3, 1 + len(columns)))
-        for number, video in enumerate(self.videos):
-            if video:
-                table[number][:, [columns[c] for c in video]] = np.array([*video.values()], dtype=np.float64).T
-        return columns, table
-
     def __add__(self, other: MiouCounts) -> MiouCounts:
         return MiouCounts(self.videos + other.videos)
 
@@ -80,24 +72,31 @@ class MiouCounts:
 
     def row(self, ids: Sequence[int]) -> Floats:
         """Intersection, predicted, true of each class; then the sum of the videos' mIoU and how many have one."""
-        columns, table = self._by_video
-        intersection, predicted, true = np.moveaxis(table[:, :, [columns.get(c, -1) for c in ids]], 1, 0)
-        by_video = mean_where(ratio(intersection, predicted + true - intersection), true > 0)
+        by_video = np.array([_mean_iou(video, ids) for video in self.videos])
         return np.concatenate([_table(self.pixels, ids).ravel(), [np.nansum(by_video), np.isfinite(by_video).sum()]])
 
-    def read(self, sums: Floats, is_whole: bool) -> dict[str, Floats]:
+    def read(self, sums: Floats, is_whole: bool) -> Mapping[str, Floats]:
         intersection, predicted, true = sums[:, :-2].reshape(len(sums), 3, -1).transpose(1, 0, 2)  # (D, classes) each
-        iou = ratio(intersection, predicted + true - intersection)
         labelled, all_true = true > 0, true.sum(axis=-1)
         some = all_true > 0
-        return {
-            "mIoU": mean_where(iou, labelled),
-            "mIoU_union": mean_where(iou, predicted + true > 0),
-            "mIoU_video": ratio(sums[:, -2], sums[:, -1]),
-            "fwIoU": np.where(some, ratio(np.where(labelled, true * iou, 0.0).sum(axis=-1), all_true), np.nan),
-            "pixel_accuracy": ratio(intersection.sum(axis=-1), all_true),
-            "class_accuracy": mean_where(ratio(intersection, true), labelled),
-        }
+
+        @functools.cache
+        def iou() -> Floats:
+            return ratio(intersection, predicted + true - intersection)
+
+        def weighted() -> Floats:
+            return ratio(np.where(labelled, true * iou(), 0.0).sum(axis=-1), all_true)
+
+        return Lazily(
+            {
+                "mIoU": lambda: mean_where(iou(), labelled),
+                "mIoU_union": lambda: mean_where(iou(), predicted + true > 0),
+                "mIoU_video": lambda: ratio(sums[:, -2], sums[:, -1]),
+                "fwIoU": lambda: np.where(some, weighted(), np.nan),
+                "pixel_accuracy": lambda: ratio(intersection.sum(axis=-1), all_true),
+                "class_accuracy": lambda: mean_where(ratio(intersection, true), labelled),
+            }
+        )
 
     def scores(self, part: Part) -> dict[str, float | None]:
         return scores_of(self, part)
@@ -128,6 +127,16 @@ class MiouCounts:
         for c in sorted(pixels.keys() | self.pixels.keys()):
             if pixels.get(c, _NONE) != self.pixels.get(c, _NONE):
                 yield f"{metric} and miou disagree about the pixels of category {c}"
+
+
+def _mean_iou(video: Mapping[int, Pixels], ids: Sequence[int]) -> float:
+    """The mean IoU of those of some classes that a video labels, added up in their order; nan if it labels none."""
+    total, labelled = 0.0, 0
+    for shared, predicted, true in (video[c] for c in ids if c in video):
+        if true:
+            total += shared / (predicted + true - shared)
+            labelled += 1
+    return total / labelled if labelled else math.nan
 
 
 def _table(pixels: Mapping[int, Pixels], ids: Sequence[int]) -> Floats:

@@ -142,7 +142,7 @@ class _Counter:
         video = self.video
         labels = int((video.true_areas[true] > 0).sum())
         overlap = np.zeros((video.frames, len(video.prediction)), dtype=bool)  # O_t
-        for pairs in self.near:
+        for pairs in self.near if len(true) else ():
             near = pairs[np.isin(pairs["true"], true)]
             owner = self.assigned[near["frame"], near["predicted"]]
             own = near[(owner < 0) | np.isin(owner, true)]

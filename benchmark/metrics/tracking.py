@@ -45,6 +45,8 @@ _A = len(ALPHAS)
 _IDENTITY = 4
 _PARTS = (2, _A, _A, _IDENTITY)
 _WIDTH = sum(_PARTS)
+_NOTHING = (*(0,) * _A, *(0.0,) * _A, 0, 0, 0.0, 0)
+"""Matches, association, and the four numbers of `Identity` of a class that has labels or predictions alone."""
 _MATCH = 0.5
 _SAME = 1000.0
 """What a pair of the frame before is worth more than any IoU."""
@@ -117,12 +119,12 @@ class TrackingCounts(ClassSums):
             if len(row) != self.WIDTH:
                 yield f"tracking of category {c} has {len(row)} numbers, not {self.WIDTH}"
                 continue
-            for is_within, numbers in ((True, np.array(row[:_WIDTH])), (False, np.array(row[_WIDTH:]))):
+            for is_within, half in ((True, row[:_WIDTH]), (False, row[_WIDTH:])):
                 (true, predicted), found, kept, (matches, switches, iou, same) = np.split(
-                    numbers, np.cumsum(_PARTS)[:-1]
+                    np.array(half), np.cumsum(_PARTS)[:-1]
                 )
                 most = min(true, predicted) if is_within else true
-                if not are_whole(*row[:2], *row[2 : 2 + _A]) or numbers.min() < 0:
+                if not are_whole(*half[: 2 + _A]) or min(half) < 0:
                     yield f"tracking of category {c} has numbers of another kind"
                 elif max(found.max(), matches, same) > most or (np.diff(found) > 0).any():
                     yield f"tracking of category {c} has {found.max():.0f} matches of {true:.0f} masks"
@@ -174,13 +176,18 @@ class Tracking:
     def count_overlaps(self, video: TrackOverlaps) -> TrackingCounts:
         """The counts of one video."""
         seen = np.ones(len(video.prediction), dtype=bool)
-        within, categories = {}, {}
+        within: dict[int, tuple[float, ...]] = {}
+        categories = {}
         for c, true, predicted in video.by_category(seen):
+            categories[c] = true
+            if not len(true) or not len(predicted):  # most classes of most videos, where there are many
+                masks = np.count_nonzero(video.true_areas[true]), np.count_nonzero(video.predicted_areas[predicted])
+                within[c] = (*map(int, masks), *_NOTHING)
+                continue
             tables = video.tables(true, predicted)
             found = matched(tables, len(true), len(predicted))
             own = identity(tables, len(true), len(predicted))
             within[c] = _numbers(found, own, slice(None), int(found.alignment.predicted.sum()))
-            categories[c] = true
         return TrackingCounts({c: (*within[c], *row) for c, row in _agnostic(video, categories)})
 
     def zero(self, rules: Rules) -> TrackingCounts:

@@ -30,7 +30,8 @@ The table of a window is the sum of the tables of its frames, so that each frame
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ovsbench.benchmark.metrics.base import Floats, Part, Value, mean_where, positions, ratio, scores_of
+from ovsbench.benchmark.metrics.base import Floats, Lazily, Part, Value, mean_where, positions, ratio, scores_of
 from ovsbench.benchmark.metrics.clear import ClearCounts
 from ovsbench.benchmark.metrics.confusion import ConfusionCounts
 from ovsbench.benchmark.metrics.hota import HotaCounts
@@ -106,22 +107,30 @@ class VpqCounts:
         row: Floats = table[:, [places.get(c, -1) for c in ids]].ravel()
         return row
 
-    def read(self, sums: Floats, is_whole: bool) -> dict[str, Floats]:
+    def read(self, sums: Floats, is_whole: bool) -> Mapping[str, Floats]:
         iou, tp, fp, fn = np.moveaxis(sums.reshape(len(sums), len(self.windows), -1, 4), -1, 0)  # (D, lengths, classes)
         defined, below = tp + fp + fn > 0, tp + fp / 2 + fn / 2
-        quality = mean_where(ratio(iou, below), defined)  # (D, lengths)
-        matched = mean_where(np.where(tp > 0, ratio(iou, tp), 0.0), defined)
-        recognised = mean_where(ratio(tp, below), defined)
+
+        @functools.cache
+        def mean(name: str) -> Floats:
+            """(D, lengths), the mean over classes."""
+            if name == "SQ":
+                return mean_where(np.where(tp > 0, ratio(iou, tp), 0.0), defined)
+            return mean_where(ratio(iou if name == "VPQ" else tp, below), defined)
+
+        def of_window(name: str, number: int) -> Floats:
+            return mean(name)[:, number]
+
         place = {k: number for number, k in enumerate(self.windows)}
-        values = {
-            "VPQ": quality[:, [place[k] for k in self.headline]].mean(axis=1),
-            "VPQ_official": quality[:, [place[k] for k in OFFICIAL]].mean(axis=1),
-            "PQ": quality[:, place[1]],
-            "object_IoU": ratio(iou[:, place[1]].sum(axis=-1), (tp + fn)[:, place[1]].sum(axis=-1)),
+        makers: dict[str, Callable[[], Floats]] = {
+            "VPQ": lambda: mean("VPQ")[:, [place[k] for k in self.headline]].mean(axis=1),
+            "VPQ_official": lambda: mean("VPQ")[:, [place[k] for k in OFFICIAL]].mean(axis=1),
+            "PQ": lambda: of_window("VPQ", place[1]),
+            "object_IoU": lambda: ratio(iou[:, place[1]].sum(axis=-1), (tp + fn)[:, place[1]].sum(axis=-1)),
         }
         for k, number in place.items():
-            values |= {f"VPQ@{k}": quality[:, number], f"SQ@{k}": matched[:, number], f"RQ@{k}": recognised[:, number]}
-        return values
+            makers |= {f"{name}@{k}": functools.partial(of_window, name, number) for name in ("VPQ", "SQ", "RQ")}
+        return Lazily(makers)
 
     def scores(self, part: Part) -> dict[str, float | None]:
         return scores_of(self, part)

@@ -134,7 +134,7 @@ def compare(
     return Comparison(
         main,
         len(videos),
-        {name: intervals_of(left_out[name]) for name in names},
+        {name: intervals_of(benchmark, methods[name], left_out[name]) for name in names},
         tuple(pairs),
         ranked,
         neighbours(values, differences[main], lower_is_better=lower),
@@ -166,10 +166,22 @@ def left_out_of(benchmark: Benchmark, seeds: Sequence[stats.Run], scores: Sequen
     return {score: known.get(score, np.full(1 + len(seeds[0]), np.nan)) for score in scores}
 
 
-def intervals_of(left_out: LeftOut) -> dict[ScoreName, stats.Interval]:
-    """The interval of each score."""
+def intervals_of(
+    benchmark: Benchmark, seeds: Sequence[stats.Run], left_out: LeftOut
+) -> dict[ScoreName, stats.Interval]:
+    """The interval of each score.
+
+    Args:
+        benchmark: gives rules and groups.
+        seeds: the runs of a method.
+        left_out: its scores, from `left_out_of`.
+    """
+    wanted = [score for score in left_out if _has(benchmark, seeds, score)]
+    found = stats.spreads(seeds, [_key(benchmark, score) for score in wanted], benchmark.vocabulary.groups)
+    spread = dict(zip(wanted, found, strict=True))
     return {
-        score: stats.interval(of_score, is_fraction=is_fraction(score.value)) for score, of_score in left_out.items()
+        score: stats.interval(of_score, spread.get(score), is_fraction=is_fraction(score.value))
+        for score, of_score in left_out.items()
     }
 
 
@@ -189,7 +201,7 @@ def over_words(
             metric = _key(benchmark, score)[0]
             totals = [functools.reduce(operator.add, (video[metric] for video in run)) for run in seeds]
             words = stats.word_replicates(totals, score.value, score.group, groups)
-            found[score] = stats.interval(words, "novel word")
+            found[score] = stats.interval(words, what="novel word")
     return found
 
 

@@ -185,8 +185,9 @@ def _count_tracks(
     decode_all: bool,
 ) -> VideoCounts:
     metrics = [metric for metric in metrics_for(benchmark.rules, versions) if metric.name in versions]
-    of_overlaps = [metric for metric in metrics if isinstance(metric, OverlapMetric)]
-    of_masks = [m for m in metrics if isinstance(m, TrackMetric) and not isinstance(m, OverlapMetric)]
+    needs_overlaps = any(isinstance(m, OverlapMetric) and not isinstance(m, TrackMetric) for m in metrics)
+    of_overlaps = [m for m in metrics if isinstance(m, OverlapMetric) and needs_overlaps]
+    of_masks = [m for m in metrics if isinstance(m, TrackMetric) and m not in of_overlaps]
     counts: dict[str, Any] = {}
     if of_masks or decode_all:  # all masks of a video at once
         true = truth.decoded(None if decode_all else matchable(truth.described, prediction.described))

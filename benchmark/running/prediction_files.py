@@ -14,8 +14,8 @@ from ovsbench.benchmark.panoptic import dense
 from ovsbench.benchmark.pictures.contact_sheet import contact_sheet
 from ovsbench.benchmark.pictures.strips import spread
 from ovsbench.benchmark.storage.files import SCHEMA, json_line, writing
-from ovsbench.benchmark.storage.rle import encode_ids, read_tracks
-from ovsbench.benchmark.storage.track_extents import Extent
+from ovsbench.benchmark.storage.rle import encode_ids
+from ovsbench.benchmark.storage.track_extents import measured_texts
 from ovsbench.benchmark.types import Image, InstanceTrack, PanopticFrame, Segment, Video, Vocabulary
 
 
@@ -63,7 +63,7 @@ class ObjectLines:
 
     def _tracks(self, tracks: Sequence[InstanceTrack]) -> list[dict[str, Any]]:
         size = self._video.size
-        extents = Extent.of_tracks(read_tracks([track.masks for track in tracks], size, 1), size)
+        extents, _ = measured_texts([track.masks for track in tracks], size, 1)
         return [
             self._object(track, extent.pixels, extent.box, track.masks[0] if self._rle else None)
             for track, extent in zip(tracks, extents, strict=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 from ovsbench.benchmark.errors import DataError, StoppedError, UsageError, UserError, did_you_mean
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.metrics import OPTIONAL, versions_for
-from ovsbench.benchmark.metrics.base import suits
 from ovsbench.benchmark.processes import process_pool
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord
@@ -21,7 +20,13 @@ from ovsbench.benchmark.storage import files
 
 
 def score(
-    benchmark: Benchmark, run: Path, *, extra: Collection[str] = (), jobs: int = 1, progress: Progress = SILENT
+    benchmark: Benchmark,
+    run: Path,
+    *,
+    extra: Collection[str] = (),
+    only: Collection[str] = (),
+    jobs: int = 1,
+    progress: Progress = SILENT,
 ) -> Scores:
     """Scores the predictions of a run; videos that are counted already are not counted again.
 
@@ -31,22 +36,28 @@ def score(
         benchmark: the one that the run was made on.
         run: the run folder.
         extra: names of optional metrics to count too; those that the run was scored with before are kept.
+        only: names of the metrics to count, none for all; those of others that the run was scored with go.
         jobs: processes.
         progress: told of frames and videos.
 
     Raises:
-        UserError: predictions are missing, or were made on another benchmark; an unknown extra metric.
+        UserError: predictions are missing, or were made on another benchmark; an unknown metric.
         DataError: labels or predictions are damaged.
         StoppedError: Ctrl-C; counted videos stay.
     """
     if jobs < 1:
         raise UsageError(f"expected at least 1 job, got {jobs}. Leave -j out for one")
-    _check_extra(benchmark, extra)
+    optional = {metric.name for metric in OPTIONAL}
+    fitting = versions_for(benchmark.rules, optional)
+    _check_names(benchmark, extra, [name for name in fitting if name in optional], "optional metric", "--with")
+    _check_names(benchmark, only, list(fitting), "metric", "--only")
     videos = _videos_to_score(benchmark, run)
     with files.folder_lock(run):
         known = _known_counts(benchmark, run)
         counted_before = {name for one in known.values() for name in one.counts}
-        versions = versions_for(benchmark.rules, {*counted_before, *extra})
+        versions = versions_for(benchmark.rules, {*counted_before, *extra, *only})
+        if only:
+            versions = {name: versions[name] for name in versions if name in {*only, *extra}}
         frames = sum(len(benchmark.entry(video).frames) for video in videos)
         progress.start(len(videos), frames, f"scoring {run.name} on {benchmark.name}")
         done = 0
@@ -72,13 +83,14 @@ def score(
         return _write_scores(benchmark, run, [known[video] for video in videos])
 
 
-def _check_extra(benchmark: Benchmark, extra: Collection[str]) -> None:
-    for name in extra:
-        fitting = [metric.name for metric in OPTIONAL if suits(metric, benchmark.rules)]
+def _check_names(
+    benchmark: Benchmark, given: Collection[str], fitting: Collection[str], what: str, option: str
+) -> None:
+    for name in given:
         if name not in fitting:
             raise UserError(
-                f"there is no optional metric {name!r} for the {benchmark.rules.task} benchmark {benchmark.name}; "
-                f"{did_you_mean(name, fitting) if fitting else 'there is none at all. Leave --with out'}"
+                f"there is no {what} {name!r} for the {benchmark.rules.task} benchmark {benchmark.name}; "
+                f"{did_you_mean(name, fitting) if fitting else f'there is none at all. Leave {option} out'}"
             )
 
 

@@ -104,7 +104,7 @@ def lengths(text: str) -> npt.NDArray[np.int64]:
 
 def json_list(texts: Sequence[str | None]) -> bytes:
     """What stands between the brackets of a JSON list of texts; their letters need no escape but of the backslash."""
-    joined = ",".join("null" if text is None else f'"{text}"' for text in texts)
+    joined = ",".join(["null" if text is None else f'"{text}"' for text in texts])
     return joined.replace("\\", "\\\\").encode("ascii")
 
 
@@ -170,21 +170,41 @@ def _tubes_of_loop(
     areas: npt.NDArray[np.int64],
 ) -> list[Tube] | None:
     """All tubes by the compiled loop; None if a text is no mask. The areas are put into `areas`, (tracks, frames)."""
-    texts = [text for masks in tracks for text in masks if text is not None]
-    is_shown = np.array([text is not None for masks in tracks for text in masks], dtype=bool).reshape(areas.shape)
+    joined = joined_letters(tracks)
+    if joined is None:
+        return None
+    pixels = size[0] * size[1]
+    is_shown = joined.is_shown.reshape(areas.shape)
+    begins = np.nonzero(is_shown)[1] * pixels
+    ends = np.cumsum(np.count_nonzero(is_shown, axis=1))
+    bounds = np.empty(len(joined.letters) + len(joined.ends), dtype=np.int64)
+    own = np.zeros(len(joined.ends), dtype=np.int64)
+    if compiled(joined.letters, joined.ends, begins, ends, pixels, bounds, own) < 0:
+        return None
+    areas[is_shown] = own
+    return np.split(bounds[: ends[-1]], ends[:-1]) if len(ends) else []
+
+
+class Letters(NamedTuple):
+    """The texts of tracks, one after the other: uint8 letters, where each text ends, and which masks there are."""
+
+    letters: npt.NDArray[np.uint8]
+    ends: npt.NDArray[np.int64]
+    is_shown: npt.NDArray[np.bool_]
+
+
+def joined_letters(tracks: Sequence[Sequence[str | None]]) -> Letters | None:
+    """The letters of tracks, read track by track; None if there are some that occur in no mask."""
+    masks = [text for own in tracks for text in own]
+    texts = [text for text in masks if text is not None]
+    is_shown = np.ones(len(masks), dtype=bool)
+    if len(texts) < len(masks):
+        is_shown[:] = [text is not None for text in masks]
     try:
         letters = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8)
     except UnicodeEncodeError:
         return None
-    pixels = size[0] * size[1]
-    lengths_ = np.cumsum(np.fromiter(map(len, texts), dtype=np.int64, count=len(texts)))
-    begins = np.nonzero(is_shown)[1] * pixels
-    ends = np.cumsum(np.count_nonzero(is_shown, axis=1))
-    bounds, own = np.empty(len(letters) + len(texts), dtype=np.int64), np.zeros(len(texts), dtype=np.int64)
-    if compiled(letters, lengths_, begins, ends, pixels, bounds, own) < 0:
-        return None
-    areas[is_shown] = own
-    return np.split(bounds[: ends[-1]], ends[:-1]) if len(ends) else []
+    return Letters(letters, np.cumsum(np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))), is_shown)
 
 
 def tube_of(masks: Sequence[str | None], size: tuple[int, int], areas: npt.NDArray[np.int64]) -> Tube:

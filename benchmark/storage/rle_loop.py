@@ -73,48 +73,84 @@ def read_letters(letters: Any, ends: Any, begins: Any, texts: Any, pixels: int, 
     return filled
 
 
-def boxes_of_runs(bounds: Any, ends: Any, height: int, width: int, boxes: Any) -> None:
-    """The boxes of tracks, see `Extent.of`.
+def measure_letters(
+    letters: Any, ends: Any, frames: Any, tracks: Any, size: tuple[int, int], areas: Any, boxes: Any
+) -> Any:
+    """Reads the texts of tracks for their areas and boxes alone, see `Extent.of`.
 
     Args:
-        bounds: int64 (2n,), as `read_letters` fills them.
-        ends: int64 (K,), where those of each track end.
-        height, width: of the frames.
+        letters, ends: as for `read_letters`.
+        frames: int64 (T,), the place of each text in `areas`, read line by line.
+        tracks: int64 (T,), the place of the track of each text.
+        size: (height, width) of the frames.
+        areas: int64 (K * frames,) zeros, filled with the pixels of each mask.
         boxes: int64 (K, 4) zeros, filled with top, left, bottom and right, the last two exclusive.
+
+    Returns:
+        The number of texts; -1 if one is no mask of the size.
     """
-    place = 0
-    for track in range(len(ends)):
-        if place == ends[track]:
-            continue
-        top, bottom, left, right = height, 0, width, 0
-        is_within, is_over = True, False  # runs stay within their column; one goes over the border of two frames
-        column, base = 0, 0  # within the frame; first pixel of the column
-        while place < ends[track]:
-            rest = bounds[place] - base
-            if rest >= height:
-                step = rest // height if rest >= 2 * height else 1
-                base += step * height
-                column += step
-                if column >= width:
-                    column %= width
-            top, left = min(top, bounds[place] - base), min(left, column)
-            rest = bounds[place + 1] - 1 - base
-            if rest >= height:
-                step = rest // height if rest >= 2 * height else 1
-                base += step * height
-                column += step
-                is_within = False
-                if column >= width:
-                    column %= width
-                    is_over = True
-            bottom, right = max(bottom, bounds[place + 1] - base), max(right, column + 1)
-            place += 2
-        if is_over:
-            left, right = 0, width
-        if not is_within and height > 1:
-            top, bottom = 0, height
-        boxes[track] = top, left, bottom, right
+    height, width = size
+    at = 0
+    for text in range(len(ends)):
+        end = ends[text]
+        if at == end:
+            return -1
+        top, left, bottom, right = height, width, 0, 0
+        row, column, number, before, last, area = 0, 0, 0, 0, 0, 0
+        while at < end:
+            letter = int(letters[at]) - 48
+            at += 1
+            length = letter & 31
+            if letter < 0 or letter > 63:
+                return -1
+            shift = 5
+            while letter & 32:
+                if at == end or shift == 5 * _GROUPS:
+                    return -1
+                letter = int(letters[at]) - 48
+                at += 1
+                if letter < 0 or letter > 63:
+                    return -1
+                length |= (letter & 31) << shift
+                shift += 5
+            if letter & 16:
+                length -= 1 << shift
+            if number > 2:
+                length += before
+            if length < 0:
+                return -1
+            before, last = last, length
+            is_inside = number & 1 == 1 and length > 0
+            if is_inside:
+                area += length
+                top, left = min(top, row), min(left, column)
+            row += length
+            if row > height:  # the run ends in a later column
+                if is_inside:
+                    top, bottom = 0, height
+                if row > 2 * height:
+                    column += (row - 1) // height
+                    row -= (row - 1) // height * height
+                else:
+                    column += 1
+                    row -= height
+            if is_inside:
+                bottom, right = max(bottom, row), column + 1
+            if row == height:
+                row = 0
+                column += 1
+            number += 1
+        if row != 0 or column != width:
+            return -1
+        if area:
+            areas[frames[text]] = area
+            box = boxes[tracks[text]]
+            if box[2] == 0:
+                box[0], box[1] = top, left
+            box[0], box[1] = min(box[0], top), min(box[1], left)
+            box[2], box[3] = max(box[2], bottom), max(box[3], right)
+    return len(ends)
 
 
 READ = Loop(read_letters, after=10_000_000)  # letters, half a second
-BOX = Loop(boxes_of_runs, after=10_000_000)  # bounds, likewise
+MEASURE = Loop(measure_letters, after=10_000_000)  # likewise

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.storage import rle
-from ovsbench.benchmark.storage.rle_loop import BOX
+from ovsbench.benchmark.storage.rle_loop import MEASURE
 from ovsbench.benchmark.types import InstanceTrack
 
 _AT_ONCE = 512
@@ -53,19 +54,6 @@ class Extent(NamedTuple):
             box = (int(top), int(left), int(bottom), int(right))
         return Extent(sum(areas), sum(area > 0 for area in areas), box)
 
-    @staticmethod
-    def of_tracks(masks: rle.Tracks, size: tuple[int, int]) -> list[Extent]:
-        """Of decoded masks of tracks, with boxes; `size` is (height, width) of the frames."""
-        lengths = np.array([tube.size for tube in masks.tubes], dtype=np.int64)
-        compiled = BOX.ready(int(lengths.sum()))
-        if compiled is None or not lengths.any():
-            return [Extent.of(tube, own.tolist(), size) for tube, own in zip(*masks, strict=True)]
-        boxes = np.zeros((len(lengths), 4), dtype=np.int64)
-        compiled(np.concatenate(masks.tubes), np.cumsum(lengths), *size, boxes)
-        pixels, shown = masks.areas.sum(axis=1).tolist(), np.count_nonzero(masks.areas, axis=1).tolist()
-        found = [(top, left, bottom, right) for top, left, bottom, right in boxes.tolist()]
-        return list(map(Extent, pixels, shown, found))
-
     def plus(self, later: Extent) -> Extent:
         """Of these masks and those of later frames of the track; both boxes are known."""
         pixels, shown = self.pixels + later.pixels, self.shown + later.shown
@@ -83,7 +71,7 @@ class Extent(NamedTuple):
             DataError: a text is no mask of this size.
         """
         if len(masks) <= _AT_ONCE:
-            return Extent.of_tracks(rle.read_tracks([masks], size, len(masks)), size)[0]
+            return measured_texts([masks], size, len(masks))[0][0]
         whole = Extent(0, 0, (0, 0, 0, 0))
         for start in range(0, len(masks), _AT_ONCE):
             part = masks[start : start + _AT_ONCE]
@@ -134,6 +122,33 @@ class Extent(NamedTuple):
             width = min(self.box[3], other.box[3]) - max(self.box[1], other.box[1])
             most = min(most, max(height, 0) * max(width, 0) * min(self.shown, other.shown))
         return 2 * most >= self.pixels + other.pixels - most
+
+
+def measured_texts(
+    tracks: Sequence[Sequence[str | None]], size: tuple[int, int], frames: int
+) -> tuple[list[Extent], npt.NDArray[np.int64]]:
+    """The extents of tracks, with boxes, and the pixels of each of their masks, (tracks, frames).
+
+    Args:
+        tracks: of each the text of its mask in every frame, None where it has none.
+        size: (height, width) of the frames.
+        frames: of the video.
+
+    Raises:
+        DataError: a text is no mask of this size.
+    """
+    compiled = MEASURE.ready(sum(len(text) for masks in tracks for text in masks if text is not None))
+    joined = rle.joined_letters(tracks) if compiled else None
+    areas, boxes = np.zeros((len(tracks), frames), dtype=np.int64), np.zeros((len(tracks), 4), dtype=np.int64)
+    if compiled and joined:
+        places = np.flatnonzero(joined.is_shown)
+        own = areas.reshape(-1)
+        if compiled(joined.letters, joined.ends, places, places // max(frames, 1), size, own, boxes) >= 0:
+            pixels, shown = areas.sum(axis=1).tolist(), np.count_nonzero(areas, axis=1).tolist()
+            found = [(top, left, bottom, right) for top, left, bottom, right in boxes.tolist()]
+            return list(map(Extent, pixels, shown, found)), areas
+    masks = rle.read_tracks(tracks, size, frames)
+    return [Extent.of(tube, own.tolist(), size) for tube, own in zip(*masks, strict=True)], masks.areas
 
 
 def united(first: Extent, second: Extent) -> Extent:

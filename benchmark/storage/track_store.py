@@ -26,7 +26,7 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.files import json_line, read_json
 from ovsbench.benchmark.storage.folder_writer import FolderWriter
-from ovsbench.benchmark.storage.track_extents import Described, Extent
+from ovsbench.benchmark.storage.track_extents import Described, Extent, measured_texts
 from ovsbench.benchmark.types import Ids, InstanceTrack, PanopticFrame, Segment, Vocabulary
 
 TRACKS = "tracks.jsonl"
@@ -88,21 +88,38 @@ class TrackWriter(FolderWriter):
         """
         self._write(track, extent, masks)
 
+    def add_lines(self, lines: Iterable[bytes], ids: Iterable[int]) -> None:
+        """Appends lines of tracks that were looked through: what `around_masks` gives with the masks between.
+
+        Args:
+            lines: one after the other, cut anywhere.
+            ids: of their tracks.
+        """
+        for part in lines:
+            self._append(part)
+        self._ids.update(ids)
+
     def _write(self, track: InstanceTrack, extent: Extent, masks: Iterable[bytes]) -> None:
-        rest = {
-            "id": track.id, "category": track.category, "masks": [], "score": track.score, "is_crowd": track.is_crowd,
-            "area": track.area,
-        }  # fmt: skip
-        head, brackets, tail = json_line({**rest, **extent._asdict()}).encode().partition(b'"masks":[]')
-        self._append(head + brackets[:-1])
+        head, tail = around_masks(track, extent)
+        self._append(head)
         for part in masks:
             self._append(part)
-        self._append(brackets[-1:] + tail)
+        self._append(tail)
         self._ids.add(track.id)
 
     def _facts(self) -> dict[str, Any]:
         counted = {"frames": self.frames, "tracks": len(self._ids)}
         return {"video": self.video_id, **counted, "size": list(self.size)}
+
+
+def around_masks(track: InstanceTrack, extent: Extent) -> tuple[bytes, bytes]:
+    """What stands before and after the masks in the line of a track."""
+    rest = {
+        "id": track.id, "category": track.category, "masks": [], "score": track.score, "is_crowd": track.is_crowd,
+        "area": track.area,
+    }  # fmt: skip
+    head, brackets, tail = json_line({**rest, **extent._asdict()}).encode().partition(b'"masks":[]')
+    return head + brackets[:-1], brackets[-1:] + tail
 
 
 def _refuse_odd(track: InstanceTrack, frames: int, where: str) -> None:
@@ -209,7 +226,7 @@ class TrackFolder:
     def described(self) -> Described:
         """The tracks without their masks, and the extent that is written for each; None in a file of before it was."""
         try:
-            rows = [json.loads(_without_masks(line)) for line in self._lines()]
+            rows = json.loads(b"[" + b",".join(map(_without_masks, self._lines())) + b"]")
             tracks, extents = tuple(map(_track, rows)), tuple(map(Extent.from_json, rows))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._broken(f"a line is no track: {error!r}") from error
@@ -240,7 +257,7 @@ class TrackFolder:
         except DataError as error:
             raise self._broken(str(error)) from error
         areas = rle.mean_areas(masks.areas)
-        whole = Extent.of_tracks(masks, self.size) if ids is None else None
+        whole = measured_texts(wanted, self.size, len(self))[0] if ids is None else None
         for place, (track, extent, needed) in enumerate(zip(tracks, written, is_needed, strict=True)):
             if extent is None:
                 continue

@@ -1,25 +1,27 @@
 """What intervals and tests are worth: how often they are right on populations of videos whose scores are known.
 
     coverage    of samples of n videos, the share whose 95 % interval holds the expected score of n videos; and how wide
-                the intervals are beside those of a percentile bootstrap of the same samples
+                the intervals are beside those of a percentile bootstrap of the same samples, and of the jackknife alone
     null        of pairs of equally good methods, the share with p <= 0.05
     power       of pairs in which one names 10 % fewer objects, the same share
     one rank    of tables of ten equal methods, the share in which all have rank 1, by exchanges and by Student's t
 
-Samples are drawn with replacement, so that a population is as good as endless.
+Samples are drawn with replacement, so that a population is as good as endless. The rows of its videos are made once;
+a sample is a choice among them.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ovsbench.benchmark import pair_tests, stats
-from ovsbench.benchmark.metrics.base import Floats
+from ovsbench.benchmark.metrics.base import Floats, ListedCounts
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.ranking import ranks
 from ovsbench.benchmark.timing.made_up_videos import KINDS, Population, make_up
@@ -33,13 +35,30 @@ PAIRED_VIDEOS = 150
 """Of the population that eleven methods are run on."""
 EXPECTED_FROM = 3000
 """Samples whose mean score is the expected one."""
-BOOTSTRAP = 400
-EXCHANGES = 399
+EXCHANGES = 199
 """Of a test of the simulation; fewer than in use, which costs a little power and no level."""
 TABLE_EXCHANGES = 2000
 """Of each of the 45 tests of a table."""
 WORSE = 0.1
 METHODS = 10
+AT_ONCE = 50
+"""Samples that are read at once: few enough for memory."""
+
+Places = npt.NDArray[np.int64]
+"""Which videos of a population."""
+
+
+@dataclass(frozen=True)
+class Covered:
+    """Intervals of one kind.
+
+    Attributes:
+        covered: share of those that hold the expected score.
+        width: their mean width; None where no sample has an interval.
+    """
+
+    covered: float
+    width: float | None
 
 
 @dataclass(frozen=True)
@@ -49,26 +68,25 @@ class Coverage:
     Attributes:
         population, videos, score: what.
         expected: the score of so many videos, on average.
-        covered: share of intervals that hold it; of samples that have an interval.
-        defined: share of samples that have one.
-        width: mean width of the intervals; None where no sample has one.
-        peer_covered, peer_width: of the percentile bootstrap.
+        defined: share of samples that have an interval.
+        own: the intervals of the suite.
+        jackknife: those of leaving out alone, as differences and words have them.
+        percentile: those of a percentile bootstrap.
     """
 
     population: str
     videos: int
     score: str
     expected: float
-    covered: float
     defined: float
-    width: float | None
-    peer_covered: float
-    peer_width: float | None
+    own: Covered
+    jackknife: Covered
+    percentile: Covered
 
     @property
-    def times_peer(self) -> float | None:
+    def times_percentile(self) -> float | None:
         """How many times as wide as the bootstrap's."""
-        return self.width / self.peer_width if self.width and self.peer_width else None
+        return self.own.width / self.percentile.width if self.own.width and self.percentile.width else None
 
 
 @dataclass(frozen=True)
@@ -77,7 +95,7 @@ class Alarms:
 
     Attributes:
         population, videos, score: what.
-        null: share of pairs of equal methods with p <= 0.05.
+        null: share of pairs of equal methods with p <= 0.05; None where none was made.
         power: share of unequal pairs.
         one_rank: share of tables of ten equal methods in which all have rank 1; None where no table was made.
         one_rank_t: the same by the t-test of large tables.
@@ -86,10 +104,55 @@ class Alarms:
     population: str
     videos: int
     score: str
-    null: float
-    power: float
+    null: float | None
+    power: float | None
     one_rank: float | None
     one_rank_t: float | None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The choices of `stats.Taken` in each of many samples of a population; a block is a sample.
+
+    Attributes:
+        places: (samples, n) videos of the population.
+        population: how many videos it has.
+        taken: (D, n), how often each of the n is taken.
+    """
+
+    places: Places
+    population: int
+    taken: stats.Times
+
+    def sums(self, rows: Floats) -> Iterator[Floats]:
+        return (self.taken @ rows[sample] for sample in self.places)
+
+    def times(self) -> Iterator[stats.Times]:
+        return (self.taken @ np.eye(self.population, dtype=np.int64)[sample] for sample in self.places)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The choices of `pair_tests.Swapped` in each of many pairs of samples; each has as many blocks as one alone.
+
+    Attributes:
+        places: (pairs, 2, n) videos of a population, in which those of all methods stand behind each other.
+        population: how many videos it has.
+        swaps: (D, n), 1 where a video is exchanged.
+    """
+
+    places: Places
+    population: int
+    swaps: stats.Times
+
+    def sums(self, rows: Floats) -> Iterator[Floats]:
+        for pair in self.places:
+            yield from pair_tests.Swapped(self.swaps).sums(rows[pair.ravel()])
+
+    def times(self) -> Iterator[stats.Times]:
+        for pair in self.places:
+            of_pair = np.eye(self.population, dtype=np.int64)[pair.ravel()]
+            yield from (block @ of_pair for block in pair_tests.Swapped(self.swaps).times())
 
 
 def coverage(
@@ -105,58 +168,70 @@ def coverage(
         scores: which.
     """
     rng = np.random.default_rng(videos)
-    every = population.methods[0]
+    every, groups = population.methods[0], population.groups
     scores = [score for score in scores if score[0] in every[0]]
-    means = [np.nanmean(of) for of in _sampled(every, scores, population.groups, rng, videos, EXPECTED_FROM)]
-    found = np.full((repetitions, len(scores), 2, 2), np.nan)
-    left_out = stats.leave_one_out(videos)
-    for repetition in range(repetitions):
-        sample = [every[i] for i in rng.integers(0, len(every), videos)]
-        drawn = rng.multinomial(videos, [1 / videos] * videos, BOOTSTRAP)
-        choice = stats.Taken(np.concatenate([left_out, drawn]))
-        for place, blocks in enumerate(stats.values_of(sample, scores, population.groups, choice)):
-            values = np.concatenate(blocks)
-            own = stats.interval(values[: 1 + videos])
-            peer = values[1 + videos :][np.isfinite(values[1 + videos :])]
-            found[repetition, place, 0] = (
-                (np.nan, np.nan) if own.low is None or own.high is None else (own.low, own.high)
-            )
-            found[repetition, place, 1] = np.quantile(peer, [0.025, 0.975]) if peer.size else (np.nan, np.nan)
+    taken = rng.multinomial(videos, [1 / len(every)] * len(every), EXPECTED_FROM)
+    expected = [
+        float(np.nanmean(np.concatenate(of))) for of in stats.values_of(every, scores, groups, stats.Taken(taken))
+    ]
+    ends = np.full((len(scores), repetitions, 3, 2), np.nan)
+    for repetition, values in enumerate(
+        _sampled(every, scores, groups, rng.integers(0, len(every), (repetitions, videos)))
+    ):
+        for place, of_score in enumerate(values):
+            ends[place, repetition] = _intervals(of_score, videos)
     rows = []
-    for place, (score, mean) in enumerate(zip(scores, means, strict=True)):
-        low, high = found[:, place, :, 0], found[:, place, :, 1]
+    for score, mean, (low, high) in zip(scores, expected, np.moveaxis(ends, 3, 1), strict=True):
         is_there = np.isfinite(low)
         inside = (low <= mean + 1e-12) & (mean - 1e-12 <= high)
-        covered = inside.sum(axis=0) / np.maximum(1, is_there.sum(axis=0))
-        width = [
-            float(of[known].mean()) if known.any() else None
-            for of, known in zip((high - low).T, is_there.T, strict=True)
-        ]
-        rows.append(
-            Coverage(name, videos, _name(score), float(mean), float(covered[0]), float(is_there[:, 0].mean()),
-                     width[0], float(covered[1]), width[1])
-        )  # fmt: skip
+        kinds = [
+            Covered(float(inside[:, kind].sum() / max(1, known.sum())),
+                    float((high - low)[known, kind].mean()) if known.any() else None)
+            for kind, known in enumerate(is_there.T)
+        ]  # fmt: skip
+        rows.append(Coverage(name, videos, _name(score), mean, float(is_there[:, 0].mean()), *kinds))
     return rows
 
 
 def _sampled(
-    every: stats.Run,
-    scores: Sequence[stats.Score],
-    groups: stats.Groups,
-    rng: np.random.Generator,
-    videos: int,
-    count: int,
-) -> list[Floats]:
-    """The scores of many samples."""
-    times = rng.multinomial(videos, [1 / len(every)] * len(every), count)
-    return [np.concatenate(blocks) for blocks in stats.values_of(every, scores, groups, stats.Taken(times))]
+    every: stats.Run, scores: Sequence[stats.Score], groups: stats.Groups, places: Places
+) -> Iterator[list[Floats]]:
+    """For each sample its scores, each of leaving out, then of the draws of an interval."""
+    videos = places.shape[1]
+    taken = np.concatenate([stats.leave_one_out(videos), stats.random_draws(videos)])
+    is_summed = [not isinstance(every[0][metric], ListedCounts) for metric, _, _ in scores]
+    summed = list(itertools.compress(scores, is_summed))
+    for start in range(0, len(places), AT_ONCE):
+        samples = places[start : start + AT_ONCE]
+        found = iter(stats.values_of(every, summed, groups, Samples(samples, len(every), taken)))
+        by_score = [
+            next(found) if known else [_alone(every, score, groups, sample, taken) for sample in samples]
+            for score, known in zip(scores, is_summed, strict=True)
+        ]
+        yield from map(list, zip(*by_score, strict=True))
+
+
+def _alone(every: stats.Run, score: stats.Score, groups: stats.Groups, sample: Places, taken: stats.Times) -> Floats:
+    """A score of lists in one sample: of the population's lists it has few."""
+    (found,) = stats.values_of([every[place] for place in sample], [score], groups, stats.Taken(taken))
+    return np.concatenate(found)
+
+
+def _intervals(values: Floats, videos: int) -> list[tuple[float, float]]:
+    """The ends of the suite's interval, of that of leaving out alone and of the percentile bootstrap; nan for none."""
+    left_out, drawn = np.split(values, [1 + videos])
+    own = [stats.interval(left_out, spread) for spread in (stats.spread_of(drawn), None)]
+    ends = [(np.nan, np.nan) if one.low is None or one.high is None else (one.low, one.high) for one in own]
+    defined = drawn[np.isfinite(drawn)]
+    low, high = np.quantile(defined, [0.025, 0.975]) if defined.size else (np.nan, np.nan)
+    return [*ends, (float(low), float(high))]
 
 
 def alarms(
     name: str,
     population: Population,
     videos: int,
-    repetitions: int,
+    pairs: int,
     tables: int,
     scores: Sequence[stats.Score] = SCORES[:6],
 ) -> list[Alarms]:
@@ -166,50 +241,90 @@ def alarms(
         name: of the population.
         population: whose last method is worse, and whose others are equally good.
         videos: of each sample.
-        repetitions: pairs of each kind.
+        pairs: of equal methods; of unequal ones a quarter.
         tables: of the equal methods.
         scores: which; tables are made of the second and the fourth alone.
     """
     rng = np.random.default_rng(1000 + videos)
-    *equal, worse = population.methods
-    groups, in_tables = population.groups, [scores[1], scores[3]]
-    false, true = np.zeros(len(scores)), np.zeros(len(scores))
-    swaps = pair_tests.exchanges(videos, EXCHANGES)
-    for _ in range(repetitions):
-        (first, second, *_), other = _dealt(equal, worse, rng, videos)
-        for counted, against in ((false, second), (true, other)):
-            tests = pair_tests.swap_tests([first], [against], scores, groups, swaps)
-            counted += [p is not None and p <= 1 - stats.LEVEL for p, _ in tests]
-    alike = np.zeros((2, len(in_tables)))
-    swaps = pair_tests.exchanges(videos, TABLE_EXCHANGES)
-    for _ in range(tables):
-        methods = {str(number): run for number, run in enumerate(_dealt(equal, worse, rng, videos)[0][:METHODS])}
-        of_pairs = {
-            (one, other): pair_tests.swap_tests([methods[one]], [methods[other]], in_tables, groups, swaps)
-            for one, other in itertools.combinations(methods, 2)
-        }
-        left_out = {name: stats.replicates([run], in_tables, groups) for name, run in methods.items()}
-        for place in range(len(in_tables)):
-            of_score = {name: of[place] for name, of in left_out.items()}
-            values = {name: float(of[0]) for name, of in of_score.items()}
-            for number, known in enumerate(({pair: of[place] for pair, of in of_pairs.items()}, {})):
-                ranked = ranks(values, pair_tests.tested(of_score, known))
-                alike[number, place] += set(ranked.values()) == {1}
-    by_score = dict(zip(in_tables, (alike.T / tables).tolist(), strict=True)) if tables else {}
+    dealt = _dealt(rng, population, videos, pairs)
+    null, power = (
+        _small(population, scores, some, pair_tests.exchanges(videos, EXCHANGES))
+        for some in (dealt[:, [0, 1]], dealt[: -(-pairs // 4), [0, -1]])
+    )
+    in_tables = [scores[1], scores[3]]
+    alike = [_alike(population, in_tables, deal[:METHODS]) for deal in _dealt(rng, population, videos, tables)]
+    shares = dict(zip(in_tables, np.mean(alike, axis=0).tolist(), strict=True)) if alike else {}
     return [
-        Alarms(name, videos, _name(score), float(null), float(power), *by_score.get(score, (None, None)))
-        for score, null, power in zip(scores, false / repetitions, true / repetitions, strict=True)
+        Alarms(name, videos, _name(score), *of_pairs, *shares.get(score, (None, None)))
+        for score, *of_pairs in zip(scores, null, power, strict=True)
     ]
 
 
-def _dealt(
-    equal: Sequence[stats.Run], worse: stats.Run, rng: np.random.Generator, videos: int
-) -> tuple[list[stats.Run], stats.Run]:
-    """A sample of videos; in each of them the equal methods change places by chance, so that none is better."""
-    places = rng.integers(0, len(worse), videos)
-    orders = rng.permuted(np.tile(np.arange(len(equal)), (videos, 1)), axis=1).T
-    runs: list[stats.Run] = [[equal[who][i] for who, i in zip(order, places, strict=True)] for order in orders]
-    return runs, [worse[i] for i in places]
+def _dealt(rng: np.random.Generator, population: Population, videos: int, count: int) -> Places:
+    """(count, methods, videos): samples of videos, the same for all methods but the place of the method in the list.
+
+    In each video the equal methods change places by chance, so that none is better; the last one stays the last.
+    """
+    of_method = len(population.methods[0])
+    equal = len(population.methods) - 1
+    sample = rng.integers(0, of_method, (count, 1, videos))
+    methods = np.broadcast_to(np.arange(equal + 1)[:, None], (count, equal + 1, videos)).copy()
+    methods[:, :equal] = rng.permuted(methods[:, :equal], axis=1)
+    return methods * of_method + sample
+
+
+def _tests(
+    population: Population, scores: Sequence[stats.Score], pairs: Places, swaps: stats.Times
+) -> list[list[pair_tests.Test]]:
+    """For each pair the test of each score."""
+    every = [video for run in population.methods for video in run]
+    tests: list[list[pair_tests.Test]] = []
+    if swaps.shape[1] < stats.FEWEST:
+        return [[pair_tests.NO_TEST] * len(scores)] * len(pairs)
+    for start in range(0, len(pairs), AT_ONCE):
+        some = pairs[start : start + AT_ONCE]
+        found = stats.values_of(every, scores, population.groups, Pairs(some, len(every), swaps))
+        sizes = [np.abs(pair_tests.changes(blocks)).reshape(len(some), -1) for blocks in found]
+        tests += [list(map(pair_tests.share_as_large, of_pair)) for of_pair in zip(*sizes, strict=True)]
+    return tests
+
+
+def _small(
+    population: Population, scores: Sequence[stats.Score], pairs: Places, swaps: stats.Times
+) -> list[float | None]:
+    """For each score the share of pairs with p <= 0.05."""
+    tests = _tests(population, scores, pairs, swaps)
+    return [
+        float(np.mean([p is not None and p <= 1 - stats.LEVEL for p, _ in of_score]))
+        for of_score in zip(*tests, strict=True)
+    ] or [None] * len(scores)
+
+
+def _alike(population: Population, scores: Sequence[stats.Score], deal: Places) -> list[list[bool]]:
+    """For each score whether all methods of a table have rank 1, by exchanges and by the t-test.
+
+    A pair that a tenth of the exchanges shows not to be clear has no more of them.
+    """
+    every = [video for run in population.methods for video in run]
+    videos = deal.shape[1]
+    swaps = pair_tests.exchanges(videos, TABLE_EXCHANGES)
+    names = list(map(str, range(len(deal))))
+    pairs = list(itertools.combinations(range(len(deal)), 2))
+    places = np.stack([deal[list(pair)] for pair in pairs])
+    few = swaps[: len(swaps) // 10]
+    tests = _tests(population, scores, places, few)
+    least = (1 - stats.LEVEL) / len(pairs) * len(swaps) / len(few)  # p of the few, where p of all is clear at best
+    near = [pair for pair, of in enumerate(tests) if any(p is not None and p <= least for p, _ in of)]
+    for pair, of in zip(near, _tests(population, scores, places[near], swaps), strict=True):
+        tests[pair] = of
+    choice = Samples(deal, len(every), stats.leave_one_out(videos))
+    alike = []
+    for place, values in enumerate(stats.values_of(every, scores, population.groups, choice)):
+        left_out = dict(zip(names, values, strict=True))
+        by_pair = {(names[one], names[other]): of[place] for (one, other), of in zip(pairs, tests, strict=True)}
+        found = (pair_tests.tested(left_out, known) for known in (by_pair, {}))
+        alike.append([set(ranks({name: of[0] for name, of in left_out.items()}, one).values()) == {1} for one in found])
+    return alike
 
 
 def _name(score: stats.Score) -> str:
@@ -217,52 +332,58 @@ def _name(score: stats.Score) -> str:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was measured.
+class Sizes:
+    """How much is tried.
 
     Attributes:
-        repetitions: samples a row of `coverage`, and pairs of each kind a row of `alarms`.
+        videos: of a sample, one row of the tables for each.
+        repetitions: samples of a row of coverage.
+        pairs: of equal methods, and a quarter as many unequal ones, of a row of alarms.
         tables: of ten methods.
     """
 
-    repetitions: int
-    tables: int
+    videos: tuple[int, ...] = (10, 32, 100)
+    repetitions: int = 100
+    pairs: int = 100
+    tables: int = 10
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured."""
+
+    sizes: Sizes
     coverage: tuple[Coverage, ...]
     alarms: tuple[Alarms, ...]
 
 
-def measure(
-    kinds: Sequence[str],
-    real: Mapping[str, Population],
-    videos: Sequence[int],
-    repetitions: int,
-    tables: int,
-    progress: Progress = SILENT,
-) -> Report:
+def measure(kinds: Sequence[str], real: Mapping[str, Population], sizes: Sizes, progress: Progress = SILENT) -> Report:
     """Coverage on each population, and alarms on each that is made up.
 
     Args:
         kinds: of `KINDS`.
         real: populations of real runs by name.
-        videos: numbers of videos of samples.
-        repetitions, tables: see `Report`.
+        sizes: what is 0 in them is left out.
         progress: told of every step.
     """
     covered: list[Coverage] = []
     alarmed: list[Alarms] = []
-    progress.start((2 * len(kinds) + len(real)) * len(videos), 0, "statistics")
+    progress.start((2 * len(kinds) + len(real)) * len(sizes.videos), 0, "statistics")
     try:
-        for name, number in itertools.product(kinds, videos):
-            covered += coverage(name, _single(name), number, repetitions)
+        for name, videos in itertools.product(kinds, sizes.videos):
+            if sizes.repetitions:
+                covered += coverage(name, _single(name), videos, sizes.repetitions)
             progress.video()
-            alarmed += alarms(name, _paired(name), number, repetitions, tables)
+            if sizes.pairs or sizes.tables:
+                alarmed += alarms(name, _paired(name), videos, sizes.pairs, sizes.tables)
             progress.video()
-        for (name, population), number in itertools.product(real.items(), videos):
-            covered += coverage(name, population, number, repetitions)
+        for (name, population), videos in itertools.product(real.items(), sizes.videos):
+            if sizes.repetitions:
+                covered += coverage(name, population, videos, sizes.repetitions)
             progress.video()
     finally:
         progress.stop()
-    return Report(repetitions, tables, tuple(covered), tuple(alarmed))
+    return Report(sizes, tuple(covered), tuple(alarmed))
 
 
 @functools.lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 
 from ovsbench.benchmark.errors import DataError, did_you_mean
 from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
-from ovsbench.benchmark.manifest import Benchmark, Role, Source, load
+from ovsbench.benchmark.manifest import MANIFEST, Benchmark, Role, Source, load
 from ovsbench.benchmark.panoptic import void_categories
 from ovsbench.benchmark.processes import process_pool
 from ovsbench.benchmark.progress import SILENT, Progress
@@ -134,6 +134,9 @@ def build_world(
         mp4: also write `images/<video>.mp4`.
         jobs: processes that draw; the bytes do not depend on it.
         progress: told of frames and videos.
+
+    Raises:
+        DataError: the folder holds a world that was drawn with other settings, or another benchmark.
     """
     settings = settings or WorldSettings()
     folder = Path(folder)
@@ -141,13 +144,19 @@ def build_world(
     role: Role = {"train": "train", "unlabelled": "unlabelled"}.get(settings.part, "benchmark")  # type: ignore[assignment]
     suffix = f"-{settings.variant}" if settings.part == "train" else ""
     said = dataclasses.asdict(settings)
-    version = said.pop("version")
-    name = "world" if version == 1 else f"world-{version}"
+    if settings.version == 1:
+        del said["version"]
+    name = "world" if settings.version == 1 else f"world-{settings.version}"
     note = ", ".join(f"{key} {value}" for key, value in said.items())
+    if (folder / MANIFEST).exists() and (there := load(folder).source.note) != note:
+        raise DataError(
+            f"{folder}: expected a new folder or one with the same settings ({note}), found {there or 'another'}. "
+            "Remove it or name another folder"
+        )
     writer = BenchmarkWriter(
         folder,
         name=f"{name}-{settings.part}{suffix}",
-        version=str(version),
+        version=str(settings.version),
         source=Source("embedded world", note=note, licence="Apache-2.0, drawn by ovsbench"),
         rules=_rules(settings, role),
         vocabulary=world.vocabulary,

@@ -2,6 +2,7 @@
 
 from ovsbench.gkc_video.model.inference import Network, RawOutputs
 from ovsbench.gkc_video.model.instances import USUAL, InstanceOptions, objects_of
+from ovsbench.gkc_video.model.packing import Packed, one_ahead, pack
 from ovsbench.gkc_video.model.positions import resized_positions
 from ovsbench.gkc_video.model.post_processing import PostProcessing, class_maps, post_process
 from ovsbench.gkc_video.model.upload import uploaded
@@ -11,10 +12,13 @@ __all__ = [
     "USUAL",
     "InstanceOptions",
     "Network",
+    "Packed",
     "PostProcessing",
     "RawOutputs",
     "class_maps",
     "objects_of",
+    "one_ahead",
+    "pack",
     "post_process",
     "prepare_torchvision",
     "resized_positions",

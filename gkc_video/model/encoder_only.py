@@ -2,8 +2,8 @@
 
 As EoMT (Kerssies et al., Your ViT is Secretly an Image Segmentation Model, CVPR 2025) and VidEoMT have it: patches and
 queries attend to one another in the blocks that the image tower of a CLIP has anyway; a mask is the product of a query
-and of the patches, enlarged four times. Theirs restrict the attention of queries to their masks while they train and
-give that up little by little; here it is whole from the first step.
+and of the patches, enlarged four times. While it trains, the attention of queries may be restricted to their masks, see
+`ovsbench.gkc_video.training.masked_attention`; at test time it is whole, so that no mask is made between the blocks.
 """
 
 from __future__ import annotations
@@ -98,15 +98,35 @@ class JointSegmenter(nn.Module):
         self.coarse = _twice_as_fine(tokens, width)
         self.fine = _twice_as_fine(width, width)
 
-    def forward(self, encoder: PlainEncoder, pixels: torch.Tensor, *, last_only: bool = False) -> Segmented:
-        """Predictions before each block of the second part and after the last, or only there."""
+    def forward(
+        self,
+        encoder: PlainEncoder,
+        pixels: torch.Tensor,
+        *,
+        last_only: bool = False,
+        masked: torch.Tensor | None = None,
+    ) -> Segmented:
+        """Predictions before each block of the second part and after the last, or only there.
+
+        Args:
+            encoder: looks at the frames.
+            pixels: (B, 3, H, W) normalised.
+            last_only: whether no prediction but the last is wanted.
+            masked: (B, blocks, Q) bool: which queries see, of the patches, only those inside their mask before each
+                block; None for none.
+        """
         patches, grid = encoder.patches(pixels)
         x = torch.cat([self.query_embed.to(patches).expand(len(patches), -1, -1), patches], 1)
         points = []
-        for block in encoder.visual.transformer.resblocks[encoder.alone :]:
+        for number, block in enumerate(encoder.visual.transformer.resblocks[encoder.alone :]):
+            hidden = None
             if not last_only:
                 points.append(self._read(encoder.visual.ln_post(x), grid))
-            x = block(x)
+                if masked is not None:
+                    seen = F.interpolate(points[-1][1].detach(), grid, mode="bilinear", align_corners=False) > 0
+                    seen = seen.flatten(2) | ~masked[:, number, :, None]
+                    hidden = _attention_mask(seen, x).repeat_interleave(block.attn.num_heads, 0)
+            x = block(x, attn_mask=hidden)
         points.append(self._read(encoder.visual.ln_post(x), grid))
         states, masks, fine, coarse = zip(*points, strict=True)
         return Segmented(list(states), list(masks), fine[-1], coarse[-1])
@@ -118,6 +138,18 @@ class JointSegmenter(nn.Module):
         coarse = self.coarse(x[:, count + 1 :].transpose(1, 2).unflatten(2, grid))
         fine = self.fine(coarse)
         return state, torch.einsum("bqc,bchw->bqhw", self.mask_vector(state), fine), fine, coarse
+
+
+def _attention_mask(seen: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """What is added to the attention (B, N, N) of tokens (B, N, C): queries, class token, h w patches.
+
+    Args:
+        seen: (B, Q, h w) bool, the patches that each query may see; it sees all queries and the class token too.
+        tokens: they give N and the dtype.
+    """
+    mask = tokens.new_zeros(len(tokens), tokens.shape[1], tokens.shape[1])
+    mask[:, : seen.shape[1], -seen.shape[2] :].masked_fill_(~seen, -torch.inf)
+    return mask
 
 
 def _twice_as_fine(inside: int, outside: int) -> nn.Sequential:

@@ -170,9 +170,17 @@ class GKC(nn.Module):
         """
         return self.look(pixels, last_only=last_only)[0]
 
-    def look(self, pixels: torch.Tensor, *, last_only: bool = False) -> tuple[list[Prediction], Features]:
-        """`forward`, and the features with which further regions of these frames can be named by `embed`."""
-        states, masks, fine, coarse = self._segmented((pixels.float() - self.mean) / self.std, last_only=last_only)
+    def look(
+        self, pixels: torch.Tensor, *, last_only: bool = False, masked: torch.Tensor | None = None
+    ) -> tuple[list[Prediction], Features]:
+        """`forward`, and the features with which further regions of these frames can be named by `embed`.
+
+        Args:
+            pixels, last_only: see `forward`.
+            masked: of an encoder-only model, see `JointSegmenter.forward`.
+        """
+        normalised = (pixels.float() - self.mean) / self.std
+        states, masks, fine, coarse = self._segmented(normalised, last_only=last_only, masked=masked)
         features = Features(fine, coarse)
         joined = [*states[:-1], self._joined(states[-1], masks[-1], features)]
         first = len(self.project) - len(states)  # the point of the first of them
@@ -181,9 +189,9 @@ class GKC(nn.Module):
             for n, of in enumerate(joined)
         ], features
 
-    def _segmented(self, pixels: torch.Tensor, *, last_only: bool) -> Segmented:
+    def _segmented(self, pixels: torch.Tensor, *, last_only: bool, masked: torch.Tensor | None) -> Segmented:
         if isinstance(self.segmenter, JointSegmenter):
-            return self.segmenter(self.trunk, pixels, last_only=last_only)
+            return self.segmenter(self.trunk, pixels, last_only=last_only, masked=masked)
         pyramid = self.trunk(pixels)
         if last_only:
             state, mask, mask_features = self.segmenter.last(pyramid)

@@ -11,6 +11,7 @@ from ovsbench.benchmark.timing.stages import stage
 from ovsbench.benchmark.types import Image, InstanceFrame, InstanceMask, Vocabulary
 from ovsbench.gkc_video.proposals import Objects
 from ovsbench.gkc_video.tracking.affinity import Array
+from ovsbench.gkc_video.tracking.propagation import InstancePropagation, picture_cells
 from ovsbench.gkc_video.tracking.shots import colours
 from ovsbench.gkc_video.tracking.tracker import Association, Regions, Tracker
 
@@ -40,12 +41,16 @@ class InstanceLinker:
         self._is_thing = np.array([category.is_thing for category in vocabulary], dtype=bool)
         self._tracker, self._top_k = Tracker(settings, fps, times), top_k
         self._colours: deque[Array] = deque()
+        self._pictures: deque[Array] = deque()
+        self._propagation = InstancePropagation(settings.propagate) if settings.propagate else None
 
     def watched(self, images: Iterator[Image]) -> Iterator[Image]:
-        """Passes the images on and keeps their colours until `link`, as `Linker.watched` does."""
+        """Passes the images on and keeps what is needed of them until `link`, as `Linker.watched` does."""
         for image in images:
             if self._tracker.settings.cut_threshold:
                 self._colours.append(colours(image))
+            if self._propagation is not None:
+                self._pictures.append(picture_cells(image))
             yield image
 
     def link(self, objects: Objects) -> InstanceFrame:
@@ -58,7 +63,7 @@ class InstanceLinker:
             regions = Regions(objects.cells, objects.embeddings, objects.probabilities, objects.queries, seen)
             tracks = self._tracker.follow(regions)
         is_voted = self._tracker.settings.vote
-        return InstanceFrame(
+        frame = InstanceFrame(
             tuple(
                 InstanceMask(track.id, mask, self._names((track.vote if is_voted else own) * sure))
                 for track, mask, own, sure in zip(
@@ -66,6 +71,10 @@ class InstanceLinker:
                 )
             )
         )
+        if self._propagation is None or not self._pictures:
+            return frame
+        with stage("association"):
+            return self._propagation.fill(frame, self._pictures.popleft())
 
     def _names(self, scores: Array) -> dict[int, float]:
         best = np.argsort(-np.where(self._is_thing, scores, -1.0), kind="stable")[: self._top_k].tolist()

@@ -12,6 +12,7 @@ from ovsbench.benchmark.timing.stages import stage
 from ovsbench.benchmark.types import Image, PanopticFrame, Vocabulary
 from ovsbench.gkc_video.proposals import Proposals, assemble
 from ovsbench.gkc_video.tracking.affinity import Array
+from ovsbench.gkc_video.tracking.propagation import PanopticPropagation, picture_cells
 from ovsbench.gkc_video.tracking.shots import colours
 from ovsbench.gkc_video.tracking.tracker import Association, Regions, Track, Tracker
 
@@ -39,16 +40,22 @@ class Linker:
         self._tracker = Tracker(settings, fps, times)
         self._delay = delay
         self._colours: deque[Array] = deque()
+        self._pictures: deque[Array] = deque()
+        things = frozenset(category.id for category in vocabulary if category.is_thing)
+        self._propagation = PanopticPropagation(settings.propagate, things) if settings.propagate else None
         self._waiting: deque[tuple[Proposals, npt.NDArray[np.float32], tuple[Track, ...]]] = deque()
 
     def watched(self, images: Iterator[Image]) -> Iterator[Image]:
-        """Passes the images of the video on and keeps their colours until `add` takes in the regions of each frame.
+        """Passes the images of the video on and keeps what is needed of them until the regions of each frame are added.
 
-        With them a change of shot starts new tracks, where the association says so. In order; each image once.
+        With them a change of shot starts new tracks, and what is missed is propagated, where the association says so.
+        In order; each image once.
         """
         for image in images:
             if self._tracker.settings.cut_threshold:
                 self._colours.append(colours(image))
+            if self._propagation is not None:
+                self._pictures.append(picture_cells(image))
             yield image
 
     def add(
@@ -80,4 +87,8 @@ class Linker:
         if self._tracker.settings.vote and tracks:
             probabilities = np.stack([track.vote for track in tracks])
         with stage("post-processing"):
-            return assemble(proposals, ids, probabilities, self._vocabulary)
+            frame = assemble(proposals, ids, probabilities, self._vocabulary)
+        if self._propagation is None or not self._pictures:
+            return frame
+        with stage("association"):
+            return self._propagation.fill(frame, self._pictures.popleft())

@@ -84,6 +84,8 @@ class Association:
         cut_threshold: a frame whose colours have less than this in common with those of the last one, and whose masks
             do not fit the last ones either, begins a new shot, and with it new tracks; 0 looks for none.
         vote: whether class scores are averaged along a track.
+        propagate: frames in a row for which an object that is missed keeps its mask, moved to where the pictures match
+            (`propagation.py`); 0 for none.
     """
 
     appearance: Literal["text", "query"] = "text"
@@ -101,6 +103,7 @@ class Association:
     top_k: int = 1
     cut_threshold: float = 0.0
     vote: bool = True
+    propagate: int = 0
 
     def max_age(self, fps: float | None) -> int:
         """Frames for which an unseen track is kept in a video of a rate; `DEFAULT_FPS` for None."""
@@ -139,23 +142,28 @@ DEFAULT = "likelihood"
 """The best on the world's dev part by VPQ, STQ, IDF1 and HOTA, and of J of the followed object on real clips."""
 
 
-def association(name: str, *, vote: bool = True, max_age_seconds: float | None = None) -> Association:
+def association(
+    name: str, *, vote: bool = True, max_age_seconds: float | None = None, propagate: int = 0
+) -> Association:
     """The settings of a name.
 
     Args:
         name: one of `ASSOCIATIONS`.
         vote: False leaves class scores as each frame has them.
         max_age_seconds: instead of the one that belongs to the name, and of its least frames.
+        propagate: frames for which a missed object keeps its mask.
 
     Raises:
-        MethodError: no such name.
+        MethodError: no such name, or a negative number.
     """
+    if propagate < 0:
+        raise MethodError(f"option propagate: expected frames from 0, got {propagate}. 0 propagates nothing")
     if name not in ASSOCIATIONS:
         raise MethodError(f"the association {name!r} is unknown; {did_you_mean(name, ASSOCIATIONS)}")
     known = ASSOCIATIONS[name]
     if max_age_seconds is not None:
         known = replace(known, max_age_seconds=max_age_seconds, min_age_frames=0)
-    return replace(known, vote=known.vote and vote)
+    return replace(known, vote=known.vote and vote, propagate=propagate)
 
 
 @dataclass

@@ -15,7 +15,7 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.panoptic import dense, void_categories
 from ovsbench.benchmark.types import Image, PanopticFrame, Video, Vocabulary
-from ovsbench.gkc_video.training.losses import Target
+from ovsbench.gkc_video.training.targets import Target
 
 MASK_STRIDE: Literal[4] = 4
 

@@ -34,6 +34,8 @@ class GKCTraining:
         void: what is not labelled: "ignored", it takes no part in any loss, or "background", as in GKC, where masks
             learn to leave it out and queries on it learn that they are nothing.
         deep_supervision: whether losses are the "mean" over the decoder's prediction points or, as in GKC, their "sum".
+        masked_attention: share of the steps after which no query of an encoder-only model is confined to its mask any
+            more, see `ovsbench.gkc_video.training.masked_attention`; 0 confines none.
         teacher_crop: how a labelled region becomes the teacher's input: its box made "square" on grey, or, as in GKC,
             "stretched", bicubic.
         learning_rate: peak of the schedule, AdamW.
@@ -67,6 +69,7 @@ class GKCTraining:
     points: int = 0
     void: Literal["ignored", "background"] = "ignored"
     deep_supervision: Literal["mean", "sum"] = "mean"
+    masked_attention: float = 0.0
     teacher_crop: Crop = "square"
     learning_rate: float = 1e-3
     schedule: Literal["cosine", "steps"] = "cosine"
@@ -91,6 +94,8 @@ class GKCTraining:
                 "[training]: expected unlabelled from 0, region_dropout from 0 to below 1 and distil_from from 0 to 1, "
                 f"got {self.unlabelled}, {self.region_dropout}, {self.distil_from}"
             )
+        if not 0 <= self.masked_attention <= 1:
+            raise DataError(f"[training] masked_attention: expected 0 to 1, got {self.masked_attention}")
         if self.captions and self.captions < 2 * self.accumulate:
             raise DataError(
                 f"[training] captions: expected 0, or at least 2 for each of accumulate = {self.accumulate} parts, to "

@@ -5,6 +5,8 @@ Source: Kirillov et al., PointRend, CVPR 2020, as Mask2Former (Cheng et al., CVP
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -17,33 +19,51 @@ IMPORTANT = 0.75
 
 
 def at_points(maps: torch.Tensor, points: torch.Tensor, outside: Literal["zeros", "border"] = "zeros") -> torch.Tensor:
-    """Values (N, P) of maps (N, h, w) at points (N or 1, P, 2), bilinear between the centres of cells.
+    """Values (N, C, P) of maps (N, C, h, w) at points (N, P, 2), bilinear between the centres of cells.
 
     Args:
-        maps: of any size.
+        maps: of any size; the C maps of a row share its points.
         points: x and y, as shares of width and height, in [0, 1).
         outside: what lies beyond the outermost centres: "zeros", as Mask2Former has it, or the "border" goes on.
     """
-    grid = (2 * points - 1)[:, None].expand(len(maps), -1, -1, -1)
-    return F.grid_sample(maps.float()[:, None], grid, padding_mode=outside, align_corners=False)[:, 0, 0]
+    grid = (2 * points - 1)[:, None]
+    return F.grid_sample(maps.float(), grid, padding_mode=outside, align_corners=False)[:, :, 0]
 
 
-def uniform(count: int, generator: torch.Generator, masks: int = 1) -> torch.Tensor:
-    """Points (masks, count, 2) anywhere, on the generator's device."""
-    return torch.rand(masks, count, 2, generator=generator, device=generator.device)
+@dataclass(frozen=True)
+class Sampling:
+    """Points in the place of cells. Each frame draws its own, so they do not depend on the other frames of a step.
 
-
-@torch.no_grad()
-def unsure(logits: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
-    """Points (N, count, 2), of which `IMPORTANT` are those with the least |logit| of `OVERSAMPLE` times as many.
-
-    Args:
-        logits: masks (N, h, w).
-        count: points of each mask.
-        generator: on the device of the masks.
+    Attributes:
+        count: points of each mask, P.
+        generators: of each frame, on the device of its masks.
     """
-    candidates = uniform(OVERSAMPLE * count, generator, len(logits))
-    important = int(IMPORTANT * count)
-    least = at_points(logits, candidates).abs().topk(important, dim=1, largest=False).indices
-    chosen = candidates.gather(1, least[..., None].expand(-1, -1, 2))
-    return torch.cat([chosen, uniform(count - important, generator, len(logits))], 1)
+
+    count: int
+    generators: Sequence[torch.Generator]
+
+    def shared(self, layers: int) -> torch.Tensor:
+        """Points (B, layers, P, 2) anywhere, which all masks of a frame share at a prediction point."""
+        return torch.stack([torch.rand(layers, self.count, 2, generator=g, device=g.device) for g in self.generators])
+
+    @torch.no_grad()
+    def unsure(self, logits: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+        """Points (L, N, P, 2), of which `IMPORTANT` are those with the least |logit| of `OVERSAMPLE` times as many.
+
+        Args:
+            logits: masks (L, N, h, w) of the N segments of all frames at L prediction points.
+            counts: segments of each frame.
+        """
+        important = int(IMPORTANT * self.count)
+        wanted, rest = OVERSAMPLE * self.count, self.count - important
+        candidates, others = [], []
+        for generator, count in zip(self.generators, counts, strict=True):
+            # One draw a frame: of each prediction point the candidates of all its masks, then their other points.
+            numbers = torch.rand(len(logits), count * (wanted + rest) * 2, generator=generator, device=generator.device)
+            first, last = numbers.split([count * wanted * 2, count * rest * 2], 1)
+            candidates.append(first.unflatten(1, (count, wanted, 2)))
+            others.append(last.unflatten(1, (count, rest, 2)))
+        places = torch.cat(candidates, 1)  # (L, N, 3 P, 2)
+        doubt = at_points(logits.flatten(0, 1)[:, None], places.flatten(0, 1)).abs()[:, 0]
+        least = doubt.topk(important, dim=1, largest=False).indices.view(*places.shape[:2], important, 1)
+        return torch.cat([places.gather(2, least.expand(-1, -1, -1, 2)), torch.cat(others, 1)], 2)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
-from ovsbench.gkc_video.training.losses import Target
+from ovsbench.gkc_video.training.targets import Target
 
 Mask = npt.NDArray[np.bool_]
 MIN_AREA = 0.03

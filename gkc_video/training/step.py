@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
@@ -19,17 +20,13 @@ from ovsbench.gkc_video.training.diversify import StepNames
 from ovsbench.gkc_video.training.frames import Sample
 from ovsbench.gkc_video.training.grounding import ground
 from ovsbench.gkc_video.training.late_mean import Mean
-from ovsbench.gkc_video.training.losses import (
-    Matches,
-    Sampling,
-    Target,
-    Weights,
-    class_loss,
-    match_all,
-    supervised,
-)
+from ovsbench.gkc_video.training.losses import class_loss, mask_losses
+from ovsbench.gkc_video.training.matching import Matches, match_all, of_all_points
+from ovsbench.gkc_video.training.points import Sampling
 from ovsbench.gkc_video.training.step_names import Names
-from ovsbench.gkc_video.training.unlabelled import unlabelled
+from ovsbench.gkc_video.training.targets import Target, Targets
+from ovsbench.gkc_video.training.unlabelled import unlabelled, with_true_masks
+from ovsbench.gkc_video.training.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -66,14 +63,15 @@ def losses(
     weights: Weights,
     *,
     teacher: Clip | None = None,
-    teacher_vectors: Sequence[torch.Tensor] | None = None,
+    teacher_vectors: torch.Tensor | None = None,
     words: torch.Tensor | None = None,
     form: str = "merged",
     region_dropout: float = 0.0,
     region_limit: int = 200,
     region_limit_of: str = "frame",
     points: int = 0,
-    void: str = "ignored",
+    void: Literal["ignored", "background"] = "ignored",
+    masked: npt.NDArray[np.bool_] | None = None,
     rngs: Sequence[np.random.Generator] = (),
 ) -> dict[str, Mean]:
     """The parts of a step's loss, not yet weighted: mask, dice, classes; where asked for synonyms, names, distil,
@@ -85,7 +83,7 @@ def losses(
         names: of this step.
         weights: of matching and no-object; they also say which of synonyms, names, profiles and pseudo_masks are on.
         teacher: for unlabelled frames, of which there may be none; None if there is no distillation in this step.
-        teacher_vectors: the teacher's vectors (N, D) of each labelled frame's regions, for text-guided distillation.
+        teacher_vectors: the teacher's vectors (N, D) of the labelled frames' regions, for text-guided distillation.
         words: (W, D) unit vectors of the words of captions, for grounding.
         form: of it, "merged" or "separate".
         region_dropout: chance of each labelled region to teach no name in this step.
@@ -93,56 +91,54 @@ def losses(
         region_limit_of: "frame", or "step" for all labelled frames together.
         points: of each mask, at which masks are compared; 0 for every cell.
         void: "ignored" or "background".
+        masked: (frames, blocks, queries) of all images, see `ovsbench.gkc_video.training.masked_attention`.
         rngs: of each labelled frame, for these draws; they may be left out where none draws.
     """
     device = model.no_object.device
     pixels = torch.from_numpy(np.stack(batch.images)).permute(0, 3, 1, 2).to(device)
-    predictions, features = model.look(pixels.to(memory_format=torch.channels_last))
-    labelled = len(batch.labelled)
-    targets = [_moved(t, device, void) for t in names.targets]
-    seen = [p.of(slice(labelled)) for p in predictions]
-    logits = [names.offered.logits(model, p.embeddings) for p in seen]
+    targets = Targets.of(batch.targets, device, void)
+    predictions, features = model.look(
+        pixels.to(memory_format=torch.channels_last),
+        masked=None if masked is None else torch.from_numpy(masked).to(device),
+    )
+    everything, labelled = of_all_points(predictions), len(batch.labelled)
+    seen = everything.of(slice(labelled))
+    logits = _logits(model, names.offered, seen)
     # The names that `classes` and matching are about: those offered, unless synonyms have a loss of their own.
-    plain_targets, plain_logits = targets, logits
+    plain_logits, plain_places = logits, names.places
     if weights.synonyms:
-        plain_targets = [_moved(t, device, void) for t in batch.targets]
-        plain_logits = [StepNames.plain(names.plain).logits(model, p.embeddings) for p in seen]
+        plain_logits, plain_places = _logits(model, StepNames.plain(names.plain), seen), names.classes
     sampling = Sampling(points, [_generator(rng, device) for rng in rngs]) if points else None
-    matches = match_all(seen, plain_logits, plain_targets, weights, sampling)
+    matches = match_all(seen.masks, plain_logits, targets, plain_places, weights, sampling)
     dropped = None
     if region_dropout:
-        chances = [rng.random(len(t.classes)) for t, rng in zip(targets, rngs, strict=True)]
-        dropped = [torch.from_numpy(chance < region_dropout).to(device) for chance in chances]
-    parts = supervised(seen, plain_logits, plain_targets, weights, matches, dropped, sampling)
+        chances = [rng.random(count) for count, rng in zip(targets.counts, rngs, strict=True)]
+        dropped = np.concatenate(chances) < region_dropout
+    parts = dict(zip(("mask", "dice"), mask_losses(seen.masks, targets, matches, sampling), strict=True))
+    parts["classes"] = class_loss(seen.masks, plain_logits, targets, plain_places, weights, matches, dropped)
     if weights.synonyms:
-        parts["synonyms"] = class_loss(seen, logits, targets, weights, matches, dropped)
+        parts["synonyms"] = class_loss(seen.masks, logits, targets, names.places, weights, matches, dropped)
     if weights.names:
-        parts["names"] = _naming(model, seen[-1], features, targets, names.offered, matches[-1])
+        parts["names"] = _naming(model, seen.states[:, -1], features, targets, names, matches)
     if teacher_vectors is not None:
-        assert model.relation_scale is not None, "text-guided distillation needs a distil_head"
-        counts = [len(t.classes) for t in targets]
-        if region_limit_of == "step":
-            chosen = list(_some_regions(sum(counts), region_limit, rngs[0]).split(counts))
-        else:
-            chosen = [_some_regions(count, region_limit, rng) for count, rng in zip(counts, rngs, strict=True)]
-        parts |= _tgkd(seen, matches, teacher_vectors, names.regions, model.relation_scale, chosen, form)
+        chosen = _some_regions(targets, region_limit, region_limit_of == "step", rngs)
+        parts |= _tgkd(model, seen, targets, matches, teacher_vectors, names.regions, chosen, form)
     if teacher is not None:
         theirs = slice(labelled, labelled + len(batch.unlabelled))
-        others = [p.of(theirs) for p in predictions]
         images = [sample.image for sample in batch.unlabelled]
+        others = everything.of(theirs)
         parts |= unlabelled(model, others, features.of(theirs), images, names.plain, teacher, weights)
     if words is not None:
         captions = [captioned.words for captioned in batch.captioned]
-        own = predictions[-1].embeddings[labelled + len(batch.unlabelled) :]
+        own = everything.embeddings[labelled + len(batch.unlabelled) :, -1]
         parts["grounding"] = ground(model, own, captions, words, names.plain)
     return parts
 
 
-def _moved(target: Target, device: torch.device, void: str) -> Target:
-    """A target on the device of the model; where void is background, all of it is labelled."""
-    valid = target.valid.to(device)
-    valid = torch.ones_like(valid) if void == "background" else valid
-    return dataclasses.replace(target, masks=target.masks.to(device), classes=target.classes.to(device), valid=valid)
+def _logits(model: GKC, names: StepNames, seen: Prediction) -> torch.Tensor:
+    """(B, L, Q, K + 1) at all prediction points at once."""
+    embeddings = seen.embeddings
+    return names.logits(model, embeddings.flatten(1, 2)).unflatten(1, embeddings.shape[1:3])
 
 
 def _generator(rng: np.random.Generator, device: torch.device) -> torch.Generator:
@@ -150,67 +146,60 @@ def _generator(rng: np.random.Generator, device: torch.device) -> torch.Generato
 
 
 def _naming(
-    model: GKC,
-    prediction: Prediction,
-    features: Features,
-    targets: Sequence[Target],
-    names: StepNames,
-    matches: Sequence[torch.Tensor],
+    model: GKC, states: torch.Tensor, features: Features, targets: Targets, names: Names, matches: Matches
 ) -> Mean:
     """Cross-entropy of the names of true regions: each query sees the true mask of its segment, not its own.
 
     So naming is learnt from the first step on and does not wait for good masks.
+
+    Args:
+        states: (B, Q, width), of the last prediction point.
     """
-    has = [queries >= 0 for queries in matches]
-    most = max(int(of_frame.sum()) for of_frame in has)
-    if not most:
-        return Mean.of(prediction.embeddings.sum() * 0, 0)
-    states = _padded([prediction.states[n, q[h]] for n, (q, h) in enumerate(zip(matches, has, strict=True))])
-    masks = _padded([target.masks[h] for target, h in zip(targets, has, strict=True)]) * 20 - 10
-    logits = names.logits(model, model.embed(states, masks, features.of(slice(len(targets)))))
-    real = _padded([torch.ones_like(of_frame[of_frame]) for of_frame in has])
-    truth = torch.cat([target.classes[h] for target, h in zip(targets, has, strict=True)])
-    return Mean.of(F.cross_entropy(logits[real], truth, reduction="sum"), len(truth))
+    found = matches.found[-1]
+    if not found.any():
+        return Mean.of(states.sum() * 0, 0)
+    embeddings = with_true_masks(model, states, features.of(slice(len(states))), targets, matches)  # (B, M, D)
+    logits = names.offered.logits(model, embeddings).flatten(0, 1)
+    places = torch.from_numpy(names.places[targets.slots].ravel()).to(logits.device)
+    wrong = F.cross_entropy(logits, places, reduction="none").view(targets.slots.shape)
+    counts = targets.is_real & torch.from_numpy(found[targets.slots]).to(logits.device)
+    return Mean.of(
+        wrong.masked_fill(~counts, 0).sum(), int(found.sum())
+    )  # behind the last of a frame it may be infinite
 
 
-def _padded(frames: list[torch.Tensor]) -> torch.Tensor:
-    """The rows (N, ...) of each of B frames as (B, most, ...), zeros behind."""
-    return torch.nn.utils.rnn.pad_sequence(frames, batch_first=True)
-
-
-def _some_regions(count: int, limit: int, rng: np.random.Generator) -> torch.Tensor:
-    """Which of so many regions take part, (count,) bool, at most `limit`."""
-    chosen = torch.zeros(count, dtype=torch.bool)
-    chosen[torch.from_numpy(rng.permutation(count)[:limit])] = True
-    return chosen
+def _some_regions(
+    targets: Targets, limit: int, of_step: bool, rngs: Sequence[np.random.Generator]
+) -> npt.NDArray[np.bool_]:
+    """Which of all regions take part, (N,), at most `limit` of each frame or of all of them."""
+    counts = [len(targets)] if of_step else targets.counts.tolist()
+    orders = [rng.permutation(count) for count, rng in zip(counts, rngs, strict=False)]  # of a step: by the first
+    return np.concatenate([np.isin(np.arange(len(order)), order[:limit]) for order in orders])
 
 
 def _tgkd(
-    predictions: Sequence[Prediction],
+    model: GKC,
+    seen: Prediction,
+    targets: Targets,
     matches: Matches,
-    teacher_vectors: Sequence[torch.Tensor],
-    names: Sequence[torch.Tensor],
-    scale: torch.Tensor,
-    chosen: Sequence[torch.Tensor],
+    teacher_vectors: torch.Tensor,
+    names: torch.Tensor,
+    chosen: npt.NDArray[np.bool_],
     form: str,
 ) -> dict[str, Mean]:
-    """Text-guided distillation at every prediction point."""
-    found: dict[str, list[Mean]] = {}
-    for prediction, point in zip(predictions, matches, strict=True):
-        assert prediction.copies is not None, "text-guided distillation needs a distil_head"
-        images = []
-        for frame, queries in enumerate(point):
-            takes = (queries >= 0) & chosen[frame].to(queries.device)
-            if takes.any():
-                student = F.normalize(prediction.copies[frame, queries[takes]], dim=-1)
-                images.append(tgkd.relations(student, teacher_vectors[frame][takes], names[frame][takes], scale))
-        if not images:
-            nothing = Mean.of(prediction.copies.sum() * 0, 0)
-            values = {"tgkd": nothing} if form == "merged" else {"tgkd": nothing, "pairs": nothing}
-        elif form == "merged":
-            values = {"tgkd": tgkd.merged(images)}
-        else:
-            values = dict(zip(("tgkd", "pairs"), tgkd.separate(images), strict=True))
-        for name, value in values.items():
-            found.setdefault(name, []).append(value)
-    return {name: Mean.at_points(points) for name, points in found.items()}
+    """Text-guided distillation at every prediction point.
+
+    Args:
+        teacher_vectors, names: (N, D) of the segments and of what they are called.
+        chosen: (N,), which segments take part.
+    """
+    assert seen.copies is not None, "text-guided distillation needs a distil_head"
+    assert model.relation_scale is not None, "text-guided distillation needs a distil_head"
+    students = F.normalize(matches.chosen(seen.copies), dim=-1).transpose(0, 1)  # (N, L, D)
+    student = targets.padded(students).permute(2, 0, 1, 3)  # (L, B, M, D)
+    takes = torch.from_numpy((matches.found & chosen)[:, targets.slots]).to(student.device) & targets.is_real
+    theirs, own_names = targets.padded(teacher_vectors), targets.padded(names)
+    parts = tgkd.relations(student, theirs, own_names, model.relation_scale, takes)
+    if form == "merged":
+        return {"tgkd": parts.merged}
+    return dict(zip(("tgkd", "pairs"), parts.separate, strict=True))

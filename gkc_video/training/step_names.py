@@ -11,31 +11,33 @@ import torch
 
 from ovsbench.gkc_video.text.text_space import NameTable
 from ovsbench.gkc_video.training.diversify import Diversification, StepNames, draw_words, image_names, word_chances
-from ovsbench.gkc_video.training.losses import Target
+from ovsbench.gkc_video.training.targets import Indices, Target
 
 
 @dataclass(frozen=True)
 class Names:
-    """The text side of a step.
+    """The text side of a step, for the N segments of all labelled frames, one frame's after another's.
 
     Attributes:
         plain: (C, D) unit vectors of the class names.
         offered: the names that labelled frames are classified among.
-        targets: their labels, with classes as places in `offered`.
-        regions: (N, D) for each labelled frame, the vector of the name that each region has.
+        classes: (N,), places of the segments' classes in `plain`.
+        places: (N,), places of their names in `offered`.
+        regions: (N, D), the vector of the name that each segment has.
     """
 
     plain: torch.Tensor
     offered: StepNames
-    targets: list[Target]
-    regions: list[torch.Tensor]
+    classes: Indices
+    places: Indices
+    regions: torch.Tensor
 
 
 def name_step(
     how: Diversification,
     words: NameTable,
     targets: Sequence[Target],
-    boxes: Sequence[torch.Tensor],
+    boxes: torch.Tensor | None,
     scale: float,
     rng: np.random.Generator,
     rngs: Sequence[np.random.Generator] = (),
@@ -48,35 +50,37 @@ def name_step(
         how: kind of text diversification.
         words: of the base classes, each class's own name first; the classes in order.
         targets: labels of the labelled frames.
-        boxes: for `thresRand`, the teacher's vectors (N, D) of each frame's region boxes; else unused.
+        boxes: for `thresRand`, the teacher's vectors (N, D) of the boxes of all segments; else unused.
         scale: the teacher's inverse temperature.
         rng: of this step, for `draw`.
         rngs: of each labelled frame, for `thresRand`.
         prompted: the same words in the prompt by which `thresRand` finds out which of them fit; None for as they are.
     """
     owner = words.owner.cpu().numpy()
-    classes = int(owner.max()) + 1
-    first = [int(np.flatnonzero(owner == c)[0]) for c in range(classes)]
-    plain = words.vectors[first]
+    first = np.unique(owner, return_index=True)[1]
+    plain = words.vectors[first.tolist()]
+    of_frames = [target.classes.numpy() for target in targets]
+    classes = np.concatenate([*of_frames, np.zeros(0, np.int64)])
     if how == "thresRand":
-        lists = []
-        for target, box, of_frame in zip(targets, boxes, rngs, strict=True):
-            own = target.classes.tolist()
-            chances = word_chances(box, prompted or words, target.classes.to(box.device), scale).cpu().numpy()
-            lists.append(image_names(first, own, draw_words(chances, owner, own, of_frame)))
-        moved = [
-            dataclasses.replace(t, classes=torch.tensor(n.slots, dtype=torch.int64, device=t.classes.device))
-            for t, n in zip(targets, lists, strict=True)
+        assert boxes is not None, "thresRand looks at the teacher's vectors of boxes"
+        asked = torch.from_numpy(classes).to(boxes.device)
+        chances = word_chances(boxes, prompted or words, asked, scale).cpu().numpy()
+        ends = np.cumsum([len(own) for own in of_frames])[:-1]
+        lists = [
+            image_names(first.tolist(), own.tolist(), draw_words(of_frame, owner, own.tolist(), own_rng))
+            for own, of_frame, own_rng in zip(of_frames, np.split(chances, ends), rngs, strict=True)
         ]
-        named = [words.vectors[[n.words[slot] for slot in n.slots]] for n in lists]
-        return Names(plain, StepNames.of_images(words, lists), moved, named)
+        places = np.array([slot for names in lists for slot in names.slots], np.int64)
+        rows = [names.words[slot] for names in lists for slot in names.slots]
+        return Names(plain, StepNames.of_images(words, lists), classes, places, words.vectors[rows])
+    own_names = plain
     if how == "draw":
-        drawn = [int(rng.choice(np.flatnonzero(owner == c))) for c in range(classes)]
-        offered = StepNames.plain(words.vectors[drawn])
+        drawn = [int(rng.choice(np.flatnonzero(owner == c))) for c in range(len(first))]
+        own_names = words.vectors[drawn]
+        offered = StepNames.plain(own_names)
     elif how == "off":
         offered = StepNames.plain(plain)
     else:
         whole = StepNames.plain(words.vectors)
         offered = dataclasses.replace(whole, pool=words.owner, mean=how == "clusterAvg")
-    vectors = words.vectors[drawn] if how == "draw" else plain
-    return Names(plain, offered, list(targets), [vectors[t.classes] for t in targets])
+    return Names(plain, offered, classes, classes, own_names[classes.tolist()])

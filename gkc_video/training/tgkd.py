@@ -11,7 +11,6 @@ with distances instead of products. The teacher is in evaluation mode here, whic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,35 +20,43 @@ from ovsbench.gkc_video.training.late_mean import Mean
 
 @dataclass(frozen=True)
 class Relations:
-    """The parts of the loss for one image.
+    """The parts of the loss at L prediction points, for B images of up to n regions.
 
     Attributes:
-        plain: (n,).
-        pairs: (n, n), student i against teacher j.
+        plain: sums (L,) of the terms over the regions of all images.
+        pairs: sums (L,) of student i against teacher j.
+        plain_count, pairs_count: (L,), the numbers of terms.
     """
 
     plain: torch.Tensor
     pairs: torch.Tensor
+    plain_count: torch.Tensor
+    pairs_count: torch.Tensor
+
+    @property
+    def merged(self) -> Mean:
+        """GKC's default: one mean over all plain and all pair terms of all images; pairs outweigh plain by n to 1."""
+        return Mean(self.plain + self.pairs, self.plain_count + self.pairs_count)
+
+    @property
+    def separate(self) -> tuple[Mean, Mean]:
+        """The mean of the plain terms and the mean of the pair terms, to be weighted apart."""
+        return Mean(self.plain, self.plain_count), Mean(self.pairs, self.pairs_count)
 
 
-def relations(student: torch.Tensor, teacher: torch.Tensor, names: torch.Tensor, scale: torch.Tensor) -> Relations:
-    """Both parts for the regions of one image.
+def relations(
+    student: torch.Tensor, teacher: torch.Tensor, names: torch.Tensor, scale: torch.Tensor, takes: torch.Tensor
+) -> Relations:
+    """Both parts, summed over images.
 
     Args:
-        student, teacher, names: unit vectors (n, D) each.
+        student: unit vectors (L, B, n, D).
+        teacher, names: unit vectors (B, n, D).
         scale: s.
+        takes: (L, B, n) bool, which regions take part.
     """
-    pairs = (scale**2 * names @ names.T - student @ teacher.T) ** 2
-    return Relations((student - teacher).square().sum(-1), pairs)
-
-
-def merged(parts: Sequence[Relations]) -> Mean:
-    """GKC's default: one mean over all plain and all pair terms of all images; pairs outweigh plain by about n to 1."""
-    terms = torch.cat([t.flatten() for part in parts for t in (part.pairs, part.plain)])
-    return Mean.of(terms.sum(), len(terms))
-
-
-def separate(parts: Sequence[Relations]) -> tuple[Mean, Mean]:
-    """The mean of the plain terms and the mean of the pair terms, to be weighted apart."""
-    plain, pairs = torch.cat([p.plain for p in parts]), torch.cat([p.pairs.flatten() for p in parts])
-    return Mean.of(plain.sum(), len(plain)), Mean.of(pairs.sum(), len(pairs))
+    plain = (student - teacher).square().sum(-1)
+    pairs = (scale**2 * names @ names.transpose(-1, -2) - student @ teacher.transpose(-1, -2)) ** 2
+    both = takes[..., None] & takes[..., None, :]
+    plain_count, pairs_count = takes.sum((1, 2)).float(), both.sum((1, 2, 3)).float()
+    return Relations((plain * takes).sum((1, 2)), (pairs * both).sum((1, 2, 3)), plain_count, pairs_count)

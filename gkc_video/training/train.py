@@ -27,7 +27,6 @@ from ovsbench.gkc_video.training.frames import Augmentation, FrameSource
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining
 from ovsbench.gkc_video.training.grounding import known_words
 from ovsbench.gkc_video.training.hold_out import held_out
-from ovsbench.gkc_video.training.losses import Weights
 from ovsbench.gkc_video.training.paper import with_preset
 from ovsbench.gkc_video.training.teacher_cache import TeacherCache
 from ovsbench.gkc_video.training.training_tables import (
@@ -42,6 +41,7 @@ from ovsbench.gkc_video.training.training_tables import (
     thesaurus_of,
     words_of,
 )
+from ovsbench.gkc_video.training.weights import Weights
 
 Log = Callable[[str], None]
 

@@ -26,12 +26,13 @@ from ovsbench.gkc_video.training.frame_reader import batches, distils, frame_rng
 from ovsbench.gkc_video.training.frames import FrameSource
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining
 from ovsbench.gkc_video.training.initialization import Part, saw_novel, start_from, weights_file
-from ovsbench.gkc_video.training.losses import Weights
+from ovsbench.gkc_video.training.masked_attention import draw_masked, masked_shares
 from ovsbench.gkc_video.training.shared_norm import freeze_norms, share_norms
 from ovsbench.gkc_video.training.step import Batch, losses
 from ovsbench.gkc_video.training.step_names import name_step
 from ovsbench.gkc_video.training.teacher_cache import TeacherCache
 from ovsbench.gkc_video.training.training_state import State, optimiser_of
+from ovsbench.gkc_video.training.weights import Weights
 
 Log = Callable[[str], None]
 
@@ -99,7 +100,7 @@ def train(
     Raises:
         DataError: a part that the settings need is missing, a loss is no number, or the disk is full.
     """
-    _require(settings, material, distributed)
+    _require(settings, model_config, material, distributed)
     log = log if distributed.is_first else _silent
     torch.manual_seed(settings.seed)
     labelled, captions = material.labelled, material.captions
@@ -189,8 +190,13 @@ class _Recorder:
         return self._write(path, steps, self._spent, self._running)
 
 
-def _require(settings: GKCTraining, material: Material, distributed: Distributed) -> None:
+def _require(settings: GKCTraining, config: ModelConfig, material: Material, distributed: Distributed) -> None:
     """Refuses settings that need something which is missing, or that the processes cannot share."""
+    if settings.masked_attention and config.architecture != "encoder-only":
+        raise DataError(
+            f'[training] masked_attention is for [model] architecture = "encoder-only", got "{config.architecture}", '
+            "whose decoder always masks. Leave it out"
+        )
     without_teacher = settings.needs_teacher and material.teacher_cache is None
     if without_teacher or (settings.unlabelled and material.unlabelled is None):
         raise DataError(
@@ -279,15 +285,20 @@ def _backward(
     sums: dict[str, float] = {}
     for number, part in enumerate(batch):
         rngs = [frame_rng(settings.seed, step, place) for place in part.places]
-        regions = None
+        regions = boxes = None
         if teacher_cache is not None and (settings.tgkd != "off" or settings.diversify == "thresRand"):
-            regions = [teacher_cache.regions(sample) for sample in part.labelled]
+            found = [teacher_cache.regions(sample) for sample in part.labelled]
+            regions, boxes = torch.cat([v.regions for v in found]), torch.cat([v.boxes for v in found])
         scale = 1.0 if teacher_cache is None else float(teacher_cache.clip.model.logit_scale.exp())
-        boxes = [vectors.boxes for vectors in regions or []]
         of_part = np.random.default_rng([settings.seed, step, number])
         names = name_step(
             settings.diversify, words, part.targets, boxes, scale, of_part, rngs, prompted=material.prompted
         )
+        masked = None
+        if settings.masked_attention > step / settings.steps:
+            shares = masked_shares(step / settings.steps, model.config.decoder_layers, settings.masked_attention)
+            draws = [*rngs, *[of_part] * (len(part.images) - len(rngs))]
+            masked = draw_masked(shares, model.config.queries, draws)
         with torch.autocast(device, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             means = losses(
                 model,
@@ -295,7 +306,7 @@ def _backward(
                 names,
                 weights,
                 teacher=teacher_cache.clip if teacher_cache is not None and distils(settings, step) else None,
-                teacher_vectors=[vectors.regions for vectors in regions or []] if settings.tgkd != "off" else None,
+                teacher_vectors=regions if settings.tgkd != "off" else None,
                 words=spoken,
                 form=settings.tgkd,
                 region_dropout=settings.region_dropout,
@@ -303,6 +314,7 @@ def _backward(
                 region_limit_of=settings.region_limit_of,
                 points=settings.points,
                 void=settings.void,
+                masked=masked,
                 rngs=rngs,
             )
         values = distributed.means(means)

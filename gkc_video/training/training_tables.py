@@ -23,8 +23,8 @@ from ovsbench.gkc_video.training.frames import MASK_STRIDE, Augmentation, FrameS
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining
 from ovsbench.gkc_video.training.hold_out import held_out, refuse_start
 from ovsbench.gkc_video.training.initialization import Part
-from ovsbench.gkc_video.training.losses import Weights
 from ovsbench.gkc_video.training.paper import with_preset
+from ovsbench.gkc_video.training.weights import Weights
 
 T = TypeVar("T")
 READER = Reader(MethodError)

@@ -35,6 +35,9 @@ def association(
         Path | None, typer.Option("--objects", help="Folder of masks, a folder a clip: one object in each clip.")
     ] = None,
     names: Annotated[str, typer.Option("--names", help="With --objects: the words offered.")] = "",
+    missed: Annotated[
+        float, typer.Option("--missed", min=0, max=1, help="Leave out this share of the regions of things.")
+    ] = 0.0,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many videos.")] = None,
     cache: Annotated[Path | None, typer.Option("--cache", help="Keep the regions here for the next time.")] = None,
     device: Device = "auto",
@@ -66,11 +69,12 @@ def association(
     watcher = progress(quiet=as_json)
     with _kept(cache) as folder:
         if objects is None:
-            compared = table.compare(method, manifest.load(data), rows, folder, limit=limit, progress=watcher)
+            compared = table.compare(method, manifest.load(data), rows, folder, limit=limit, missed=missed,
+                                     progress=watcher)  # fmt: skip
             print_json(asdict(compared)) if as_json else _print_compared(compared)
             return
         clips = _clips(data, objects)[:limit]
-        found = table.follow(method, clips, parse_names(names), rows, folder, progress=watcher)
+        found = table.follow(method, clips, parse_names(names), rows, folder, missed=missed, progress=watcher)
         if as_json:
             print_json({name: {clip: asdict(one) for clip, one in by.items()} for name, by in found.items()})
             return

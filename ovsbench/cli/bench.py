@@ -134,15 +134,16 @@ def _print_ap(report: ap_bench.ApReport) -> None:
 
 @app.command()
 def statistics(
-    repetitions: Annotated[
-        int, typer.Option(min=1, help="Samples of a row, and pairs of equal and of unequal methods.")
+    repetitions: Annotated[int, typer.Option(min=0, help="Samples of a row of coverage.")] = 100,
+    pairs: Annotated[
+        int, typer.Option(min=0, help="Pairs of equal methods of a row of tests, and a quarter as many unequal ones.")
     ] = 100,
     tables: Annotated[int, typer.Option(min=0, help="Tables of ten equal methods.")] = 10,
     videos: Annotated[
         list[int] | None, typer.Option(min=1, help="Of a sample; may be repeated; 10, 32 and 100.")
     ] = None,
     population: Annotated[
-        list[str] | None, typer.Option(metavar="KIND", help="zipf, even, clustered; may be repeated; all by default.")
+        list[str] | None, typer.Option(metavar="KIND", help="zipf, even, ...; may be repeated.")
     ] = None,
     runs: Annotated[
         Path | None, typer.Option("--runs", metavar="FOLDER", help="Scored runs whose videos are populations too.")
@@ -154,25 +155,27 @@ def statistics(
 ) -> None:
     """Measure what intervals cover and how often tests are wrong, on populations whose scores are known.
 
-    The tables of docs/statistics.md are made so, with more repetitions.
+    The tables of docs/statistics.md are made so, with more repetitions. What is 0 is left out; populations are all that
+    are made up, or those named, or those of runs and entries alone.
 
     \b
     [bold]Examples[/bold]
       ovsbench bench statistics --repetitions 50 --videos 10
-      ovsbench bench statistics --population even --entries leaderboard/entries --json
+      ovsbench bench statistics --entries leaderboard/entries --population even --json
     """
     from ovsbench.benchmark.timing.made_up_videos import KINDS, of_counts, of_runs
-    from ovsbench.benchmark.timing.statistics_bench import measure
+    from ovsbench.benchmark.timing.statistics_bench import Sizes, measure
     from ovsbench.leaderboard.entries import read_rows
 
-    kinds = population if population is not None else list(KINDS)
+    kinds = population or ([] if runs or entries else list(KINDS))
     for kind in kinds:
         if kind not in KINDS:
             raise UserError(f"expected a population of {', '.join(KINDS)}, got {kind!r}; {did_you_mean(kind, KINDS)}")
     real = {} if runs is None else of_runs(runs)
     rows = [] if entries is None else read_rows(entries)
     real |= {row.slug: of_counts(*row.counted()) for row in rows if row.counted is not None}
-    report = measure(kinds, real, videos or [10, 32, 100], repetitions, tables, progress(quiet=as_json))
+    sizes = Sizes(tuple(videos or Sizes.videos), repetitions, pairs, tables)
+    report = measure(kinds, real, sizes, progress(quiet=as_json))
     if as_json:
         print_json(dataclasses.asdict(report))
         return
@@ -180,35 +183,24 @@ def statistics(
 
 
 def _print_statistics(report: Report) -> None:
+    sizes = report.sizes
     rows = [
-        (c.population, str(c.videos), c.score, f"{c.expected:.3f}", _share(c.covered), _share(c.width),
-         _share(c.times_peer), _share(c.peer_covered), _share(c.defined))
+        (c.population, str(c.videos), c.score, f"{c.expected:.3f}", _share(c.own.covered), _share(c.own.width),
+         _share(c.times_percentile), _share(c.jackknife.covered), _share(c.percentile.covered), _share(c.defined))
         for c in report.coverage
     ]  # fmt: skip
-    print_table(
-        f"95 % intervals, {report.repetitions} samples each",
-        ("population", "videos", "score", "expected", "covered", "width", "of bootstrap", "it covers", "defined"),
-        rows,
-        words=3,
-    )
+    heads = ("population", "videos", "score", "expected", "covered", "width", "of bootstrap", "jackknife covers",
+             "bootstrap covers", "defined")  # fmt: skip
+    if rows:
+        print_table(f"95 % intervals, {sizes.repetitions} samples each", heads, rows, words=3)
     tests = [
-        (
-            a.population,
-            str(a.videos),
-            a.score,
-            _share(a.null),
-            _share(a.power),
-            _share(a.one_rank),
-            _share(a.one_rank_t),
-        )
+        (a.population, str(a.videos), a.score, _share(a.null), _share(a.power), _share(a.one_rank),
+         _share(a.one_rank_t))
         for a in report.alarms
-    ]
-    print_table(
-        f"Tests, {report.repetitions} pairs and {report.tables} tables each",
-        ("population", "videos", "score", "p <= .05, equal", "unequal", "one rank", "one rank, t"),
-        tests,
-        words=3,
-    )
+    ]  # fmt: skip
+    heads = ("population", "videos", "score", "p <= .05, equal", "unequal", "one rank", "one rank, t")
+    if tests:
+        print_table(f"Tests, {sizes.pairs} equal pairs and {sizes.tables} tables each", heads, tests, words=3)
 
 
 def _share(value: float | None) -> str:

@@ -118,6 +118,10 @@ def score(
             help="Also count a metric that takes long: davis (J&F), davis_semi (of given first masks). Repeatable.",
         ),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="METRIC", help="Count this metric alone, such as ap or vpq. Repeatable."),
+    ] = None,
     jobs: Jobs = 0,
     threads: Threads = None,
     as_json: Json = False,
@@ -129,6 +133,7 @@ def score(
       ovsbench score runs/gkc
       ovsbench score runs/gkc -j 4 --json
       ovsbench score runs/gkc --with davis
+      ovsbench score runs/theirs --only ap
     """
     from ovsbench.benchmark import engine
     from ovsbench.benchmark.cores import core_count, use_threads
@@ -136,7 +141,8 @@ def score(
 
     use_threads(threads, sharers=core_count(jobs))
     benchmark = benchmark_of(folder, data)
-    engine.score(benchmark, folder, extra=extra or (), jobs=core_count(jobs), progress=progress(quiet=as_json))
+    chosen = {"extra": extra or (), "only": only or ()}
+    engine.score(benchmark, folder, **chosen, jobs=core_count(jobs), progress=progress(quiet=as_json))
     _finish_scores(folder, as_json)
 
 

@@ -119,6 +119,11 @@ def _print_all(done: Comparison) -> None:
             _print_stages(title, names, [
                 {stage: getattr(one, part) for stage, one in counted.items()} for counted in done.launches
             ])  # fmt: skip
+    if any(done.calls):
+        columns = ["kernels", "graphs", "copies", "waits"]
+        rows = [[name, *("-" if calls is None else f"{getattr(calls, column):.1f}" for column in columns)]
+                for name, calls in zip(names, done.calls, strict=True)]  # fmt: skip
+        print_table("Calls of the CUDA runtime for a frame, by the profiler", ["method", *columns], rows)
 
 
 def _print_stages(title: str, names: Sequence[str], numbers: Sequence[Mapping[str, float]]) -> None:

@@ -26,9 +26,11 @@ SAFE_REVISIONS: Mapping[str, str] = {
 WHOLE, SHARDS = "model.safetensors", "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _BESIDE = re.compile(r"(?!.*\.index\.json$)[\w.-]+\.(json|txt|model)")
+_TOKENIZER = {"tokenizer.json", "tokenizer_config.json"}
 _SHARD = re.compile(r"[\w.-]+\.safetensors")
 _MOST_HEADER = 100_000_000
 _SECONDS = 10.0
+_BUSY = (408, 429)  # codes of a hub that would answer at another time
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def fetch(reference: Reference) -> Fetched:
             neither a connection nor a copy in the cache.
     """
     with connection() as closed:
-        revision, names, reason = _listed(reference, closed)
+        revision, names, reason = _listed(reference, closed, _has_model)
         files = [_get(reference, revision, name, reason) for name in wanted(reference, names)]
         if files[-1].name == SHARDS:
             files += [_get(reference, revision, name, reason) for name in _shards(reference, files[-1], names)]
@@ -70,7 +72,7 @@ def fetch_tokenizer(repo: str) -> None:
     """Brings what transformers needs of a tokenizer into the cache; raises as `fetch` does."""
     reference = Reference(f"hf:{repo}", repo)
     with connection() as closed:
-        _, names, reason = _listed(reference, closed)
+        _, names, reason = _listed(reference, closed, lambda _, names: bool(_TOKENIZER & set(names)))
         for name in filter(_BESIDE.fullmatch, names):
             _get(reference, None, name, reason)
 
@@ -81,10 +83,10 @@ def is_cached(reference: Reference) -> bool:
 
     revision, names = _first(reference, lambda revision: _cached(reference.repo, revision))
     if reference.files or WHOLE in names or SHARDS not in names:
-        return _has_weights(reference, names)
+        return _has_model(reference, names)
     index = try_to_load_from_cache(reference.repo, SHARDS, revision=revision)
     try:
-        return isinstance(index, str) and bool(_shards(reference, Path(index), names))
+        return isinstance(index, str) and bool(_shards(reference, Path(index), names)) and _has_model(reference, names)
     except MethodError:
         return False
 
@@ -132,15 +134,25 @@ def _has_weights(reference: Reference, names: Collection[str]) -> bool:
     return any(name in names for name in reference.files or (WHOLE, SHARDS))
 
 
-def _listed(reference: Reference, reason: str) -> tuple[str | None, Collection[str], str]:
-    """Revision, names of its files, and the reason why they are those of the cache; "" where they are the hub's."""
+def _has_model(reference: Reference, names: Collection[str]) -> bool:
+    return _has_weights(reference, names) and (bool(reference.files) or "config.json" in names)
+
+
+def _listed(
+    reference: Reference, reason: str, is_enough: Callable[[Reference, Collection[str]], bool]
+) -> tuple[str | None, Collection[str], str]:
+    """Revision, names of its files, and the reason why they are those of the cache; "" where they are the hub's.
+
+    Raises:
+        MethodError: see `_online`; or the cache has not enough of it.
+    """
     if not reason:
         try:
             return *_first(reference, lambda revision: _online(reference, revision)), ""
         except _UnreachableError as error:
             reason = str(error)
     revision, names = _first(reference, lambda revision: _cached(reference.repo, revision))
-    if not _has_weights(reference, names) and "tokenizer.json" not in names:
+    if not is_enough(reference, names):
         raise MethodError(_absent(reference, reason, names))
     return revision, names, reason
 
@@ -166,7 +178,7 @@ def _online(reference: Reference, revision: str | None) -> Collection[str]:
     except HFValidationError as error:
         raise MethodError(f"{reference.text}: {' '.join(str(error).split())}") from error
     except HfHubHTTPError as error:
-        if error.response.status_code >= 500:
+        if error.response.status_code >= 500 or error.response.status_code in _BUSY:
             raise _UnreachableError(f"{_endpoint()} answers with {error.response.status_code}") from error
         raise MethodError(_refusal(reference, error)) from error
     except Exception as error:  # of the HTTP client that huggingface_hub has: unknown host, refused, timeout, proxy
@@ -199,7 +211,12 @@ def _get(reference: Reference, revision: str | None, name: str, reason: str) -> 
     except HfHubHTTPError as error:
         raise MethodError(_refusal(reference, error)) from error
     except EntryNotFoundError as error:
-        raise MethodError(_absent(reference, reason or _short(error), (), name)) from error
+        if reason:
+            raise MethodError(_absent(reference, reason, (), name)) from error
+        raise MethodError(
+            f"{reference.text}: {_endpoint()} does not give {name}: {_short(error.__cause__ or error)}. "
+            "Run the same command again later"
+        ) from error
     except Exception as error:  # a full disk, a connection that breaks, a file of another length than announced
         raise MethodError(
             f"{reference.text}: {name} did not arrive whole: {_short(error)}. Nothing of it is used; run the same "
@@ -311,6 +328,6 @@ def _endpoint() -> str:
     return str(constants.ENDPOINT)
 
 
-def _short(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+def _short(error: BaseException) -> str:
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return text if len(text) <= 200 else f"{text[:200]}..."

@@ -38,7 +38,7 @@ def build_missing(
     Raises:
         UserError: no folder, an unknown builder or setting, or a folder that was built by another description.
     """
-    recipe = {key: value for key, value in table.items() if key != "folder"}
+    recipe = {key: value for key, value in table.items() if key not in ("folder", "jobs")}
     if "build" not in recipe:
         return
     if "folder" not in table:
@@ -49,14 +49,14 @@ def build_missing(
         )
     folder = Path(table["folder"])
     built = folder / RECIPE
-    if changed := changed_settings(built, recipe):
+    if changed := [key for key in changed_settings(built, recipe) if key != "jobs"]:
         raise UserError(
             f"[{name}]: {folder} was built with another {', '.join(changed)}. Remove it or name another folder"
         )
     if built.exists():
         return
     report(f"Building {folder}, as [{name}] says")
-    arguments = {key: value for key, value in recipe.items() if key != "build"}
+    arguments = {key: value for key, value in table.items() if key not in ("folder", "build")}
     try:
         BUILDERS[recipe["build"]](folder, arguments, report, progress)
     except TypeError as error:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ovsbench.benchmark import machine, manifest, methods
 from ovsbench.benchmark.cores import core_count
@@ -18,8 +18,11 @@ from ovsbench.benchmark.progress import Progress
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.timing.speed import Contestant, Speed, count_by_stage, count_flops, measure
-from ovsbench.benchmark.types import Video, Vocabulary
+from ovsbench.benchmark.types import Rules, Video, Vocabulary
 from ovsbench.plans.runs import create_without_labels, resolved
+
+if TYPE_CHECKING:
+    from ovsbench.gkc_video.launches import RuntimeCalls
 
 REFERENCE = "two-stage"
 
@@ -40,6 +43,7 @@ class Comparison:
         speeds: of each.
         flops: floating-point operations of a frame by stage, where they were counted.
         launches: operations and host reads of a frame by stage, where they were counted.
+        calls: of the CUDA runtime for each frame, where they were counted; None without a GPU.
         peak: floating-point operations a second that the device does at best; None where nobody asked.
         reference: what ratios are to.
         facts: the conditions.
@@ -48,6 +52,7 @@ class Comparison:
     speeds: tuple[Speed, ...]
     flops: tuple[Mapping[str, int], ...]
     launches: tuple[Mapping[str, Launches], ...]
+    calls: tuple[RuntimeCalls | None, ...]
     peak: float | None
     reference: Speed
     facts: Mapping[str, Any]
@@ -60,11 +65,13 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """As `--json` prints it."""
         rows = []
-        for number, (one, operations, launches) in enumerate(zip(self.speeds, self.flops, self.launches, strict=True)):
+        counted = zip(self.speeds, self.flops, self.launches, self.calls, strict=True)
+        for number, (one, operations, launches, calls) in enumerate(counted):
             fps = dict(zip(("low", "median", "high"), one.fps, strict=True))
             ratio = {f"times {self.reference.name}": one.times_as_fast_as(self.reference)[1]}
             rows.append({**dataclasses.asdict(one), "fps": fps, **ratio, "flops": operations,
                          "launches": {name: dataclasses.asdict(each) for name, each in launches.items()},
+                         "runtime calls": None if calls is None else dataclasses.asdict(calls),
                          "share of floor": self.floor_share(number)})  # fmt: skip
         return {"schema": 1, "facts": {**self.facts, "peak flops": self.peak}, "methods": rows}
 
@@ -114,11 +121,12 @@ def compare_speed(
         speeds = measure(built, video, vocabulary, repeats=repeats, pipeline=not in_turn, progress=progress)
         counted = tuple(count_flops(one, video, vocabulary) if flops else {} for one in built)
         launches = tuple(_launches(one, video, vocabulary) if count else {} for one in built)
+        calls = tuple(_calls(one, video, vocabulary) if count else None for one in built)
     best = None
     if flops:
         best = _measured_peak(speeds[0]) if peak is None else peak * 1e12
     facts = {**_facts(video, vocabulary, speeds, repeats), "in_turn": in_turn}
-    return Comparison(speeds, counted, launches, best, speeds[names.index(reference)], facts)
+    return Comparison(speeds, counted, launches, calls, best, speeds[names.index(reference)], facts)
 
 
 def write_speed(done: Comparison, folder: Path) -> None:
@@ -161,6 +169,15 @@ def _launches(contestant: Contestant, video: Video, vocabulary: Vocabulary) -> d
     done = count_by_stage(contestant, video, vocabulary, operations, lambda: operations.kernels, frames)
     waited = count_by_stage(contestant, video, vocabulary, reads, lambda: reads.reads, frames)
     return {name: Launches(done.get(name, 0) / frames, waited.get(name, 0) / frames) for name in {**done, **waited}}
+
+
+def _calls(contestant: Contestant, video: Video, vocabulary: Vocabulary) -> RuntimeCalls | None:
+    """For each frame of the video, which the method has seen before; None where it runs on no GPU."""
+    from ovsbench.gkc_video.launches import runtime_calls
+
+    if not str(getattr(contestant.method, "device", "")).startswith("cuda"):
+        return None
+    return runtime_calls(lambda: list(contestant.method.predict(video, vocabulary, Rules())), len(video))
 
 
 def _drawn(folder: Path, size: tuple[int, int], frames: int) -> manifest.Benchmark:

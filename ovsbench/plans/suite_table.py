@@ -117,7 +117,7 @@ def suite_table(
         Line(
             name,
             ranked.get(name),
-            intervals_of(left_out[name]),
+            intervals_of(benchmark, methods[name], left_out[name]),
             _spread(by_seed[name]),
             _over_seeds(by_seed[name]),
             over_words(benchmark, [list(run.values()) for run in counts[name]], wanted),

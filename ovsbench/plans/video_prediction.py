@@ -16,7 +16,7 @@ from ovsbench.benchmark.errors import StoppedError, UserError
 from ovsbench.benchmark.pictures.legend import with_legend
 from ovsbench.benchmark.pictures.overlay import OverlayPainter
 from ovsbench.benchmark.progress import SILENT, Progress
-from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.record import Settings, what_ran
 from ovsbench.benchmark.running.frame_loop import Sink, predict_video
 from ovsbench.benchmark.running.instances import AnsweredTracks
 from ovsbench.benchmark.running.pipeline import adding
@@ -34,7 +34,7 @@ RECENT = 24
 READABLE = 320
 """Frames narrower than this are painted enlarged, so that names can be read."""
 NAMES, OBJECTS, SHEET = "names.json", "objects.jsonl", "sheet.png"
-"""The vocabulary, the segments of each frame, and a few painted frames; beside the masks."""
+"""The vocabulary and what found it, the segments of each frame, and a few painted frames; beside the masks."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,7 @@ def predict_file(
         progress.stop()
     seconds = time.monotonic() - begin
     outputs.sheet.write(folder / SHEET)
-    names = [{"id": c.id, "name": c.name, "synonyms": list(c.synonyms), "is_thing": c.is_thing} for c in vocabulary]
-    notes = {"notes": list(clip.notes)} if clip.notes else {}
-    write_json(folder / NAMES, {"schema": SCHEMA, "categories": names, **notes})
+    _write_names(folder, clip, vocabulary, what_ran(method, settings))
     found = {c.name: outputs.frames_with[c.id] for c in vocabulary}
     seen = {c.name: len({track for category, track in outputs.tracks if category == c.id}) for c in vocabulary}
     return VideoResult(out, folder, folder / SHEET, len(clip), seconds, found, seen, clip.notes)
@@ -148,6 +146,13 @@ def _predict_tracks(
         for path in written.iterdir():
             path.replace(folder / path.name)
         written.rmdir()
+
+
+def _write_names(folder: Path, clip: Video, vocabulary: Vocabulary, made_by: dict[str, Any]) -> None:
+    """What the numbers of the masks mean, and which method with which weights made them."""
+    names = [{"id": c.id, "name": c.name, "synonyms": list(c.synonyms), "is_thing": c.is_thing} for c in vocabulary]
+    notes = {"notes": list(clip.notes)} if clip.notes else {}
+    write_json(folder / NAMES, {"schema": SCHEMA, "categories": names, **notes, "made_by": made_by})
 
 
 class _RecentImages:

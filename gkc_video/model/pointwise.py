@@ -1,0 +1,63 @@
+"""Linear maps of many rows, and convolutions of one pixel, by oneDNN on a processor.
+
+torch hands both to the BLAS of its build where a single thread runs, or always. oneDNN, which has the other
+convolutions anyway, chooses its instructions by what the processor can do, not by who made it: up to twice the speed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+LEAST_ROWS = 256
+"""With fewer rows the preparations of oneDNN take longer than it saves."""
+
+
+def takes_onednn(x: torch.Tensor) -> bool:
+    """Whether a tensor can go there."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and torch.backends.mkldnn.is_available()
+        and not torch.compiler.is_compiling()
+    )
+
+
+def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """`torch.nn.functional.linear` of (..., C) with (D, C) and (D,)."""
+    rows = x.numel() // x.shape[-1]
+    if rows < LEAST_ROWS or not takes_onednn(x):
+        return F.linear(x, weight, bias)
+    line = x.contiguous().view(1, 1, rows, x.shape[-1]).permute(0, 3, 1, 2)  # a picture of one line, channels last
+    out: torch.Tensor = torch.mkldnn_convolution(line, weight[:, :, None, None], bias, (0, 0), (1, 1), (1, 1), 1)
+    return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], len(weight))
+
+
+class _Linear(nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return linear(x, self.weight, self.bias)
+
+
+class _Pixelwise(nn.Conv2d):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not takes_onednn(x):
+            return super().forward(x)
+        out: torch.Tensor = torch.mkldnn_convolution(x, self.weight, self.bias, (0, 0), (1, 1), (1, 1), 1)
+        return out
+
+
+def use_onednn(model: nn.Module) -> None:
+    """Has the linear maps and the convolutions of one pixel in a model done by oneDNN where that pays, in place."""
+    for parent in model.modules():
+        for name, child in parent.named_children():
+            made: Any = None
+            if type(child) is nn.Linear:
+                made = _Linear(child.in_features, child.out_features, device="meta")
+            elif type(child) is nn.Conv2d and (child.kernel_size, child.stride, child.groups) == ((1, 1), (1, 1), 1):
+                made = _Pixelwise(child.in_channels, child.out_channels, 1, device="meta")
+            if made is not None:
+                made.weight, made.bias = child.weight, child.bias
+                setattr(parent, name, made.train(child.training))

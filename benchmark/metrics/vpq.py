@@ -16,8 +16,8 @@ Over all windows of all videos, per class,
     VPQ@k, SQ@k, RQ@k   mean over the classes with tp + fp + fn > 0 at this k of PQ, of SQ = sum of IoU / tp (0 without
                         a match) and of RQ = tp / (tp + fp / 2 + fn / 2); a class that is only predicted counts with 0
     PQ                  VPQ@1: panoptic quality of single frames
-    object_IoU          sum of IoU / (tp + fn) in single frames, summed over the classes first: each labelled segment of a
-                        frame counts the same, with 0 where it has no match, whatever its class and size
+    object_IoU          sum of IoU / (tp + fn) in single frames, summed over the classes first: each labelled segment of
+                        a frame counts the same, with 0 where it has no match, whatever its class and size
     VPQ                 mean of VPQ@k over the window lengths of the benchmark's rules
     VPQ_official        mean of VPQ@k over k = 1, 2, 4, 6, 8, which is what the official script averages
 

@@ -232,7 +232,7 @@ class Stage:
         cover = np.clip(0.5 - distance, 0, 1)
         slope_y, slope_x = np.gradient(distance)
         edge = np.clip(1 + distance / np.float32(2.2 * self.scale), 0, 1)  # 1 at the outline, 0 further in
-        lit = np.array(shift, np.float32) / np.float32(np.hypot(*shift))
+        lit: Array = np.divide(np.array(shift, np.float32), np.float32(np.hypot(shift[0], shift[1])))
         facing = edge * -(slope_x * lit[0] + slope_y * lit[1])  # positive where the outline faces the lamp
         drawn = paint(actor.thing.fill, px, py, actor.tint) + np.float32(0.12) * facing[..., None]
         drawn *= (1 + np.float32(0.34) * facing - np.float32(0.08) * edge)[..., None]
@@ -294,7 +294,7 @@ def set_stage(cast: Cast, size: tuple[int, int], rng: np.random.Generator) -> St
         tuple(shots),
         Light.draw(rng),
         tuple(_draw_post(rng) for _ in range(int(rng.choice([0, 1, 2], p=[0.75, 0.2, 0.05])))),
-        clutter=int(rng.choice([0, rng.integers(20, 60), rng.integers(100, 260)], p=[0.3, 0.4, 0.3])),
+        clutter=int(rng.choice(np.array([0, rng.integers(20, 60), rng.integers(100, 260)]), p=[0.3, 0.4, 0.3])),
         noise=Noise.draw(rng),
         blur=float(rng.uniform(0.12, 0.4)),
         grain=float(rng.uniform(0.004, 0.022)),

@@ -173,7 +173,6 @@ HOURS, GPU, REAL = "trains for hours; test_ablation.py runs a small file", "need
 NOT_RUN = {
     "ablate configs/ablation-world-cpu.toml": HOURS,
     "ablate configs/ablation-world-cpu.toml --device cpu --parallel 2": HOURS,
-    "ablate configs/ablation-world.toml": HOURS,
     "ablate configs/ablation-world.toml --device cpu --parallel 2": HOURS,
     "association DAVIS/JPEGImages/480p --objects DAVIS/Annotations/480p -c gkc-world --names 'dog, car, horse, "
     "bicycle, person, grass, road, tree, building, sky, sand, fence'": REAL,

@@ -4,11 +4,12 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help install demo test lint docs mutate entries clean
+.PHONY: help install demo test cluster lint docs mutate entries clean
 
 help:
 	@echo "make demo   the whole story on the embedded world: data, methods, scores, leaderboard page"
 	@echo "make test   the test suite"
+	@echo "make cluster   the tests of many machines: Ray, storage that is not a disk, SLURM"
 	@echo "make lint   ruff and mypy"
 	@echo "make docs   the documentation as a site"
 	@echo "make mutate tries 400 mutants of metrics, losses, tracking, bundle checks and statistics; an hour"
@@ -33,6 +34,11 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# Tests of a cluster of three nodes on this machine; without Ray `make test` skips them.
+cluster: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[ray,dev]"
+	$(BIN)/python -m pytest $(wildcard tests/test_ray*.py tests/test_remote*.py tests/test_slurm*.py)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -26,7 +26,9 @@ def model_type(folder: Path) -> str:
     try:
         return str(parse_json(path.read_bytes()).get("model_type", ""))
     except (OSError, ValueError, AttributeError) as error:
-        raise MethodError(f"{path}: expected a config of transformers, got {error}. Check -c") from error
+        raise MethodError(
+            f"{path}: expected a config of transformers, got {error}. Give another folder with -c"
+        ) from error
 
 
 def load_folder(auto: Any, folder: Path, device: str) -> Any:

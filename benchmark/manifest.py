@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from ovsbench.benchmark.errors import DataError, did_you_mean
 from ovsbench.benchmark.storage import files, store
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.benchmark.storage.track_store import TrackFolder
 from ovsbench.benchmark.types import (
     WHOLE,
@@ -138,7 +139,8 @@ class Benchmark:
 
     def image_paths(self, video_id: str) -> tuple[Path, ...]:
         """The image files of a video, in time order."""
-        root = self.folder / self.image_root  # an absolute image root wins over the folder
+        root = place(self.image_root)  # an absolute one, or a URL, wins over the folder
+        root = root if root.is_absolute() else self.folder / root
         return tuple(root / name for name in self.entry(video_id).frames)
 
     @property
@@ -241,7 +243,7 @@ def load(folder: str | Path) -> Benchmark:
     Raises:
         DataError: the manifest is missing or damaged.
     """
-    folder = Path(folder)
+    folder = place(folder)
     path = folder / MANIFEST
     content = files.read_json(path, "the manifest of a benchmark folder")
     try:

@@ -7,20 +7,30 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import SpawnContext, SpawnProcess
+from typing import Any
+
+from ovsbench.benchmark.progress import SILENT
+
+NODE = "OVSBENCH_NODE"
+"""In the environment of a process of a cluster: the machine that it is on."""
 
 
 @contextlib.contextmanager
-def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
+def process_pool(jobs: int, make: Callable[[], Any] | None = None) -> Iterator[ProcessPoolExecutor]:
     """A pool of `jobs` processes; on an error, and on Ctrl-C, what they have not finished is dropped.
 
     A terminal sends Ctrl-C to all processes at once. Here only the parent answers it, so that a person reads one
     sentence and not a traceback from each process.
+
+    Args:
+        jobs: processes.
+        make: builds the work that `work_here` does in a process; can be sent there.
     """
     others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(jobs, _DeafContext(), _end_with_parent) as pool:
+    with ProcessPoolExecutor(jobs, _DeafContext(), _begin, (make,)) as pool:
         try:
             yield pool
         except BaseException:
@@ -59,9 +69,21 @@ def _without_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_with_parent() -> None:
+_made: list[Any] = []
+"""In a process of a pool: what makes its work, then the work."""
+
+
+def _begin(make: Callable[[], Any] | None) -> None:
     """Makes a process end when its parent does, however that ends."""
     threading.Thread(target=_wait_for_parent, daemon=True).start()
+    _made.append(make)
+
+
+def work_here(item: Any) -> Any:
+    """In a process of a pool: what the work that was made here makes of an item."""
+    if len(_made) == 1:
+        _made.append(_made[0]())
+    return _made[1](item, SILENT)
 
 
 def _wait_for_parent() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 Report = Callable[[str], None]
@@ -15,10 +16,13 @@ def unreported(line: str) -> None:
 def plural(count: int, noun: str) -> str:
     """A number with its noun.
 
-    >>> plural(1, "video"), plural(3, "video")
-    ('1 video', '3 videos')
+    >>> plural(1, "video"), plural(3, "novel video"), plural(0, "entry"), plural(2, "class")
+    ('1 video', '3 novel videos', '0 entries', '2 classes')
     """
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    if count == 1:
+        return f"1 {noun}"
+    many = re.sub(r"(?<=[^aeiou])y$", "ie", noun)
+    return f"{count} {many}{'es' if noun.endswith('s') else 's'}"
 
 
 class Progress:
@@ -32,6 +36,9 @@ class Progress:
 
     def video(self) -> None:
         """A video is done."""
+
+    def machines(self, text: str) -> None:
+        """What the machines of a cluster do now."""
 
     def stop(self) -> None:
         """The work is over, well or not."""

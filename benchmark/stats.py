@@ -31,7 +31,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -132,8 +132,20 @@ class Tabled:
         return getattr(self.counts, name)
 
 
-def tabled(methods: Mapping[str, Sequence[Run]]) -> dict[str, list[Run]]:
-    """The runs of methods with rows that are made once; what cannot be summed stays as it is."""
+def tabled(methods: Mapping[str, Sequence[Run]], metrics: Collection[str] | None = None) -> dict[str, list[Run]]:
+    """The runs of methods with rows that are made once; what cannot be summed stays as it is.
+
+    Args:
+        methods: name to runs.
+        metrics: that are kept, None for all; counts of others are not even decoded.
+    """
+    methods = {
+        method: [
+            [{name: video[name] for name in video if metrics is None or name in metrics} for video in run]
+            for run in runs
+        ]
+        for method, runs in methods.items()
+    }
     known: dict[str, set[int]] = {}
     summed: dict[str, bool] = {}
     for name, counts in (item for runs in methods.values() for run in runs for video in run for item in video.items()):

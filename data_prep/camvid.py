@@ -72,6 +72,7 @@ def build_camvid(
     split: str | Path | None = "default",
     variant: Variant | None = None,
     layout: str | None = None,
+    recordings: str | None = None,
     **work: Unpack[Work],
 ) -> Benchmark:
     """Turns a list of CamVid frames into a benchmark folder; images stay in the raw folder.
@@ -88,10 +89,11 @@ def build_camvid(
             their pixels void and keeps every frame; `delete` leaves out every frame that shows one of them (frames,
             not videos, because no recording is free of pavement; of 367 training frames 18 remain).
         layout: `segnet` or `colour`; found by itself if None.
+        recordings: only the frames of these, such as `0001TP,0006R0`; CamVid's own lists share recordings.
         work: see `Work`; no defects are known of CamVid.
 
     Raises:
-        DataError: the raw folder is not in this layout; the message names the file and line.
+        DataError: the raw folder is not in this layout, or the list has none of a recording; the message names it.
     """
     raw, watch = Path(raw).resolve(), Watch(**work)
     kind = KINDS[find_layout(raw, "camvid", layout).name]
@@ -101,6 +103,9 @@ def build_camvid(
     vocabulary = kind.vocabulary(split)
     lines = read_lines(raw, subset) if kind is KINDS["segnet"] else pair_files(raw, subset)
     frames = _look_at_all(raw, lines, kind, watch.progress, f"looking at CamVid {subset}")
+    if recordings is not None:
+        frames = _of_recordings(frames, recordings.split(","), subset)
+        subset = f"{subset}-{recordings.replace(',', '-')}"
     videos = _videos(frames, without=vocabulary.novel if variant == "delete" else frozenset(), subset=subset)
     return write_release(
         folder,
@@ -171,6 +176,14 @@ def _look_at(raw: Path, line: Line, kind: LabelKind) -> _Frame:
         classes=frozenset(np.flatnonzero(np.bincount(numbers.ravel())).tolist()),
         label_sha256=sha256(numbers.tobytes()).hexdigest(),
     )
+
+
+def _of_recordings(frames: Sequence[_Frame], wanted: Sequence[str], subset: str) -> list[_Frame]:
+    there = list(dict.fromkeys(frame.recording for frame in frames))
+    strange = [recording for recording in wanted if recording not in there]
+    if strange:
+        raise DataError(f"the list {subset} has no recording {strange[0]!r}; {did_you_mean(strange[0], there)}")
+    return [frame for frame in frames if frame.recording in wanted]
 
 
 def _videos(frames: Sequence[_Frame], *, without: frozenset[int], subset: str) -> Mapping[str, list[_Frame]]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections import deque
-from collections.abc import Generator, Sequence
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
 from ovsbench.benchmark.errors import DataError, did_you_mean
-from ovsbench.benchmark.formats.faults import Faults, LeftOutError
+from ovsbench.benchmark.formats.faults import MOST, Faults, LeftOutError
 from ovsbench.benchmark.labels.label_writer import LabelWriter
 from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry, load
 from ovsbench.benchmark.panoptic import void_categories
-from ovsbench.benchmark.processes import process_pool
-from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.progress import Progress
+from ovsbench.benchmark.running.executor import Piece, Workers, executor_of
 from ovsbench.benchmark.types import WHOLE, InstanceTrack, PanopticFrame, Scope, Vocabulary
 from ovsbench.data_prep.defects import Defects
 from ovsbench.data_prep.tracks import Tracks
@@ -114,7 +114,7 @@ def convert(
     what: str,
     defects: Defects,
     faults: Faults,
-    jobs: int,
+    jobs: Workers,
     progress: Progress,
 ) -> Benchmark:
     """Writes the labels of all videos; those that an earlier build finished are not opened again.
@@ -126,7 +126,7 @@ def convert(
         what: the raw data, for messages.
         defects: known defects of the release, those found so far and those still to be found.
         faults: likewise other faults; with one of them there is no benchmark.
-        jobs: processes; the result does not depend on it.
+        jobs: processes, or an executor; the result does not depend on it.
         progress: told of frames and videos.
 
     Raises:
@@ -136,7 +136,7 @@ def convert(
     progress.start(len(videos), sum(len(video.frames) for video in videos), f"reading {what}")
     try:
         with writer:
-            todo, built = [], 0
+            todo, built = list[Piece[_Video]](), 0
             for video in videos:
                 about = (video.id, video.size, video.frames, video.fps, video.scope)
                 if _is_current(writer, video) and writer.has_labels(*about):
@@ -144,15 +144,22 @@ def convert(
                     progress.video()
                     built += 1
                 else:
-                    todo.append((video, writer.elsewhere(*about)))
-            with contextlib.closing(_outcomes(todo, recipe, jobs, progress)) as outcomes:
-                for outcome in outcomes:
-                    faults.absorb(outcome.faults)
-                    defects.absorb(outcome.defects)
+                    todo.append(Piece(video.id, len(video.frames), (video, writer.elsewhere(*about))))
+            make, odd = functools.partial(_Maker, recipe), dict[str, _Outcome]()
+            with contextlib.closing(executor_of(jobs).each(make, todo, progress)) as outcomes:
+                for piece, outcome in outcomes:
+                    if outcome.faults.count or outcome.defects.count:
+                        odd[piece.name] = outcome
                     if outcome.entry is not None:
                         writer.file(outcome.entry)
                         built += 1
                     progress.video()
+                    if sum(one.faults.count for one in odd.values()) > MOST:
+                        break
+            for piece in todo:  # told in the order of the videos, whatever order they were made in
+                if piece.name in odd:
+                    faults.absorb(odd[piece.name].faults)
+                    defects.absorb(odd[piece.name].defects)
             faults.stop(what, "Mend the files and build again")
             defects.settle(what)
             if not built:
@@ -183,24 +190,20 @@ def _is_current(writer: BenchmarkWriter, video: RawVideo) -> bool:
         return False
 
 
-def _outcomes(
-    todo: Sequence[tuple[RawVideo, LabelWriter]], recipe: Recipe, jobs: int, progress: Progress
-) -> Generator[_Outcome, None, None]:
-    """The outcome of each video, in order."""
-    if jobs == 1 or len(todo) < 2:
-        for video, labels in todo:
-            yield _make(video, labels, recipe, progress)
-        return
-    with process_pool(min(jobs, len(todo))) as pool:
-        # Not pool.map, which cancels what waits when Ctrl-C comes: the pool stumbles over that as its processes end.
-        waiting = deque((video, pool.submit(_make, video, labels, recipe)) for video, labels in todo)
-        while waiting:
-            video, outcome = waiting.popleft()
-            yield outcome.result()
-            progress.frame(len(video.frames))
+_Video = tuple[RawVideo, LabelWriter]
 
 
-def _make(video: RawVideo, labels: LabelWriter, recipe: Recipe, progress: Progress = SILENT) -> _Outcome:
+@dataclass(frozen=True)
+class _Maker:
+    """Writes the labels of videos."""
+
+    recipe: Recipe
+
+    def __call__(self, video: _Video, progress: Progress) -> _Outcome:
+        return _make(*video, self.recipe, progress)
+
+
+def _make(video: RawVideo, labels: LabelWriter, recipe: Recipe, progress: Progress) -> _Outcome:
     """Writes the labels of a video; of one with a fault every frame is looked at and nothing is kept."""
     outcome = _Outcome()
     number = None if recipe.numbered is None else Tracks(recipe.numbered)

@@ -9,17 +9,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-from collections import Counter, deque
-from collections.abc import Generator, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.labels.manifest_check import VideoCheck, check_video, entry_problems
-from ovsbench.benchmark.manifest import Benchmark, load
-from ovsbench.benchmark.processes import process_pool
+from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.running.executor import Piece, Workers, executor_of
 from ovsbench.benchmark.storage import files
 
 NOTES = ".check.jsonl"
@@ -42,13 +42,13 @@ class Audit:
     remarks: tuple[str, ...]
 
 
-def audit(benchmark: Benchmark, *, images: bool = True, jobs: int = 1, progress: Progress = SILENT) -> Audit:
+def audit(benchmark: Benchmark, *, images: bool = True, jobs: Workers = 1, progress: Progress = SILENT) -> Audit:
     """Opens every label and every image of a benchmark folder.
 
     Args:
         benchmark: an opened folder.
         images: whether images are opened; without them nothing is said about their likeness.
-        jobs: processes; what is found does not depend on it.
+        jobs: processes, or an executor; what is found does not depend on it.
         progress: told of frames and videos.
     """
     notes = benchmark.folder / NOTES
@@ -63,9 +63,10 @@ def audit(benchmark: Benchmark, *, images: bool = True, jobs: int = 1, progress:
                 progress.frame(len(entry.frames))
                 progress.video()
             else:
-                todo.append(entry.id)
-        with contextlib.closing(_looks(benchmark, todo, images, jobs, progress)) as looks:
-            for look in looks:
+                todo.append(Piece(entry.id, len(entry.frames), entry.id))
+        make = functools.partial(_Look, benchmark, images)
+        with contextlib.closing(executor_of(jobs).each(make, todo, progress)) as looks:
+            for _, look in looks:
                 found[look.video] = look
                 with contextlib.suppress(DataError):  # a folder that cannot be written can be checked, in one go
                     files.append_line(notes, _to_json(look, _state(benchmark, look.video, images)))
@@ -92,30 +93,15 @@ def _twins(videos: Sequence[VideoCheck]) -> Iterator[str]:
         yield f"videos {first} and {second} share {count} like frames. Look at both: one may be a copy of the other"
 
 
-def _looks(
-    benchmark: Benchmark, todo: Sequence[str], images: bool, jobs: int, progress: Progress
-) -> Generator[VideoCheck, None, None]:
-    """A look at each video, in order."""
-    if jobs == 1 or len(todo) < 2:
-        for video in todo:
-            yield check_video(benchmark, video, images=images, done=progress.frame)
-        return
-    with process_pool(min(jobs, len(todo))) as pool:
-        # Not pool.map, which cancels what waits when Ctrl-C comes: the pool stumbles over that as its processes end.
-        waiting = deque(pool.submit(_look_elsewhere, benchmark.folder, video, images) for video in todo)
-        while waiting:
-            look = waiting.popleft().result()
-            progress.frame(len(look.hashes))
-            yield look
+@dataclass(frozen=True)
+class _Look:
+    """Looks at videos of a benchmark."""
 
+    benchmark: Benchmark
+    images: bool
 
-@functools.lru_cache(maxsize=1)
-def _opened(folder: Path) -> Benchmark:
-    return load(folder)
-
-
-def _look_elsewhere(folder: Path, video: str, images: bool) -> VideoCheck:
-    return check_video(_opened(folder), video, images=images)
+    def __call__(self, video: str, progress: Progress) -> VideoCheck:
+        return check_video(self.benchmark, video, images=self.images, done=progress.frame)
 
 
 def _state(benchmark: Benchmark, video: str, images: bool) -> str:

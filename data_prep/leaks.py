@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
+from ovsbench.benchmark.progress import plural
 from ovsbench.benchmark.storage.text_bank import plain_name
 from ovsbench.benchmark.types import Category
 from ovsbench.benchmark.video.image_hash import near_pairs
@@ -126,7 +127,7 @@ def _frames(test: Audit, train: Audit, near: NearFrames) -> list[Leak]:
             Leak(
                 "frames",
                 f"video {here} of {test.benchmark.name} looks like video {there} of {train.benchmark.name} in "
-                f"{count} frame{'s' if count > 1 else ''}: {test.benchmark.entry(here).frames[first]} and "
+                f"{plural(count, 'frame')}: {test.benchmark.entry(here).frames[first]} and "
                 f"{train.benchmark.entry(there).frames[second]}. Look at both, and leave one of the videos out",
             )
         )

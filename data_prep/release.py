@@ -11,6 +11,7 @@ from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
 from ovsbench.benchmark.manifest import Benchmark, Source
 from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.running.executor import Workers
 from ovsbench.benchmark.types import Rules, Vocabulary
 from ovsbench.data_prep.convert import RawVideo, Recipe, convert, recipe_of
 from ovsbench.data_prep.defects import Defects
@@ -22,12 +23,12 @@ class Work(TypedDict, total=False):
     """What every reader takes by name beside its own arguments.
 
     Attributes:
-        jobs: processes; the result does not depend on it; 1 by default.
+        jobs: processes, or an executor; the result does not depend on it; 1 by default.
         defects: told of known faults of the release.
         progress: told of frames and videos.
     """
 
-    jobs: int
+    jobs: Workers
     defects: Defects
     progress: Progress
 
@@ -36,7 +37,7 @@ class Work(TypedDict, total=False):
 class Watch:
     """`Work` with its defaults, and the faults that are found."""
 
-    jobs: int = 1
+    jobs: Workers = 1
     defects: Defects = field(default_factory=Defects)
     progress: Progress = SILENT
     faults: Faults = field(default_factory=Faults)

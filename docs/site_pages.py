@@ -126,7 +126,7 @@ def definitions() -> Iterator[str]:
     """The formulas of every metric, its rule for void, and where they come from: the text that its file opens with."""
     from ovsbench.benchmark.metrics import described
 
-    yield "# Definitions\n\nWhat each metric counts, by which formula and whose rule; the files of the source open with it."
+    yield "# Definitions\n\nWhat each metric counts, by which formula and rule: the text that its file opens with."
     named: dict[str, set[str]] = {}
     for one in described().values():
         named.setdefault(type(one.metric).__module__, set()).add(one.metric.name)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from ovsbench.benchmark.errors import MethodError
 
 
 def choose(name: str = "auto") -> str:
-    """The device meant by a name; "auto" is the first GPU, or the CPU where there is none.
+    """The device meant by a name; "auto" is what OVSBENCH_DEVICE names, else the first GPU, or the CPU without one.
 
     Raises:
         MethodError: torch does not know the device, or the machine lacks it.
     """
+    if name == "auto":
+        name = os.environ.get("OVSBENCH_DEVICE") or name
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -11,6 +11,7 @@ from ovsbench.benchmark import manifest
 from ovsbench.benchmark.errors import DataError, UserError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.metrics import Described, all_metrics, described, other_versions, owners
+from ovsbench.benchmark.progress import plural
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.counting import COUNTS
 from ovsbench.benchmark.running.scores import HARMONIC, SCORES, CategoryScores, Scores, read_counts
@@ -167,7 +168,7 @@ def _flags(record: RunRecord, scores: Scores, card: Card | None) -> tuple[Flag, 
     if record.uses_labels:
         flags.append(Flag("reads labels", "It was given true labels: a bound, not a contestant", is_reference=True))
     if scores.is_partial:
-        flags.append(Flag("partial", f"Only {scores.videos} of the benchmark's {scores.videos_total} videos"))
+        flags.append(Flag("partial", f"Only {scores.videos} of the benchmark's {plural(scores.videos_total, 'video')}"))
     flags += _metric_flags(scores)
     saw = record.notes.get("saw_novel", "")
     if card is not None and card.saw_novel != "no":
@@ -217,10 +218,10 @@ def _facts(record: RunRecord, scores: Scores) -> tuple[Fact, ...]:
         **{key.replace("_", " ").capitalize(): value for key, value in sorted(record.notes.items())},
         "Benchmark": f"{record.benchmark}, version {record.benchmark_version}, content {record.benchmark_digest}",
         "Metrics": ", ".join(f"{name} {version}" for name, version in sorted(scores.metrics.items())),
-        "Scored": f"{scores.videos} of {scores.videos_total} videos, {scores.frames} frames",
+        "Scored": f"{scores.videos} of {plural(scores.videos_total, 'video')}, {plural(scores.frames, 'frame')}",
         "Names offered": f"{record.offered}: {', '.join(record.categories)}",
         "Speed": (
-            f"{timing.frames} frames in {timing.seconds:.2f} s of the method alone; reading of images "
+            f"{plural(timing.frames, 'frame')} in {timing.seconds:.2f} s of the method alone; reading of images "
             f"{timing.image_seconds:.2f} s, checking and writing {timing.store_seconds:.2f} s, "
             f"{timing.warmup_frames} first frames apart {timing.warmup_seconds:.2f} s"
         ),

@@ -10,6 +10,7 @@ import pytest
 
 from ovsbench.benchmark.metrics.ap import Ap, ApCounts, value_names
 from ovsbench.benchmark.metrics.ap_matching import AREAS, KEPT, THRESHOLDS
+from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.rle import DecodedTracks
 from ovsbench.benchmark.timing.ap_peer import average_precisions
@@ -100,6 +101,16 @@ def test_by_the_rule_of_lvvis_each_match_of_a_crowd_is_a_success():
     both = [track("##", is_crowd=True), track("....##")]
     scores = count(both, [track("##", 0.9), track("........##", 0.8), track("##", 0.7)]).scores(None)
     assert scores["AP50_lvvis"] == pytest.approx((51 * 1 + 50 * 2 / 3) / 101)
+
+
+def test_an_entry_may_hold_a_crowd_that_is_matched_twice_but_no_other_label():
+    shape = VideoShape(1, SIZE[1], frozenset({1}), Rules(task="instance"))
+    twice = [track("##", 0.9), track("##", 0.8)]
+    crowd = count([track("##", is_crowd=True)], twice)
+    assert list(crowd.problems(shape, {})) == []
+    (plain,) = count([track("##")], twice).by_class[1]
+    forged = ApCounts({1: (plain._replace(matched=plain.matched[[0, 0]]),)})
+    assert list(forged.problems(shape, {})) == ["ap of category 1 has 2 matches of 1 labels"]
 
 
 def test_a_label_counts_where_its_stated_area_says():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,9 @@ def test_frames_come_back_named_with_their_images(halves):
     assert found[0].overlay().shape == (4, 6, 3)
     with pytest.raises(UserError, match=r"one of \[1, 2\], got 7"):
         found[0].mask(7)
+    for opacity in (-0.1, 1.5, float("nan")):
+        with pytest.raises(UserError, match="opacity from 0 to 1"):
+            found[0].overlay(opacity=opacity)
 
 
 def test_torch_tensors_lists_of_names_and_paths_will_do(halves, tmp_path):
@@ -94,11 +98,41 @@ def test_torch_tensors_lists_of_names_and_paths_will_do(halves, tmp_path):
         (images(1), "", "empty one"),
         (images(1), ["dog", 3], "without a comma, got 3"),
         (images(1), ["dog, cat"], "without a comma, got 'dog, cat'"),
+        (images(1), None, "expected names, such as .*, got None"),
+        (5, "dog", "expected frames, or the path of a video, got 5"),
+        ([np.zeros((0, 6, 3), np.uint8)], "dog", r"got uint8 of shape \(0, 6, 3\)"),
     ],
 )
 def test_what_is_no_video_or_no_word_is_refused(halves, frames, names, sentence):
     with pytest.raises(UserError, match=sentence):
         list(halves.predict(frames, names))
+
+
+@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf"), "10"])
+def test_frames_a_second_are_above_zero(halves, fps):
+    with pytest.raises(UserError, match="expected fps as a number above 0"):
+        list(halves.predict(images(), "dog", fps=fps))
+
+
+def test_views_of_arrays_reach_a_method_as_plain_arrays(halves):
+    """Torch takes no negative strides, and BGR turned to RGB has them."""
+    image = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
+    views = [image[..., ::-1], image[::-1], np.asfortranarray(image)]
+    for frame, view in zip(halves.predict(views, "dog, grass"), views, strict=True):
+        assert frame.image.flags["C_CONTIGUOUS"]
+        assert (frame.image == view).all()
+
+
+def test_a_name_or_options_of_another_type_are_refused():
+    for name, options in ((None, None), ("gkc", ["side"])):
+        with pytest.raises(UserError, match="expected the name of a method and its options as a dictionary"):
+            ovsbench.load_method(name, options=options)
+
+
+def test_a_model_without_its_packages_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MethodError, match=r"owl-sam2 needs huggingface_hub, which is not installed. .*ovsbench\[gkc"):
+        ovsbench.load_method("owl-sam2")
 
 
 def test_a_method_that_reads_labels_cannot_predict_frames():
@@ -141,7 +175,31 @@ def test_a_run_gives_the_scores_of_the_command_line(build_benchmark, tmp_path):
     assert result.categories_to_frame().loc[4, "part"] == "base"
     assert "3 videos, 21 frames" in result._repr_html_()
     part = ovsbench.run(Guess(), data, tmp_path / "part", limit=1)
-    assert "1 of 3, a part of the benchmark videos" in part._repr_html_()
+    assert "1 video of 3, a part of the benchmark, 7 frames" in part._repr_html_()
+
+
+def test_a_benchmark_may_be_given_by_its_folder(build_benchmark, tmp_path):
+    data = build_benchmark()
+    made = ovsbench.run(Guess(), data.folder, tmp_path / "run")
+    assert ovsbench.evaluate(tmp_path / "run", str(data.folder)).scores == made.scores
+    with pytest.raises(UserError, match=r"expected a benchmark or its folder, got None. Open one"):
+        ovsbench.load_benchmark(None)
+
+
+def test_what_cannot_predict_is_no_method(build_benchmark, tmp_path):
+    data = build_benchmark()
+    with pytest.raises(UserError, match=r"got the class Guess. Make one: Guess\(\)"):
+        ovsbench.run(Guess, data, tmp_path / "run")
+    with pytest.raises(UserError, match=r"expected a method with predict\(video, vocabulary, rules\), got object"):
+        ovsbench.run(object(), data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_score_that_is_not_there_is_a_key_error_that_names_one(build_benchmark, tmp_path):
+    result = ovsbench.run(Guess(), build_benchmark(), tmp_path / "run")
+    for score, near in (("VPQ", "VPQ.all"), ("VPQ.nvel", "VPQ.novel")):
+        with pytest.raises(KeyError, match=f"no score '{score}'; did you mean '{near}'"):
+            result[score]
 
 
 def test_predictions_at_hand_give_the_scores_of_a_run(build_benchmark, tmp_path):
@@ -162,6 +220,14 @@ def test_predictions_that_lack_a_video_or_come_out_of_order_are_refused(build_be
         ovsbench.evaluate({k: v for k, v in frames.items() if k != "v2"}, data)
     with pytest.raises(UserError, match="expected the predictions of video 'v0' next, got those of 'v2'"):
         ovsbench.evaluate(reversed(frames.items()), data)
+    with pytest.raises(UserError, match="boxes has no video 'v9'; did you mean"):
+        ovsbench.evaluate({**frames, "v9": []}, data)
+    with pytest.raises(UserError, match="no predictions but those of the videos of boxes, got those of 'v9'"):
+        ovsbench.evaluate([*frames.items(), ("v9", [])], data)
+    with pytest.raises(UserError, match="expected pairs of a video id and its frames, got int"):
+        ovsbench.evaluate([1, 2], data)
+    with pytest.raises(UserError, match="expected predictions as video ids with their frames, or a run folder, got 3"):
+        ovsbench.evaluate(3, data)
     with pytest.raises(MethodError, match="expected 7 frames"):
         ovsbench.evaluate({**frames, "v1": frames["v1"][:5]}, data)
 
@@ -193,6 +259,14 @@ def test_metrics_take_arrays_and_tensors():
     assert metric.compute()["mIoU"] == pytest.approx(
         {"all": 0.5, "base": 0.5, "novel": 0.5, "things": 0.5, "stuff": 0.5, "harmonic": 0.5}
     )
+    for kind in (torch.uint8, torch.int8, torch.int32, torch.int64, torch.uint16):
+        assert list(ovsbench.metrics.semantic(torch.ones(2, 2).to(kind).t()).segments) == [2]
+    with pytest.raises(UserError, match=r"expected classes as an array, got Tensor: .*BFloat16\. Convert it"):
+        ovsbench.metrics.semantic(torch.zeros(1, 1, dtype=torch.bfloat16))
+    many = ovsbench.metrics.panoptic(np.array([[70_000, 2**32 - 2]]), {70_000: 0, 2**32 - 2: 1})
+    exact = ovsbench.metrics.VPQ(vocabulary, windows=(1,))
+    exact.update(many, many)
+    assert exact.compute()["VPQ"]["all"] == 1.0
     ids = ovsbench.metrics.panoptic(np.array([[7, 7, 0]]), {7: 1}, {7: 0.25})
     assert ids.segments == {7: Segment(7, 1, 0.25)}
 
@@ -205,6 +279,21 @@ def test_metrics_take_arrays_and_tensors():
         (lambda m: m.panoptic(np.array([[-1]]), {}), "from 0 to"),
         (lambda m: m.semantic(np.array([1, 2])), "shape"),
         (lambda m: m.vocabulary(["a"], novel=["b"]), "among the names, got 'b'"),
+        (lambda m: m.vocabulary(["a", "a"]), "its own name; 'a' came more than once"),
+        (lambda m: m.vocabulary("dog"), "expected a list of names, none of them empty, got 'dog'"),
+        (lambda m: m.vocabulary(["dog", " "]), "none of them empty"),
+        (lambda m: m.panoptic([[1], [1, 2]], {}), "expected ids as an array, got list: .*Convert it"),
+        (lambda m: m.panoptic(np.array([[1]]), {1: "dog"}), "a category and a score from 0 to 1 for id 1, got 'dog'"),
+        (lambda m: m.panoptic(np.array([[1]]), {1: 0}, {1: 1.5}), "for id 1, got 0 and 1.5"),
+        (lambda m: m.panoptic(np.array([[1]]), {1: 0}, {1: float("nan")}), "for id 1, got 0 and nan"),
+        (
+            lambda m: m.panoptic(np.array([[2**64 - 1]], np.uint64), {}),
+            "from 0 to 4294967294, got 18446744073709551615",
+        ),
+        (lambda m: m.VPQ(["a"]), r"expected a vocabulary, got \['a'\]. Make one"),
+        (lambda m: m.VPQ(m.vocabulary(["a"]), windows=()), "at least one and each at least 1"),
+        (lambda m: m.VPQ(m.vocabulary(["a"]), windows=(0,)), r"at least 1, got \(0,\)"),
+        (lambda m: m.MIoU(m.vocabulary(["a"])).update(np.zeros((1, 1)), np.zeros((1, 1))), "frame, got ndarray. Make"),
     ],
 )
 def test_arrays_that_are_no_frame_are_refused(make, sentence):
@@ -227,6 +316,13 @@ def test_runs_are_compared_as_on_the_command_line(build_benchmark, tmp_path):
     difference = found.differences_to_frame().set_index("score").loc["VPQ.all", "difference"]
     assert difference == pytest.approx(other["VPQ.all"] - one["VPQ.all"])
     assert "by VPQ.all: 1." in found._repr_html_()
+    assert "Intervals: 95 %" in found._repr_html_()
+    few = ovsbench.compare(*(ovsbench.run(Guess(n), data, tmp_path / f"few{n}", limit=3) for n in (0, 1)), by="VPQ.all")
+    assert few.to_frame()["low"].isna().all()
+    assert "No intervals and one rank: too few videos: 3, and 6 are needed." in repr(few)
+    assert "None" not in few._repr_html_()
+    with pytest.raises(UserError, match=r"expected results of run\(\), or run folders, got 5"):
+        ovsbench.compare(one, 5)
     with pytest.raises(UserError, match=r"Give it out=FOLDER"):
         ovsbench.compare(
             one,
@@ -250,16 +346,26 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "docs" / "notebooks").glob("*.ip
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_from_top_to_bottom(path):
+def test_a_notebook_runs_from_top_to_bottom_and_says_what_it_shows(path, tmp_path):
     """In a process of its own, whose kernel is a third one."""
     pytest.importorskip("torch")
     pytest.importorskip("ipykernel")
     code = (
         "import sys, nbformat, nbclient; notebook = nbformat.read(sys.argv[1], as_version=4); "
-        "nbclient.NotebookClient(notebook, timeout=300, kernel_name='python3').execute()"
+        "nbclient.NotebookClient(notebook, timeout=300, kernel_name='python3').execute(); "
+        "nbformat.write(notebook, sys.argv[2])"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    again = tmp_path / path.name
+    done = subprocess.run([sys.executable, "-c", code, path, again], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+    if path.stem != "own-video":  # whose scores are those of a network, which differ from machine to machine
+        assert said(again) == said(path)
+
+
+def said(path: Path) -> list[str]:
+    """What a notebook printed and returned, as text."""
+    outputs = [out for cell in json.loads(path.read_text())["cells"] for out in cell.get("outputs", ())]
+    return ["".join(out.get("text") or out["data"]["text/plain"]) for out in outputs]
 
 
 def test_there_are_three_notebooks():

@@ -198,6 +198,16 @@ BROKEN = {
 }
 
 
+def test_only_the_recordings_that_are_named_are_taken(raw, tmp_path):
+    built = build_camvid(raw, tmp_path / "data", recordings="Seq05VD", variant="ignore")
+    assert [entry.id for entry in built.entries] == ["Seq05VD"]
+    assert built.name == "camvid-val-Seq05VD-ignore"
+    both = build_camvid(raw, tmp_path / "both", recordings="0016E5,Seq05VD")
+    assert {entry.id for entry in both.entries} == {"0016E5", "Seq05VD"}
+    with pytest.raises(DataError, match="the list val has no recording '0016E6'; did you mean '0016E5'"):
+        build_camvid(raw, tmp_path / "none", recordings="Seq05VD,0016E6")
+
+
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_fault_of_the_raw_folder_is_named_in_one_sentence(fault, raw, tmp_path):
     damage, message = BROKEN[fault]

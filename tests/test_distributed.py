@@ -27,18 +27,19 @@ from ovsbench.gkc_video.training import train_gkc
 torch.set_num_threads(1)
 out = sys.argv.pop()
 kept = {"values": [], "gradients": [], "regions": [], "buffers": []}
-clip, backward = torch.nn.utils.clip_grad_norm_, train_gkc._backward
+clip, step = torch.nn.utils.clip_grad_norm_, train_gkc.Training.step
 def keep_gradients(parameters, norm):
     parameters = list(parameters)
     kept["gradients"].append([None if p.grad is None else p.grad.clone() for p in parameters])
-    torch.save(kept, f"{out}-{os.environ.get('RANK', 0)}.pt")
     return clip(parameters, norm)
-def keep_values(settings, step, model, parts, *rest):
+def keep_values(training, number, parts, *rest):
     kept["regions"].append(sum(len(t.classes) for part in parts for t in part.targets))
-    kept["values"].append(backward(settings, step, model, parts, *rest))
-    kept["buffers"].append({name: b.clone() for name, b in model.named_buffers() if b.is_floating_point()})
+    kept["values"].append(step(training, number, parts, *rest))
+    buffers = training.learner.model.named_buffers()
+    kept["buffers"].append({name: b.clone() for name, b in buffers if b.is_floating_point()})
+    torch.save(kept, f"{out}-{os.environ.get('RANK', 0)}.pt")
     return kept["values"][-1]
-torch.nn.utils.clip_grad_norm_, train_gkc._backward = keep_gradients, keep_values
+torch.nn.utils.clip_grad_norm_, train_gkc.Training.step = keep_gradients, keep_values
 main()
 """
 PARTS = ("mask", "dice", "classes", "names", "tgkd", "pairs", "distil", "profiles", "pseudo_masks")

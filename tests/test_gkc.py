@@ -392,6 +392,18 @@ def test_weights_in_open_clips_own_form_are_read(tmp_path: Path, teacher):
         clip.load_clip("nowhere.pt", model="ovsbench-world")
 
 
+def test_the_environment_says_what_auto_is(monkeypatch):
+    monkeypatch.setenv("OVSBENCH_DEVICE", "meta")
+    assert choose("auto") == "meta"
+    assert choose("cpu") == "cpu"
+    monkeypatch.setenv("OVSBENCH_DEVICE", "nothing")
+    with pytest.raises(MethodError, match="a device that this machine has, got 'nothing'"):
+        choose("auto")
+    for value in ("", "auto"):
+        monkeypatch.setenv("OVSBENCH_DEVICE", value)
+        assert choose("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def test_a_device_that_is_not_there_is_refused():
     assert choose("cpu") == "cpu"
     with pytest.raises(MethodError, match="a device that this machine has"):

@@ -14,7 +14,7 @@ from ovsbench.benchmark.manifest import Benchmark, load  # noqa: E402
 from ovsbench.benchmark.types import Category, Vocabulary  # noqa: E402
 from ovsbench.data_prep.world.build import WorldSettings, build_world  # noqa: E402
 from ovsbench.gkc_video import checkpoint  # noqa: E402
-from ovsbench.gkc_video.training import train_gkc  # noqa: E402
+from ovsbench.gkc_video.training import backward  # noqa: E402
 from ovsbench.gkc_video.training.frame_reader import _read_there  # noqa: E402
 from ovsbench.gkc_video.training.frames import Augmentation, FrameSource  # noqa: E402
 from ovsbench.gkc_video.training.hold_out import held_out  # noqa: E402
@@ -133,13 +133,13 @@ def test_the_header_names_what_was_seen_and_what_was_held_out(
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """And the names of the loss are only those seen, and a state, or a start, of another choice is refused."""
-    offered, whole = [], train_gkc.losses
+    offered, whole = [], backward.losses
 
     def losses(model: object, batch: object, names: object, *rest: object, **more: object) -> object:
         offered.append(names.plain.shape[0])  # type: ignore[attr-defined]
         return whole(model, batch, names, *rest, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(train_gkc, "losses", losses)
+    monkeypatch.setattr(backward, "losses", losses)
     out = train(recipe(folders, hold_out=HIDDEN), tmp_path / "m.safetensors", device="cpu", log=quiet)
     metadata = checkpoint.read(out, "gkc")[0].metadata
     base = [c.name for c in load(folders["train"]).vocabulary.offered("base")]

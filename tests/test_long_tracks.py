@@ -70,9 +70,7 @@ def test_the_extent_of_a_track_is_that_of_its_parts():
     for _ in range(30):
         masks = rng.random((6, *SIZE)) < rng.choice([0.0, 0.02, 0.5, 1.0], (6, 1, 1))
         texts = [rle.encode(mask) for mask in masks]
-        whole, first, second = (
-            measured_texts([own], SIZE, len(own))[0][0] for own in (texts, texts[:2], texts[2:])
-        )
+        whole, first, second = (measured_texts([own], SIZE, len(own))[0][0] for own in (texts, texts[:2], texts[2:]))
         assert first.plus(second) == whole
 
 

@@ -25,14 +25,23 @@ from ovsbench.plans.config_files import with_overrides  # noqa: E402
 
 torch.set_num_threads(1)
 CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def write_coco(world: Benchmark, root: Path) -> None:
+    for subset in ("train", "val"):
+        trees.write_coco_panoptic(world, root, subset)
+
+
 TREES: dict[str, Callable[[Benchmark, Path], None]] = {
-    "coco-gkc": trees.write_coco_panoptic,
-    "coco-gkc-small": trees.write_coco_panoptic,
+    "coco-gkc": write_coco,
+    "coco-gkc-small": write_coco,
+    "coco-paper": write_coco,
     "vipseg-ignore": lambda world, root: trees.write_vipseg_720p(world, root, "train"),
     "vipseg-delete": lambda world, root: trees.write_vipseg_720p(world, root, "train"),
 }
 SMALL = {
     "data.labelled.raw": "raw", "data.labelled.folder": "built", "data.labelled.jobs": "1",
+    "evaluation.raw": "raw", "evaluation.folder": "val", "evaluation.jobs": "1", "evaluation.videos": "2",
     "clip": '{checkpoint = "clip-world", cache = "cache"}', "training.precision": "float32",
     "training.steps": "2", "training.batch": "2", "training.readers": "0", "out": "out.safetensors",
     "model": "{queries = 8, width = 32, encoder_layers = 1, decoder_layers = 1, feed_forward = 32, heads = 4}",
@@ -65,7 +74,9 @@ def test_a_recipe_of_real_data_trains_on_a_tiny_tree_of_its_layout(name: str, tm
     monkeypatch.chdir(tmp_path)
     world = build_world(tmp_path / "world", WorldSettings("train", videos=4, frames=2))
     TREES[name](world, tmp_path / "raw")
-    tables = with_overrides(tomllib.loads((CONFIGS / f"{name}.toml").read_text()), SMALL)
+    tables = tomllib.loads((CONFIGS / f"{name}.toml").read_text())
+    evaluates = "evaluation" in tables
+    tables = with_overrides(tables, {k: v for k, v in SMALL.items() if evaluates or not k.startswith("evaluation")})
     check(tables)
     build_data(tables)
     build_data(tables)  # the second time it is there
@@ -75,11 +86,16 @@ def test_a_recipe_of_real_data_trains_on_a_tiny_tree_of_its_layout(name: str, tm
     assert data.role == "train"
     assert metadata["saw_novel"] == "no"
     assert not {c.name for c in data.vocabulary if c.is_novel} & set(metadata["classes"])
+    if evaluates:
+        assert load("val").role == "benchmark"
+        columns, *rows = Path("out.evaluation.csv").read_text().splitlines()
+        assert tables["evaluation"]["by"] in columns.split(",")
+        assert len(rows) == 1
 
 
 def test_the_recipe_of_coco_learns_from_captions_too(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    trees.write_coco_panoptic(build_world(tmp_path / "w", WorldSettings("train", videos=2, frames=2)), tmp_path / "raw")
+    write_coco(build_world(tmp_path / "w", WorldSettings("train", videos=2, frames=2)), tmp_path / "raw")
     names = sorted(path.name for path in Path("raw/train2017").iterdir())
     text = ["Two dogs lie on a sofa.", "A cow near some buses"]
     captions = {

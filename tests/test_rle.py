@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ovsbench.benchmark.compiled import Loop
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.storage import rle, rle_loop
-from ovsbench.benchmark.storage.track_extents import Extent, measured_texts
+from ovsbench.benchmark.storage.track_extents import measured_texts
 
 SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 

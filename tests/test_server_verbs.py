@@ -121,7 +121,9 @@ def test_a_host_begins_and_ends_a_phase(served, tmp_path):
     assert "closes after it opens" in typed(*add, "--opens", "2027-02-01", "--closes", "2027-01-01", code=1)
     assert "Phase boxes-test" in typed(*add)
     assert "nothing to score on" in typed("server", "add-benchmark", folder, public, code=1)
-    assert "is open until" in typed("server", "export", folder, "boxes-test", "-o", tmp_path / "out", code=1)
+    assert "is open, it never closes, so" in typed(
+        "server", "export", folder, "boxes-test", "-o", tmp_path / "out", code=1
+    )
     typed("server", "close", folder, "boxes-test")
     assert "0 entries, labels of 2 videos" in typed("server", "export", folder, "boxes-test", "-o", tmp_path / "out")
     assert "there is no phase" in typed("server", "close", folder, "nothing", code=1)

@@ -77,6 +77,15 @@ def test_pairs_of_samples_have_the_tests_of_their_videos():
     assert statistics_bench._small(population, scores, places[:0], swaps) == [None, None]
 
 
+def test_intervals_of_differences_hold_their_mean():
+    population = make_up(KINDS["few"], 20, 0, (0.0, 0.3))
+    sample = np.random.default_rng(0).integers(0, 20, (30, 8))
+    places = np.stack([sample, 20 + sample], axis=1)
+    (covered, _) = statistics_bench._differences_covered(population, [MIOU, ("vpq", "VPQ", "all")], places)
+    assert 0.7 <= covered <= 1
+    assert statistics_bench._differences_covered(population, [MIOU], places[:, :, :5]) == [None]
+
+
 def test_equal_methods_are_dealt_anew_in_every_video():
     population = make_up(KINDS["even"], 20, 0, (0.0, 0.0, 0.0, 0.5))
     dealt = statistics_bench._dealt(np.random.default_rng(0), population, 30, 4)

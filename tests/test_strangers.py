@@ -7,6 +7,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import os
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 from source_tree import source_files
 
-from ovsbench.benchmark.errors import DataError, MethodError
+from ovsbench.benchmark.errors import BusyError, DataError, MethodError
 from ovsbench.benchmark.formats.faults import MOST, Faults, TooManyFaultsError
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.visible_text import visible
@@ -111,12 +112,12 @@ def test_ctrl_c_during_an_import_that_swallows_it_ends_the_process_all_the_same(
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_is_one_sentence(tmp_path, monkeypatch, number):
+def test_a_file_system_without_locks_is_claimed_by_a_file(tmp_path, monkeypatch, number):
     def refuse(handle: int, how: int) -> None:
         raise OSError(number, "no locks here")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(DataError, match="cannot lock files"), files.folder_lock(tmp_path):
+    with files.folder_lock(tmp_path), pytest.raises(BusyError, match=str(os.getpid())), files.folder_lock(tmp_path):
         pass
 
 

@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -122,7 +122,7 @@ def _import_rows(
     beside = next(folder for folder in run.absolute().parents if folder.is_dir())  # on the disk that has room for it
     with contextlib.ExitStack() as stack:
         with writing(beside):
-            lines = stack.enter_context(tempfile.TemporaryFile(dir=beside, buffering=CHUNK))
+            lines = stack.enter_context(tempfile.TemporaryFile("w+b", dir=beside, buffering=CHUNK))
         reader = _Reader(path, benchmark, layout, faults, lines)
         with writing(beside):
             reader.read()
@@ -175,7 +175,9 @@ class _Reader:
         lines: an empty file, which gets the line of each track in the order of the predictions.
     """
 
-    def __init__(self, path: Path, benchmark: Benchmark, layout: ResultLayout, faults: Faults, lines: BinaryIO) -> None:
+    def __init__(
+        self, path: Path, benchmark: Benchmark, layout: ResultLayout, faults: Faults, lines: IO[bytes]
+    ) -> None:
         self._path, self._benchmark, self._layout, self._faults = path, benchmark, layout, faults
         self._lines, self._end = lines, 0
         self._entries = benchmark.by_id

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +23,7 @@ from ovsbench.benchmark.manifest import (
     to_json,
 )
 from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.benchmark.types import WHOLE, Rules, Scope, Vocabulary
 
 VIDEOS = "videos.txt"
@@ -61,7 +61,7 @@ class BenchmarkWriter:
         resize_images: bool = False,
         beside: Collection[str] = (),
     ) -> None:
-        self.folder = Path(folder)
+        self.folder = place(folder)
         root = Path(image_root).as_posix()
         self._benchmark = Benchmark(
             self.folder, name, version, source, rules, vocabulary, root, (), role, resize_images
@@ -226,7 +226,7 @@ class BenchmarkWriter:
         from_json(self.folder, to_json(built))  # what cannot be loaded is not written
         for folder in (self.folder / "labels").iterdir():
             if folder.name not in entries:  # of an earlier build with other videos
-                shutil.rmtree(folder)
+                files.remove_folder(folder)
         # The digest is written beside what it is made of, so that a later change by hand can be seen.
         files.write_json(self.folder / MANIFEST, {**to_json(built), "digest": built.digest})
         self._building.unlink()

@@ -95,8 +95,8 @@ class ApCounts:
             if len(videos) != 1:
                 yield f"ap of category {c} holds {len(videos)} videos for one"
             for whole in videos:
-                for found in (whole, whole.without_crowds or whole):
-                    yield from (f"ap of category {c} {problem}" for problem in found.problems())
+                lvvis = whole.without_crowds.problems(has_crowds=True) if whole.without_crowds else ()
+                yield from (f"ap of category {c} {problem}" for problem in (*whole.problems(), *lvvis))
                 if whole.ignored_anywhere and not (
                     whole.without_crowds and whole.without_crowds.labels[0] > whole.labels[0]
                 ):

@@ -47,8 +47,12 @@ class Found(NamedTuple):
         """Whether a prediction is neither right nor wrong among labels of all sizes: it lies on a crowd then."""
         return bool(np.any(self.ignored & _AREA_BITS[0]))
 
-    def problems(self) -> Iterator[str]:
-        """What no tracks could have given, half a sentence each."""
+    def problems(self, *, has_crowds: bool = False) -> Iterator[str]:
+        """What no tracks could have given, half a sentence each.
+
+        Args:
+            has_crowds: whether among the labels that count are crowds, which any number of predictions may match.
+        """
         whole, *sizes = self.labels
         if not max(sizes) <= whole <= sum(sizes):
             yield f"has {whole} labels, which are {sizes} by size"
@@ -57,7 +61,7 @@ class Found(NamedTuple):
         if np.any(self.matched & self.ignored) or np.any((self.matched | self.ignored) >> _BITS.size):
             yield "has predictions that are matched and ignored, or at thresholds that are none"
         matches = (self.matched[:, None, None] & _BITS[..., 0] != 0).sum(axis=0)  # (areas, thresholds)
-        if np.any(matches > np.array(self.labels)[:, None]):
+        if not has_crowds and np.any(matches > np.array(self.labels)[:, None]):
             yield f"has {matches.max()} matches of {whole} labels"
 
     @staticmethod

@@ -267,9 +267,20 @@ def positions(segments: Sequence[Segment], index: Mapping[int, int]) -> npt.NDAr
 
 def scores_of(counts: SummedCounts, part: Part) -> dict[str, float | None]:
     """What `Counts.scores` is for every metric: the row of the classes, read."""
+    return {name: None if np.isnan(value[0]) else float(value[0]) for name, value in _read(counts, part).items()}
+
+
+def value_of(counts: Counts, part: Part, name: str) -> float | None:
+    """One of `Counts.scores`, without the others where counts are numbers that add up."""
+    if not isinstance(counts, SummedCounts):
+        return counts.scores(part)[name]
+    (value,) = _read(counts, part)[name].tolist()
+    return None if np.isnan(value) else value
+
+
+def _read(counts: SummedCounts, part: Part) -> Mapping[str, Floats]:
     ids = sorted(counts.classes if part is None else counts.classes & part)
-    values = counts.read(counts.row(ids)[None], part is None)
-    return {name: None if np.isnan(value[0]) else float(value[0]) for name, value in values.items()}
+    return counts.read(counts.row(ids)[None], part is None)
 
 
 def ratio(above: npt.NDArray[Any], below: npt.NDArray[Any]) -> Floats:

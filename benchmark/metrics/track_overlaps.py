@@ -16,6 +16,7 @@ from ovsbench.benchmark.metrics.base import Floats, ratio
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.part_store import PartStore, Records
 from ovsbench.benchmark.storage.rle import DecodedTracks
+from ovsbench.benchmark.storage.rle_loop import SHARED
 from ovsbench.benchmark.types import WHOLE, InstanceTrack, Scope, Vocabulary
 
 Ints = npt.NDArray[np.int64]
@@ -25,6 +26,8 @@ ReadMasks = Callable[[int, int], Sequence[Sequence[str | None]]]
 """First frame and the one after the last to the masks of every track in these frames."""
 CHUNK = 128
 """Frames of which masks are decoded, and pairs of masks are in memory, at once."""
+_KEPT = 1_000_000
+"""Pairs of masks up to which the tables of a choice of tracks stay in memory, since each metric reads them often."""
 PAIR = np.dtype([("frame", np.int32), ("true", np.int32), ("predicted", np.int32), ("shared", np.int32)])
 """A labelled and a predicted mask with pixels in common, by their frame and tracks, and how many these are."""
 _CHOSEN = np.dtype([("frame", np.int32), ("row", np.int32), ("column", np.int32), ("similarity", np.float64)])
@@ -147,8 +150,15 @@ class TrackTables:
             return found
 
         self._pairs = video.pairs.mapped(chosen)
+        self._few = video.frames * len(true) * len(predicted) <= _KEPT
+        self._tables: list[FrameTable] | None = None
 
     def __iter__(self) -> Iterator[FrameTable]:
+        if self._tables is None and self._few:
+            self._tables = list(self._made())
+        return self._made() if self._tables is None else iter(self._tables)
+
+    def _made(self) -> Iterator[FrameTable]:
         seen = np.flatnonzero(self._true.any(axis=0) | self._predicted.any(axis=0))
         for first, pairs in zip(range(0, self._true.shape[1], CHUNK), self._pairs, strict=True):
             starts = np.searchsorted(pairs["frame"], np.arange(first, first + CHUNK + 1))
@@ -212,18 +222,24 @@ def overlaps_of(
 def _pairs(true: rle.Tracks, predicted: rle.Tracks, pixels: int, first: int) -> Records:
     """The pairs of masks that share pixels, by frame; `pixels` of a frame, `first` the number of the first frame."""
     frames = true.areas.shape[1]
-    tubes = [_split(tube, pixels) for tube in true.tubes]
-    sums = [_cumulative(tube) for tube in predicted.tubes]
     together = (true.areas > 0).astype(np.int64) @ (predicted.areas > 0).T.astype(np.int64)
+    ends = np.cumsum([tube.size for tube in predicted.tubes], dtype=np.int64)
+    bounds = np.concatenate([np.zeros(0, dtype=np.int64), *predicted.tubes])
+    compiled = SHARED.ready(sum(tube.size * len(ends) + bounds.size for tube in true.tubes))
+    sums = [_cumulative(tube) for tube in predicted.tubes] if compiled is None else []
     rows = []
-    for g, p in np.argwhere(together).tolist():
-        tube, other = tubes[g], predicted.tubes[p]
-        # Pixels of the other track before each bound of this one: linear between its own bounds, exact below 2**53.
-        before = np.interp(tube, other, sums[p])
-        by_frame = np.bincount(tube[0::2] // pixels, before[1::2] - before[0::2], minlength=frames)
-        seen = np.flatnonzero(by_frame)
+    for g, tube in enumerate(true.tubes):
+        shared = np.zeros((len(ends), frames), dtype=np.int64)
+        if compiled is not None:
+            compiled(tube, bounds, ends, pixels, shared)
+        whole = _split(tube, pixels) if compiled is None else tube
+        for p in np.flatnonzero(together[g]).tolist() if compiled is None else ():
+            # Pixels of the other track before each bound of this one: linear between its own bounds, exact below 2**53.
+            before = np.interp(whole, predicted.tubes[p], sums[p])
+            shared[p] = np.bincount(whole[0::2] // pixels, before[1::2] - before[0::2], minlength=frames)
+        other, seen = np.nonzero(shared)
         own = np.empty(len(seen), dtype=PAIR)
-        own["frame"], own["true"], own["predicted"], own["shared"] = first + seen, g, p, by_frame[seen]
+        own["frame"], own["true"], own["predicted"], own["shared"] = first + seen, g, other, shared[other, seen]
         rows.append(own)
     table = np.concatenate(rows) if rows else np.empty(0, dtype=PAIR)
     return table[np.argsort(table["frame"], kind="stable")]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ovsbench.benchmark.storage.files import whole_file
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -159,11 +161,12 @@ def vpq_by_window(curves: Mapping[str, Mapping[int, float]]) -> Figure:
 
 def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     """Writes `<stem>.svg` and `<stem>.png` on a white ground and returns their paths."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
     svg, png = stem.with_name(stem.name + ".svg"), stem.with_name(stem.name + ".png")
     with _settings():
-        figure.savefig(svg, facecolor="white", metadata=METADATA)
-        figure.savefig(png, facecolor="white", dpi=144, metadata={"Software": None})
+        with whole_file(svg) as beside:
+            figure.savefig(beside, format="svg", facecolor="white", metadata=METADATA)
+        with whole_file(png) as beside:
+            figure.savefig(beside, format="png", facecolor="white", dpi=144, metadata={"Software": None})
     return svg, png
 
 

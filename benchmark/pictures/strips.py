@@ -15,7 +15,7 @@ import PIL.Image
 
 from ovsbench.benchmark.manifest import Benchmark, open_masks
 from ovsbench.benchmark.pictures.overlay import overlay
-from ovsbench.benchmark.storage.files import writing
+from ovsbench.benchmark.storage.files import whole_file, writing
 from ovsbench.benchmark.types import Image, PanopticFrame, Segment, Vocabulary
 
 ROWS = ("image", "labels", "prediction")
@@ -50,9 +50,9 @@ def draw_strips(benchmark: Benchmark, run: Path, *, videos: int = 2, frames: int
                 row.append(paint_categories(image, frame, benchmark.vocabulary))
         folder = run / "strips" / entry.id
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
             for name, row in zip(ROWS, rows, strict=True):
-                PIL.Image.fromarray(side_by_side(row)).save(folder / f"{name}.jpg", quality=88)
+                with whole_file(folder / f"{name}.jpg") as beside:
+                    PIL.Image.fromarray(side_by_side(row)).save(beside, "JPEG", quality=88)
         drawn.append(folder)
     return tuple(drawn)
 

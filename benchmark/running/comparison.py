@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import itertools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from ovsbench.benchmark import pair_tests, stats
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.metrics import VideoCounts, described_for, harmonic, is_fraction
-from ovsbench.benchmark.metrics.base import Floats
+from ovsbench.benchmark.metrics.base import Floats, value_of
 from ovsbench.benchmark.ranking import Neighbours, neighbours, ranks
 from ovsbench.benchmark.running.score_names import ScoreName, headline, score_to_rank_by
 from ovsbench.benchmark.running.scores import HARMONIC, counted_in_all
@@ -116,7 +116,8 @@ def compare(
             f"cannot rank by {main}: no run was scored with version {metric.version} of the metric {metric.name}. "
             "Score them again with ovsbench score, --with a metric that is not always counted"
         )
-    methods = methods_of({name: [run] for name, run in runs.items()})
+    metrics = {_key(benchmark, score)[0] for score in wanted}
+    methods = methods_of({name: [run] for name, run in runs.items()}, metrics)
     left_out = {name: left_out_of(benchmark, of, wanted) for name, of in methods.items()}
     differences = differences_of(benchmark, methods, wanted, left_out, swaps=swaps, seed=seed)
     pairs = [
@@ -147,9 +148,9 @@ LeftOut = Mapping[ScoreName, Floats]
 """Score to (1 + videos,): with all videos, then without each; see `stats.replicates`."""
 
 
-def methods_of(runs: Mapping[str, Sequence[Run]]) -> Methods:
-    """Methods by name from the counts of their runs, one for each seed."""
-    return stats.tabled({name: [list(run.values()) for run in seeds] for name, seeds in runs.items()})
+def methods_of(runs: Mapping[str, Sequence[Run]], metrics: Collection[str] | None = None) -> Methods:
+    """Methods by name from the counts of their runs, one for each seed; of some metrics, by default of all."""
+    return stats.tabled({name: [list(run.values()) for run in seeds] for name, seeds in runs.items()}, metrics)
 
 
 def left_out_of(benchmark: Benchmark, seeds: Sequence[stats.Run], scores: Sequence[ScoreName]) -> LeftOut:
@@ -252,7 +253,7 @@ def _by_category(benchmark: Benchmark, first: Run, second: Run, main: ScoreName,
         if metric not in counted_in_all(run.values()):
             return {}
         total = functools.reduce(operator.add, (video[metric] for video in run.values()))
-        return {c.id: total.scores(frozenset({c.id}))[main.value] for c in vocabulary.listed(total.classes)}
+        return {c.id: value_of(total, frozenset({c.id}), main.value) for c in vocabulary.listed(total.classes)}
 
     vocabulary = benchmark.vocabulary
     one, other = scores(first), scores(second)
@@ -266,7 +267,7 @@ def _by_video(benchmark: Benchmark, first: Run, second: Run, main: ScoreName, me
         if metric not in video:
             return None
         wanted = ("base", "novel") if main.group == HARMONIC else (main.group,)
-        values = [video[metric].scores(None if group == "all" else groups[group])[main.value] for group in wanted]
+        values = [value_of(video[metric], None if group == "all" else groups[group], main.value) for group in wanted]
         return harmonic(*values) if main.group == HARMONIC else values[0]
 
     return [Delta(video, score(first[video]), score(second[video])) for video in first]

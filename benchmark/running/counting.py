@@ -24,6 +24,7 @@ from ovsbench.benchmark.metrics import (
 from ovsbench.benchmark.metrics.base import OverlapMetric, TrackMetric
 from ovsbench.benchmark.metrics.track_overlaps import TrackOverlaps, overlaps_of
 from ovsbench.benchmark.panoptic import overlap_dense
+from ovsbench.benchmark.progress import plural
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.storage.store import FrameFolder
 from ovsbench.benchmark.storage.track_extents import matchable
@@ -128,8 +129,8 @@ def predictions(benchmark: Benchmark, run: Path, video_id: str) -> FrameFolder |
     found = open_masks(run / PREDICTIONS / video_id, benchmark.rules.task)
     if (len(found), found.size) != (len(entry.frames), entry.size):
         raise DataError(
-            f"{found.folder}: expected {len(entry.frames)} frames of {entry.size[1]}x{entry.size[0]} pixels, got "
-            f"{len(found)} of {found.size[1]}x{found.size[0]}. Remove the folder and run again"
+            f"{found.folder}: expected {plural(len(entry.frames), 'frame')} of {entry.size[1]}x{entry.size[0]} pixels, "
+            f"got {len(found)} of {found.size[1]}x{found.size[0]}. Remove the folder and run again"
         )
     return found
 
@@ -187,7 +188,9 @@ def _count_tracks(
     metrics = [metric for metric in metrics_for(benchmark.rules, versions) if metric.name in versions]
     needs_overlaps = any(isinstance(m, OverlapMetric) and not isinstance(m, TrackMetric) for m in metrics)
     of_overlaps = [m for m in metrics if isinstance(m, OverlapMetric) and needs_overlaps]
-    of_masks = [m for m in metrics if isinstance(m, TrackMetric) and m not in of_overlaps]
+    of_masks = [
+        m for m in metrics if isinstance(m, TrackMetric) and not (needs_overlaps and isinstance(m, OverlapMetric))
+    ]
     counts: dict[str, Any] = {}
     if of_masks or decode_all:  # all masks of a video at once
         true = truth.decoded(None if decode_all else matchable(truth.described, prediction.described))

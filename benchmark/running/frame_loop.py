@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ovsbench.benchmark.errors import MethodError, UserError
 from ovsbench.benchmark.foreign_code import misdeed
-from ovsbench.benchmark.progress import SILENT, Progress
+from ovsbench.benchmark.progress import SILENT, Progress, plural
 from ovsbench.benchmark.record import Timing
 from ovsbench.benchmark.running.instance_checks import check_instance_frame, check_track, refuse_instances
 from ovsbench.benchmark.running.pipeline import Behind, ReadAhead, own, own_instances, own_track
@@ -213,7 +213,7 @@ def _refuse_missing(video: Video, count: int) -> None:
 
 def _other_number(video: Video, came: str) -> MethodError:
     return MethodError(
-        f"video {video.id}: expected {len(video)} frames, the method returned {came}. "
+        f"video {video.id}: expected {plural(len(video), 'frame')}, the method returned {came}. "
         "Yield one for each frame of the video"
     )
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterator
+import functools
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from ovsbench.benchmark import machine, record
-from ovsbench.benchmark.errors import DataError, StoppedError, UsageError
+from ovsbench.benchmark.errors import DataError, StoppedError, UsageError, UserError
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
+from ovsbench.benchmark.processes import NODE
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord, Settings
 from ovsbench.benchmark.running.counting import PREDICTIONS, predictions
+from ovsbench.benchmark.running.executor import Executor, Local, Piece
 from ovsbench.benchmark.running.frame_loop import Stopwatch, predict_video
 from ovsbench.benchmark.running.instances import AnsweredTracks
 from ovsbench.benchmark.running.oracle import given_labels
@@ -36,13 +42,37 @@ def predict(
     fresh: bool = False,
     progress: Progress = SILENT,
 ) -> RunRecord:
-    """Runs a method over the videos of a benchmark; videos that an earlier run finished are kept.
+    """Runs a method over the videos of a benchmark in this process; see `predict_on`, whose other arguments it has.
 
     Args:
         method: what `methods.create` returned, or an `OracleMethod`.
+    """
+    return predict_on(
+        Local(), lambda: method, benchmark, run, settings=settings, shard=shard, limit=limit, fresh=fresh,
+        progress=progress,
+    )  # fmt: skip
+
+
+def predict_on(
+    executor: Executor,
+    make: Callable[[], Method | LabelReader],
+    benchmark: Benchmark,
+    run: Path,
+    *,
+    settings: Settings,
+    shard: tuple[int, int] = (1, 1),
+    limit: int | None = None,
+    fresh: bool = False,
+    progress: Progress = SILENT,
+) -> RunRecord:
+    """Runs a method over the videos of a benchmark; videos that an earlier run finished are kept.
+
+    Args:
+        executor: hands out the videos.
+        make: builds the method, once in each process that the executor has.
         benchmark: gives videos and vocabulary.
         run: the run folder, made if missing.
-        settings: what the method was made with, for the record.
+        settings: what the method is made with, for the record.
         shard: (i, n) takes every n-th video from the i-th on, counted from 1; other processes, also on other
             machines, take the rest into the same folder at the same time.
         limit: only the first so many videos; the scores of such a run are marked as partial.
@@ -50,44 +80,77 @@ def predict(
         progress: gets frames and videos.
 
     Raises:
-        UserError: the folder holds a run with other settings, or no run; a shard or a limit that cannot be.
+        UserError: the folder holds a run with other settings, or no run; a shard or a limit that cannot be; or some
+            videos were set aside, see `Executor.each`.
         MethodError: the method returns what is not a prediction.
         DataError: an image is broken, or the disk is full.
         StoppedError: Ctrl-C; finished videos stay.
     """
-    number, count = shard
     _refuse_impossible(shard, limit, fresh)
     refuse_other_folders(run)
-    uses_labels = hasattr(method, "with_labels")
-    with locked(run, shard):
-        facts = record.describe(method, settings, benchmark, uses_labels=uses_labels)
-        facts = dataclasses.replace(facts, limit=limit, shards=count)
-        facts = open_run(run, facts, fresh=fresh)
-        loop = _PredictLoop(
-            method=given_labels(method, benchmark),
-            benchmark=benchmark,
-            run=run,
-            rules=dataclasses.replace(benchmark.rules, offered=facts.offered),
-            seed=settings.seed,
-            timing=run / ("timing.jsonl" if count == 1 else f"timing-{number}-of-{count}.jsonl"),
-            progress=progress,
-        )
-        entries = benchmark.entries[:limit][number - 1 :: count]
-        progress.start(len(entries), sum(len(e.frames) for e in entries), f"{settings.method} on {benchmark.name}")
-        done = 0
+    entries = benchmark.entries[:limit][shard[0] - 1 :: shard[1]]
+    progress.start(len(entries), sum(len(e.frames) for e in entries), f"{settings.method} on {benchmark.name}")
+    done = 0
+    with contextlib.closing(_OpenRun(benchmark, run, shard, limit, fresh)) as opened:
+        work = functools.partial(_Predictor, make, benchmark, run, settings, shard)
+        pieces = [Piece(entry.id, len(entry.frames), entry.id) for entry in entries]
         try:
-            for entry in entries:
-                loop.video(entry)
-                done += 1
+            with contextlib.closing(
+                executor.each(work, pieces, progress, begin=opened.begin, uses_gpu=settings.device != "cpu")
+            ) as made:
+                for _, notes in made:
+                    opened.notes |= notes
+                    progress.video()
+                    done += 1
         except KeyboardInterrupt:
             raise StoppedError(
                 f"interrupted: {done} of {len(entries)} videos done; run the same command to go on"
             ) from None
         finally:
             progress.stop()
-            notes = {**facts.notes, **record.notes_of(method)}  # a method may say at the end what its parts cost
-            facts = close_run(run, benchmark, dataclasses.replace(facts, notes=notes))
-    return facts
+    assert opened.facts is not None, "every executor begins some work"
+    return opened.facts
+
+
+class _OpenRun:
+    """The run folder, locked and opened as soon as the first method says what it is; an unknown one leaves no folder.
+
+    Attributes:
+        facts: the record.
+        notes: what the methods said last of themselves; they may say at the end what their parts cost.
+    """
+
+    def __init__(self, benchmark: Benchmark, run: Path, shard: tuple[int, int], limit: int | None, fresh: bool) -> None:
+        self._benchmark, self._run, self._shard, self._limit, self._fresh = benchmark, run, shard, limit, fresh
+        self._lock = contextlib.ExitStack()
+        self.facts: RunRecord | None = None
+        self.notes: dict[str, str] = {}
+
+    def begin(self, facts: RunRecord, place: str) -> None:
+        """Opens the run for the first method; others have to be the same.
+
+        Raises:
+            UserError: the folder holds a run with other settings, or a method of another machine differs.
+            BusyError: another process is at work in it.
+        """
+        if self.facts is None:
+            self._lock.enter_context(locked(self._run, self._shard))
+            facts = dataclasses.replace(facts, limit=self._limit, shards=self._shard[1])
+            self.facts = open_run(self._run, facts, fresh=self._fresh)
+        elif differences := self.facts.differences(facts):
+            raise UserError(
+                f"{place} would make other predictions than the machines before: {', '.join(differences)}. "
+                "Install the same packages and checkpoints on all machines"
+            )
+
+    def close(self) -> None:
+        """Writes the record, with the times of all videos, and removes what processes that were killed left."""
+        with self._lock:
+            if self.facts is not None:
+                for left in (self._run / PREDICTIONS).glob(".*.partial"):
+                    shutil.rmtree(left, ignore_errors=True)
+                facts = dataclasses.replace(self.facts, notes={**self.facts.notes, **self.notes})
+                self.facts = close_run(self._run, self._benchmark, facts)
 
 
 def _refuse_impossible(shard: tuple[int, int], limit: int | None, fresh: bool) -> None:
@@ -100,53 +163,67 @@ def _refuse_impossible(shard: tuple[int, int], limit: int | None, fresh: bool) -
         raise UsageError("a shard cannot start afresh: the others write here too. Remove the folder before all of them")
 
 
-@dataclasses.dataclass
-class _PredictLoop:
-    """Makes the predictions of one video after the other."""
+class _Predictor:
+    """A method that is ready, and the folder that its predictions go to.
 
-    method: Method
-    benchmark: Benchmark
-    run: Path
-    rules: Rules
-    seed: int
-    timing: Path
-    progress: Progress
-    stopwatch: Stopwatch = dataclasses.field(default_factory=Stopwatch)
+    Attributes:
+        about: the record of a run by this method.
+    """
 
-    def video(self, entry: VideoEntry) -> None:
-        """Makes the predictions of a video unless they are there."""
+    def __init__(
+        self,
+        make: Callable[[], Method | LabelReader],
+        benchmark: Benchmark,
+        run: Path,
+        settings: Settings,
+        shard: tuple[int, int],
+    ) -> None:
+        made, (number, count) = make(), shard
+        self.about = record.describe(made, settings, benchmark, uses_labels=hasattr(made, "with_labels"))
+        self._made, self._method = made, given_labels(made, benchmark)
+        self._benchmark, self._run, self._seed = benchmark, run, settings.seed
+        self._rules = dataclasses.replace(benchmark.rules, offered=self.about.offered)
+        self._node = os.environ.get(NODE, "")
+        part = f"-{number}-of-{count}" if count > 1 else ""
+        process = f"-{self._node}-{os.getpid()}" if self._node else ""  # so that each file has one writer
+        self._timing = run / f"timing{part}{process}.jsonl"
+        self._stopwatch = Stopwatch()
+
+    def __call__(self, video: str, progress: Progress) -> dict[str, str]:
+        """Makes the predictions of a video unless they are there; returns what the method says of itself."""
+        entry = self._benchmark.entry(video)
         if self._is_done(entry):
-            self.progress.frame(len(entry.frames))
+            progress.frame(len(entry.frames))
         else:
-            with files.writing(self.run):
-                (self.run / SCORES).unlink(missing_ok=True)  # it would speak of other predictions
-            self._predict(entry)
-        self.progress.video()
+            with files.writing(self._run):
+                (self._run / SCORES).unlink(missing_ok=True)  # it would speak of other predictions
+            self._predict(entry, progress)
+        return record.notes_of(self._made)
 
     def _is_done(self, entry: VideoEntry) -> bool:
-        if not (self.run / PREDICTIONS / entry.id / "video.json").exists():
+        if not (self._run / PREDICTIONS / entry.id / "video.json").exists():
             return False
         try:
-            predictions(self.benchmark, self.run, entry.id).verify()
+            predictions(self._benchmark, self._run, entry.id).verify()
         except DataError:
             return False  # cut off by a power cut: made again, like one that is missing
         return True
 
-    def _predict(self, entry: VideoEntry) -> None:
-        video = self.benchmark.video(entry.id)
-        vocabulary = self.benchmark.asked(entry.id, self.rules.offered)
-        known = self.benchmark.vocabulary.offered(self.rules.offered)
-        machine.set_seed(self.seed, entry.id)
+    def _predict(self, entry: VideoEntry, progress: Progress) -> None:
+        video = self._benchmark.video(entry.id)
+        vocabulary = self._benchmark.asked(entry.id, self._rules.offered)
+        known = self._benchmark.vocabulary.offered(self._rules.offered)
+        machine.set_seed(self._seed, entry.id)
         with self._writer(entry, known) as writer:
             spent = predict_video(
-                self.method if len(vocabulary) else _Nothing(),
+                self._method if len(vocabulary) else _Nothing(),
                 video,
                 vocabulary,
-                self.rules,
+                self._rules,
                 adding(writer.add),
                 known=known,
-                stopwatch=self.stopwatch,
-                progress=self.progress,
+                stopwatch=self._stopwatch,
+                progress=progress,
             )
             # Before the video appears under its name: so no finished video is ever without its time.
             line = {
@@ -154,12 +231,13 @@ class _PredictLoop:
                 "timing": dataclasses.asdict(spent),
                 "peak_memory_gb": machine.peak_memory_gb(),
                 "peak_device_memory_gb": machine.peak_device_memory_gb(),
+                **({"node": self._node} if self._node else {}),
             }
-            files.append_line(self.timing, line)
+            files.append_line(self._timing, line)
 
     def _writer(self, entry: VideoEntry, vocabulary: Vocabulary) -> VideoWriter | AnsweredTracks:
-        folder = self.run / PREDICTIONS / entry.id
-        if self.rules.task == "instance":
+        folder = self._run / PREDICTIONS / entry.id
+        if self._rules.task == "instance":
             return AnsweredTracks(folder, entry.id, entry.size, len(entry.frames), vocabulary)
         return VideoWriter(folder, entry.id, entry.size)
 

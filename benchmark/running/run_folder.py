@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,9 +45,9 @@ def locked(run: Path, shard: tuple[int, int]) -> Iterator[None]:
             yield
         return
     with files.folder_lock(run, shared=True), files.folder_lock(run, f".lock-{number}-of-{count}"):
-        for other in run.glob(".lock-*-of-*"):
-            if not other.name.endswith(f"-of-{count}"):
-                with files.folder_lock(run, other.name):  # shards of another n take other videos: not at the same time
+        for other in {"." + path.name.split(".")[1] for path in run.glob(".lock-*-of-*")}:  # a lease adds to the name
+            if not other.endswith(f"-of-{count}"):
+                with files.folder_lock(run, other):  # shards of another n take other videos: not at the same time
                     pass
         yield
 
@@ -92,13 +91,15 @@ def _remove_run(run: Path) -> None:
         for path in run.glob("timing*.jsonl"):
             path.unlink()
         if (run / PREDICTIONS).exists():
-            shutil.rmtree(run / PREDICTIONS)
+            files.remove_folder(run / PREDICTIONS)
         (run / record.RECORD).unlink(missing_ok=True)  # last, so that a removal that was stopped can be gone on with
 
 
 def close_run(run: Path, benchmark: Benchmark, facts: RunRecord) -> RunRecord:
     """Sums the timing of all shards and videos so far into the record."""
     with files.folder_lock(run, _RECORD_LOCK, wait=True):
+        for path in run.glob("timing*.jsonl"):
+            files.join_lines(path)
         lines = [line for path in sorted(run.glob("timing*.jsonl")) for line in files.read_lines(path)]
         latest = {line["video"]: line for line in lines}  # a video that was made twice counts once
         kept = [latest[e.id] for e in benchmark.entries if e.id in latest and (run / PREDICTIONS / e.id).is_dir()]

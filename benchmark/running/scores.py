@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import functools
+import math
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ovsbench.benchmark.errors import DataError, UserError
 from ovsbench.benchmark.manifest import Benchmark
@@ -20,6 +25,7 @@ from ovsbench.benchmark.metrics import (
     other_versions,
     versions_for,
 )
+from ovsbench.benchmark.metrics.base import SummedCounts
 from ovsbench.benchmark.running.counting import COUNTS
 from ovsbench.benchmark.running.stored_counts import read_stored
 from ovsbench.benchmark.storage import files
@@ -151,9 +157,11 @@ def scores_of(
     """
     sums = total(counts.values(), benchmark.rules)
     occurring = frozenset().union(*(one.classes for one in sums.values()))
+    listed = benchmark.vocabulary.listed(occurring & benchmark.vocabulary.ids)
+    by_metric = [_by_class(counts, [c.id for c in listed]) for counts in sums.values()]
     categories = tuple(
-        CategoryScores(c.id, c.name, c.is_thing, c.is_novel, c.group, _flat(sums, c.id))
-        for c in benchmark.vocabulary.listed(occurring & benchmark.vocabulary.ids)
+        CategoryScores(c.id, c.name, c.is_thing, c.is_novel, c.group, functools.reduce(operator.or_, own, {}))
+        for c, *own in zip(listed, *by_metric, strict=True)
     )
     return Scores(
         benchmark=benchmark.name,
@@ -172,8 +180,21 @@ def scores_of(
     )
 
 
-def _flat(sums: VideoCounts, category: int) -> dict[str, float | None]:
-    return {name: value for counts in sums.values() for name, value in counts.scores(frozenset({category})).items()}
+def _by_class(counts: Counts, ids: Sequence[int]) -> list[dict[str, float | None]]:
+    """For each class what `counts.scores` gives of it alone; numbers that add up are read together."""
+    known = [c for c in ids if c in counts.classes]
+    if not known or not isinstance(counts, SummedCounts):
+        return [counts.scores(frozenset({c})) for c in ids]
+    found = {
+        name: values.tolist()
+        for name, values in counts.read(np.stack([counts.row([c]) for c in known]), is_whole=False).items()
+    }
+    rows = {
+        c: {name: None if math.isnan(values[place]) else values[place] for name, values in found.items()}
+        for place, c in enumerate(known)
+    }
+    nothing = counts.scores(frozenset())
+    return [rows.get(c, nothing) for c in ids]
 
 
 def read_counts(benchmark: Benchmark, run: Path) -> dict[str, VideoCounts]:

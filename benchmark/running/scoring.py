@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, as_completed
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 
 from ovsbench.benchmark.errors import DataError, StoppedError, UsageError, UserError, did_you_mean
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.metrics import OPTIONAL, versions_for
-from ovsbench.benchmark.processes import process_pool
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.counting import COUNTS, PARTIAL_COUNTS, PREDICTIONS, CountedVideo, count_video
+from ovsbench.benchmark.running.executor import Piece, Workers, executor_of
 from ovsbench.benchmark.running.scores import Scores, scores_of
 from ovsbench.benchmark.storage import files
 
@@ -25,7 +27,7 @@ def score(
     *,
     extra: Collection[str] = (),
     only: Collection[str] = (),
-    jobs: int = 1,
+    jobs: Workers = 1,
     progress: Progress = SILENT,
 ) -> Scores:
     """Scores the predictions of a run; videos that are counted already are not counted again.
@@ -37,15 +39,16 @@ def score(
         run: the run folder.
         extra: names of optional metrics to count too; those that the run was scored with before are kept.
         only: names of the metrics to count, none for all; those of others that the run was scored with go.
-        jobs: processes.
+        jobs: processes, or an executor.
         progress: told of frames and videos.
 
     Raises:
-        UserError: predictions are missing, or were made on another benchmark; an unknown metric.
+        UserError: predictions are missing, or were made on another benchmark; an unknown metric; or some videos were
+            set aside, see `Executor.each`.
         DataError: labels or predictions are damaged.
         StoppedError: Ctrl-C; counted videos stay.
     """
-    if jobs < 1:
+    if isinstance(jobs, int) and jobs < 1:
         raise UsageError(f"expected at least 1 job, got {jobs}. Leave -j out for one")
     optional = {metric.name for metric in OPTIONAL}
     fitting = versions_for(benchmark.rules, optional)
@@ -58,17 +61,19 @@ def score(
         versions = versions_for(benchmark.rules, {*counted_before, *extra, *only})
         if only:
             versions = {name: versions[name] for name in versions if name in {*only, *extra}}
-        frames = sum(len(benchmark.entry(video).frames) for video in videos)
-        progress.start(len(videos), frames, f"scoring {run.name} on {benchmark.name}")
+        keys = {video: known[video].key if video in known else None for video in videos}
+        pieces = [Piece(video, len(benchmark.entry(video).frames), (video, key)) for video, key in keys.items()]
+        work = functools.partial(_Counter, benchmark, run, versions)
+        progress.start(len(videos), sum(piece.frames for piece in pieces), f"scoring {run.name} on {benchmark.name}")
         done = 0
         try:
-            for video, counted in _count(benchmark, run, videos, known, versions, jobs):
-                if counted is not None:
-                    known[video] = counted
-                    files.append_line(run / PARTIAL_COUNTS, counted.to_json())
-                done += 1
-                progress.frame(len(benchmark.entry(video).frames))
-                progress.video()
+            with contextlib.closing(executor_of(jobs).each(work, pieces, progress)) as results:
+                for piece, counted in results:
+                    if counted is not None:
+                        known[piece.name] = counted
+                        files.append_line(run / PARTIAL_COUNTS, counted.to_json())
+                    done += 1
+                    progress.video()
         except KeyboardInterrupt:
             raise StoppedError(
                 f"interrupted: {done} of {len(videos)} videos scored; run the same command to go on"
@@ -129,29 +134,20 @@ def _known_counts(benchmark: Benchmark, run: Path) -> dict[str, CountedVideo]:
     return known
 
 
-Counted = tuple[str, CountedVideo | None]
+@dataclass(frozen=True)
+class _Counter:
+    """Counts videos of a run."""
 
+    benchmark: Benchmark
+    run: Path
+    versions: Mapping[str, int]
 
-def _count(
-    benchmark: Benchmark,
-    run: Path,
-    videos: Sequence[str],
-    known: Mapping[str, CountedVideo],
-    versions: Mapping[str, int],
-    jobs: int,
-) -> Iterator[Counted]:
-    """Each video with its counts, None where the known ones hold; in any order."""
-    keys = {video: known[video].key if video in known else None for video in videos}
-    if jobs == 1 or len(videos) < 2:
-        for video in videos:
-            yield video, count_video(benchmark, run, video, keys[video], versions)
-        return
-    with process_pool(min(jobs, len(videos))) as pool:
-        waiting: dict[Future[CountedVideo | None], str] = {
-            pool.submit(count_video, benchmark, run, video, keys[video], versions): video for video in videos
-        }
-        for future in as_completed(waiting):
-            yield waiting[future], future.result()
+    def __call__(self, video: tuple[str, str | None], progress: Progress) -> CountedVideo | None:
+        """The counts of a video, None where those of the key that is given with it hold."""
+        name, known_key = video
+        counted = count_video(self.benchmark, self.run, name, known_key, self.versions)
+        progress.frame(len(self.benchmark.entry(name).frames))
+        return counted
 
 
 def _write_scores(benchmark: Benchmark, run: Path, counted: Sequence[CountedVideo]) -> Scores:

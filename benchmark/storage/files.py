@@ -12,10 +12,13 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from ovsbench.benchmark.errors import BusyError, DataError
+from ovsbench.benchmark.storage.lease import lease, refuse_lost
+from ovsbench.benchmark.storage.remote import RemotePath, refuse_url
 from ovsbench.benchmark.storage.text_files import decode_text, read_whole
 
 SCHEMA = 1
@@ -86,6 +89,7 @@ def whole_file(path: Path, *, rivals: bool = False) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield beside
+            refuse_lost(path)
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
@@ -113,6 +117,7 @@ def whole_folder(folder: Path, *, replace: bool = False, beside: Path | None = N
                 shutil.rmtree(left, ignore_errors=True)
             partial.mkdir(parents=True)
         yield partial
+        refuse_lost(folder)
         with writing(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
             if folder.exists():  # a folder cannot be renamed onto one that holds files
@@ -203,10 +208,27 @@ def _compact(value: object) -> str:
 
 def append_line(path: Path, value: Mapping[str, Any]) -> None:
     """Adds one JSON line to a file; a last line that a crash cut off is dropped first."""
+    if isinstance(path, RemotePath):
+        path.add(json_line(value).encode())
+        return
     with writing(path):
         drop_cut_line(path)
         with path.open("ab") as file:
             file.write(json_line(value).encode())
+
+
+def join_lines(path: Path) -> None:
+    """Makes one object of a file in a store and the lines that were added to it; a file of a disk is one."""
+    if isinstance(path, RemotePath):
+        path.join_added()
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes a folder with all that is in it."""
+    if isinstance(folder, RemotePath):
+        folder.remove_folder()
+    else:
+        shutil.rmtree(folder)
 
 
 def drop_cut_line(path: Path) -> None:
@@ -256,7 +278,12 @@ def whole_lines(path: Path) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns an error of the operating system during a write into one sentence that names the file."""
+    """Turns an error of the operating system during a write into one sentence that names the file.
+
+    Raises:
+        UsageError: the path is the text of a URL: whoever made it takes none.
+    """
+    refuse_url(path)
     try:
         yield
     except OSError as error:
@@ -270,6 +297,8 @@ def writing(path: Path) -> Iterator[None]:
 def folder_lock(folder: Path, name: str = ".lock", *, shared: bool = False, wait: bool = False) -> Iterator[None]:
     """Keeps other processes out of a folder while the block runs; the lock ends with the process, however it ends.
 
+    Where files cannot be locked, in stores and on some network file systems, a `lease` does it.
+
     Args:
         folder: made if missing.
         name: file in the folder that carries the lock.
@@ -279,6 +308,10 @@ def folder_lock(folder: Path, name: str = ".lock", *, shared: bool = False, wait
     Raises:
         BusyError: another process holds the lock.
     """
+    if isinstance(folder, RemotePath):
+        with lease(folder, name, shared=shared, wait=wait):
+            yield
+        return
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o666)
@@ -291,14 +324,14 @@ def folder_lock(folder: Path, name: str = ".lock", *, shared: bool = False, wait
                 f"another process (pid {holder or 'unknown'}) is writing {folder}; "
                 "wait for it or choose another output folder with -o"
             ) from None
-        except OSError as error:  # such as ENOLCK and EOPNOTSUPP of network file systems
-            raise DataError(
-                f"{folder}: its file system cannot lock files ({error.strerror}), so two processes could spoil each "
-                "other's work here. Choose a folder on another disk"
-            ) from error
-        with contextlib.suppress(OSError):  # the number is a courtesy; a full disk must not stop a reader
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        yield
+        except OSError:  # such as ENOLCK and EOPNOTSUPP of network file systems
+            instead: AbstractContextManager[None] = lease(folder, name, shared=shared, wait=wait)
+        else:
+            instead = contextlib.nullcontext()
+            with contextlib.suppress(OSError):  # the number is a courtesy; a full disk must not stop a reader
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        with instead:
+            yield
     finally:
         os.close(handle)

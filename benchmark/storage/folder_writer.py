@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ovsbench.benchmark.processes import NODE
 from ovsbench.benchmark.storage.files import SCHEMA, whole_folder, write_json, writing
 
 
@@ -31,7 +33,10 @@ class FolderWriter(ABC):
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            self._partial = stack.enter_context(whole_folder(self.folder, replace=True))
+            node, beside = os.environ.get(NODE), None
+            if node:  # of a cluster: a process that was thought lost may still be writing this video
+                beside = self.folder.with_name(f".{self.folder.name}.{node}-{os.getpid()}.partial")
+            self._partial = stack.enter_context(whole_folder(self.folder, replace=True, beside=beside))
             with writing(self.folder):
                 self._lines = stack.enter_context((self._partial / self._name).open("wb"))
             self._stack = stack.pop_all()

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import PIL.Image
 
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.benchmark.storage.text_files import refuse_pipe
 
 PHOTOS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
@@ -67,7 +68,10 @@ def open_image(source: Path | str | bytes, formats: Sequence[str] = PHOTOS) -> I
     """
     if not isinstance(source, bytes):
         refuse_pipe(source)
-    with PIL.Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=tuple(formats)) as image:
+    with (
+        io.BytesIO(source) if isinstance(source, bytes) else place(source).open("rb") as file,
+        PIL.Image.open(file, formats=tuple(formats)) as image,
+    ):
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"it has {image.width}x{image.height} pixels, and at most {MOST_PIXELS} are read")
         yield image

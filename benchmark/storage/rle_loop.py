@@ -1,7 +1,7 @@
-"""The loop over the letters of a track's masks, for numba: the run lengths of all texts, summed up as they are read.
+"""Loops over the letters and the runs of tracks' masks, for numba.
 
-What it gives is what `rle.tube_of` and `Extent.of` give with numpy. Of a text that is no mask it says nothing but that;
-numpy then finds the words for it.
+What they give is what `rle.tube_of`, `Extent.of` and `track_overlaps` give with numpy. Of a text that is no mask they
+say nothing but that; numpy then finds the words for it.
 """
 
 from __future__ import annotations
@@ -152,5 +152,34 @@ def measure_letters(
     return len(ends)
 
 
+def shared_pixels(tube: Any, bounds: Any, ends: Any, pixels: int, shared: Any) -> Any:
+    """The pixels that a track has in common with others in each frame.
+
+    Args:
+        tube: int64 (2n,), the track, see `rle.Tube`.
+        bounds: int64 (N,), the tubes of the others, one after the other.
+        ends: int64 (K,), where each ends.
+        pixels: of a frame.
+        shared: int64 (K, frames) zeros, filled.
+    """
+    begin = 0
+    for other in range(len(ends)):
+        own, place, frame, border = 0, begin, 0, pixels
+        begin = ends[other]
+        while own < len(tube) and place < ends[other]:
+            start, stop = max(tube[own], bounds[place]), min(tube[own + 1], bounds[place + 1])
+            if tube[own + 1] <= bounds[place + 1]:
+                own += 2
+            else:
+                place += 2
+            while start < stop:
+                while start >= border:
+                    frame += 1
+                    border += pixels
+                shared[other, frame] += min(stop, border) - start
+                start = min(stop, border)
+
+
 READ = Loop(read_letters, after=10_000_000)  # letters, half a second
 MEASURE = Loop(measure_letters, after=10_000_000)  # likewise
+SHARED = Loop(shared_pixels, after=50_000_000)  # bounds of pairs of tubes, likewise

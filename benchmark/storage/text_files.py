@@ -26,8 +26,8 @@ def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
         ValueError: it has more than `most` bytes.
     """
     refuse_pipe(path)
-    if path.stat().st_size > most:
-        raise ValueError(f"it has {path.stat().st_size} bytes, and at most {most} are read into memory")
+    if (size := path.stat().st_size) > most:
+        raise ValueError(f"it has {size} bytes, and at most {most} are read into memory")
     return path.read_bytes()
 
 

@@ -3,7 +3,8 @@
     coverage    of samples of n videos, the share whose 95 % interval holds the expected score of n videos; and how wide
                 the intervals are beside those of a percentile bootstrap of the same samples, and of the jackknife alone
     null        of pairs of equally good methods, the share with p <= 0.05
-    power       of pairs in which one names 10 % fewer objects, the same share
+    power       of pairs in which one names 10 % fewer objects, the same share; and how many of the intervals of their
+                difference hold the expected one
     one rank    of tables of ten equal methods, the share in which all have rank 1, by exchanges and by Student's t
 
 Samples are drawn with replacement, so that a population is as good as endless. The rows of its videos are made once;
@@ -35,6 +36,8 @@ PAIRED_VIDEOS = 150
 """Of the population that eleven methods are run on."""
 EXPECTED_FROM = 3000
 """Samples whose mean score is the expected one."""
+ENDS = (0.025, 0.975)
+"""Quantiles of a percentile interval; those of few draws are taken so that they are right on average."""
 EXCHANGES = 199
 """Of a test of the simulation; fewer than in use, which costs a little power and no level."""
 TABLE_EXCHANGES = 2000
@@ -97,6 +100,7 @@ class Alarms:
         population, videos, score: what.
         null: share of pairs of equal methods with p <= 0.05; None where none was made.
         power: share of unequal pairs.
+        covered: share of the intervals of their difference that hold the expected one; None where there are none.
         one_rank: share of tables of ten equal methods in which all have rank 1; None where no table was made.
         one_rank_t: the same by the t-test of large tables.
     """
@@ -106,6 +110,7 @@ class Alarms:
     score: str
     null: float | None
     power: float | None
+    covered: float | None
     one_rank: float | None
     one_rank_t: float | None
 
@@ -223,7 +228,7 @@ def _intervals(values: Floats, videos: int) -> list[tuple[float, float]]:
     own = [stats.interval(left_out, spread) for spread in (stats.spread_of(drawn), None)]
     ends = [(np.nan, np.nan) if one.low is None or one.high is None else (one.low, one.high) for one in own]
     defined = drawn[np.isfinite(drawn)]
-    low, high = np.quantile(defined, [0.025, 0.975]) if defined.size else (np.nan, np.nan)
+    low, high = np.quantile(defined, ENDS, method="median_unbiased") if defined.size else (np.nan, np.nan)
     return [*ends, (float(low), float(high))]
 
 
@@ -247,16 +252,16 @@ def alarms(
     """
     rng = np.random.default_rng(1000 + videos)
     dealt = _dealt(rng, population, videos, pairs)
-    null, power = (
-        _small(population, scores, some, pair_tests.exchanges(videos, EXCHANGES))
-        for some in (dealt[:, [0, 1]], dealt[: -(-pairs // 4), [0, -1]])
-    )
+    equal, unequal = dealt[:, [0, 1]], dealt[: -(-pairs // 4), [0, -1]]
+    swaps = pair_tests.exchanges(videos, EXCHANGES)
+    null, power = (_small(population, scores, some, swaps) for some in (equal, unequal))
+    covered = _differences_covered(population, scores, unequal)
     in_tables = [scores[1], scores[3]]
     alike = [_alike(population, in_tables, deal[:METHODS]) for deal in _dealt(rng, population, videos, tables)]
     shares = dict(zip(in_tables, np.mean(alike, axis=0).tolist(), strict=True)) if alike else {}
     return [
         Alarms(name, videos, _name(score), *of_pairs, *shares.get(score, (None, None)))
-        for score, *of_pairs in zip(scores, null, power, strict=True)
+        for score, *of_pairs in zip(scores, null, power, covered, strict=True)
     ]
 
 
@@ -298,6 +303,27 @@ def _small(
         float(np.mean([p is not None and p <= 1 - stats.LEVEL for p, _ in of_score]))
         for of_score in zip(*tests, strict=True)
     ] or [None] * len(scores)
+
+
+def _differences_covered(population: Population, scores: Sequence[stats.Score], pairs: Places) -> list[float | None]:
+    """For each score the share of intervals of differences that hold the mean difference of all pairs."""
+    every = [video for run in population.methods for video in run]
+    videos = pairs.shape[2]
+    intervals: list[list[stats.Interval]] = [[] for _ in scores]
+    for start in range(0, len(pairs), AT_ONCE):
+        samples = pairs[start : start + AT_ONCE].reshape(-1, videos)
+        choice = Samples(samples, len(every), stats.leave_one_out(videos))
+        for of_score, left_out in zip(
+            intervals, stats.values_of(every, scores, population.groups, choice), strict=True
+        ):
+            both = zip(left_out[::2], left_out[1::2], strict=True)
+            of_score += [stats.difference(first, second).interval for first, second in both]
+    shares: list[float | None] = []
+    for of_score in intervals:
+        ends = np.array([(one.value, one.low, one.high) for one in of_score if one.low is not None]).reshape(-1, 3)
+        mean = ends[:, 0].mean() if len(ends) else np.nan
+        shares.append(float(np.mean((ends[:, 1] <= mean) & (mean <= ends[:, 2]))) if len(ends) else None)
+    return shares
 
 
 def _alike(population: Population, scores: Sequence[stats.Score], deal: Places) -> list[list[bool]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections import deque
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -12,12 +13,14 @@ import numpy as np
 from PIL import Image as Pillow
 
 from ovsbench.benchmark.errors import DataError, did_you_mean
+from ovsbench.benchmark.labels.label_writer import LabelWriter
 from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
-from ovsbench.benchmark.manifest import MANIFEST, Benchmark, Role, Source, load
+from ovsbench.benchmark.manifest import MANIFEST, Benchmark, Role, Source, VideoEntry, load
 from ovsbench.benchmark.panoptic import void_categories
-from ovsbench.benchmark.processes import process_pool
 from ovsbench.benchmark.progress import SILENT, Progress
-from ovsbench.benchmark.storage.files import write_json, writing
+from ovsbench.benchmark.running.executor import Piece, Workers, executor_of
+from ovsbench.benchmark.storage.files import whole_folder, write_json, writing
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.benchmark.types import Image, PanopticFrame, Rules
 from ovsbench.benchmark.video.video_io import write_video
 from ovsbench.data_prep.world.cast import cast_of
@@ -109,8 +112,8 @@ def draw_video(world: World, settings: WorldSettings, number: int) -> Scene | St
 def _hand(world: World, seed: int, part: int, number: int) -> tuple[Thing, ...]:
     """The things that may appear in a video to be scored: dealt like cards, so that none is left out for long."""
     cards = []
-    for place in range(number * MOST_THINGS, (number + 1) * MOST_THINGS):
-        shuffle, card = divmod(place, len(world.things))
+    for card_index in range(number * MOST_THINGS, (number + 1) * MOST_THINGS):
+        shuffle, card = divmod(card_index, len(world.things))
         deck = np.random.default_rng([seed, part, 0xDECC, shuffle]).permutation(len(world.things))
         cards.append(world.things[deck[card]])
     return tuple(cards)
@@ -121,7 +124,7 @@ def build_world(
     settings: WorldSettings | None = None,
     *,
     mp4: bool = False,
-    jobs: int = 1,
+    jobs: Workers = 1,
     progress: Progress = SILENT,
 ) -> Benchmark:
     """Draws images (JPEG, quality 95) and labels into a benchmark folder; a stopped build goes on where it was.
@@ -132,14 +135,14 @@ def build_world(
         folder: new, or of a stopped build with the same settings.
         settings: what to draw.
         mp4: also write `images/<video>.mp4`.
-        jobs: processes that draw; the bytes do not depend on it.
+        jobs: processes that draw, or an executor; the bytes do not depend on it.
         progress: told of frames and videos.
 
     Raises:
         DataError: the folder holds a world that was drawn with other settings, or another benchmark.
     """
     settings = settings or WorldSettings()
-    folder = Path(folder)
+    folder = place(folder)
     world = load_world(settings.version, settings.part)
     role: Role = {"train": "train", "unlabelled": "unlabelled"}.get(settings.part, "benchmark")  # type: ignore[assignment]
     suffix = f"-{settings.variant}" if settings.part == "train" else ""
@@ -173,37 +176,44 @@ def build_world(
 
 
 def _fill(
-    writer: BenchmarkWriter, world: World, settings: WorldSettings, role: Role, mp4: bool, jobs: int, progress: Progress
+    writer: BenchmarkWriter,
+    world: World,
+    settings: WorldSettings,
+    role: Role,
+    mp4: bool,
+    jobs: Workers,
+    progress: Progress,
 ) -> None:
     """Draws the videos that an earlier build did not finish, and writes what is labelled or said of them."""
     folder = writer.folder
     names = [f"{number:04d}" for number in range(settings.videos)]
     files = [f"{i:05d}.jpg" for i in range(settings.frames)]
     with writer:
-        todo, captions = [], dict[str, list[str]]()
+        todo, drawn = list[Piece[_Video]](), dict[str, _Drawn]()
         for number, name in enumerate(names):
             images = [f"{name}/{file}" for file in files]
+            about = (name, settings.size, images, 10.0)
             wanted = [*images, f"{name}.mp4"] if mp4 else images
-            done = all((folder / "images" / file).exists() for file in wanted)
-            if role == "unlabelled" or not (done and writer.has_labels(name, settings.size, images, 10.0)):
-                todo.append(number)
-        for number, frames in zip(todo, _drawn(folder, world, settings, todo, mp4, jobs), strict=True):
-            images = [f"{names[number]}/{file}" for file in files]
+            is_there = all((folder / "images" / file).exists() for file in wanted)
             if role == "unlabelled":
-                writer.unlabelled_video(names[number], settings.size, images, 10.0)
-                rng = np.random.default_rng([settings.seed, 0xCA, number])
-                for image, frame in zip(images, frames, strict=True):
-                    captions[f"images/{image}"] = [frame_caption(world.vocabulary, frame, rng) for _ in range(2)]
-                    progress.frame()
+                writer.unlabelled_video(*about)
+                todo.append(Piece(name, settings.frames, (number, None)))
+            elif not (is_there and writer.has_labels(*about)):
+                todo.append(Piece(name, settings.frames, (number, writer.elsewhere(*about))))
             else:
-                with writer.video(names[number], settings.size, images, 10.0) as labels:
-                    for frame in frames:
-                        hidden = world.vocabulary.novel if role == "train" else frozenset()
-                        labels.add(void_categories(frame, hidden))
-                        progress.frame()
-            progress.video()
+                progress.frame(settings.frames)
+                progress.video()
+        hidden = world.vocabulary.novel if role == "train" else frozenset[int]()
+        make = functools.partial(_Draw, folder, world, settings, mp4, hidden)
+        with contextlib.closing(executor_of(jobs).each(make, todo, progress)) as results:
+            for piece, result in results:
+                if isinstance(result, VideoEntry):
+                    writer.file(result)
+                else:
+                    drawn[piece.name] = result
+                progress.video()
         if role == "unlabelled":
-            _write_captions(folder / CAPTIONS, captions)
+            _write_captions(folder / CAPTIONS, {key: texts for name in names for key, texts in drawn[name].items()})
 
 
 def _write_captions(path: Path, captions: Mapping[str, Sequence[str]]) -> None:
@@ -222,22 +232,38 @@ def _rules(settings: WorldSettings, role: Role) -> Rules:
     return dataclasses.replace(rules, vpq_windows=tuple(k for k in rules.vpq_windows if k <= settings.frames))
 
 
-def _drawn(
-    folder: Path, world: World, settings: WorldSettings, todo: list[int], mp4: bool, jobs: int
-) -> Iterator[Iterator[PanopticFrame]]:
-    """Labels of each video to do, in order; the images are written on the way."""
-    if jobs == 1:
-        yield from (_draw_frames(folder, world, settings, mp4, number) for number in todo)
-        return
-    with process_pool(jobs) as pool:
-        # Not pool.map, which cancels what waits when Ctrl-C comes: the pool stumbles over that as its processes end.
-        waiting = deque(pool.submit(_draw_whole, folder, world, settings, mp4, number) for number in todo)
-        while waiting:
-            yield iter(waiting.popleft().result())
+_Video = tuple[int, LabelWriter | None]
+"""A video to draw: its number, and what takes its labels; None where it gets captions."""
+_Drawn = dict[str, list[str]]
+"""The captions of images."""
 
 
-def _draw_whole(folder: Path, world: World, settings: WorldSettings, mp4: bool, number: int) -> list[PanopticFrame]:
-    return list(_draw_frames(folder, world, settings, mp4, number))
+@dataclasses.dataclass(frozen=True)
+class _Draw:
+    """Draws videos, with labels or with captions."""
+
+    folder: Path
+    world: World
+    settings: WorldSettings
+    mp4: bool
+    hidden: frozenset[int]
+
+    def __call__(self, video: _Video, progress: Progress) -> VideoEntry | _Drawn:
+        number, labels = video
+        frames = _draw_frames(self.folder, self.world, self.settings, self.mp4, number)
+        if labels is None:
+            rng = np.random.default_rng([self.settings.seed, 0xCA, number])
+            captions: _Drawn = {}
+            for index, frame in enumerate(frames):
+                image = f"images/{number:04d}/{index:05d}.jpg"
+                captions[image] = [frame_caption(self.world.vocabulary, frame, rng) for _ in range(2)]
+                progress.frame()
+            return captions
+        with labels:
+            for frame in frames:
+                labels.add(void_categories(frame, self.hidden))
+                progress.frame()
+        return labels.entry
 
 
 def _draw_frames(
@@ -245,14 +271,12 @@ def _draw_frames(
 ) -> Iterator[PanopticFrame]:
     scene = draw_video(world, settings, number)
     images = folder / "images" / f"{number:04d}"
-    with writing(images):
-        images.mkdir(parents=True, exist_ok=True)
-    for index in range(settings.frames):
-        image, frame = scene.frame(index * settings.stride)
-        path = images / f"{index:05d}.jpg"
-        with writing(path):
-            Pillow.fromarray(image).save(path, quality=95)
-        yield frame
+    with whole_folder(images, replace=True) as beside:
+        for index in range(settings.frames):
+            image, frame = scene.frame(index * settings.stride)
+            with writing(images):
+                Pillow.fromarray(image).save(beside / f"{index:05d}.jpg", quality=95)
+            yield frame
     if mp4:
         write_video(folder / "images" / f"{number:04d}.mp4", _images(scene, settings), fps=10.0)
 

@@ -1,9 +1,7 @@
 """Training by several processes as if they were one: who does what, and how sums are shared.
 
 A step's frames are dealt out to the processes. Losses are means over all of them, so counts are added up before they
-divide; gradients are then sums of parts and one addition over the processes ends a step. That addition is written out
-here and not left to `DistributedDataParallel`, which averages, expects one forward call, and hides parameters that no
-loss of a step reached: AdamW has to leave those alone, in every process alike.
+divide. `DistributedDataParallel` takes the mean of the gradients while the backward pass goes on.
 
 `torchrun` starts the processes and tells them of each other by environment variables; gloo connects them on CPUs, NCCL
 on GPUs. A process that fails makes torchrun end the others.
@@ -12,7 +10,7 @@ on GPUs. A process that fails makes torchrun end the others.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +18,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 from ovsbench.gkc_video.device import choose
 from ovsbench.gkc_video.training.late_mean import Mean
@@ -64,14 +63,12 @@ class Distributed:
         shared = zip(parts.items(), counts.split(lengths), strict=True)
         return {name: Mean(part.total, count).value for (name, part), count in shared}
 
-    def sums(self, values: Mapping[str, float]) -> dict[str, float]:
+    def sums(self, values: torch.Tensor) -> torch.Tensor:
         """Numbers summed over the processes."""
-        if self.world_size == 1:
-            return dict(values)
-        numbers = torch.tensor(list(values.values()), dtype=torch.float64)
-        gathered: list[torch.Tensor] = [numbers] * self.world_size
-        dist.all_gather_object(gathered, numbers)
-        return dict(zip(values, torch.stack(gathered).sum(0).tolist(), strict=True))
+        if self.world_size > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+        return values
 
     def all_of(self, items: Sequence[str]) -> list[str]:
         """The texts of all processes."""
@@ -81,28 +78,18 @@ class Distributed:
         dist.all_gather_object(lists, list(items))
         return [item for one in lists for item in one]
 
-    def add_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Sums the gradients over the processes; a parameter without a gradient in any of them keeps none."""
-        if self.world_size == 1:
-            return
-        members = list(parameters)
-        reached = torch.tensor([p.grad is not None for p in members], dtype=torch.float32, device=members[0].device)
-        flat = torch.cat(
-            [reached, *((torch.zeros_like(p) if p.grad is None else p.grad).float().flatten() for p in members)]
-        )
-        dist.all_reduce(flat)
-        reached, flat = flat[: len(members)], flat[len(members) :]
-        sizes = [p.numel() for p in members]
-        for p, has, summed in zip(members, reached.tolist(), flat.split(sizes), strict=True):
-            p.grad = summed.view_as(p).to(p.dtype) if has else None
+    def replicated(self, module: torch.nn.Module) -> torch.nn.Module:
+        """A module whose gradients are means over the processes after each backward pass, sent while it still goes on.
 
-    def copy_from_first(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Overwrites tensors by those of the first process."""
-        if self.world_size > 1:
-            for tensor in tensors:
-                first = tensor.detach().contiguous()
-                dist.broadcast(first, 0)
-                tensor.detach().copy_(first)
+        They have a channel of their own: shared norms send too on the way back, and the orders need not be the same.
+        Every parameter of the module that asks for a gradient has to get one in each step.
+        """
+        if self.world_size == 1:
+            return module
+        channel = dist.new_group(timeout=_PATIENCE)
+        replica = DistributedDataParallel(module, process_group=channel, gradient_as_bucket_view=True)
+        replica.broadcast_buffers = False  # statistics of norms are the same already, or frozen
+        return replica
 
     @contextmanager
     def first_alone(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ A frame depends on seed, step and its place in the step alone: not on who reads 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from collections import deque
@@ -24,6 +25,7 @@ from ovsbench.gkc_video.training.distributed import Distributed
 from ovsbench.gkc_video.training.frames import Augmentation, FrameSource, Sample
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining
 from ovsbench.gkc_video.training.step import Batch
+from ovsbench.gkc_video.training.teacher_crops import TeacherCrops
 
 _LABELLED, _UNLABELLED, _CAPTIONED, _CAPTION, _CHOICES = 77, 78, 79, 80, 99  # keep different uses of chance apart
 
@@ -64,6 +66,8 @@ def batches(
     first: int,
     distributed: Distributed,
     captions: CaptionSource | None = None,
+    teacher: TeacherCrops | None = None,
+    executor: Executor | None = None,
 ) -> Generator[list[Batch]]:
     """The parts of each step from `first` on, as far as they are for this process.
 
@@ -74,15 +78,17 @@ def batches(
         first: step to begin with.
         distributed: place of this process.
         captions: captioned pictures; None if there are none. They are changed as labelled frames are.
+        teacher: how it looks at labelled regions; None if it does not.
+        executor: reads; by default the settings' processes or thread.
     """
     plan = Plan.of(settings, distributed)
-    pool = process_pool(settings.readers) if settings.readers else ThreadPoolExecutor(1)
-    with pool as executor:
+    own = process_pool(settings.readers) if settings.readers and executor is None else ThreadPoolExecutor(1)
+    with executor or own as pool:
         waiting: deque[_Asked] = deque()
         ahead = settings.readers + 1
         for step in range(first, settings.steps + ahead):
             if step < settings.steps:
-                waiting.append(_ask(executor, settings, plan, step, labelled, unlabelled, captions))
+                waiting.append(_ask(pool, settings, plan, step, labelled, unlabelled, captions, teacher))
             if step >= first + ahead and waiting:
                 yield _collect(plan, waiting.popleft())
 
@@ -110,14 +116,17 @@ def _ask(
     labelled: FrameSource,
     unlabelled: FrameSource | None,
     captions: CaptionSource | None,
+    teacher: TeacherCrops | None,
 ) -> _Asked:
     """The frames of a step, asked for as one piece of work for each source: messages cost more than their content."""
 
     def draw(source: FrameSource, use: int, places: Sequence[tuple[int, ...]]) -> Future[list[Sample]]:
         seeds = [(settings.seed, use, step, place) for part in places for place in part]
+        asks = teacher if use == _LABELLED else None
         if settings.readers:
-            return executor.submit(_read_there, source.benchmark.folder, source.augmentation, source.held_out, seeds)
-        return executor.submit(_read, source, seeds)
+            opened = source.benchmark.folder, source.augmentation, source.held_out
+            return executor.submit(_read_there, *opened, seeds, asks)
+        return executor.submit(_read, source, seeds, asks)
 
     others, pictures, picks = None, None, []
     if unlabelled is not None and distils(settings, step):
@@ -150,14 +159,21 @@ def _collect(plan: Plan, asked: _Asked) -> list[Batch]:
     ]
 
 
-def _read(source: FrameSource, seeds: Sequence[tuple[int, ...]]) -> list[Sample]:
-    return [source.draw(np.random.default_rng(seed)) for seed in seeds]
+def _read(source: FrameSource, seeds: Sequence[tuple[int, ...]], teacher: TeacherCrops | None = None) -> list[Sample]:
+    samples = [source.draw(np.random.default_rng(seed)) for seed in seeds]
+    if teacher is None:
+        return samples
+    return [dataclasses.replace(sample, seen=teacher.of(source, sample)) for sample in samples]
 
 
 def _read_there(
-    folder: Path, augmentation: Augmentation, held_out: frozenset[int], seeds: Sequence[tuple[int, ...]]
+    folder: Path,
+    augmentation: Augmentation,
+    held_out: frozenset[int],
+    seeds: Sequence[tuple[int, ...]],
+    teacher: TeacherCrops | None = None,
 ) -> list[Sample]:
-    return _read(_opened(folder, augmentation, held_out), seeds)
+    return _read(_opened(folder, augmentation, held_out), seeds, teacher)
 
 
 def _read_pictures(source: FrameSource, wanted: Sequence[tuple[Path, tuple[int, ...]]]) -> list[Image]:

@@ -15,7 +15,9 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.panoptic import dense, void_categories
 from ovsbench.benchmark.types import Image, PanopticFrame, Video, Vocabulary
+from ovsbench.gkc_video.training.stages import stage
 from ovsbench.gkc_video.training.targets import Target
+from ovsbench.gkc_video.training.vector_store import Vectors
 
 MASK_STRIDE: Literal[4] = 4
 
@@ -59,6 +61,19 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """The n regions of a frame for the teacher: alone on grey, and where boxes are asked for their boxes behind them.
+
+    Attributes:
+        vectors: (n or 2 n, D); None where the teacher has not seen them.
+        crops: (n or 2 n, side, side, 3) uint8; None where it has.
+    """
+
+    vectors: Vectors | None = None
+    crops: npt.NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True)
 class Sample:
     """A frame as a training step sees it.
 
@@ -67,6 +82,7 @@ class Sample:
         target: its labels; None for an unlabelled frame.
         video, frame: which frame it is, by their places in the benchmark.
         flips: whether left and right, up and down were swapped.
+        seen: its regions for the teacher; None where there is none.
     """
 
     image: Image
@@ -74,6 +90,7 @@ class Sample:
     video: int
     frame: int
     flips: tuple[bool, bool]
+    seen: Seen | None = None
 
 
 class FrameSource:
@@ -105,16 +122,18 @@ class FrameSource:
         """A random frame, augmented."""
         number, index = self._index[int(rng.integers(len(self._index)))]
         video = self._videos[number]
-        image = video.image(index)
         numbers: npt.NDArray[np.int32] | None = None
         classes: list[int] = []
-        if self.labelled:
-            frame = dense(self._truth(number, index))
-            crowds = [number for number, s in enumerate(frame.segments, 1) if s.is_crowd]  # nobody's mask: void
-            numbers = np.where(np.isin(frame.numbers, crowds), 0, frame.numbers).astype(np.int32)
-            classes = [self._class_of[s.category] for s in frame.segments]
-        image, numbers, flips = self._augment(image, numbers, rng)
-        target = None if numbers is None else _target(numbers, classes, self.augmentation.label_stride)
+        with stage("decode"):
+            image = video.image(index)
+            if self.labelled:
+                frame = dense(self._truth(number, index))
+                crowds = [number for number, s in enumerate(frame.segments, 1) if s.is_crowd]  # nobody's mask: void
+                numbers = np.where(np.isin(frame.numbers, crowds), 0, frame.numbers).astype(np.int32)
+                classes = [self._class_of[s.category] for s in frame.segments]
+        with stage("augmentation"):
+            image, numbers, flips = self._augment(image, numbers, rng)
+            target = None if numbers is None else _target(numbers, classes, self.augmentation.label_stride)
         return Sample(image, target, number, index, flips)
 
     def original(self, sample: Sample) -> tuple[Image, PanopticFrame]:
@@ -183,9 +202,10 @@ def _cut(
 def _target(numbers: npt.NDArray[np.int32], classes: list[int], stride: int) -> Target:
     """Shares of each label cell; segments that the cut left without a pixel disappear."""
     height, width = (n // stride for n in numbers.shape)
-    cells = torch.from_numpy(numbers.copy()).view(height, stride, width, stride)
-    cells = cells.permute(0, 2, 1, 3).reshape(height, width, -1)  # (h, w, stride^2)
-    kept = [n for n in range(1, len(classes) + 1) if (numbers == n).any()]
-    masks = torch.stack([(cells == n).float().mean(-1) for n in kept]) if kept else torch.zeros(0, height, width)
-    target = torch.tensor([classes[n - 1] for n in kept], dtype=torch.int64)
-    return Target(masks, target, (cells > 0).float().mean(-1), tuple(n - 1 for n in kept))
+    cells = np.arange(height)[:, None].repeat(stride, 0) * width + np.arange(width).repeat(stride)
+    codes = (cells * (len(classes) + 1) + numbers).ravel()  # cell and segment in one number, 0 for void
+    pixels = np.bincount(codes, minlength=height * width * (len(classes) + 1)).reshape(height, width, -1)
+    kept = np.flatnonzero(pixels[..., 1:].any((0, 1)))
+    shares = torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32) / stride**2)
+    named = torch.tensor([classes[n] for n in kept], dtype=torch.int64)
+    return Target(shares[1:][kept], named, 1 - shares[0], tuple(kept.tolist()))

@@ -18,7 +18,13 @@ class GKCTraining:
     Attributes:
         steps, batch: optimiser steps and labelled frames in each.
         accumulate: parts in which a step's frames are gone through one after the other, to save memory.
-        precision: of the model's forward pass; "bfloat16" is for GPUs.
+        precision: of the model's forward pass. "bfloat16" and "tf32" are for GPUs; with both, what stays float32 is
+            multiplied as TF32.
+        recompute: whether activations inside the layers of pixel decoder and decoder are computed a second time on the
+            way back and not kept, which takes less memory and more time (gradient checkpointing).
+        compile: whether trunk, pixel decoder and decoder are compiled by torch when they first run.
+        ema: how much of itself an average of the weights keeps in each step, such as 0.999; the average is then what
+            is evaluated and written. 0 is none.
         unlabelled: unlabelled frames in each step, 0 for none.
         captions: captioned pictures in each step, 0 for none, see `ovsbench.gkc_video.training.grounding`.
         novel_words: whether words that name novel classes are used where captions have them.
@@ -56,7 +62,10 @@ class GKCTraining:
     steps: int = 4000
     batch: int = 8
     accumulate: int = 1
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    recompute: bool = False
+    compile: bool = False
+    ema: float = 0.0
     unlabelled: int = 0
     captions: int = 0
     novel_words: bool = True
@@ -101,6 +110,8 @@ class GKCTraining:
                 f"[training] captions: expected 0, or at least 2 for each of accumulate = {self.accumulate} parts, to "
                 f"tell them apart, got {self.captions}. Change one"
             )
+        if not 0 <= self.ema < 1:
+            raise DataError(f"[training] ema: expected a share from 0 to below 1, got {self.ema}. Correct it")
         if self.batch % self.accumulate:
             raise DataError(
                 f"[training] accumulate: expected a divisor of batch = {self.batch}, got {self.accumulate}. Change one"
@@ -136,6 +147,11 @@ class GKCTraining:
             )
 
     @property
+    def asks_regions(self) -> bool:
+        """Whether the teacher is asked about labelled regions."""
+        return self.tgkd != "off" or self.diversify == "thresRand"
+
+    @property
     def needs_teacher(self) -> bool:
         """Whether a CLIP image encoder takes part."""
-        return bool(self.unlabelled) or self.tgkd != "off" or self.diversify == "thresRand"
+        return bool(self.unlabelled) or self.asks_regions

@@ -61,6 +61,23 @@ def start_from(path: Path, model: GKC, part: Part = "all") -> Taken:
     return Taken(tuple(sorted(fitting)), tuple(sorted(found.keys() - fitting.keys())))
 
 
+def leave_unreached(model: GKC) -> None:
+    """Lets parameters of trunk and decoders that no prediction depends on ask for no gradient, as they get none.
+
+    A look at a grey picture tells them. Processes that train together would wait for their gradients.
+    """
+    training, parameters = model.training, [*model.trunk.parameters(), *model.segmenter.parameters()]
+    predictions, features = model.eval().look(torch.full((1, 3, 64, 64), 128, device=model.no_object.device))
+    outcomes = [out for p in predictions for out in (p.masks, p.embeddings, p.states)] + [
+        features.fine,
+        features.coarse,
+    ]
+    reached = torch.autograd.grad(sum(out.sum() for out in outcomes), parameters, allow_unused=True)  # type: ignore[arg-type]
+    for parameter, gradient in zip(parameters, reached, strict=True):
+        parameter.requires_grad_(gradient is not None)
+    model.train(training)
+
+
 def weights_file(path: Path) -> Path:
     """The file that holds the weights of what `start_from` takes."""
     return path / "model.safetensors" if path.is_dir() else path

@@ -16,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 
 from ovsbench.gkc_video.model.network import Prediction
 from ovsbench.gkc_video.training.points import Sampling, at_points
+from ovsbench.gkc_video.training.stages import stage
 from ovsbench.gkc_video.training.targets import Indices, Targets, taken
 from ovsbench.gkc_video.training.weights import Weights
 
@@ -79,13 +80,13 @@ def match_all(
         weights: of which `classes`, `mask` and `dice` are those of the weights.
         sampling: where masks are compared, at points that all masks of a frame share; None for every cell.
     """
-    with torch.autocast(masks.device.type, enabled=False):
+    with stage("matching"), torch.autocast(masks.device.type, enabled=False):
         cost = _mask_costs(*_compared(masks, targets, sampling), weights)  # one row of the tensor for each query
         cost = cost.view(*logits.shape[:3], cost.shape[-1])  # (B, L, Q, M)
         named = torch.from_numpy(classes[targets.slots] if len(targets) else targets.slots).to(masks.device)
         chance = logits.float().softmax(-1).gather(-1, named[:, None, None].expand(cost.shape))
         cost = cost - weights.classes * chance
-    return Matches(_assigned(np.nan_to_num(cost.cpu().numpy()), targets.counts), targets.frames)
+        return Matches(_assigned(np.nan_to_num(cost.cpu().numpy()), targets.counts), targets.frames)
 
 
 def _assigned(cost: npt.NDArray[np.float32], counts: Indices) -> Indices:

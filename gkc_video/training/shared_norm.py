@@ -1,4 +1,7 @@
-"""Batch normalisation over the frames of all processes (torch's own of this kind works on GPUs only), or frozen."""
+"""Batch normalisation over the frames of all processes, or frozen.
+
+On GPUs it is torch's `SyncBatchNorm`, which refuses tensors of a CPU; there ours stands in.
+"""
 
 from __future__ import annotations
 
@@ -69,12 +72,13 @@ def share_norms(model: nn.Module) -> None:
     """
     for name, child in model.named_children():
         if type(child) is nn.BatchNorm2d:
-            shared = SharedBatchNorm(child.num_features, child.eps, child.momentum)
+            kind = nn.SyncBatchNorm if child.weight.is_cuda else SharedBatchNorm
+            shared = kind(child.num_features, child.eps, child.momentum)
             shared.weight, shared.bias = child.weight, child.bias
             for buffer, tensor in child.named_buffers(recurse=False):
                 setattr(shared, buffer, tensor)
             setattr(model, name, shared.train(child.training))
-        elif isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, SharedBatchNorm):
+        elif isinstance(child, nn.modules.batchnorm._BatchNorm):
             raise MethodError(
                 f"expected batch normalisation of torch's plain kind in the trunk, got a {type(child).__name__}, which "
                 "several processes cannot share. Train with one process, or choose a trunk without it"

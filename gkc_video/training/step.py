@@ -24,6 +24,7 @@ from ovsbench.gkc_video.training.losses import class_loss, mask_losses
 from ovsbench.gkc_video.training.matching import Matches, match_all, of_all_points
 from ovsbench.gkc_video.training.points import Sampling
 from ovsbench.gkc_video.training.self_training import self_training
+from ovsbench.gkc_video.training.stages import stage
 from ovsbench.gkc_video.training.step_names import Names
 from ovsbench.gkc_video.training.targets import Target, Targets
 from ovsbench.gkc_video.training.unlabelled import unlabelled, with_true_masks
@@ -97,12 +98,12 @@ def losses(
         rngs: of each labelled frame, for these draws; they may be left out where none draws.
     """
     device = model.no_object.device
-    pixels = torch.from_numpy(np.stack(batch.images)).permute(0, 3, 1, 2).to(device)
-    targets = Targets.of(batch.targets, device, void)
-    predictions, features = model.look(
-        pixels.to(memory_format=torch.channels_last),
-        masked=None if masked is None else torch.from_numpy(masked).to(device),
-    )
+    with stage("upload"):
+        pixels = torch.from_numpy(np.stack(batch.images)).permute(0, 3, 1, 2).to(device)
+        targets = Targets.of(batch.targets, device, void)
+        confined = None if masked is None else torch.from_numpy(masked).to(device)
+    with stage("forward"):
+        predictions, features = model.look(pixels.to(memory_format=torch.channels_last), masked=confined)
     everything, labelled = of_all_points(predictions), len(batch.labelled)
     seen = everything.of(slice(labelled))
     logits = _logits(model, names.offered, seen)

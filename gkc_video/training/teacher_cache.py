@@ -1,112 +1,107 @@
 """What the teacher says about the labelled regions of a training set; it is always the same, so it is paid for once.
 
-For each region: the vector of the region alone on grey (what distillation copies) and that of its box (by which a
-synonym is chosen), for the frame as it is and for each way in which training flips it. Cuts and changes of size and
-brightness are left out: the teacher sees the whole region.
+For each region: the vector of the region alone on grey (what distillation copies) and, where synonyms are chosen by it,
+that of its box. Readers cut the crops, see `teacher_crops`; here the teacher is asked about those of a step together.
+Vectors are rounded to float16 whether they are kept or not, so that a cache changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
-from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.panoptic import dense
-from ovsbench.benchmark.pictures.crops import GREY, Crop, cut_out
 from ovsbench.benchmark.storage import files
 from ovsbench.gkc_video.text.clip import Clip
 from ovsbench.gkc_video.training.frames import FrameSource, Sample
+from ovsbench.gkc_video.training.gkc_settings import GKCTraining
+from ovsbench.gkc_video.training.stages import stage
+from ovsbench.gkc_video.training.teacher_crops import TeacherCrops
+from ovsbench.gkc_video.training.vector_store import Vectors, VectorWriter
 
 
 @dataclass(frozen=True)
 class TeacherVectors:
-    """The teacher's vectors of the regions of one sampled frame, unit length, (N, D) each.
+    """The teacher's vectors of the N regions that are left in sampled frames, unit length, one frame's after another's.
 
     Attributes:
-        regions: of the region alone on grey.
-        boxes: of its box with all that is in it.
+        regions: (N, D), of the region alone on grey.
+        boxes: (N, D), of its box with all that is in it; None where they are not asked for.
     """
 
     regions: torch.Tensor
-    boxes: torch.Tensor
+    boxes: torch.Tensor | None
 
 
 @dataclass(frozen=True)
 class TeacherCache:
-    """The teacher's vectors of labelled regions, computed once.
+    """The teacher of labelled regions, and what it has said.
 
     Attributes:
         clip: the teacher.
-        source: the labelled frames.
-        teacher_digest: of its weights, which name the cache.
-        crop: how a region becomes the teacher's input.
-        cache: folder for `<digest>/<video>-<frame>.safetensors`, float16; None asks the teacher each time.
+        crops: what the readers need to know.
+        scale: its inverse temperature.
     """
 
     clip: Clip
-    source: FrameSource
-    teacher_digest: str = ""
-    cache: Path | None = None
-    crop: Crop = "square"
-    _folder: list[Path] = field(default_factory=list, repr=False)
+    crops: TeacherCrops
+    scale: float
 
-    def regions(self, sample: Sample) -> TeacherVectors:
-        """The vectors of the regions that are left in a sampled frame, in the order of its target."""
+    @staticmethod
+    def of(
+        clip: Clip, source: FrameSource, settings: GKCTraining, teacher_digest: str = "", cache: Path | None = None
+    ) -> TeacherCache:
+        """The teacher of a training, with or without a cache.
+
+        Args:
+            clip: the teacher.
+            source: the labelled frames.
+            settings: what is asked of it.
+            teacher_digest: of its weights; with the data and what is asked it names the folder inside `cache`.
+            cache: folder for vectors; None asks the teacher each time.
+        """
+        boxes, folder = settings.diversify == "thresRand", None
+        if cache is not None:
+            key = [source.benchmark.digest, teacher_digest, clip.name, clip.side, 2]
+            key += sorted(source.held_out)  # without them a frame has fewer regions
+            folder = cache / files.json_digest([*key, settings.teacher_crop, boxes])[:16]
+        crops = TeacherCrops(clip.side, settings.teacher_crop, boxes, folder)
+        return TeacherCache(clip, crops, float(clip.model.logit_scale.exp()))
+
+    def writing(self) -> AbstractContextManager[VectorWriter | None]:
+        """What `regions` adds to, while the block is open; None without a cache."""
+        return nullcontext() if self.crops.folder is None else VectorWriter(self.crops.folder)
+
+    def regions(self, samples: Sequence[Sample], writer: VectorWriter | None = None) -> TeacherVectors:
+        """The vectors of the regions that are left in sampled frames, in the order of their targets."""
+        with stage("teacher"):
+            known = self._asked(samples, writer)
+            kept = [self._kept(sample, vectors) for sample, vectors in zip(samples, known, strict=True)]
+            vectors = torch.from_numpy(np.concatenate(kept, 1)).to(self.clip.device).float()
+            return TeacherVectors(vectors[0], vectors[1] if self.crops.boxes else None)
+
+    def _asked(self, samples: Sequence[Sample], writer: VectorWriter | None) -> list[Vectors]:
+        """The vectors of each frame; the teacher looks at the crops of all frames together."""
+        seen = [sample.seen for sample in samples]
+        assert all(of is not None for of in seen), "the readers were told of the teacher"
+        new = [of.crops for of in seen if of is not None and of.crops is not None]
+        pixels = torch.from_numpy(np.concatenate([*new, np.zeros((0, self.crops.side, self.crops.side, 3), np.uint8)]))
+        answers = self.clip.encode_pixels(pixels.permute(0, 3, 1, 2)).half().cpu().numpy()
+        apart = iter(np.split(answers, np.cumsum([len(crops) for crops in new])[:-1]) if new else [])
+        found = []
+        for sample, of in zip(samples, seen, strict=True):
+            vectors = of.vectors if of is not None and of.vectors is not None else next(apart)
+            if writer is not None and of is not None and of.vectors is None:
+                writer.add(self.crops.key(sample), vectors)
+            found.append(vectors)
+        return found
+
+    def _kept(self, sample: Sample, vectors: Vectors) -> Vectors:
+        """(1 or 2, n, D) of the n regions that a cut has left."""
         assert sample.target is not None
-        path = self._path(sample)
-        if path is None or not path.exists():
-            vectors = self._ask(sample)
-            if path is not None:
-                files.write_bytes(path, save({"vectors": vectors.half().cpu()}), rivals=True)
-        else:
-            with _reading(path) as file:
-                vectors = file.get_tensor("vectors").float()
-        flips = (
-            2 * sample.flips[1] + sample.flips[0] if self.source.augmentation.flip_vertical else int(sample.flips[0])
-        )
-        chosen = vectors[flips, :, list(sample.target.kept)].to(self.clip.device)
-        return TeacherVectors(chosen[0], chosen[1])
-
-    def _path(self, sample: Sample) -> Path | None:
-        if self.cache is None:
-            return None
-        if not self._folder:  # reading the data set's digest takes a while
-            key = [self.source.benchmark.digest, self.teacher_digest, self.clip.name, self.clip.side, 1]
-            key += sorted(self.source.held_out)  # without them a frame has fewer regions
-            key += [] if self.crop == "square" else [self.crop]
-            self._folder.append(self.cache / files.json_digest([*key, self.source.augmentation.flip_vertical])[:16])
-        return self._folder[0] / f"{sample.video}-{sample.frame}.safetensors"
-
-    def _ask(self, sample: Sample) -> torch.Tensor:
-        """(flips, 2, segments, D): flips none, left-right, then with up-down the same two; region and box."""
-        image, frame = self.source.original(sample)
-        found = dense(frame)
-        masks = [found.numbers == number for number in range(1, len(found.segments) + 1)]
-        ways: list[tuple[slice, slice]] = [np.s_[:, :], np.s_[:, ::-1]]
-        if self.source.augmentation.flip_vertical:
-            ways += [np.s_[::-1, :], np.s_[::-1, ::-1]]
-        crops = []
-        for way in ways:
-            turned = image[way]
-            for backdrop in (GREY, None):
-                crops += [cut_out(turned, mask[way], self.clip.side, backdrop, self.crop) for mask in masks]
-        return self.clip.encode_images(crops).unflatten(0, (len(ways), 2, len(masks)))
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[safe_open]:
-    """A file of the cache; one that a power cut damaged is named."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except (SafetensorError, OSError) as error:
-        raise DataError(
-            f"{path}: expected cached vectors of a teacher, got {error}. Remove the file; it is made anew"
-        ) from error
+        kinds = 2 if self.crops.boxes else 1
+        return vectors.reshape(kinds, len(vectors) // kinds, -1)[:, list(sample.target.kept)]

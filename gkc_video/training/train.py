@@ -19,7 +19,7 @@ from ovsbench.gkc_video.model.load import image_tower
 from ovsbench.gkc_video.model.network import ModelConfig
 from ovsbench.gkc_video.text import clip
 from ovsbench.gkc_video.text.text_space import Bank, Prompted, TextSpace
-from ovsbench.gkc_video.training import train_clip, train_gkc
+from ovsbench.gkc_video.training import step_profile, train_clip, train_gkc
 from ovsbench.gkc_video.training.caption_source import CaptionSource
 from ovsbench.gkc_video.training.distributed import ALONE, Distributed
 from ovsbench.gkc_video.training.evaluation import Evaluator
@@ -27,7 +27,9 @@ from ovsbench.gkc_video.training.frames import Augmentation, FrameSource
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining
 from ovsbench.gkc_video.training.grounding import known_words
 from ovsbench.gkc_video.training.hold_out import held_out
+from ovsbench.gkc_video.training.material import Material
 from ovsbench.gkc_video.training.paper import with_preset
+from ovsbench.gkc_video.training.step_profile import StepProfile
 from ovsbench.gkc_video.training.teacher_cache import TeacherCache
 from ovsbench.gkc_video.training.training_tables import (
     SynonymSources,
@@ -41,6 +43,7 @@ from ovsbench.gkc_video.training.training_tables import (
     thesaurus_of,
     words_of,
 )
+from ovsbench.gkc_video.training.trunk_weights import fill_trunk
 from ovsbench.gkc_video.training.weights import Weights
 
 Log = Callable[[str], None]
@@ -111,7 +114,44 @@ class TextSide:
         return TextSide(Prompted(teacher, templates), about, tensors)
 
 
-def _train_gkc(tables: Mapping[str, Any], out: Path, distributed: Distributed, device: str, log: Log) -> Path:
+def profile(
+    tables: Mapping[str, Any], *, device: str = "auto", distributed: Distributed = ALONE, log: Log = print
+) -> StepProfile:
+    """Goes through a few steps of what the tables describe, and says where their time went; nothing is written but
+    the cache of a teacher.
+
+    Args:
+        tables: as for `train`, of a GKC.
+        device: torch device, "auto" for the first GPU.
+        distributed: this process among those that train together.
+        log: takes a line now and then.
+
+    Raises:
+        MethodError: an unknown kind, table or setting, or a training of a CLIP.
+        DataError: a folder or a text bank that cannot be read.
+    """
+    check(tables, Path("profile.safetensors"))
+    tables = with_preset(tables)
+    if tables["kind"] != "gkc":
+        raise MethodError('--profile is for trainings of a GKC, got kind = "clip". Leave it out')
+    described = _described(tables, choose(device))
+    return step_profile.measure(*described.core, distributed=distributed, device=choose(device), log=log)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Described:
+    """A training as its tables describe it.
+
+    Attributes:
+        core: settings, shape of the model, weights of the losses, and what it is trained with.
+        side: the text side.
+    """
+
+    core: tuple[GKCTraining, ModelConfig, Weights, Material]
+    side: TextSide
+
+
+def _described(tables: Mapping[str, Any], device: str) -> _Described:
     source, text = tables.get("clip", {}), tables.get("text", {})
     settings = settings_of(GKCTraining, tables, "training")
     if "checkpoint" in source:
@@ -125,25 +165,32 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, distributed: Distributed, d
         side = TextSide.of_encoder(teacher, tuple(text.get("templates", ["{}"])))
     shape = ModelConfig.from_json({"trunk": teacher.name, **tables.get("model", {}), "text_width": side.space.width})
     shape = dataclasses.replace(shape, backbone=describe(shape.trunk))
+    trunk = image_tower(shape, weights=True) if shape.trunk != teacher.name else teacher.model.visual
+    material = _material(tables, settings, teacher, side.space, trunk)
+    if tables.get("trunk_weights") is not None:
+        file = Path(tables["trunk_weights"])
+        fill_trunk(trunk, file)
+        material = dataclasses.replace(material, trunk_weights=f"{file.name}, sha256 {checkpoint_digest(file)}")
+    return _Described((settings, shape, settings_of(Weights, tables, "losses"), material), side)
+
+
+def _train_gkc(tables: Mapping[str, Any], out: Path, distributed: Distributed, device: str, log: Log) -> Path:
     evaluator = None
     evaluation = evaluation_of(tables)
     if evaluation is not None:
         folder = Path(tables["evaluation"]["folder"])
         evaluator = Evaluator(evaluation, load(folder), out, device=device, log=log)
-    trunk = image_tower(shape, weights=True) if shape.trunk != teacher.name else teacher.model.visual
+    described = _described(tables, device)
     return train_gkc.train(
-        settings,
-        shape,
-        settings_of(Weights, tables, "losses"),
-        _material(tables, settings, teacher, side.space, trunk),
+        *described.core,
         out=out,
         config={
-            "text": side.about,
+            "text": described.side.about,
             "side": tables.get("side"),
             "base_logit_penalty": tables.get("base_logit_penalty", 0.0),
             **({"post_processing": tables["post_processing"]} if "post_processing" in tables else {}),
         },
-        text_tensors=side.tensors,
+        text_tensors=described.side.tensors,
         evaluator=evaluator,
         distributed=distributed,
         device=device,
@@ -153,7 +200,7 @@ def _train_gkc(tables: Mapping[str, Any], out: Path, distributed: Distributed, d
 
 def _material(
     tables: Mapping[str, Any], settings: GKCTraining, teacher: clip.Clip, space: TextSpace, trunk: torch.nn.Module
-) -> train_gkc.Material:
+) -> Material:
     """Data, words, teacher and first weights, as far as the settings need them."""
     augmentation, source = settings_of(Augmentation, tables, "augmentation"), tables.get("clip", {})
     data, sources = load(folder_of(tables, "labelled")), settings_of(SynonymSources, tables, "synonyms")
@@ -170,7 +217,7 @@ def _material(
     if settings.needs_teacher:
         cache = Path(source["cache"]) if "cache" in source else None
         digest = checkpoint_digest(resolve(source["checkpoint"])) if is_ours(source) else str(source.get("checkpoint"))
-        teacher_cache = TeacherCache(teacher, labelled, digest, cache, settings.teacher_crop)
+        teacher_cache = TeacherCache.of(teacher, labelled, settings, digest, cache)
     if settings.unlabelled:
         unlabelled = FrameSource(load(folder_of(tables, "unlabelled")), augmentation)
     words = prompted = None
@@ -178,7 +225,7 @@ def _material(
         words = words_of(sources, labelled, space)
         if sources.prompt != "{}":
             prompted = words_of(sources, labelled, space, Prompted(teacher, (sources.prompt,))).to(teacher.device)
-    return train_gkc.Material(
+    return Material(
         labelled,
         unlabelled,
         space,

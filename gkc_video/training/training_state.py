@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.storage.files import whole_file
@@ -25,7 +28,48 @@ def optimiser_of(model: GKC, settings: GKCTraining) -> torch.optim.AdamW:
             peak = settings.learning_rate * (settings.trunk_rate if in_trunk else 1.0)
             decay = settings.weight_decay if decays else 0.0
             groups.append({"params": members, "peak": peak, "lr": peak, "weight_decay": decay})
-    return torch.optim.AdamW(groups)
+    return torch.optim.AdamW(groups, fused=model.no_object.device.type in ("cpu", "cuda"))
+
+
+def average_of(model: GKC, settings: GKCTraining) -> AveragedModel | None:
+    """The average of the weights, and of the statistics of norms, over the steps; None where none is asked for."""
+    if not settings.ema:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What a training changes.
+
+    Attributes:
+        model: learns.
+        optimiser: of its weights.
+        average: of them; None where none is asked for.
+    """
+
+    model: GKC
+    optimiser: torch.optim.Optimizer
+    average: AveragedModel | None = None
+
+    @property
+    def outcome(self) -> GKC:
+        """The model to evaluate and to write."""
+        return self.model if self.average is None else cast("GKC", self.average.module)
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        parts = {"model": self.model, "optimiser": self.optimiser, "average": self.average}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def state(self) -> dict[str, Any]:
+        """What `load` takes."""
+        return {name: part.state_dict() for name, part in self._parts.items()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Goes back to a state."""
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
 
 
 @dataclass(frozen=True)
@@ -40,20 +84,20 @@ class State:
     path: Path
     identity: str
 
-    def save(self, model: GKC, optimiser: torch.optim.Optimizer, step: int, spent: float) -> None:
+    def save(self, learner: Learner, step: int, spent: float) -> None:
         """Writes the state after `step` steps and `spent` seconds; the file is whole or the one before.
 
         Raises:
             DataError: it cannot be written, such as on a full disk.
         """
-        state = {"identity": self.identity, "model": model.state_dict(), "optimiser": optimiser.state_dict()}
+        state = {"identity": self.identity, **learner.state()}
         try:
             with whole_file(self.path) as beside:
                 torch.save({**state, "step": step, "spent": spent}, beside)
         except RuntimeError as error:  # torch reports a full disk so
             raise DataError(f"{self.path}: the state of the training cannot be written: {error}. Make room") from error
 
-    def resume(self, model: GKC, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
+    def resume(self, learner: Learner) -> tuple[int, float]:
         """Takes over a state that was saved with the same settings; (0, 0) if there is none.
 
         Returns:
@@ -70,13 +114,12 @@ class State:
         except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
             raise DataError(
                 f"{self.path}: expected the state of a stopped training, got "
-                f"{str(error).splitlines()[0] or 'nothing'}. Remove it to start afresh"
+                f"{(str(error) or 'nothing').splitlines()[0]}. Remove it to start afresh"
             ) from error
         if not same:
             raise DataError(
                 f"{self.path}: a stopped training with other settings or data lies there. Remove it to start afresh, "
                 "or choose another output"
             )
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
+        learner.load(state)
         return int(state["step"]), float(state["spent"])

@@ -49,6 +49,7 @@ class GKCTrainingFile(TrainingFile):
         side: pixels of the shorter side of the input at test time; None for frames as they are.
         base_logit_penalty: what the method takes from the logits of seen classes.
         start, start_part: what the training starts from, see `start_of`.
+        trunk_weights: a file of weights for a trunk of timm, see `ovsbench.gkc_video.training.trunk_weights`.
         paper: whether what the file leaves open is as in the paper, see `ovsbench.gkc_video.training.paper`.
         post_processing: what the method does by default with a checkpoint of this training.
     """
@@ -57,6 +58,7 @@ class GKCTrainingFile(TrainingFile):
     base_logit_penalty: float = 0.0
     start: str | None = None
     start_part: Part = "all"
+    trunk_weights: str | None = None
     clip: Settings = field(default_factory=dict)
     text: Settings = field(default_factory=dict)
     synonyms: Settings = field(default_factory=dict)
@@ -156,6 +158,8 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
                 raise MethodError(
                     "[synonyms] prompt needs a text encoder, and [text] bank has vectors of bare names. Leave out one"
                 )
+        if tables.get("trunk_weights") is not None and not Path(tables["trunk_weights"]).is_file():
+            raise MethodError(f"trunk_weights: expected a file, found no {tables['trunk_weights']}. Correct the path")
         start, folder = start_of(tables), folder_of(tables, "labelled")
         if training.hold_out and (folder / MANIFEST).exists():  # else looked at when it is built
             vocabulary = load(folder).vocabulary

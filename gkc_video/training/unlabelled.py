@@ -15,6 +15,7 @@ from ovsbench.gkc_video.training.late_mean import Mean
 from ovsbench.gkc_video.training.losses import distillation, mask_losses, profiles
 from ovsbench.gkc_video.training.matching import Matches, match_all
 from ovsbench.gkc_video.training.pseudo_masks import Region, left_over, targets_of
+from ovsbench.gkc_video.training.stages import stage
 from ovsbench.gkc_video.training.targets import Target, Targets
 from ovsbench.gkc_video.training.weights import Weights
 
@@ -49,7 +50,9 @@ def unlabelled(
         owners.append((frame, query))
         crops.append(teacher.mask_crop(images[frame], inside))
     frames, queries = [list(of) for of in zip(*owners, strict=True)] if owners else ([], [])
-    own, teacher_vectors = embeddings[frames, queries], teacher.encode_images(crops)
+    own = embeddings[frames, queries]
+    with stage("teacher"):
+        teacher_vectors = teacher.encode_images(crops)
     parts = {}
     if weights.pseudo_masks:
         targets, vectors_of_parts = _pseudo_targets(masks, owners, own, teacher_vectors, images, teacher)

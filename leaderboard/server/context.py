@@ -8,12 +8,13 @@ from typing import Annotated, cast
 import jinja2
 from fastapi import Depends, Request
 
+from ovsbench.benchmark.progress import plural
 from ovsbench.benchmark.visible_text import visible
 from ovsbench.leaderboard.server import accounts
 from ovsbench.leaderboard.server.accounts import Visitor
 from ovsbench.leaderboard.server.database import Database
 from ovsbench.leaderboard.server.guard import Rates
-from ovsbench.leaderboard.server.phases import shown
+from ovsbench.leaderboard.server.phases import closing, shown
 from ovsbench.leaderboard.server.refused import RefusedError
 from ovsbench.leaderboard.server.server_folder import ServerFolder
 from ovsbench.leaderboard.server.standings import Standing
@@ -54,6 +55,8 @@ class Context:
             finalize=lambda value: visible(value) if type(value) is str else value,
         )
         self.environment.filters["moment"] = shown
+        self.environment.filters["closing"] = closing
+        self.environment.filters["plural"] = plural
 
 
 def context_of(request: Request) -> Context:

@@ -161,8 +161,8 @@ def refuse_closed(phase: Phase) -> None:
     """Raises RefusedError if it takes no submissions now."""
     if not is_open(phase):
         raise RefusedError(
-            f"phase {phase.name} takes no submissions now: it opens {shown(phase.opens)} and closes "
-            f"{shown(phase.closes)}. See the page of the server for others",
+            f"phase {phase.name} takes no submissions now: it opens {shown(phase.opens)} and "
+            f"{closing(phase)}. See the page of the server for others",
             409,
         )
 
@@ -174,6 +174,11 @@ def shown(time: str) -> str:
     ('2026-12-24 17:00 UTC', 'never')
     """
     return "never" if time == NEVER else f"{time[:10]} {time[11:16]} UTC"
+
+
+def closing(phase: Phase) -> str:
+    """When a phase ends, as the end of a sentence: "never closes", or "closes" and the time."""
+    return "never closes" if phase.closes == NEVER else f"closes {shown(phase.closes)}"
 
 
 @dataclass(frozen=True)

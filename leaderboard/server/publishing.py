@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from ovsbench.benchmark import manifest
 from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.progress import plural
 from ovsbench.benchmark.record import RECORD
 from ovsbench.benchmark.running.counting import COUNTS
 from ovsbench.benchmark.running.scores import SCORES
@@ -61,11 +62,11 @@ def export_phase(folder: ServerFolder, database: Database, name: str, out: Path)
         ).all()
     if not reveal.is_over(phase):
         raise UserError(
-            f"phase {name} is open until {phases.shown(phase.closes)}, so its labels stay hidden. Wait, or end it: "
+            f"phase {name} is open, it {phases.closing(phase)}, so its labels stay hidden. Wait, or end it: "
             f"ovsbench server close {folder.path} {name}"
         )
     if waiting:
-        raise UserError(f"{len(waiting)} submissions of phase {name} still wait for scores. Let the server run")
+        raise UserError(f"{plural(len(waiting), 'submission')} of phase {name} still to be scored. Let the server run")
     with files.whole_folder(out) as beside:
         benchmark = manifest.load(folder.hidden(name))
         phases.copy_labels(benchmark, beside / "data")

@@ -16,6 +16,7 @@ from ovsbench.benchmark.percent import percent
 from ovsbench.benchmark.ranking import RULE
 from ovsbench.benchmark.stats import FEWEST
 from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.benchmark.visible_text import visible
 from ovsbench.leaderboard.bundle.pack import PICTURES, STRIPS
 from ovsbench.leaderboard.row import Row
@@ -66,7 +67,7 @@ READING = (
     (
         "Intervals",
         "95 % intervals say where the score on another benchmark of as many videos of the same kind would lie. Each "
-        f"video is left out once; below {FEWEST} videos there is no interval and one rank.",
+        f"video is left out once, and samples are drawn; below {FEWEST} videos there is no interval and one rank.",
     ),
     (
         "declared, verified",
@@ -235,12 +236,12 @@ def _copy_strips(folder: str, page: str, out: Path, rows: Sequence[Row]) -> tupl
     title = next(row.title for row in rows if str(row.folder) == folder)
     strips = []
     taken: set[str] = set()
-    for video in sorted(path.parent for path in (Path(folder) / STRIPS).glob(f"*/{PICTURES[-1]}")):
+    for video in sorted(path.parent for path in (place(folder) / STRIPS).glob(f"*/{PICTURES[-1]}")):
         target = out / "entries" / page / unique_slug(video.name, taken)
         target.mkdir(parents=True)
         pictures = []
         for picture, name in zip(PICTURES, ("image", "labels", title), strict=True):
-            shutil.copyfile(video / picture, target / picture)
+            (target / picture).write_bytes((video / picture).read_bytes())
             pictures.append(Picture(name, f"entries/{page}/{target.name}/{picture}"))
         strips.append(Strip(video.name, tuple(pictures)))
     return tuple(strips)

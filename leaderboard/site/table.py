@@ -10,6 +10,7 @@ from typing import Literal
 
 from ovsbench.benchmark import pair_tests, stats
 from ovsbench.benchmark.metrics import Value, described, owners
+from ovsbench.benchmark.progress import plural
 from ovsbench.benchmark.ranking import Neighbours, neighbours, ranks
 from ovsbench.benchmark.running.comparison import differences_of, methods_of
 from ovsbench.benchmark.running.score_names import ScoreName, ranking_score
@@ -139,7 +140,7 @@ def _table(rows: Sequence[Row], slug: str) -> Table:
     words = offered.get(first.offered, first.offered)
     facts: tuple[str, ...] = (
         f"version {first.version}",
-        f"{first.videos_total} video{'' if first.videos_total == 1 else 's'}",
+        plural(first.videos_total, "video"),
         f"{first.base_count} base and {first.novel_count} novel categories",
         words,
         f"content {first.digest[:12]}",

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovsbench.api.scoring import Result
+from ovsbench.benchmark import stats
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.running import comparison
 from ovsbench.benchmark.running.scores import read_counts
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.benchmark.storage.table_files import frame_of
 from ovsbench.plans.run_benchmarks import one_benchmark
 
@@ -29,13 +31,13 @@ class Compared:
     comparison: comparison.Comparison
 
     def to_frame(self) -> pd.DataFrame:
-        """A row a run and score: value and the ends of its 95 % interval, fractions."""
+        """A row a run and score: value and the ends of its 95 % interval, fractions, NaN where there is none."""
         rows = [
             [run, str(score), one.value, one.low, one.high]
             for run, scores in self.comparison.scores.items()
             for score, one in scores.items()
         ]
-        return frame_of(rows, ("run", "score", "value", "low", "high"))
+        return _numbers(frame_of(rows, ("run", "score", "value", "low", "high")), "value", "low", "high")
 
     def differences_to_frame(self) -> pd.DataFrame:
         """A row a pair of runs and score: second minus first, its interval, p, and whether it is clear."""
@@ -44,16 +46,23 @@ class Compared:
             for pair in self.comparison.pairs
             for score, d in pair.differences.items()
         ]
-        return frame_of(rows, ("first", "second", "score", "difference", "low", "high", "p", "is_clear"))
+        columns = ("first", "second", "score", "difference", "low", "high", "p", "is_clear")
+        return _numbers(frame_of(rows, columns), "difference", "low", "high", "p")
 
     def __repr__(self) -> str:
-        return f"Compared by {self.comparison.main}: {dict(self.comparison.ranks)}"
+        meaning = stats.meaning_of_intervals(self.comparison.videos)
+        return f"Compared by {self.comparison.main}: {dict(self.comparison.ranks)}. {meaning}"
 
     def _repr_html_(self) -> str:
         ranks = ", ".join(f"{rank}. {run}" for run, rank in self.comparison.ranks.items())
         tables = (self.to_frame(), self.differences_to_frame())
         shown = "".join(table.to_html(float_format="{:.4f}".format, na_rep="-", index=False) for table in tables)
-        return f"<p>by {html.escape(str(self.comparison.main))}: {html.escape(ranks)}</p>{shown}"
+        text = f"by {self.comparison.main}: {ranks}. {stats.meaning_of_intervals(self.comparison.videos)}"
+        return f"<p>{html.escape(text)}</p>{shown}"
+
+
+def _numbers(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    return frame.astype(dict.fromkeys(columns, float))
 
 
 def compare(*runs: Result | str | Path, by: str | None = None) -> Compared:
@@ -66,7 +75,9 @@ def compare(*runs: Result | str | Path, by: str | None = None) -> Compared:
     Raises:
         UserError: fewer than two runs, one that was not kept, or runs on different benchmarks.
     """
-    folders = [run.run if isinstance(run, Result) else Path(run) for run in runs]
+    if odd := [run for run in runs if not isinstance(run, (Result, str, Path))]:
+        raise UserError(f"expected results of run(), or run folders, got {odd[0]!r}")
+    folders = [run.run if isinstance(run, Result) else place(run) for run in runs]
     kept = [folder for folder in folders if folder is not None]
     if len(kept) < len(folders):
         raise UserError("expected runs that lie in folders, got a result of evaluate() without one. Give it out=FOLDER")

@@ -59,7 +59,16 @@ class NamedFrame:
         return np.asarray(self.ids == segment)
 
     def overlay(self, *, opacity: float = 0.45) -> Image:
-        """The image with coloured segments and their names, uint8 (H, W, 3)."""
+        """The image with coloured segments and their names, uint8 (H, W, 3).
+
+        Args:
+            opacity: of the colours, in [0, 1].
+
+        Raises:
+            UserError: it lies outside.
+        """
+        if not 0 <= opacity <= 1:
+            raise UserError(f"expected an opacity from 0 to 1, got {opacity}")
         from ovsbench.benchmark.pictures.overlay import overlay
 
         return overlay(self.image, self.frame, self.vocabulary, opacity=opacity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ovsbench.api.frames import NamedFrame
-from ovsbench.benchmark import manifest
+from ovsbench.api.given import array_of, benchmark_of
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.record import Settings
@@ -26,9 +27,10 @@ def load_benchmark(folder: str | Path) -> Benchmark:
     """Opens a benchmark folder, such as `ovsbench data build` makes; images and labels are read when asked for.
 
     Raises:
+        UserError: it is no path.
         DataError: it is missing or damaged.
     """
-    return manifest.load(Path(folder))
+    return benchmark_of(folder)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class LoadedMethod:
 
 
 def load_method(
-    name: str,
+    name: str | Path,
     *,
     checkpoint: str | Path | None = None,
     device: str = "auto",
@@ -102,11 +104,17 @@ def load_method(
         seed: of random numbers, set anew for each video of a run.
 
     Raises:
+        UserError: the name or the options are of another type.
         MethodError: unknown method or option, or weights that do not fit.
     """
+    if not isinstance(name, (str, Path)) or not isinstance(options or {}, Mapping):
+        raise UserError(
+            f"expected the name of a method and its options as a dictionary, got {name!r} and {options!r}. "
+            "ovsbench list methods and ovsbench list models have the names"
+        )
     texts = {key: _text(value) for key, value in (options or {}).items()}
     weights = None if checkpoint is None else str(checkpoint)
-    settings = resolved(Settings(name, weights, texts, device=device, seed=seed))
+    settings = resolved(Settings(str(name), weights, texts, device=device, seed=seed))
     return LoadedMethod(create(settings), settings)
 
 
@@ -118,6 +126,10 @@ def _text(value: object) -> str:
 def _video(frames: Iterable[Any] | str | Path, fps: float | None) -> Video:
     if isinstance(frames, (str, Path)):
         return open_video(frames)
+    if not isinstance(frames, Iterable):
+        raise UserError(f"expected frames, or the path of a video, got {frames!r}")
+    if fps is not None and not (isinstance(fps, (int, float)) and 0 < fps < math.inf):
+        raise UserError(f"expected fps as a number above 0, or None where it is unknown, got {fps!r}")
     images = [_image(frame, number) for number, frame in enumerate(frames)]
     if not images:
         raise UserError("expected at least one frame, got none")
@@ -130,13 +142,13 @@ def _video(frames: Iterable[Any] | str | Path, fps: float | None) -> Video:
 
 
 def _image(frame: Any, number: int) -> Image:
-    array = np.asarray(frame.detach().cpu() if hasattr(frame, "detach") else frame)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+    array = array_of(frame, f"frame {number}")
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise UserError(
             f"frame {number}: expected RGB as uint8 of shape (height, width, 3), got {array.dtype} of shape "
             f"{array.shape}. Convert it"
         )
-    return array
+    return np.ascontiguousarray(array)
 
 
 def _vocabulary(names: str | Iterable[str] | Vocabulary) -> Vocabulary:
@@ -144,6 +156,8 @@ def _vocabulary(names: str | Iterable[str] | Vocabulary) -> Vocabulary:
         return names
     if isinstance(names, str):
         return parse_names(names)
+    if not isinstance(names, Iterable):
+        raise UserError(f'expected names, such as "dog, grass" or ["dog", "grass"], got {names!r}')
     words = list(names)
     odd = next((word for word in words if not isinstance(word, str) or "," in word), None)
     if odd is not None:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ovsbench.api.frames import NamedFrame
+from ovsbench.api.given import array_of
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.metrics import all_metrics
 from ovsbench.benchmark.metrics.base import Accumulator, Counts, FrameMetric
@@ -34,7 +35,7 @@ def panoptic(ids: Any, categories: Mapping[int, int], scores: Mapping[int, float
         scores: segment id to confidence in [0, 1]; 1 where it is not given.
 
     Raises:
-        UserError: ids of another shape or type, or one without a category.
+        UserError: ids of another shape or type, or one without a category, or a score out of its range.
     """
     array = _whole_numbers(ids, "ids")
     present = [int(key) for key in np.unique(array) if key]
@@ -42,6 +43,12 @@ def panoptic(ids: Any, categories: Mapping[int, int], scores: Mapping[int, float
     if lacking:
         raise UserError(f"expected a category for every id, got none for {lacking[:5]}. Add them to categories")
     confidence = scores or {}
+    for key in present:
+        category, score = categories[key], confidence.get(key, 1.0)
+        if not isinstance(category, (int, np.integer)) or not 0 <= score <= 1:
+            raise UserError(
+                f"expected the id of a category and a score from 0 to 1 for id {key}, got {category!r} and {score!r}"
+            )
     segments = {key: Segment(key, int(categories[key]), float(confidence.get(key, 1.0))) for key in present}
     return PanopticFrame(array.astype(np.uint32), segments)
 
@@ -71,9 +78,12 @@ def vocabulary(names: Sequence[str], *, stuff: Sequence[str] = (), novel: Sequen
         novel: those of them whose masks were withheld from training.
 
     Raises:
-        UserError: stuff or novel holds another name.
-        DataError: an empty name, or one twice.
+        UserError: an empty name, or one twice; or stuff or novel holds another one.
     """
+    if isinstance(names, str) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise UserError(f"expected a list of names, none of them empty, got {names!r}")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"every category needs its own name; {twice[0]!r} came more than once. Keep one of each")
     odd = next((name for name in (*stuff, *novel) if name not in names), None)
     if odd is not None:
         raise UserError(f"expected stuff and novel to be among the names, got {odd!r}")
@@ -81,7 +91,7 @@ def vocabulary(names: Sequence[str], *, stuff: Sequence[str] = (), novel: Sequen
 
 
 def _whole_numbers(array: Any, what: str, least: int = 0) -> Any:
-    numbers = np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)
+    numbers = array_of(array, what)
     if numbers.ndim != 2 or numbers.dtype.kind not in "ui" or numbers.size == 0:
         raise UserError(
             f"expected {what} as whole numbers of shape (height, width), got {numbers.dtype} of shape {numbers.shape}"
@@ -100,6 +110,9 @@ class FrameMetricObject:
     Args:
         vocabulary: the categories.
         windows: lengths in frames whose VPQ is averaged.
+
+    Raises:
+        UserError: either is of another kind.
     """
 
     _metric: ClassVar[str]
@@ -107,6 +120,10 @@ class FrameMetricObject:
     def __init__(self, vocabulary: Vocabulary, *, windows: tuple[int, ...] = Rules().vpq_windows) -> None:
         found = next(metric for metric in all_metrics() if metric.name == self._metric)
         assert isinstance(found, FrameMetric), "the classes below name metrics of frames"
+        if not isinstance(vocabulary, Vocabulary):
+            raise UserError(f"expected a vocabulary, got {vocabulary!r}. Make one: vocabulary(NAMES)")
+        if not windows or min(windows) < 1:
+            raise UserError(f"expected lengths of windows in frames, at least one and each at least 1, got {windows}")
         self._work, self._vocabulary, self._rules = found, vocabulary, Rules(vpq_windows=windows)
         self.reset()
 
@@ -126,7 +143,7 @@ class FrameMetricObject:
 
         Raises:
             DataError: the two differ in size.
-            UserError: a category is not in the vocabulary.
+            UserError: a category is not in the vocabulary, or what came is no frame.
         """
         if self._open is None or video != self._video:
             self._finished, self._video = self._so_far(), video
@@ -150,6 +167,11 @@ class FrameMetricObject:
 
 
 def _plain(frame: Frame) -> PanopticFrame:
+    if not isinstance(frame, (PanopticFrame, NamedFrame)):
+        raise UserError(
+            f"expected a frame, got {type(frame).__name__}. Make one of an array: panoptic(IDS, CATEGORIES) or "
+            "semantic(CLASSES)"
+        )
     return frame.frame if isinstance(frame, NamedFrame) else frame
 
 

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ovsbench.api.given import benchmark_of, refuse_no_method
 from ovsbench.api.loading import LoadedMethod
 from ovsbench.benchmark import engine
-from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.errors import UserError, did_you_mean
 from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.progress import plural
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.running.scores import Scores
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.benchmark.storage.table_files import frame_of
 from ovsbench.benchmark.types import LabelReader, Method, PanopticFrame, Rules, Video, Vocabulary
 
@@ -38,10 +41,12 @@ class Result:
         """One score, such as `result["VPQ.novel"]`.
 
         Raises:
-            KeyError: there is none of this name.
+            KeyError: there is none of this name; its text says which one is near.
         """
-        value, _, group = score.rpartition(".")
-        return self.scores.values[value][group]
+        known = {f"{value}.{group}": of for value, row in self.scores.values.items() for group, of in row.items()}
+        if score not in known:
+            raise KeyError(f"no score {score!r}; {did_you_mean(str(score), known)}")
+        return known[score]
 
     def to_frame(self) -> pd.DataFrame:
         """A row a value, a column a group (all, base, novel, harmonic, ...); fractions, NaN where undefined."""
@@ -64,7 +69,8 @@ class Result:
     def _head(self) -> str:
         scores = self.scores
         part = "" if not scores.is_partial else f" of {scores.videos_total}, a part of the benchmark"
-        return f"{scores.benchmark} {scores.version}: {scores.videos}{part} videos, {scores.frames} frames"
+        counted = f"{plural(scores.videos, 'video')}{part}, {plural(scores.frames, 'frame')}"
+        return f"{scores.benchmark} {scores.version}: {counted}"
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(self._head())}</p>{self.to_frame().to_html(float_format='{:.4f}'.format, na_rep='-')}"
@@ -72,7 +78,7 @@ class Result:
 
 def run(
     method: LoadedMethod | Method | LabelReader,
-    benchmark: Benchmark,
+    benchmark: Benchmark | str | Path,
     out: str | Path,
     *,
     limit: int | None = None,
@@ -83,22 +89,24 @@ def run(
 
     Args:
         method: of `load_method`, or an object of your own with `predict(video, vocabulary, rules)`.
-        benchmark: of `load_benchmark`.
+        benchmark: of `load_benchmark`, or its folder.
         out: the run folder, made if missing; the command line and the leaderboard read it too.
         limit: only the first so many videos.
         fresh: remove an earlier run there first.
         jobs: processes that score.
 
     Raises:
-        UserError: the folder holds another run.
+        UserError: the folder holds another run, or the method has no predict.
         MethodError: the method fails or returns what is no prediction.
         DataError: a file is damaged, or the disk is full.
     """
-    folder = Path(out)
+    folder = place(out)
     if isinstance(method, LoadedMethod):
         work, settings = method.method, method.settings
     else:
+        refuse_no_method(method)
         work, settings = method, Settings(type(method).__qualname__)
+    benchmark = benchmark_of(benchmark)
     engine.predict(work, benchmark, folder, settings=settings, limit=limit, fresh=fresh)
     return Result(engine.score(benchmark, folder, jobs=jobs), folder)
 
@@ -106,27 +114,37 @@ def run(
 Predictions = Mapping[str, Iterable[PanopticFrame]] | Iterable[tuple[str, Iterable[PanopticFrame]]]
 
 
-def evaluate(predictions: Predictions | str | Path, benchmark: Benchmark, *, out: str | Path | None = None) -> Result:
+def evaluate(
+    predictions: Predictions | str | Path, benchmark: Benchmark | str | Path, *, out: str | Path | None = None
+) -> Result:
     """Scores predictions on a benchmark.
 
     Args:
         predictions: video id to its frames; or pairs of both, in the order of the benchmark's videos, of which only
             one is held in memory; or the path of a run folder.
-        benchmark: of `load_benchmark`.
+        benchmark: of `load_benchmark`, or its folder.
         out: a run folder to keep the predictions in, which a later call with the same folder reads again; by default
             nothing is kept.
 
     Raises:
-        UserError: a video is missing or comes out of order.
+        UserError: a video is missing, is none of the benchmark, or comes out of order.
         MethodError: a frame is no prediction for its video; the sentence says which and why.
     """
+    benchmark = benchmark_of(benchmark)
     if isinstance(predictions, (str, Path)):
-        return Result(engine.score(benchmark, Path(predictions)), Path(predictions))
-    given = _Given(predictions if isinstance(predictions, Mapping) else _InOrder(predictions))
-    if out is not None:
-        return run(given, benchmark, out, fresh=Path(out).exists())
+        return Result(engine.score(benchmark, place(predictions)), place(predictions))
+    if not isinstance(predictions, Iterable):
+        raise UserError(f"expected predictions as video ids with their frames, or a run folder, got {predictions!r}")
+    given = predictions if isinstance(predictions, Mapping) else _InOrder(predictions)
+    odd = [name for name in given if name not in benchmark.by_id] if isinstance(given, Mapping) else []
+    if odd:
+        raise UserError(f"{benchmark.name} has no video {odd[0]!r}; {did_you_mean(str(odd[0]), benchmark.by_id)}")
     with tempfile.TemporaryDirectory() as folder:
-        return Result(run(given, benchmark, Path(folder) / "run").scores)
+        kept = Path(folder) / "run" if out is None else place(out)
+        done = run(_Given(given), benchmark, kept, fresh=kept.exists())
+    if isinstance(given, _InOrder):
+        given.refuse_more(benchmark.name)
+    return Result(done.scores) if out is None else done
 
 
 class _Given:
@@ -149,9 +167,17 @@ class _InOrder:
         self._pairs = iter(pairs)
 
     def __getitem__(self, video: str) -> Iterable[PanopticFrame]:
-        name, frames = next(self._pairs, (None, ()))
-        if name is None:
+        pair = next(self._pairs, None)
+        if pair is None:
             raise KeyError(video)
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise UserError(f"expected pairs of a video id and its frames, got {type(pair).__name__}")
+        name, frames = pair
         if name != video:
             raise UserError(f"expected the predictions of video {video!r} next, got those of {name!r}. Sort them so")
         return frames
+
+    def refuse_more(self, benchmark: str) -> None:
+        """Raises UserError if a pair is left when every video had its own."""
+        if pair := next(self._pairs, None):
+            raise UserError(f"expected no predictions but those of the videos of {benchmark}, got those of {pair[0]!r}")

@@ -23,6 +23,7 @@ from ovsbench.cli import (  # noqa: E402
     bench,
     board,
     calibrate,
+    cluster,
     compare,
     data,
     demo,
@@ -50,6 +51,8 @@ OPTIONAL = {
     **dict.fromkeys(("torch", "torchvision", "open_clip", "transformers", "safetensors"), "gkc,video"),
     **dict.fromkeys(("huggingface_hub", "av", "decord"), "gkc,video"),
     **dict.fromkeys(("fastapi", "uvicorn"), "app,server"),
+    "s3fs": "remote",
+    "ray": "ray",
     **dict.fromkeys(("starlette", "sqlalchemy", "psycopg", "multipart"), "server"),
 }
 """Modules that only some installations have, and the extra that brings them."""
@@ -154,7 +157,7 @@ VERBS: dict[str, dict[str, Any]] = {
         "run": run.run, "score": run.score, "show": run.show, "predict": predict.predict, "compare": compare.compare,
         "diagnose": diagnose.diagnose,
         "speed": speed.speed, "suite": suite.suite, "import": import_export.import_, "export": import_export.export,
-        "bench": bench.app,
+        "bench": bench.app, "cluster": cluster.app,
     },
     "Compare parts of GKC": {
         "association": association.association, "ablate": ablate.ablate, "calibrate": calibrate.calibrate,

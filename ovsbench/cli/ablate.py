@@ -10,7 +10,7 @@ import typer
 
 from ovsbench.benchmark.errors import UsageError, UserError
 from ovsbench.cli.console import finish_tables, refuse_faults, reporting
-from ovsbench.cli.options import Device, Json, Overrides, parse_options
+from ovsbench.cli.options import Actors, Device, GpusPerActor, Json, Overrides, PlanOn, executor, parse_options
 from ovsbench.cli.progress_bar import progress
 
 
@@ -26,6 +26,9 @@ def ablate(
         list[str] | None, typer.Option("--only", metavar="VARIANT", help="Only this variant; may be repeated.")
     ] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="Instead of those in the file: 0,1.")] = None,
+    on: PlanOn = None,
+    actors: Actors = None,
+    gpus_per_actor: GpusPerActor = None,
     as_json: Json = False,
 ) -> None:
     """Train every variant of a file with every seed, run each checkpoint, end with one table.
@@ -50,7 +53,9 @@ def ablate(
     if not isinstance(tables.get("base"), str):
         raise UserError(f"{config}: expected base, the file of a training, got {tables.get('base')!r}. Add it")
     plan = with_variants(read_ablation(tables, read_config(Path(tables["base"])), config), only)
-    done = run_ablation(plan, [device] * parallel, report=reporting(as_json), progress=progress())
+    with executor(on or plan.suite.on, actors, gpus_per_actor) as where:
+        devices, report = [device] * parallel, reporting(as_json)
+        done = run_ablation(plan, devices, report=report, progress=progress(), executor=where)
     finish_tables(done, "The ablation", time.monotonic() - begin, as_json)
     refuse_faults(done.faults, len(plan.trainings), "training", ", and the variants stand in no table")
 

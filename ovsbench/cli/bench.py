@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ovsbench.benchmark.errors import UserError, did_you_mean
-from ovsbench.cli.console import print_json, print_table, say
+from ovsbench.cli.console import plural, print_json, print_table, say
 from ovsbench.cli.options import Json, parse_size
 from ovsbench.cli.progress_bar import progress
 
@@ -64,7 +64,8 @@ def score(
     _print_scorer(report)
     if several is not None:
         say(
-            f"{several.jobs} processes score {several.videos} videos of {several.frames // several.videos} frames in "
+            f"{several.jobs} processes score {plural(several.videos, 'video')} of "
+            f"{plural(several.frames // several.videos, 'frame')} in "
             f"{several.together:.1f} s on the clock, one in {several.alone:.1f} s: {several.speedup:.2f} times as fast"
         )
 
@@ -85,7 +86,7 @@ def _print_scorer(report: score_bench.Report) -> None:
         say(f"Beside it, {name}: {_ms(value)} ms a frame")
     say(f"Own files: write {_ms(report.write)} ms, read {_ms(report.read)} ms, {report.store_bytes} bytes a frame")
     height, width = report.size
-    say(f"Peak memory at {report.frames} frames of {width}x{height}: {1000 * report.peak_memory_gb:.0f} MB")
+    say(f"Peak memory at {plural(report.frames, 'frame')} of {width}x{height}: {1000 * report.peak_memory_gb:.0f} MB")
 
 
 @app.command()
@@ -192,15 +193,21 @@ def _print_statistics(report: Report) -> None:
     heads = ("population", "videos", "score", "expected", "covered", "width", "of bootstrap", "jackknife covers",
              "bootstrap covers", "defined")  # fmt: skip
     if rows:
-        print_table(f"95 % intervals, {sizes.repetitions} samples each", heads, rows, words=3)
+        print_table(f"95 % intervals, {plural(sizes.repetitions, 'sample')} each", heads, rows, words=3)
     tests = [
-        (a.population, str(a.videos), a.score, _share(a.null), _share(a.power), _share(a.one_rank),
-         _share(a.one_rank_t))
+        (a.population, str(a.videos), a.score, _share(a.null), _share(a.power), _share(a.covered),
+         _share(a.one_rank), _share(a.one_rank_t))
         for a in report.alarms
     ]  # fmt: skip
-    heads = ("population", "videos", "score", "p <= .05, equal", "unequal", "one rank", "one rank, t")
+    of_tests = ("population", "videos", "score", "p <= .05, equal", "unequal", "difference covered", "one rank",
+                "one rank, t")  # fmt: skip
     if tests:
-        print_table(f"Tests, {sizes.pairs} equal pairs and {sizes.tables} tables each", heads, tests, words=3)
+        print_table(
+            f"Tests, {plural(sizes.pairs, 'equal pair')} and {plural(sizes.tables, 'table')} each",
+            of_tests,
+            tests,
+            words=3,
+        )
 
 
 def _share(value: float | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.cli.console import complain, finish, plural, print_json, say
 from ovsbench.cli.options import Json
 from ovsbench.cli.progress_bar import progress
@@ -28,9 +29,14 @@ NOT_SHIPPED = (
 
 Entries = Annotated[
     Path | None,
-    typer.Option("--entries", metavar="DIR", help="Folder of the entries; leaderboard/entries or entries by default."),
+    typer.Option(
+        "--entries",
+        metavar="DIR",
+        parser=place,
+        help="Folder of the entries; leaderboard/entries or entries by default.",
+    ),
 ]
-Site = Annotated[Path, typer.Option("-o", "--out", help="Folder of the site.")]
+Site = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", parser=place, help="Folder of the site.")]
 
 
 def _entries(given: Path | None) -> Path:
@@ -44,7 +50,8 @@ def add(
     data: Labels = None,
     train: Train = None,
     rerun: Annotated[
-        Path | None, typer.Option("--rerun", metavar="RUN", help="Your own run of the same method, to prove it.")
+        Path | None,
+        typer.Option("--rerun", metavar="RUN", parser=place, help="Your own run of the same method, to prove it."),
     ] = None,
     new_benchmark: Annotated[
         bool, typer.Option("--new-benchmark", help="Begin a table that is not there yet.")
@@ -97,7 +104,8 @@ def _labels(data: Path) -> bytes:
 
 @app.command()
 def labels(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="The benchmark folder.")], entries: Entries = None
+    data: Annotated[Path, typer.Argument(metavar="DATA", parser=place, help="The benchmark folder.")],
+    entries: Entries = None,
 ) -> None:
     """Count the labels of a benchmark, and keep that beside it: what every entry is held against, the first one too.
 
@@ -140,7 +148,7 @@ def reported(
 @app.command()
 def rerun(
     entry: Annotated[str, typer.Argument(metavar="ENTRY", help="Of the board, such as world-val/gkc/gkc.")],
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Your own run of the same method, scored.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", parser=place, help="Your own run of the same method, scored.")],
     entries: Entries = None,
 ) -> None:
     """Note that an entry was run again, to the same score: its level becomes rerun, and it carries "verified".
@@ -200,13 +208,15 @@ def verify(
         complain(f"{folder}: {plural(len(problems), 'problem')} found")
         raise typer.Exit(1)
     if not as_json:
-        say(f"{plural(count, 'entry') if count == 1 else f'{count} entries'} sound")
+        say(f"{plural(count, 'entry')} sound")
         finish(folder, ["ovsbench", "board", "build", "--entries", folder, "-o", "site"])
 
 
 @app.command()
 def build(
-    runs: Annotated[list[Path] | None, typer.Argument(metavar="[RUN]...", help="Scored run folders to show.")] = None,
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="[RUN]...", parser=place, help="Scored run folders to show.")
+    ] = None,
     out: Site = Path("site"),
     entries: Entries = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Also print the tables, for a text page.")] = False,

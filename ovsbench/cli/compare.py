@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ovsbench.benchmark.errors import UsageError
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.cli.console import complain, finish, fraction, print_json, print_table, say
 from ovsbench.cli.options import Json
 from ovsbench.cli.tables import Cell, Grid, write_grids
@@ -23,7 +24,7 @@ SHOWN = 8
 
 
 def compare(
-    folders: Annotated[list[Path], typer.Argument(metavar="A B [C ...]", help="Scored run folders.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="A B [C ...]", parser=place, help="Scored run folders.")],
     by: Annotated[
         str | None, typer.Option("--by", metavar="SCORE", help="Ranks, such as mIoU.novel; mIoU.harmonic by default.")
     ] = None,

@@ -10,7 +10,7 @@ import typer
 from ovsbench.cli import data_check, data_detectron2, data_split
 from ovsbench.cli.console import finish, print_json, say
 from ovsbench.cli.data_check import extent, facts_of
-from ovsbench.cli.options import BuildJobs, Json, Out, parse_size
+from ovsbench.cli.options import Actors, BuildJobs, Json, On, Out, executor, parse_size
 from ovsbench.cli.progress_bar import progress
 from ovsbench.cli.readers import add_readers
 
@@ -55,6 +55,8 @@ def build_world(
     version: WorldVersion = 1,
     mp4: Annotated[bool, typer.Option("--mp4", help="Also write each video as an mp4 file.")] = False,
     jobs: BuildJobs = 1,
+    on: On = "local",
+    actors: Actors = None,
     as_json: Json = False,
 ) -> None:
     """Draw the embedded world: named things on named stuff, with labels and tracks; nothing is downloaded.
@@ -73,7 +75,9 @@ def build_world(
     settings = world_settings(
         version, part=part, videos=videos, frames=frames, size=shape, seed=seed, variant=variant, stride=stride
     )
-    _built(draw(out, settings, mp4=mp4, jobs=jobs, progress=progress(quiet=as_json)), out, as_json)
+    with executor(on, actors, None, jobs=jobs) as where:
+        built = draw(out, settings, mp4=mp4, jobs=where, progress=progress(quiet=as_json))
+    _built(built, out, as_json)
 
 
 @build.command("captions")

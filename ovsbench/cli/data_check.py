@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.cli.console import complain, finish, plural, print_json, print_table, say
-from ovsbench.cli.options import Data, Jobs, Json
+from ovsbench.cli.options import Actors, Data, Jobs, Json, On, executor
 from ovsbench.cli.progress_bar import progress
 
 if TYPE_CHECKING:
@@ -23,10 +24,14 @@ def check(
     data: Data,
     train: Annotated[
         list[Path] | None,
-        typer.Option("--train", metavar="TRAINSET", help="Look for leaks from this training set; may be repeated."),
+        typer.Option(
+            "--train", metavar="TRAINSET", parser=place, help="Look for leaks from this training set; may be repeated."
+        ),
     ] = None,
     images: Annotated[bool, typer.Option(help="Open every image too.")] = True,
     jobs: Jobs = 1,
+    on: On = "local",
+    actors: Actors = None,
     as_json: Json = False,
 ) -> None:
     """Open every file of a benchmark folder: digests, sizes, ids, order, copies; and find leaks from training sets.
@@ -41,7 +46,6 @@ def check(
       ovsbench data check data/world --no-images --json
     """
     from ovsbench.benchmark import manifest
-    from ovsbench.benchmark.cores import core_count
     from ovsbench.data_prep.folder_check import audit
     from ovsbench.data_prep.leaks import find_leaks
 
@@ -49,8 +53,9 @@ def check(
     for one in training:
         if one.folder.resolve() == benchmark.folder.resolve():
             raise UserError(f"{one.folder}: expected a training set beside the benchmark, got the same folder twice")
-    jobs, bar = core_count(jobs), progress(quiet=as_json)
-    audits = [audit(one, images=images, jobs=jobs, progress=bar) for one in (benchmark, *training)]
+    bar = progress(quiet=as_json)
+    with executor(on, actors, None, jobs=jobs) as where:
+        audits = [audit(one, images=images, jobs=where, progress=bar) for one in (benchmark, *training)]
     problems = [problem for found in audits for problem in found.problems]
     remarks = [remark for found in audits for remark in found.remarks]
     leaks = [leak for found in audits[1:] for leak in find_leaks(audits[0], found)]

@@ -32,7 +32,8 @@ def detectron2(
 
     made = export(manifest.load(data), out, jobs=core_count(jobs), progress=progress())
     names = ", ".join(f"{made.name}_{form}" for form in made.forms)
-    say(f"{names}: {plural(len(made.videos), 'video')}, {len(made.classes)} classes, {len(made.things)} of them things")
+    classes = f"{plural(len(made.classes), 'class')}, {len(made.things)} of them things"
+    say(f"{names}: {plural(len(made.videos), 'video')}, {classes}")
     finish(
         out,
         ["python", "-c", f"from ovsbench.data_prep.detectron2_catalog import register; print(register({str(out)!r}))"],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovsbench.cli.console import finish, print_json
+from ovsbench.cli.console import finish, plural, print_json
 from ovsbench.cli.options import Json, MovedData, RunFolder
 from ovsbench.cli.progress_bar import progress
 from ovsbench.cli.tables import Cell, Grid, write_grids
@@ -58,9 +58,8 @@ def diagnose(
     if as_json:
         print_json(found.to_json())
         return
-    Grid(
-        f"{found.value} and what each kind of errors takes of it, {found.videos} videos", grids[0].frame, words=1
-    ).print()
+    title = f"{found.value} and what each kind of errors takes of it, {plural(found.videos, 'video')}"
+    Grid(title, grids[0].frame, words=1).print()
     Grid(f"Categories that lose most, of {len(found.categories)}", grids[1].frame.head(SHOWN), words=2).print()
     finish(plot or csv or run, ["ovsbench", "show", str(run), "--by", "category"])
 

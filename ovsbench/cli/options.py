@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ovsbench.benchmark.cores import THREADS
 from ovsbench.benchmark.errors import UsageError, did_you_mean
+from ovsbench.benchmark.storage.remote import place
+from ovsbench.cli.console import complain
+
+if TYPE_CHECKING:
+    from ovsbench.benchmark.running.executor import Executor
 
 Checkpoint = Annotated[
     str | None,
@@ -23,9 +29,13 @@ TextBank = Annotated[
     Path | None,
     typer.Option("--text-bank", help="Precomputed name vectors (.npy), described by a .json beside; for gkc."),
 ]
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="A benchmark folder, as data build makes it.")]
-MovedData = Annotated[Path | None, typer.Option("--data", help="The benchmark folder, if it has moved.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Data = Annotated[
+    Path, typer.Argument(metavar="DATA", parser=place, help="A benchmark folder, as data build makes it; or its URL.")
+]
+MovedData = Annotated[
+    Path | None, typer.Option("--data", parser=place, metavar="DATA", help="The benchmark folder, if it has moved.")
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", parser=place, help="A run folder, or its URL.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many videos.")]
 Jobs = Annotated[int, typer.Option("-j", "--jobs", min=0, envvar="OVSBENCH_JOBS", help="Processes; 0 for one a core.")]
 Threads = Annotated[
@@ -35,9 +45,41 @@ Threads = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as training.steps=100.")
 ]
-Out = Annotated[Path, typer.Option("-o", "--out", metavar="DATA", help="Folder to build; a stopped build goes on.")]
+Out = Annotated[
+    Path,
+    typer.Option("-o", "--out", metavar="DATA", parser=place, help="Folder or URL to build; a stopped build goes on."),
+]
 BuildJobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Processes.")]
+On = Annotated[
+    str,
+    typer.Option(
+        "--on",
+        metavar="WHERE",
+        envvar="OVSBENCH_ON",
+        help="local, ray, auto (the cluster of this machine), ray://HOST:PORT or HOST:PORT.",
+    ),
+]
+PlanOn = Annotated[
+    str | None, typer.Option("--on", metavar="WHERE", help="As for run; instead of `on` in the file, local by default.")
+]
+Actors = Annotated[
+    int | None, typer.Option("--actors", min=1, help="With --on: processes; by default what the cluster fits.")
+]
+GpusPerActor = Annotated[
+    float | None, typer.Option("--gpus-per-actor", min=0.0, help="With --on: 0.5 lets two share one; 1 by default.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
+
+
+@contextlib.contextmanager
+def executor(
+    on: str, actors: int | None, gpus_per_actor: float | None, *, threads: int | None = None, jobs: int = 1
+) -> Iterator[Executor]:
+    """Where the work of a verb is done, for the block; the address of a cluster's dashboard goes to stderr."""
+    from ovsbench.benchmark.running.executor import Machines, executor_on
+
+    with executor_on(Machines(on, actors, gpus_per_actor, threads), jobs, report=complain) as opened:
+        yield opened
 
 
 def method_options(pairs: list[str] | None, text_bank: Path | None) -> dict[str, str]:

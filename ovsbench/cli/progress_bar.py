@@ -39,9 +39,10 @@ class Bars(Progress):
             TextColumn("video {task.fields[done]}/{task.fields[videos]}"),
             TextColumn("{task.fields[fps]:.1f} fps"),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TextColumn("{task.fields[machines]}", markup=False),
             console=Console(stderr=True),
         )
-        self._id = self._bars.add_task(visible(title), total=frames, done=0, videos=videos, fps=0.0)
+        self._id = self._bars.add_task(visible(title), total=frames, done=0, videos=videos, fps=0.0, machines="")
         self._bars.start()
 
     def frame(self, count: int = 1) -> None:
@@ -51,6 +52,9 @@ class Bars(Progress):
     def video(self) -> None:
         self._bars.update(self._id, done=self._bars.tasks[0].fields["done"] + 1)
 
+    def machines(self, text: str) -> None:
+        self._bars.update(self._id, machines=visible(text))
+
     def stop(self) -> None:
         self._bars.stop()
 
@@ -59,7 +63,7 @@ class Lines(Progress):
     """A line when work begins, one each quarter of a minute, and one at the end: for log files."""
 
     def start(self, videos: int, frames: int, title: str) -> None:
-        self._title, self._videos, self._total = title, videos, frames
+        self._title, self._videos, self._total, self._machines = title, videos, frames, ""
         self._done = self._frames = 0
         self._begin = self._last = time.monotonic()
         complain(f"{title}: {plural(videos, 'video')}, {plural(frames, 'frame')}")
@@ -72,6 +76,11 @@ class Lines(Progress):
     def video(self) -> None:
         self._done += 1
 
+    def machines(self, text: str) -> None:
+        self._machines = text
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self.stop()
+
     def stop(self) -> None:
         """The line of now."""
         self._last = time.monotonic()
@@ -79,4 +88,5 @@ class Lines(Progress):
         fps = self._frames / max(seconds, 1e-6)
         line = f"{self._title}: video {self._done}/{self._videos}, frame {self._frames}/{self._total}, {fps:.1f} fps"
         left = (self._total - self._frames) / fps if fps else 0.0
-        complain(line + (f", {left:.0f} s left" if left >= 1 else f", {seconds:.1f} s"))
+        line += f", {left:.0f} s left" if left >= 1 else f", {seconds:.1f} s"
+        complain(f"{line}; {self._machines}" if self._machines and self._done < self._videos else line)

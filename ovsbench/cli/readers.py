@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ovsbench.cli.console import complain
-from ovsbench.cli.options import BuildJobs, Json, Out
+from ovsbench.cli.options import Actors, BuildJobs, Json, On, Out, executor
 from ovsbench.cli.progress_bar import progress
 from ovsbench.plans.datasets import READERS, Reader, build_dataset
 
@@ -22,6 +22,7 @@ _FACTS: dict[str, tuple[type, tuple[str, ...], int | None, str]] = {
     "split": (str, (), None, "Base/novel split: a name of list splits, a file, or none for no novel class."),
     "variant": (str, (), None, "For training: ignore (novel pixels void) or delete (leave out videos that show them)."),
     "layout": (str, (), None, "Which release the folder holds; found by itself."),
+    "recordings": (str, (), None, "Only the frames of these recordings, such as 0001TP,0006R0."),
     "height": (int, (), 0, "Lines that labels are brought to, 720 by default; 0 keeps theirs."),
     "images": (Path, (), None, "Folder of VIDEO/FRAME.jpg, if it is not in RAW."),
     "source": (str, ("--from",), None, "Cut the subset out of these labels, such as train."),
@@ -58,10 +59,14 @@ def _help(reader: Reader) -> str:
 
 
 def _command(reader: Reader, built: Callable[[Benchmark, Path, bool], None]) -> Callable[..., None]:
-    def command(out: Path, raw: Path, jobs: int, strict: bool, as_json: bool, **options: Any) -> None:
+    def command(
+        out: Path, raw: Path, jobs: int, on: str, actors: int | None, strict: bool, as_json: bool, **options: Any
+    ) -> None:
         given = {key: value for key, value in options.items() if value is not None}
-        rest: dict[str, Any] = {"jobs": jobs, "strict": strict, "progress": progress(quiet=as_json)}
-        built(build_dataset(reader.name, raw, out, given, report=complain, **rest), out, as_json)
+        with executor(on, actors, None, jobs=jobs) as where:
+            rest: dict[str, Any] = {"jobs": where, "strict": strict, "progress": progress(quiet=as_json)}
+            made = build_dataset(reader.name, raw, out, given, report=complain, **rest)
+        built(made, out, as_json)
 
     required = inspect.Parameter.empty
     parameters = [
@@ -70,6 +75,8 @@ def _command(reader: Reader, built: Callable[[Benchmark, Path, bool], None]) -> 
         *((name, OPTIONS[name], None) for name in reader.options),
         ("strict", Annotated[bool, typer.Option("--strict", help="Make a known defect of the data an error.")], False),
         ("jobs", BuildJobs, 1),
+        ("on", On, "local"),
+        ("actors", Actors, None),
         ("as_json", Json, False),
     ]
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

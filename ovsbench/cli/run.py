@@ -8,20 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ovsbench.benchmark.errors import UsageError
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.cli.config_option import Config
 from ovsbench.cli.console import complain, finish, print_json, say
 from ovsbench.cli.options import (
+    Actors,
     Checkpoint,
     Data,
     Device,
+    GpusPerActor,
     Jobs,
     Json,
     Limit,
     MovedData,
+    On,
     Options,
     RunFolder,
     TextBank,
     Threads,
+    executor,
     method_options,
     parse_shard,
 )
@@ -38,7 +43,10 @@ def run(
         str | None, typer.Option("-m", "--method", help="A name of list models or list methods, or file.py:build.")
     ] = None,
     checkpoint: Checkpoint = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder; runs/METHOD by default.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="RUN", parser=place, help="Run folder or URL; runs/METHOD by default."),
+    ] = None,
     device: Device = "auto",
     offer: Annotated[Literal["all", "base", "novel"] | None, typer.Option(help="Names to choose from.")] = None,
     shard: Annotated[str, typer.Option("--shard", metavar="I/N", help="Only every N-th video, from the I-th.")] = "1/1",
@@ -50,6 +58,9 @@ def run(
     seed: Annotated[int, typer.Option("--seed", help="Of random numbers.")] = 0,
     jobs: Jobs = 0,
     threads: Threads = None,
+    on: On = "local",
+    actors: Actors = None,
+    gpus_per_actor: GpusPerActor = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -62,12 +73,13 @@ def run(
       ovsbench run data/world -m my_method.py:build --option k=3 -o runs/mine
       ovsbench run data/world --oracle -o runs/oracle
       ovsbench run data/world -m gkc -c gkc-world -o runs/gkc --shard 1/2
+      ovsbench run data/world -m gkc -c gkc-world -o runs/gkc --on ray://head:10001
       ovsbench run data/world --config run.toml
     """
-    from ovsbench.benchmark import engine, manifest
-    from ovsbench.benchmark.cores import core_count, use_threads
+    from ovsbench.benchmark import manifest
+    from ovsbench.benchmark.cores import use_threads
     from ovsbench.benchmark.record import Settings
-    from ovsbench.plans.runs import method_of, score_run
+    from ovsbench.plans.runs import predict_run, score_run
 
     use_threads(threads)
     if oracle == (method is not None):
@@ -78,15 +90,16 @@ def run(
     settings = Settings(name, checkpoint, method_options(option, text_bank), offer, device, seed)
     folder, benchmark = out or Path("runs") / Path(name.partition(".py:")[0]).name, manifest.load(data)
     settings = settings if oracle else _resolved(settings, benchmark)
-    with method_of(settings, is_oracle=oracle) as made:
-        record = engine.predict(
-            made, benchmark, folder, settings=settings, shard=part, limit=limit, fresh=fresh, progress=watch
+    with executor(on, actors, gpus_per_actor, threads=threads, jobs=jobs) as where:
+        record = predict_run(
+            where, benchmark, folder, settings, is_oracle=oracle, shard=part, limit=limit, fresh=fresh, progress=watch
         )
-    _warn_of_other_code(folder, record)
+        _warn_of_other_code(folder, record)
+        if not benchmark.hides_labels and part[1] == 1:
+            score_run(benchmark, folder, jobs=where, progress=watch)
     if benchmark.hides_labels:
         _finish_predictions(folder, as_json)
     elif part[1] == 1:
-        score_run(benchmark, folder, jobs=core_count(jobs), progress=watch)
         _finish_scores(folder, as_json)
     elif as_json:
         print_json({"run": str(folder), "shard": shard})
@@ -124,6 +137,8 @@ def score(
     ] = None,
     jobs: Jobs = 0,
     threads: Threads = None,
+    on: On = "local",
+    actors: Actors = None,
     as_json: Json = False,
 ) -> None:
     """Score the predictions of a run again; what is unchanged is not counted twice.
@@ -142,12 +157,13 @@ def score(
     use_threads(threads, sharers=core_count(jobs))
     benchmark = benchmark_of(folder, data)
     chosen = {"extra": extra or (), "only": only or ()}
-    engine.score(benchmark, folder, **chosen, jobs=core_count(jobs), progress=progress(quiet=as_json))
+    with executor(on, actors, None, threads=threads, jobs=jobs) as where:
+        engine.score(benchmark, folder, **chosen, jobs=where, progress=progress(quiet=as_json))
     _finish_scores(folder, as_json)
 
 
 def show(
-    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Scored run folders.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", parser=place, help="Scored run folders.")],
     by: Annotated[
         Literal["category", "video"] | None, typer.Option(help="A line for each category, or for each video.")
     ] = None,
@@ -157,7 +173,8 @@ def show(
     ] = None,
     is_reversed: Annotated[bool, typer.Option("--reverse", help="With --sort: lowest first, words from Z.")] = False,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="DIR", help="Also draw categories, confusion, windows, videos.")
+        Path | None,
+        typer.Option("--plot", metavar="DIR", parser=place, help="Also draw categories, confusion, windows, videos."),
     ] = None,
     as_json: Json = False,
     csv: Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ovsbench.cli import server_phases, server_teams
-from ovsbench.cli.console import complain, finish, print_json, print_table, say
+from ovsbench.cli.console import complain, finish, plural, print_json, print_table, say
 from ovsbench.cli.options import Json, one_of
 from ovsbench.cli.server_folder import Folder, opened
 
@@ -102,7 +102,7 @@ def check(folder: Folder, as_json: Json = False) -> None:
         for problem in report.problems:
             complain(problem)
         states = ", ".join(f"{count} {state}" for state, count in sorted(report.states.items())) or "none"
-        say(f"Submissions: {states}; {report.lines} lines of the journal")
+        say(f"Submissions: {states}; {plural(report.lines, 'line')} of the journal")
     if report.problems:
         raise typer.Exit(1)
     if not as_json:
@@ -157,5 +157,5 @@ def backup(
     if as_json:
         print_json({"folder": str(out), "rows": rows})
         return
-    say(f"{rows} rows, and the files that they speak of; the copy has its database in SQLite")
+    say(f"{plural(rows, 'row')}, and the files that they speak of; the copy has its database in SQLite")
     finish(out, ["ovsbench", "server", "check", out])

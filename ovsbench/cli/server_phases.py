@@ -97,5 +97,5 @@ def export(
     if as_json:
         print_json({"entries": list(exported.entries), "left_out": list(exported.left_out), "folder": str(out)})
         return
-    say(f"{len(exported.entries)} entries, labels of {plural(exported.videos, 'video')}")
+    say(f"{plural(len(exported.entries), 'entry')}, labels of {plural(exported.videos, 'video')}")
     finish(out / "site" / "index.html", ["ovsbench", "board", "verify", "--entries", out / "entries"])

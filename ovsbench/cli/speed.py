@@ -10,7 +10,17 @@ import typer
 
 from ovsbench.benchmark.percent import percent
 from ovsbench.cli.console import plural, print_json, print_table, say
-from ovsbench.cli.options import Checkpoint, Device, Json, Threads, parse_options, parse_size
+from ovsbench.cli.options import (
+    Checkpoint,
+    Device,
+    GpusPerActor,
+    Json,
+    On,
+    Threads,
+    executor,
+    parse_options,
+    parse_size,
+)
 from ovsbench.cli.progress_bar import progress
 
 if TYPE_CHECKING:
@@ -49,6 +59,8 @@ def speed(
     precision: Annotated[str, typer.Option("--precision", help="float32 or bfloat16.")] = "float32",
     device: Device = "auto",
     threads: Threads = None,
+    on: On = "local",
+    gpus_per_actor: GpusPerActor = None,
     as_json: Json = False,
 ) -> None:
     """Time methods from stored frames to written predictions: median of rounds in which they take turns.
@@ -66,24 +78,26 @@ def speed(
       ovsbench speed gkc two-stage,clip=random,clip_model=ViT-B-16 -c random:RN50-quickgelu --size 854x480
     """
     from ovsbench.benchmark.cores import use_threads
-    from ovsbench.plans.speed import compare_speed, write_speed
+    from ovsbench.plans.speed import compare_speed_on, write_speed
 
     use_threads(threads)
-    done = compare_speed(
-        [(text, _settings(text, checkpoint, device)) for text in methods],
-        common=({} if precision == "float32" else {"precision": precision})
-        | ({"tiles": str(regions)} if regions else {}),
-        against=against,
-        data=data,
-        size=parse_size(size),
-        frames=frames,
-        repeats=repeats,
-        in_turn=in_turn,
-        flops=flops,
-        count=count,
-        peak=peak,
-        progress=progress(quiet=as_json),
-    )
+    with executor(on, None, gpus_per_actor, threads=threads) as where:
+        done = compare_speed_on(
+            where,
+            [(text, _settings(text, checkpoint, device)) for text in methods],
+            common=({} if precision == "float32" else {"precision": precision})
+            | ({"tiles": str(regions)} if regions else {}),
+            against=against,
+            data=data,
+            size=parse_size(size),
+            frames=frames,
+            repeats=repeats,
+            in_turn=in_turn,
+            flops=flops,
+            count=count,
+            peak=peak,
+            progress=progress(quiet=as_json),
+        )
     if plot is not None:
         write_speed(done, plot)
     if as_json:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.cli.console import complain, finish, fraction, plural, print_json, print_table, say
 from ovsbench.cli.options import Json, RunFolder
 from ovsbench.cli.progress_bar import progress
@@ -23,7 +24,8 @@ Train = Annotated[
     list[Path] | None, typer.Option("--train", metavar="DATA", help="A training set to audit; may be repeated.")
 ]
 Labels = Annotated[
-    Path | None, typer.Option("--data", metavar="DATA", help="The benchmark folder: predictions are counted again.")
+    Path | None,
+    typer.Option("--data", metavar="DATA", parser=place, help="The benchmark folder: predictions are counted again."),
 ]
 
 

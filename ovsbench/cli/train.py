@@ -19,6 +19,9 @@ def train(
     settings: Overrides = None,
     text_bank: TextBank = None,
     device: Device = "auto",
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Go through a few steps, print where their time goes, and write nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train GKC, or the image-text teacher of the embedded world, as a TOML file says.
@@ -32,12 +35,18 @@ def train(
     [bold]Examples[/bold]
       ovsbench train configs/world-clip.toml -o clip.safetensors
       ovsbench train configs/world.toml --set training.steps=500 -o gkc.safetensors
+      ovsbench train configs/world.toml --profile
       torchrun --nproc-per-node 2 --no-python ovsbench train configs/world.toml
     """
-    from ovsbench.plans.training import parts_of, read_part, train_parts
+    from ovsbench.plans.training import parts_of, profile_last, read_part, train_parts
 
     overrides = parse_options(settings, "a setting")
     parts = parts_of(config, out, functools.partial(read_part, overrides, text_bank))
+    if profile:
+        found = profile_last(parts, device, report=reporting(as_json), progress=progress())
+        if found is not None:
+            print_json(found.to_json()) if as_json else typer.echo(found.table())
+        return
     kind = str(parts[-1].tables.get("kind"))
     checkpoint = train_parts(parts, device, report=reporting(as_json), progress=progress())
     if checkpoint is None:

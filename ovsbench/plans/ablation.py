@@ -5,6 +5,7 @@ out = "runs/ablation"               # where everything goes
 base = "configs/world-fast.toml"    # the training that all variants begin from
 seeds = [0, 1, 2]                   # each variant is trained with each
 limit = 8                           # optional: only the first so many videos of a benchmark
+on = "ray"                          # optional: as --on; local by default
 
 [set]                               # optional: changes that all variants share
 training.steps = 4000
@@ -146,7 +147,7 @@ def read_ablation(tables: Mapping[str, Any], base: Mapping[str, Any], file: Path
     trainings = tuple(made.values())
     runs = tuple(job for training in trainings for job in training.jobs)
     name = given.name or file.stem
-    suite = Suite(name, out, ("auto",), None, given.limit, given.benchmarks, runs)
+    suite = Suite(name, out, ("auto",), None, given.limit, given.benchmarks, runs, given.on)
     return Ablation(name, tuple(given.variants), given.seeds, start, trainings, suite)
 
 

@@ -11,6 +11,7 @@ from ovsbench.benchmark.cores import use_threads
 from ovsbench.benchmark.errors import UserError, did_you_mean
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.progress import SILENT, Progress, Report, plural
+from ovsbench.benchmark.running.executor import Executor
 from ovsbench.benchmark.storage import files
 from ovsbench.plans.ablation import Ablation, Training
 from ovsbench.plans.ablation_table import AblationTable, Cost, ablation_table, markdown, write_ablation
@@ -18,7 +19,7 @@ from ovsbench.plans.building import build_benchmarks, build_data
 from ovsbench.plans.recipe import refuse_other_recipe, write_recipe
 from ovsbench.plans.runs import run_and_score
 from ovsbench.plans.suite_run import Outcome
-from ovsbench.plans.tasks import Task, run_tasks
+from ovsbench.plans.tasks import Task, run_tasks, workers_of
 from ovsbench.plans.training import without_start
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -36,7 +37,9 @@ def with_variants(plan: Ablation, only: Sequence[str] | None) -> Ablation:
     return _restricted(plan, [name for name in plan.variants if not only or name in only])
 
 
-def run_ablation(plan: Ablation, devices: Sequence[str], *, report: Report, progress: Progress) -> Outcome:
+def run_ablation(
+    plan: Ablation, devices: Sequence[str], *, report: Report, progress: Progress, executor: Executor | None = None
+) -> Outcome:
     """Looks at every training before anything is built, then trains, runs, compares and writes the tables.
 
     Args:
@@ -44,6 +47,7 @@ def run_ablation(plan: Ablation, devices: Sequence[str], *, report: Report, prog
         devices: one worker each.
         report: gets a line for each training that is done, and the last line of those under way.
         progress: of data that is built.
+        executor: of a cluster, each of whose actors does a training; None for processes here.
 
     Raises:
         UserError: settings that cannot be, checkpoints of other settings, or the training that all begin from failed.
@@ -58,7 +62,7 @@ def run_ablation(plan: Ablation, devices: Sequence[str], *, report: Report, prog
     for training in trainings:
         build_data(training.tables, report, progress)
     benchmarks = build_benchmarks(plan.suite.benchmarks, report, progress)
-    runs, workers = plural(len(plan.suite.jobs), "run"), plural(len(devices), "worker")
+    runs, workers = plural(len(plan.suite.jobs), "run"), workers_of(devices, executor)
     report(f"{plan.name}: {plural(len(plan.trainings), 'training')}, {runs} on {', '.join(benchmarks)}, {workers}")
     folders = {name: benchmark.folder for name, benchmark in benchmarks.items()}
 
@@ -71,7 +75,7 @@ def run_ablation(plan: Ablation, devices: Sequence[str], *, report: Report, prog
             )
             for training in trainings
         ]
-        return run_tasks(tasks, devices, report, every=SECONDS_BETWEEN_LINES)
+        return run_tasks(tasks, devices, report, every=SECONDS_BETWEEN_LINES, executor=executor)
 
     if plan.start is not None:
         for name, fault in make([plan.start]).items():

@@ -17,6 +17,7 @@ from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.metrics import described_for
 from ovsbench.benchmark.metrics.base import Floats
 from ovsbench.benchmark.percent import percent
+from ovsbench.benchmark.progress import plural
 from ovsbench.benchmark.running.comparison import left_out_of, methods_of
 from ovsbench.benchmark.running.score_names import ScoreName, headline
 from ovsbench.benchmark.running.scores import HARMONIC, read_counts
@@ -203,7 +204,8 @@ def _to_json(table: AblationTable) -> dict[str, Any]:
 def markdown(table: AblationTable) -> str:
     """Two tables in percent: mean ± spread over seeds with costs, then differences to the first variant."""
     scores = list(table.lines[0].cells)
-    title = f"**{table.benchmark}**, {table.videos} videos, all names offered, {len(table.seeds)} seeds; %"
+    videos, seeds = plural(table.videos, "video"), plural(len(table.seeds), "seed")
+    title = f"**{table.benchmark}**, {videos}, all names offered, {seeds}; %"
     heads = ["variant", *map(str, scores)]
     plain = [[line.name, *(_with_spread(line.cells[s].mean, line.cells[s].spread) for s in scores)]
              for line in table.lines]  # fmt: skip

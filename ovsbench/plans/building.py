@@ -12,6 +12,7 @@ from ovsbench.benchmark.errors import UserError, did_you_mean
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.progress import SILENT, Progress, Report, unreported
 from ovsbench.benchmark.storage import files
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.plans.datasets import READERS, build_dataset
 from ovsbench.plans.recipe import changed_settings
 
@@ -47,7 +48,7 @@ def build_missing(
         raise UserError(
             f"[{name}]: unknown builder {recipe['build']!r}; {did_you_mean(str(recipe['build']), BUILDERS)}"
         )
-    folder = Path(table["folder"])
+    folder = place(table["folder"])
     built = folder / RECIPE
     if changed := [key for key in changed_settings(built, recipe) if key != "jobs"]:
         raise UserError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovsbench.benchmark.progress import SILENT, Progress, Report
+from ovsbench.benchmark.running.executor import Workers
 
 if TYPE_CHECKING:
     from ovsbench.benchmark.manifest import Benchmark
@@ -46,7 +47,7 @@ READERS = (
     Reader("camvid", "semantic", "ovsbench.data_prep.camvid:build_camvid",
            "CamVid: street video, 11 classes or, with the colour labels, 31.",
            "--raw CamVid --subset train --variant ignore -o data/camvid-train",
-           ("subset", "split", "variant", "layout")),
+           ("subset", "split", "variant", "layout", "recordings")),
     Reader("coco-panoptic", "panoptic", "ovsbench.data_prep.coco_panoptic:build_coco_panoptic",
            "COCO panoptic, single images with 133 classes, to train on (--variant none to score on).",
            "--raw coco -o data/coco-train", ("subset", "split", "variant", "images")),
@@ -100,7 +101,7 @@ def build_dataset(
     options: Mapping[str, Any],
     *,
     report: Report,
-    jobs: int = 1,
+    jobs: Workers = 1,
     strict: bool = False,
     progress: Progress = SILENT,
 ) -> Benchmark:
@@ -109,7 +110,7 @@ def build_dataset(
     Args:
         name: of the reader.
         raw: the data set, as its owners ship it.
-        out: folder to build, by `jobs` processes.
+        out: folder to build, by `jobs` processes or an executor.
         options: of the reader; "none" for split or variant is None.
         report: gets a line for each defect; with `strict` a defect is an error.
         progress: gets videos and frames.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ovsbench.benchmark.cores import core_count, use_threads
 from ovsbench.benchmark.errors import UserError
-from ovsbench.benchmark.progress import Progress, Report
+from ovsbench.benchmark.progress import Progress, Report, plural
 from ovsbench.benchmark.record import Settings
 from ovsbench.plans.runs import run_and_score
 from ovsbench.plans.tasks import Task, run_tasks
@@ -46,7 +46,7 @@ def run_demo(
     use_threads()
     data, board = out / f"world-{videos}", out / f"entries-{videos}"
     runs = [out / f"runs-{videos}" / method for method in METHODS]
-    report(f"1/3  Drawing {videos} videos of the embedded world into {data}")
+    report(f"1/3  Drawing {plural(videos, 'video')} of the embedded world into {data}")
     build_world(data, WorldSettings(part="val", videos=videos), jobs=core_count(), progress=progress)
     tasks = [
         Task(

@@ -10,6 +10,7 @@ from ovsbench.benchmark.errors import UsageError, UserError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.comparison import differing_parts
+from ovsbench.benchmark.storage.remote import place
 
 
 def benchmark_of(run: Path, data: Path | None = None) -> Benchmark:
@@ -20,7 +21,7 @@ def benchmark_of(run: Path, data: Path | None = None) -> Benchmark:
     """
     if not run.is_dir():
         raise UserError(f"{run}: expected a run folder, found none. Make one with: ovsbench run")
-    folder = data or Path(RunRecord.read(run).benchmark_folder)
+    folder = data or place(RunRecord.read(run).benchmark_folder)
     if not folder.is_dir():
         raise UserError(f"{run} was made on {folder}, which is not there any more. Say where it is with --data")
     return manifest.load(folder)

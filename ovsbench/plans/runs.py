@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from ovsbench.benchmark import engine, manifest, methods
@@ -13,7 +13,8 @@ from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.pictures.strips import draw_strips
 from ovsbench.benchmark.progress import SILENT, Progress
-from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.record import RunRecord, Settings
+from ovsbench.benchmark.running.executor import Executor, Local, Workers
 from ovsbench.benchmark.types import LabelReader, Method
 
 
@@ -27,7 +28,13 @@ def resolved(settings: Settings) -> Settings:
     from ovsbench.hub.resolve import resolve
 
     prepare()  # for files and packages of others as well, before they import it
-    return resolve(settings)
+    try:
+        return resolve(settings)
+    except ModuleNotFoundError as error:
+        raise MethodError(
+            f"{settings.method} needs {error.name}, which is not installed. Install it: "
+            'pip install "ovsbench[gkc,video]"'
+        ) from error
 
 
 def create(settings: Settings) -> Method | LabelReader:
@@ -57,14 +64,32 @@ def create_without_labels(settings: Settings) -> Method:
     return method
 
 
-@contextlib.contextmanager
-def method_of(settings: Settings, *, is_oracle: bool = False) -> Iterator[Method | LabelReader]:
-    """The method for the block, or the oracle; what it prints goes to stderr: it is no result."""
+def predict_run(
+    executor: Executor,
+    benchmark: Benchmark,
+    run: Path,
+    settings: Settings,
+    *,
+    is_oracle: bool = False,
+    shard: tuple[int, int] = (1, 1),
+    limit: int | None = None,
+    fresh: bool = False,
+    progress: Progress = SILENT,
+) -> RunRecord:
+    """Predicts with the method that the settings name, or the oracle; what it prints goes to stderr: it is no result.
+
+    Raises:
+        UserError: see `engine.predict_on`.
+    """
+    where = executor if executor.is_remote else Local()
+    make = engine.OracleMethod if is_oracle else functools.partial(create, settings)
     with contextlib.redirect_stdout(sys.stderr):
-        yield engine.OracleMethod() if is_oracle else create(settings)
+        return engine.predict_on(
+            where, make, benchmark, run, settings=settings, shard=shard, limit=limit, fresh=fresh, progress=progress
+        )
 
 
-def score_run(benchmark: Benchmark, run: Path, *, jobs: int = 1, progress: Progress = SILENT) -> None:
+def score_run(benchmark: Benchmark, run: Path, *, jobs: Workers = 1, progress: Progress = SILENT) -> None:
     """Scores a run and draws a few frames of it."""
     engine.score(benchmark, run, jobs=jobs, progress=progress)
     draw_strips(benchmark, run)
@@ -75,6 +100,5 @@ def run_and_score(
 ) -> None:
     """A whole run on a device, as a task of `run_tasks`; videos that are finished are kept unless it starts fresh."""
     benchmark, settings = manifest.load(data), resolved(dataclasses.replace(settings, device=device))
-    with method_of(settings) as method:
-        engine.predict(method, benchmark, run, settings=settings, limit=limit, fresh=fresh, progress=progress)
+    predict_run(Local(), benchmark, run, settings, limit=limit, fresh=fresh, progress=progress)
     score_run(benchmark, run, progress=progress)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import inspect
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from ovsbench.benchmark import machine, manifest, methods
 from ovsbench.benchmark.cores import core_count
 from ovsbench.benchmark.errors import UserError, did_you_mean
-from ovsbench.benchmark.progress import Progress
+from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.running.executor import Executor, Piece
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.timing.speed import Contestant, Speed, count_by_stage, count_flops, measure
 from ovsbench.benchmark.types import Rules, Video, Vocabulary
@@ -127,6 +130,27 @@ def compare_speed(
         best = _measured_peak(speeds[0]) if peak is None else peak * 1e12
     facts = {**_facts(video, vocabulary, speeds, repeats), "in_turn": in_turn}
     return Comparison(speeds, counted, launches, calls, best, speeds[names.index(reference)], facts)
+
+
+def compare_speed_on(executor: Executor, contestants: Sequence[tuple[str, Settings]], **settings: Any) -> Comparison:
+    """`compare_speed`, whose arguments it takes, on one machine of the executor.
+
+    Raises:
+        UserError: see `compare_speed`.
+    """
+    progress: Progress = settings.pop("progress")
+    pieces = [Piece("speed", 0, functools.partial(compare_speed, contestants, **settings))]
+    uses_gpu = any(one.device != "cpu" for _, one in contestants)
+    shown = SILENT if executor.is_remote else progress
+    with contextlib.closing(executor.each(_timer, pieces, shown, uses_gpu=uses_gpu)) as each:
+        return next(each)[1]
+
+
+def _timer() -> Callable[[Callable[..., Comparison], Progress], Comparison]:
+    def measured(comparison: Callable[..., Comparison], progress: Progress) -> Comparison:
+        return comparison(progress=progress)
+
+    return measured
 
 
 def write_speed(done: Comparison, folder: Path) -> None:

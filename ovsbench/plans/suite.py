@@ -7,6 +7,7 @@ offered = ["all"]                   # all, base, novel
 devices = ["auto"]                  # one worker for each
 rank_by = "mIoU.harmonic"           # optional; by default so, or mIoU of the names offered
 limit = 8                           # optional: only the first so many videos
+on = "ray"                          # optional: as --on; local by default
 
 [benchmarks.world]
 folder = "data/world"               # with build = "world" and its settings it is built if it is not there
@@ -29,7 +30,9 @@ from typing import Any
 
 from ovsbench.benchmark.errors import UserError, did_you_mean
 from ovsbench.benchmark.record import Settings
+from ovsbench.benchmark.running.executor import LOCAL
 from ovsbench.benchmark.settings import Reader, shown
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.benchmark.types import Offer
 
 READER = Reader(UserError)
@@ -43,6 +46,7 @@ class PlanFile:
     out: str = ""
     seeds: tuple[int, ...] = (0,)
     limit: int | None = None
+    on: str = LOCAL
     benchmarks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -107,7 +111,7 @@ class Suite:
     """The content of a suite file.
 
     Attributes:
-        name, out, devices, rank_by, limit: as in the file.
+        name, out, devices, rank_by, limit, on: as in the file.
         benchmarks: name to the table, with `folder` and perhaps how to build it.
         jobs: in the order of the file: benchmark, offered vocabulary, method, seed.
     """
@@ -119,6 +123,7 @@ class Suite:
     limit: int | None
     benchmarks: Mapping[str, Mapping[str, Any]]
     jobs: tuple[Job, ...] = field(repr=False)
+    on: str = LOCAL
 
 
 def read_suite(tables: Mapping[str, Any], file: Path) -> Suite:
@@ -138,7 +143,7 @@ def read_suite(tables: Mapping[str, Any], file: Path) -> Suite:
             if one not in given.benchmarks:
                 near = did_you_mean(one, given.benchmarks)
                 raise UserError(f"{file}: [methods.{key}] names the benchmark {one!r}; {near}")
-    out = Path(given.out or f"runs/{file.stem}")
+    out = place(given.out or f"runs/{file.stem}")
     jobs = tuple(
         _job(key, row, benchmark, offer, seed, out, alone=len(seeds) == 1)
         for benchmark in given.benchmarks
@@ -148,7 +153,8 @@ def read_suite(tables: Mapping[str, Any], file: Path) -> Suite:
         for seeds in [row.seeds or given.seeds]
         for seed in seeds
     )
-    return Suite(given.name or file.stem, out, given.devices, given.rank_by, given.limit, given.benchmarks, jobs)
+    name = given.name or file.stem
+    return Suite(name, out, given.devices, given.rank_by, given.limit, given.benchmarks, jobs, given.on)
 
 
 def _job(key: str, row: _Row, benchmark: str, offer: Offer, seed: int, out: Path, *, alone: bool) -> Job:

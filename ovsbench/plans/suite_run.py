@@ -12,11 +12,12 @@ from ovsbench.benchmark.errors import UserError, did_you_mean
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.pictures import plots
 from ovsbench.benchmark.progress import Progress, Report, plural
+from ovsbench.benchmark.running.executor import Executor
 from ovsbench.plans.building import build_benchmarks
 from ovsbench.plans.runs import run_and_score
 from ovsbench.plans.suite import Suite
 from ovsbench.plans.suite_table import SuiteTable, markdown, refuse_rank_by, suite_table, write_tables
-from ovsbench.plans.tasks import Task, run_tasks
+from ovsbench.plans.tasks import Task, run_tasks, workers_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ class Outcome:
     faults: Mapping[str, str]
 
 
-def with_choices(plan: Suite, devices: str | None, limit: int | None, only: Sequence[str] | None) -> Suite:
+def with_choices(
+    plan: Suite, devices: str | None, limit: int | None, only: Sequence[str] | None, on: str | None = None
+) -> Suite:
     """The plan with what the command line lays over it; only some rows leave the table of all rows alone.
 
     Raises:
@@ -50,11 +53,20 @@ def with_choices(plan: Suite, devices: str | None, limit: int | None, only: Sequ
         plan,
         devices=tuple(devices.split(",")) if devices else plan.devices,
         limit=limit or plan.limit,
+        on=on or plan.on,
         jobs=tuple(job for job in plan.jobs if not only or job.row in only),
     )
 
 
-def run_suite(plan: Suite, out: Path, *, report: Report, progress: Progress, job_progress: Progress) -> Outcome:
+def run_suite(
+    plan: Suite,
+    out: Path,
+    *,
+    report: Report,
+    progress: Progress,
+    job_progress: Progress,
+    executor: Executor | None = None,
+) -> Outcome:
     """Runs and scores every job, as many at a time as there are devices; writes tables, plots and a site.
 
     Args:
@@ -63,6 +75,7 @@ def run_suite(plan: Suite, out: Path, *, report: Report, progress: Progress, job
         report: gets a line for each run that is done.
         progress: of data that is built.
         job_progress: of a job, in its process.
+        executor: of a cluster, each of whose actors does a job; None for processes here.
 
     Raises:
         UserError: a benchmark cannot be built, or the score that ranks is none of its.
@@ -71,14 +84,14 @@ def run_suite(plan: Suite, out: Path, *, report: Report, progress: Progress, job
     needed = {job.benchmark: plan.benchmarks[job.benchmark] for job in plan.jobs}
     benchmarks = build_benchmarks(needed, report, progress)
     refuse_rank_by(plan.rank_by, benchmarks.values())
-    workers = plural(len(plan.devices), "worker")
+    workers = workers_of(plan.devices, executor)
     report(f"{plan.name}: {plural(len(plan.jobs), 'run')} on {', '.join(benchmarks)}, {workers}")
     tasks = []
     for job in plan.jobs:
         data = benchmarks[job.benchmark].folder
         work = functools.partial(run_and_score, data, job.run, job.settings, plan.limit, False, job_progress)
         tasks.append(Task(str(job.run), work))
-    faults = run_tasks(tasks, plan.devices, report)
+    faults = run_tasks(tasks, plan.devices, report, executor=executor)
     tables = _tables(plan, benchmarks, faults)
     runs = tuple(job.run for job in plan.jobs if str(job.run) not in faults)
     written: tuple[Path, ...] = ()

@@ -15,6 +15,7 @@ from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.metrics import described_for
 from ovsbench.benchmark.percent import percent
+from ovsbench.benchmark.progress import plural
 from ovsbench.benchmark.ranking import Neighbours, neighbours, ranks, separating
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.comparison import (
@@ -230,7 +231,7 @@ def _plain(intervals: Mapping[ScoreName, stats.Interval]) -> dict[str, Any]:
 def markdown(table: SuiteTable) -> str:
     """The table for a README: percent, 95 % intervals over videos, a dash for rows that are bounds."""
     scores = list(table.lines[0].scores) if table.lines else []
-    videos = f"{table.videos} video{'' if table.videos == 1 else 's'}"
+    videos = plural(table.videos, "video")
     if table.videos < table.videos_total:
         videos = f"the first {table.videos} of {table.videos_total} videos"
     rows = [

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ovsbench.benchmark.errors import StoppedError, UserError
 from ovsbench.benchmark.progress import Progress, Report
 from ovsbench.plans.building import build_data
 from ovsbench.plans.config_files import read_config, with_overrides
 from ovsbench.plans.recipe import refuse_other_recipe, training_recipe, write_recipe
+
+if TYPE_CHECKING:
+    from ovsbench.gkc_video.training.step_profile import StepProfile
 
 LAST_ONLY = ("out", "start", "start_part")
 """Settings that, given on the command line, hold for the last part alone."""
@@ -94,6 +97,30 @@ def _localised(tables: dict[str, Any]) -> dict[str, Any]:
         model = {"model": here.options[CLIP_MODEL]} if CLIP_MODEL in here.options else {}
         tables = {**tables, "clip": {**teacher, **model, "checkpoint": str(here.fetched.path)}}
     return tables
+
+
+def profile_last(
+    parts: Sequence[TrainingPart], device: str, *, report: Report, progress: Progress
+) -> StepProfile | None:
+    """Where a step of the last part goes; its data is built, and its start is left out where it is not trained yet.
+
+    Returns:
+        The profile; None in those processes of torchrun that talk not.
+
+    Raises:
+        UserError: settings that cannot be.
+    """
+    from ovsbench.gkc_video.training.distributed import join
+    from ovsbench.gkc_video.training.train import profile
+    from ovsbench.gkc_video.training.training_tables import check
+
+    last = parts[-1]
+    check(last.checkable, last.checkpoint)
+    with join(device) as (distributed, chosen):
+        with distributed.first_alone():
+            build_data(last.tables, report, progress)
+        found = profile(last.checkable, device=chosen, distributed=distributed, log=report)
+        return found if distributed.is_first else None
 
 
 def without_start(tables: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,207 @@
+"""Who does the work on the videos of a benchmark: this process, processes beside it, or the machines of a Ray cluster.
+
+The loops of `run`, `score`, `data build` and `data check`, and those of suites, ablations and speed, ask an executor
+for each video and write down what comes back; where it was made is not their affair. Videos come back in any order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from ovsbench.benchmark.cores import core_count
+from ovsbench.benchmark.errors import UsageError, UserError
+from ovsbench.benchmark.processes import process_pool, work_here
+from ovsbench.benchmark.progress import SILENT, Progress, Report, unreported
+
+LOCAL = "local"
+IN_FLIGHT = 2
+"""Videos that are handed to a process or an actor at a time: one at work, and one that waits for it there."""
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+Work = Callable[[_Item, Progress], _Result]
+"""Does the work on one video; its attribute `about`, if it has one, is what the driver shall know of it."""
+Begin = Callable[[Any, str], None]
+"""Told of `about` of each `Work` before it gets a video, and of the place where it is, "" for this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece(Generic[_Item]):
+    """A video as it is handed out.
+
+    Attributes:
+        name: its id.
+        frames: how many it has; long videos are handed out first, so that the last ones end together.
+        item: what the work is called with; can be sent to another process.
+    """
+
+    name: str
+    frames: int
+    item: _Item
+
+
+class Executor(Protocol):
+    """Hands out videos."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the work is done on other machines, which see the same files and nothing else of this process."""
+
+    def each(
+        self,
+        make: Callable[[], Work[_Item, _Result]],
+        pieces: Sequence[Piece[_Item]],
+        progress: Progress = SILENT,
+        *,
+        begin: Begin | None = None,
+        uses_gpu: bool = False,
+        fresh: bool = False,
+    ) -> Generator[tuple[Piece[_Item], _Result], None, None]:
+        """Each video with what the work made of it, in any order; frames are reported, videos are left to the caller.
+
+        Args:
+            make: builds the work, once in each process; can be sent there.
+            pieces: the videos.
+            progress: told of frames, and of what the machines do.
+            begin: called here before a `Work` gets its first video; what it raises ends everything.
+            uses_gpu: whether the work runs on an accelerator where there is one.
+            fresh: a process of its own for each video.
+
+        Raises:
+            SetAsideError: after all others are done; some videos ended every process that tried them.
+            UserError: what the work raised.
+        """
+        ...
+
+
+class SetAsideError(UserError):
+    """Videos that were tried again and again; `faults` says of each what happened and where."""
+
+    def __init__(self, faults: dict[str, str], count: int) -> None:
+        self.faults = faults
+        lines = "\n".join(f"  {name}: {fault}" for name, fault in faults.items())
+        super().__init__(
+            f"set aside: {len(faults)} of {count} videos, the rest is done and kept\n{lines}\n"
+            "Read the logs, mend what ended the processes, and give the same command again"
+        )
+
+
+@dataclass(frozen=True)
+class Local:
+    """This machine.
+
+    Attributes:
+        jobs: processes; with one the work is done in this process, a frame at a time reported.
+    """
+
+    jobs: int = 1
+    is_remote: bool = False
+
+    def each(
+        self,
+        make: Callable[[], Work[_Item, _Result]],
+        pieces: Sequence[Piece[_Item]],
+        progress: Progress = SILENT,
+        *,
+        begin: Begin | None = None,
+        uses_gpu: bool = False,
+        fresh: bool = False,
+    ) -> Generator[tuple[Piece[_Item], _Result], None, None]:
+        """See `Executor`; `begin` is called of work in this process alone, and none is fresh."""
+        if self.jobs > 1 and len(pieces) > 1:
+            yield from _in_processes(make, longest_first(pieces), min(self.jobs, len(pieces)), progress)
+            return
+        work = make()
+        if begin is not None:
+            begin(getattr(work, "about", None), "")
+        for piece in pieces:
+            yield piece, work(piece.item, progress)
+
+
+def _in_processes(
+    make: Callable[[], Work[_Item, _Result]], pieces: Sequence[Piece[_Item]], jobs: int, progress: Progress
+) -> Iterator[tuple[Piece[_Item], _Result]]:
+    waiting: dict[Future[Any], Piece[_Item]] = {}
+    todo = iter(pieces)
+    with process_pool(jobs, make) as pool:
+        while True:
+            for piece in itertools.islice(todo, jobs * IN_FLIGHT - len(waiting)):
+                waiting[pool.submit(work_here, piece.item)] = piece
+            if not waiting:
+                return
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                piece = waiting.pop(future)
+                result = future.result()
+                progress.frame(piece.frames)
+                yield piece, result
+
+
+def longest_first(pieces: Sequence[Piece[_Item]]) -> list[Piece[_Item]]:
+    """Those with most frames first, those with equally many as they came."""
+    return sorted(pieces, key=lambda piece: -piece.frames)
+
+
+Workers = int | Executor
+"""Processes of this machine, or an executor."""
+
+
+def executor_of(workers: Workers) -> Executor:
+    """The executor that a number of processes stands for."""
+    return Local(workers) if isinstance(workers, int) else workers
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Where a person wants the work to be done.
+
+    Attributes:
+        on: local; ray (a Ray of its own on this machine, or the one that RAY_ADDRESS names); auto (the cluster that
+            this machine belongs to), or HOST:PORT (the same, by address); ray://HOST:PORT (by Ray's client).
+        actors: how many processes of the cluster; None for as many as its resources fit.
+        gpus_per_actor: for work that uses them; None for 1 where the cluster has some. 0.5 lets two share one.
+        threads: of each actor, which counts as so many CPUs; None for one.
+    """
+
+    on: str = LOCAL
+    actors: int | None = None
+    gpus_per_actor: float | None = None
+    threads: int | None = None
+
+
+@contextlib.contextmanager
+def executor_on(machines: Machines, jobs: int = 1, report: Report = unreported) -> Iterator[Executor]:
+    """The executor for the block; nothing of Ray is imported unless it is asked for.
+
+    Args:
+        machines: where.
+        jobs: processes where that is this machine; 0 for one each core.
+        report: gets the address of Ray's dashboard.
+
+    Raises:
+        UsageError: options of a cluster without one, or no such place.
+        UserError: the cluster cannot be reached, or Ray there is another.
+        ModuleNotFoundError: Ray is not installed.
+    """
+    if machines.on == LOCAL:
+        for option, value in (("--actors", machines.actors), ("--gpus-per-actor", machines.gpus_per_actor)):
+            if value is not None:
+                raise UsageError(f"{option} {value} is of a cluster, and the work is done here. Add --on ray")
+        yield Local(core_count(jobs))
+        return
+    if machines.gpus_per_actor is not None and not _can_be(machines.gpus_per_actor):
+        raise UsageError(
+            f"expected GPUs for each actor as a fraction of one or a whole number, got {machines.gpus_per_actor}. "
+            "0.5 lets two actors share one"
+        )
+    from ovsbench.benchmark.running.ray_executor import connected
+
+    with connected(machines, report) as executor:
+        yield executor
+
+
+def _can_be(gpus: float) -> bool:
+    return 0 <= gpus < 1 or gpus == int(gpus) >= 0

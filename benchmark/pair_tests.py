@@ -67,10 +67,10 @@ class Swapped:
     def sums(self, rows: Floats) -> Iterator[Floats]:
         first, second = np.split(rows, 2)
         totals, moved = (first.sum(axis=0), second.sum(axis=0)), second - first
-        differs: npt.NDArray[np.bool_] = moved.any(axis=0)  # labels are the same, and most classes are in few videos
+        differs = np.flatnonzero(moved.any(axis=0))  # labels are the same, and most classes are in few videos
         moved = moved[:, differs]
         for block in self._blocks():
-            change = np.zeros((len(block), len(differs)))
+            change = np.zeros((len(block), rows.shape[1]))
             change[:, differs] = block.astype(np.float64) @ moved
             yield np.concatenate([totals[0] + change, totals[1] - change])
 

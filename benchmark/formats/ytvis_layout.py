@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -175,7 +175,9 @@ class _Reader:
         lines: an empty file, which gets the line of each track in the order of the predictions.
     """
 
-    def __init__(self, path: Path, benchmark: Benchmark, layout: ResultLayout, faults: Faults, lines: BinaryIO) -> None:
+    def __init__(
+        self, path: Path, benchmark: Benchmark, layout: ResultLayout, faults: Faults, lines: IO[bytes]
+    ) -> None:
         self._path, self._benchmark, self._layout, self._faults = path, benchmark, layout, faults
         self._lines, self._end = lines, 0
         self._entries = benchmark.by_id

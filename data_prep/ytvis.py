@@ -27,6 +27,7 @@ from ovsbench.benchmark.labels.manifest_writer import VIDEOS
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.storage.files import write_bytes
 from ovsbench.benchmark.storage.folder_listing import IMAGES, files_in
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.benchmark.types import Rules
 from ovsbench.data_prep.layouts import find_layout
 from ovsbench.data_prep.listing import image_folder, read_list
@@ -100,7 +101,7 @@ def build_ytvis(
     Raises:
         DataError: the raw folder has another layout, or something in it cannot be read; all of it told at once.
     """
-    raw, folder, release = Path(raw).resolve(), Path(folder), RELEASES[dataset]
+    raw, folder, release = Path(raw).resolve(), place(folder), RELEASES[dataset]
     find_layout(raw, dataset)
     watch, classes = Watch(**work), official_classes(dataset)
     split = release.split if split == "default" else split

@@ -27,12 +27,14 @@ class Faults:
         rate: the share of requests that something happens to.
         refuse: codes of errors by the method, such as {"PUT": "AccessDenied"}, for all requests of it.
         done: how often each fault was done.
+        requests: how often each method was asked for, and bytes `up` and `down`.
         random: decides.
     """
 
     rate: float = 0.0
     refuse: dict[str, str] = field(default_factory=dict)
     done: Counter[str] = field(default_factory=Counter)
+    requests: Counter[str] = field(default_factory=Counter)
     random: random.Random = field(default_factory=lambda: random.Random(0))
 
 
@@ -46,6 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
         faults = self.faults
         fault = faults.random.choice(FAULTS) if faults.random.random() < faults.rate else ""
         faults.done[fault or "none"] += 1
+        faults.requests += Counter({"list" if "list-type=" in self.path else self.command: 1, "up": len(body)})
         if (code := faults.refuse.get(self.command)) is not None:
             self._answer(403, {}, XML.format(code).encode())
         elif fault == "503":
@@ -58,6 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer = connection.getresponse()
             content = answer.read()
             connection.close()
+            faults.requests["down"] += len(content)
             if fault == "lost answer":
                 self._reset()
             else:

@@ -129,6 +129,12 @@ def test_a_name_or_options_of_another_type_are_refused():
             ovsbench.load_method(name, options=options)
 
 
+def test_a_model_without_its_packages_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MethodError, match=r"owl-sam2 needs huggingface_hub, which is not installed. .*ovsbench\[gkc"):
+        ovsbench.load_method("owl-sam2")
+
+
 def test_a_method_that_reads_labels_cannot_predict_frames():
     with pytest.raises(UserError, match="needs labels"):
         next(ovsbench.load_method("constant").predict(images(), "dog"))

@@ -109,7 +109,8 @@ def operations(tower: torch.nn.Module, frames: int, layers: int, points: int) ->
 
     outcome = [Prediction(random(6, 8, 8), random(6, WIDTH), random(6, 32), random(6, WIDTH)) for _ in range(layers)]
     model.look = lambda pixels, masked: (outcome, None)
-    targets = [labels(generator, 3, (32, 32), void=False) for _ in range(frames)]
+    size = (32, 32) if points else (8, 8)
+    targets = [labels(generator, 3, size, void=False) for _ in range(frames)]
     picture = np.zeros((32, 32, 3), np.uint8)
     batch = step.Batch([Sample(picture, target, 0, 0, (False, False)) for target in targets], [], tuple(range(frames)))
     words = NameTable(torch.eye(2 * CLASSES, WIDTH), torch.arange(CLASSES).repeat_interleave(2), CLASSES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -254,6 +256,17 @@ def test_linear_maps_of_many_rows_are_linear_maps(shape: tuple[int, ...]):
     for given in (x, turned):
         assert torch.allclose(linear(given, weight, bias), F.linear(x, weight, bias), atol=1e-5)
         assert torch.allclose(linear(given, weight, None), F.linear(x, weight), atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_prepared_network_runs_on_a_processor_in_either_precision(model: GKC, precision: str):
+    names = NameTable(F.normalize(torch.randn(3, 128), dim=-1), torch.arange(3), 3)
+    frames = torch.randint(0, 255, (2, 3, 96, 128), dtype=torch.uint8)
+    plain = Network(copy.deepcopy(model)).run(frames, names)
+    made = Network.prepared(model, None, precision, cuda_graphs=False).run(frames, names)  # type: ignore[arg-type]
+    assert made.masks.dtype == torch.float32
+    least = 0.9999 if precision == "float32" else 0.95
+    assert F.cosine_similarity(plain.embeddings, made.embeddings, dim=-1).min() > least
 
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from ovsbench.benchmark import engine, manifest
-from ovsbench.benchmark.errors import MethodError, UserError
+from ovsbench.benchmark.errors import MethodError, UsageError, UserError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.progress import Progress
 from ovsbench.benchmark.record import Settings
@@ -23,8 +24,11 @@ from ovsbench.benchmark.running.executor import Executor, Local, Machines, Piece
 from ovsbench.data_prep.folder_check import audit
 from ovsbench.data_prep.world.build import WorldSettings, build_world
 from ovsbench.plans.runs import predict_run
+from ovsbench.plans.speed import compare_speed_on
+from ovsbench.plans.tasks import Task, run_tasks
 
-pytest.importorskip("ray", reason='Ray is not installed: pip install "ovsbench[ray]"')
+if importlib.util.find_spec("ray") is None:
+    pytest.skip('Ray is not installed: pip install "ovsbench[ray]"', allow_module_level=True)
 
 from ray_cluster import Nodes, content, makers, nodes
 from ray_storm import storm
@@ -216,6 +220,62 @@ def test_videos_are_handed_out_as_actors_get_free_and_the_longest_first(machines
     assert max(came[:6]) == 60
     assert min(came[:6]) > 40
     assert max(came[-6:]) < 20
+
+
+def test_actors_work_in_the_folder_of_the_command_and_get_its_environment_without_tokens(
+    machines, tmp_path, monkeypatch
+):
+    def make() -> Any:
+        def look(item: str, progress: Progress) -> tuple[str, str | None, str | None]:
+            return str(Path.cwd()), os.environ.get("HF_HOME"), os.environ.get("HF_TOKEN")
+
+        return look
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HOME", "/a/cache")
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    assert [result for _, result in machines.each(make, [Piece("a", 1, "a")])] == [(str(tmp_path), "/a/cache", None)]
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    results = machines.each(make, [Piece("a", 1, "a")])
+    (tmp_path / "gone").rename(tmp_path / "moved")
+    monkeypatch.setattr(Path, "cwd", lambda: tmp_path / "gone")
+    with pytest.raises(UserError, match=r"has no folder .*gone\. Give the command in one that all machines share"):
+        list(results)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_tasks_on_a_cluster_fail_by_themselves(machines, tmp_path):
+    def done(device: str) -> None:
+        (tmp_path / f"done-{device}").touch()
+
+    def raises(device: str) -> None:
+        raise ValueError("an odd task")
+
+    def dies(device: str) -> None:
+        os._exit(9)
+
+    lines: list[str] = []
+    tasks = [Task("done", done), Task("raises", raises), Task("dies", dies)]
+    faults = run_tasks(tasks, ["cpu"], lines.append, executor=machines)
+    assert (tmp_path / "done-cpu").exists()
+    assert sorted(faults) == ["dies", "raises"]
+    assert faults["raises"] == "an odd task"
+    assert faults["dies"].startswith("3 actors ended over it")
+    assert {line.partition(" ")[2] for line in lines if "/3 " in line} == {"done: done", "raises: failed: an odd task"}
+    with pytest.raises(UsageError, match="expected one device for all machines of the cluster, got cpu, cpu"):
+        run_tasks(tasks, ["cpu", "cpu"], lines.append, executor=machines)
+
+
+def test_speed_is_measured_on_a_machine_of_the_cluster(machines, world, odd):
+    settings = odd("plain")
+    compared = compare_speed_on(
+        machines, [("odd", settings)], common={}, against=None, data=world.folder, size=(96, 160), frames=3, repeats=2,
+        in_turn=False, flops=False, count=False, peak=None, progress=Told(),
+    )  # fmt: skip
+    assert [one.name for one in compared.speeds] == ["odd"]
+    assert compared.facts["frames"] == 3
+    assert len(compared.speeds[0].seconds) == 2
 
 
 COMMAND = [sys.executable, "-m", "ovsbench"]

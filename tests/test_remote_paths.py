@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import layout_trees as trees
 import pytest
 from conftest import Guess, boxes, bundle_in
 
@@ -17,6 +18,10 @@ from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.running.scores import read_counts
 from ovsbench.benchmark.storage import files, local_cache, object_store
 from ovsbench.benchmark.storage.remote import RemotePath, place
+from ovsbench.data_prep.folder_check import audit
+from ovsbench.data_prep.vspw import build_vspw
+from ovsbench.data_prep.world.build import WorldSettings, build_world
+from ovsbench.data_prep.ytvis import build_ytvis
 
 pytest.importorskip("fsspec", reason="needs fsspec, of the extra [remote]")
 
@@ -334,6 +339,29 @@ def test_a_video_that_was_cut_off_is_made_again_and_others_are_kept(root: Remote
     }
     lines = [line["video"] for line in files.read_lines(root / "run" / "timing.jsonl")]
     assert lines == ["v0", "v1", "v2", "v1"]
+
+
+def test_data_sets_are_built_into_a_store_with_the_bytes_of_a_disk(root: RemotePath, tmp_path: Path):
+    world = build_world(tmp_path / "world", WorldSettings(videos=2, frames=3, size=(32, 48)))
+    trees.write_vspw(world, tmp_path / "vspw")
+    trees.write_tracks(world, tmp_path / "ytvis2019", "ytvis2019")
+    for folder in (tmp_path / "disk", root):
+        build_world(folder / "world", WorldSettings(videos=2, frames=3, size=(32, 48)))
+        build_vspw(tmp_path / "vspw", folder / "vspw")
+        build_ytvis(tmp_path / "ytvis2019", folder / "ytvis", dataset="ytvis2019", subset="train")
+        build_vspw(tmp_path / "vspw", folder / "vspw")  # what is there is kept
+    assert objects(root) == {name: content for name, content in disk(tmp_path / "disk").items() if ".lock" not in name}
+    assert audit(manifest.load(root / "ytvis")).problems == ()
+
+
+def test_from_python_a_url_is_a_folder_too(root: RemotePath, tmp_path: Path):
+    import ovsbench
+
+    boxes(tmp_path / "data", videos=3, frames=3)
+    benchmark = ovsbench.load_benchmark(str(upload(tmp_path / "data", root / "data")))
+    run = ovsbench.run(Guess(), benchmark, str(root / "run"))
+    assert ovsbench.evaluate(str(root / "run"), benchmark).scores == run.scores
+    assert not (tmp_path / "memory:").exists()
 
 
 def test_only_the_videos_that_are_asked_for_are_read(root: RemotePath, tmp_path: Path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -195,3 +196,26 @@ def test_no_record_or_error_holds_credentials(root: RemotePath, tmp_path: Path):
     assert not any(b"hidden-key" in content for content in objects(root / "run").values())
     with contextlib.suppress(UserError):
         engine.score(benchmark, root / "nothing")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray, of the extra [ray]")
+def test_actors_of_a_cluster_write_a_run_in_a_bucket(root: RemotePath, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "local")  # a Ray of its own, whatever else this machine runs
+    local = boxes(tmp_path / "data", videos=4, frames=3)
+    engine.predict(Guess(), local, tmp_path / "run", settings=Settings("guess"))
+    engine.score(local, tmp_path / "run")
+    upload(tmp_path / "data", root / "data")
+    (tmp_path / "quick.py").write_text(SLOW_METHOD.replace("0.1", "0"))
+    done = command(
+        "run", f"{root}/data", "-m", "quick.py:build", "-o", f"{root}/run", "--on", "ray", "--actors", "2",
+        folder=tmp_path,
+    )  # fmt: skip
+    output = done.communicate(timeout=240)
+    assert done.returncode == 0, output
+    here, there = disk(tmp_path / "run"), objects(root / "run")
+    same = [name for name in here if name.startswith(("predictions/", "counts", "scores"))]
+    assert {name: there.get(name) for name in same} == {name: here[name] for name in same}
+    names = [line["video"] for path in (root / "run").glob("timing*.jsonl") for line in files.read_lines(path)]
+    assert sorted(names) == ["v0", "v1", "v2", "v3"]
+    assert not [name for name in there if ".added/" in name or "/.lock" in name]

@@ -122,7 +122,7 @@ def _import_rows(
     beside = next(folder for folder in run.absolute().parents if folder.is_dir())  # on the disk that has room for it
     with contextlib.ExitStack() as stack:
         with writing(beside):
-            lines = stack.enter_context(tempfile.TemporaryFile(dir=beside, buffering=CHUNK))
+            lines = stack.enter_context(tempfile.TemporaryFile("w+b", dir=beside, buffering=CHUNK))
         reader = _Reader(path, benchmark, layout, faults, lines)
         with writing(beside):
             reader.read()

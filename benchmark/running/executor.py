@@ -85,7 +85,7 @@ class SetAsideError(UserError):
         self.faults = faults
         lines = "\n".join(f"  {name}: {fault}" for name, fault in faults.items())
         super().__init__(
-            f"{len(faults)} of {count} videos were set aside, the rest is done and kept:\n{lines}\n"
+            f"set aside: {len(faults)} of {count} videos, the rest is done and kept\n{lines}\n"
             "Read the logs, mend what ended the processes, and give the same command again"
         )
 

@@ -12,7 +12,9 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import socket
+import sys
 import time
 import traceback
 from collections import Counter, deque
@@ -24,8 +26,10 @@ from typing import Any, TypeVar
 # Before Ray is imported: its notices about lost machines are told here in other words, and it reports to nobody.
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# `ray start` uses the token of this user where there is one; who connects has to say so.
-if os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} or (Path.home() / ".ray" / "auth_token").exists():
+# `ray start` uses the token of this user where there is one; who connects has to say so, before Ray is imported.
+if "ray" not in sys.modules and (
+    os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} or Path("~/.ray/auth_token").expanduser().exists()
+):
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray
@@ -54,7 +58,8 @@ PATIENCE = 600.0
 """Seconds for an actor to come up, and to build its work."""
 TICK = 2.0
 """Seconds between looks at the cluster."""
-_INHERITED = ("OVSBENCH_", "HF_", "TRANSFORMERS_")
+_INHERITED = re.compile("(OVSBENCH|HF|TRANSFORMERS)_(?!.*TOKEN)")
+"""Variables of the driver's environment that actors get; tokens stay where they are."""
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -367,7 +372,7 @@ class _Crew:
                 "Install the same on all machines"
             )
         one.home, one.since = home, time.monotonic()
-        inherited = {key: value for key, value in os.environ.items() if key.startswith(_INHERITED)}
+        inherited = {key: value for key, value in os.environ.items() if _INHERITED.match(key)}
         ref = one.handle.build.remote(self._make, str(Path.cwd()), inherited, self._executor.cpus)
         one.awaited.append((ref, None))
 
@@ -381,23 +386,24 @@ class _Crew:
         self._members.remove(one)
         self._looked = 0.0
         where = "a machine that did not say its name" if one.home is None else f"{one.home.node}, log {one.home.log}"
+        died = isinstance(error, exceptions.ActorDiedError | exceptions.OutOfMemoryError)
+        is_there = "its node" not in str(error) and (one.home is None or _is_alive(one.home.node_id))
+        by_itself = error is None or (died and is_there)  # and did not go with its machine
         pieces = [piece for _, piece in one.awaited if piece is not None]
         if not one.is_ready:
-            self._failed_starts += 1
+            self._failed_starts += by_itself
             if self._failed_starts >= DEATHS and not any(other.is_ready for other in self._members):
                 raise UserError(
                     f"Ray: {plural(DEATHS, 'actor')} in a row came to nothing; the last one, on {where}, {cause}. "
                     "Read its log; every machine needs the same installation and the same files"
                 )
         elif pieces:
-            first = pieces[0]
-            self._losses[first.name] += 1
-            died = isinstance(error, exceptions.ActorDiedError | exceptions.OutOfMemoryError)
-            if died and one.home and _is_alive(one.home.node_id):
-                self._deaths[first.name] += 1
-            if self._deaths[first.name] >= DEATHS or self._losses[first.name] >= LOSSES:
-                deaths = plural(max(self._deaths[first.name], self._losses[first.name]), "actor")
-                self.faults[first.name] = f"{deaths} ended over it, the last one on {where}: {cause}"
+            first = pieces[0].name
+            self._losses[first] += 1
+            self._deaths[first] += by_itself
+            if self._deaths[first] >= DEATHS or self._losses[first] >= LOSSES:
+                ended = plural(self._losses[first], "actor")
+                self.faults[first] = f"{ended} ended over it, the last one on {where}: {cause}"
                 pieces = pieces[1:]
         self._todo.extendleft(reversed(pieces))
 
@@ -438,5 +444,7 @@ def _cause(error: Exception) -> str:
         return "ended for want of memory"
     if isinstance(error, exceptions.ActorUnavailableError):
         return "could not be reached any more"
+    if "worker process has died" in str(error):
+        return "ended without a word, as one does that is killed or takes more memory than there is"
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("\t")]
-    return f"ended: {lines[-1][:300]}" if lines else f"ended: {type(error).__name__}"
+    return f"ended: {lines[-1][:300] if lines else type(error).__name__}"

@@ -6,8 +6,6 @@ convolutions anyway, chooses its instructions by what the processor can do, not 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -50,14 +48,12 @@ class _Pixelwise(nn.Conv2d):
 
 
 def use_onednn(model: nn.Module) -> None:
-    """Has the linear maps and the convolutions of one pixel in a model done by oneDNN where that pays, in place."""
-    for parent in model.modules():
-        for name, child in parent.named_children():
-            made: Any = None
-            if type(child) is nn.Linear:
-                made = _Linear(child.in_features, child.out_features, device="meta")
-            elif type(child) is nn.Conv2d and (child.kernel_size, child.stride, child.groups) == ((1, 1), (1, 1), 1):
-                made = _Pixelwise(child.in_channels, child.out_channels, 1, device="meta")
-            if made is not None:
-                made.weight, made.bias = child.weight, child.bias
-                setattr(parent, name, made.train(child.training))
+    """Has the linear maps and the convolutions of one pixel in a model done by oneDNN where that pays, in place.
+
+    The modules stay the objects that they are, since some networks keep them in lists of their own.
+    """
+    for part in model.modules():
+        if type(part) is nn.Linear:
+            part.__class__ = _Linear
+        elif type(part) is nn.Conv2d and (part.kernel_size, part.stride, part.groups) == ((1, 1), (1, 1), 1):
+            part.__class__ = _Pixelwise

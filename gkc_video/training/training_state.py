@@ -114,7 +114,7 @@ class State:
         except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
             raise DataError(
                 f"{self.path}: expected the state of a stopped training, got "
-                f"{str(error).splitlines()[0] or 'nothing'}. Remove it to start afresh"
+                f"{(str(error) or 'nothing').splitlines()[0]}. Remove it to start afresh"
             ) from error
         if not same:
             raise DataError(

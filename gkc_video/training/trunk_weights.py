@@ -64,7 +64,8 @@ def _read(file: Path) -> Mapping[str, torch.Tensor]:
         raise ValueError("something else than tensors by name")
     except _FAULTS as error:
         raise MethodError(
-            f"{file}: expected weights by name, got {str(error).splitlines()[0] or 'nothing'}. Give a state dictionary"
+            f"{file}: expected weights by name, got {(str(error) or 'nothing').splitlines()[0]}. "
+            "Give a state dictionary"
         ) from error
 
 

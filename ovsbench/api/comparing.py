@@ -12,6 +12,7 @@ from ovsbench.benchmark import stats
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.running import comparison
 from ovsbench.benchmark.running.scores import read_counts
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.benchmark.storage.table_files import frame_of
 from ovsbench.plans.run_benchmarks import one_benchmark
 
@@ -76,7 +77,7 @@ def compare(*runs: Result | str | Path, by: str | None = None) -> Compared:
     """
     if odd := [run for run in runs if not isinstance(run, (Result, str, Path))]:
         raise UserError(f"expected results of run(), or run folders, got {odd[0]!r}")
-    folders = [run.run if isinstance(run, Result) else Path(run) for run in runs]
+    folders = [run.run if isinstance(run, Result) else place(run) for run in runs]
     kept = [folder for folder in folders if folder is not None]
     if len(kept) < len(folders):
         raise UserError("expected runs that lie in folders, got a result of evaluate() without one. Give it out=FOLDER")

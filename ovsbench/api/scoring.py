@@ -17,6 +17,7 @@ from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.progress import plural
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.running.scores import Scores
+from ovsbench.benchmark.storage.remote import place
 from ovsbench.benchmark.storage.table_files import frame_of
 from ovsbench.benchmark.types import LabelReader, Method, PanopticFrame, Rules, Video, Vocabulary
 
@@ -99,7 +100,7 @@ def run(
         MethodError: the method fails or returns what is no prediction.
         DataError: a file is damaged, or the disk is full.
     """
-    folder = Path(out)
+    folder = place(out)
     if isinstance(method, LoadedMethod):
         work, settings = method.method, method.settings
     else:
@@ -131,7 +132,7 @@ def evaluate(
     """
     benchmark = benchmark_of(benchmark)
     if isinstance(predictions, (str, Path)):
-        return Result(engine.score(benchmark, Path(predictions)), Path(predictions))
+        return Result(engine.score(benchmark, place(predictions)), place(predictions))
     if not isinstance(predictions, Iterable):
         raise UserError(f"expected predictions as video ids with their frames, or a run folder, got {predictions!r}")
     given = predictions if isinstance(predictions, Mapping) else _InOrder(predictions)
@@ -139,7 +140,7 @@ def evaluate(
     if odd:
         raise UserError(f"{benchmark.name} has no video {odd[0]!r}; {did_you_mean(str(odd[0]), benchmark.by_id)}")
     with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder) / "run" if out is None else Path(out)
+        kept = Path(folder) / "run" if out is None else place(out)
         done = run(_Given(given), benchmark, kept, fresh=kept.exists())
     if isinstance(given, _InOrder):
         given.refuse_more(benchmark.name)

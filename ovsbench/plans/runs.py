@@ -28,7 +28,13 @@ def resolved(settings: Settings) -> Settings:
     from ovsbench.hub.resolve import resolve
 
     prepare()  # for files and packages of others as well, before they import it
-    return resolve(settings)
+    try:
+        return resolve(settings)
+    except ModuleNotFoundError as error:
+        raise MethodError(
+            f"{settings.method} needs {error.name}, which is not installed. Install it: "
+            'pip install "ovsbench[gkc,video]"'
+        ) from error
 
 
 def create(settings: Settings) -> Method | LabelReader:

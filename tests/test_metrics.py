@@ -290,6 +290,39 @@ def test_half_of_a_class_found_is_an_iou_of_one_half():
     assert counts(Miou(), truth, prediction).scores(THREE.ids)["mIoU"] == 0.5
 
 
+def test_over_objects_each_labelled_segment_counts_the_same_and_a_missed_one_is_zero():
+    """A large segment found by half and a little more, a small one found wholly, a third, of another class, missed."""
+    truth = frame_of([[1] * 10 + [2] * 2 + [3] * 4], {1: 0, 2: 0, 3: 1})
+    prediction = frame_of([[1] * 6 + [0] * 4 + [2] * 2 + [0] * 4], {1: 0, 2: 0})
+    found = counts(Vpq(), [truth], [prediction])
+    assert found.scores(THREE.ids)["object_IoU"] == pytest.approx((0.6 + 1 + 0) / 3)
+    assert found.scores(frozenset({0}))["object_IoU"] == pytest.approx(0.8)
+    assert found.scores(frozenset({1}))["object_IoU"] == 0
+    assert found.scores(frozenset({2}))["object_IoU"] is None, "no object of it"
+    assert found.scores(THREE.ids)["PQ"] == pytest.approx(0.4), "which is a mean over classes"
+
+
+@given(pairs())
+@settings(max_examples=30, deadline=None)
+def test_over_objects_equals_its_definition_object_by_object(pair):
+    """Of every labelled segment without void or crowd in its frame: the one prediction of its class above one half."""
+    truth, prediction = (without_crowds(side) for side in pair)
+    truth = [PanopticFrame(np.where(f.ids == 0, 9, f.ids).astype(f.ids.dtype), {**f.segments, 9: Segment(9, 1)})
+             if (f.ids == 0).any() else f for f in truth]  # fmt: skip
+    found = []
+    for true, predicted in zip(truth, prediction, strict=True):
+        for key, segment in true.segments.items():
+            mask = true.ids == key
+            ious = [0.0]
+            for other, answer in predicted.segments.items():
+                theirs = predicted.ids == other
+                if answer.category == segment.category:
+                    ious.append((mask & theirs).sum() / (mask | theirs).sum())
+            found.append(max(ious) if max(ious) > 0.5 else 0.0)
+    value = counts(Vpq(), truth, prediction).scores(THREE.ids)["object_IoU"]
+    assert value == (pytest.approx(np.mean(found), abs=1e-12) if found else None)
+
+
 def test_a_class_that_is_only_predicted_is_not_averaged_by_miou_but_by_vpq():
     truth = [frame_of([[1, 1, 1, 1]], {1: 0})]
     prediction = [frame_of([[5, 5, 5, 6]], {5: 0, 6: 2})]

@@ -16,6 +16,8 @@ Over all windows of all videos, per class,
     VPQ@k, SQ@k, RQ@k   mean over the classes with tp + fp + fn > 0 at this k of PQ, of SQ = sum of IoU / tp (0 without
                         a match) and of RQ = tp / (tp + fp / 2 + fn / 2); a class that is only predicted counts with 0
     PQ                  VPQ@1: panoptic quality of single frames
+    object_IoU          sum of IoU / (tp + fn) in single frames, summed over the classes first: each labelled segment of
+                        a frame counts the same, with 0 where it has no match, whatever its class and size
     VPQ                 mean of VPQ@k over the window lengths of the benchmark's rules
     VPQ_official        mean of VPQ@k over k = 1, 2, 4, 6, 8, which is what the official script averages
 
@@ -124,6 +126,7 @@ class VpqCounts:
             "VPQ": lambda: mean("VPQ")[:, [place[k] for k in self.headline]].mean(axis=1),
             "VPQ_official": lambda: mean("VPQ")[:, [place[k] for k in OFFICIAL]].mean(axis=1),
             "PQ": lambda: of_window("VPQ", place[1]),
+            "object_IoU": lambda: ratio(iou[:, place[1]].sum(axis=-1), (tp + fn)[:, place[1]].sum(axis=-1)),
         }
         for k, number in place.items():
             makers |= {f"{name}@{k}": functools.partial(of_window, name, number) for name in ("VPQ", "SQ", "RQ")}
@@ -441,7 +444,13 @@ class Vpq:
             head="1 to 8",
         )
         windows = [_of_window(k, k in rules.vpq_windows) for k in _lengths(rules.vpq_windows)]
-        return (whole, official, Value("PQ", "panoptic quality of single frames, VPQ@1"), *sum(windows, ()))
+        single = (
+            Value("PQ", "panoptic quality of single frames, VPQ@1"),
+            Value(
+                "object_IoU", "mean over the labelled segments of single frames of the IoU of their match, 0 without"
+            ),
+        )
+        return (whole, official, *single, *sum(windows, ()))
 
     def counts_from_json(self, value: Mapping[str, Any]) -> VpqCounts:
         windows = value["windows"]

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from ovsbench.benchmark.types import Image, PanopticFrame, Segment
+from ovsbench.benchmark.types import Image, PanopticFrame
+from ovsbench.data_prep.world.motion import Path, labels_of
 from ovsbench.data_prep.world.shapes import REACH, SHAPES, paint
 from ovsbench.data_prep.world.textures import TEXTURES, Array, Noise
 from ovsbench.data_prep.world.words import Stuff, Thing, World
@@ -18,33 +19,6 @@ REFERENCE_HEIGHT = 96
 """Lengths below are in pixels of a frame this high; larger frames show the same scene with more detail."""
 MOST_THINGS = 4
 """Things in a scene, at most; at least two."""
-SMALLEST_VISIBLE = 0.0016
-"""A thing of which less than this share of the frame can be seen is void in the labels."""
-
-
-@dataclass(frozen=True)
-class Path:
-    """Where a thing's centre is at each time: a straight walk that turns round beyond the border, plus a sway.
-
-    The walk reflects at `reach` outside the frame, so a thing can leave completely and come back.
-    """
-
-    start: tuple[float, float]
-    velocity: tuple[float, float]
-    sway: tuple[float, float, float]
-    reach: float
-
-    def at(self, time: float, width: float, height: float) -> tuple[float, float]:
-        amount, rate, phase = self.sway
-        x = _bounce(self.start[0] + self.velocity[0] * time, -self.reach, width + self.reach)
-        y = _bounce(self.start[1] + self.velocity[1] * time, -self.reach, height + self.reach)
-        return x + amount * np.sin(rate * time + phase), y + amount * np.cos(rate * time + phase * 1.7)
-
-
-def _bounce(value: float, low: float, high: float) -> float:
-    span = high - low
-    folded = (value - low) % (2 * span)
-    return low + (folded if folded <= span else 2 * span - folded)
 
 
 @dataclass(frozen=True)
@@ -109,7 +83,12 @@ class Scene:
         colour = ndimage.gaussian_filter(colour, (self.blur * self.scale, self.blur * self.scale, 0))
         colour += np.random.default_rng([self.seed, index]).normal(0, self.grain, (height, width, 1))
         image = np.clip(colour * 255 + 0.5, 0, 255).astype(np.uint8)
-        return image, self._label(ids)
+        return image, labels_of(ids, self.owners)
+
+    @property
+    def owners(self) -> dict[int, Thing | Stuff]:
+        """The category of each track."""
+        return {g.track: g.stuff for g in self.grounds} | {a.track: a.thing for a in self.actors}
 
     def _draw_ground(self, index: int) -> tuple[Array, npt.NDArray[np.int32]]:
         x, y = self._grid
@@ -169,18 +148,6 @@ class Scene:
         drawn = paint(actor.thing.fill, px, py, actor.tint) * rim[..., None]
         colour[box] += cover[..., None] * (drawn - colour[box])
         ids[box][cover > 0.5] = actor.track
-
-    def _label(self, ids: npt.NDArray[np.int32]) -> PanopticFrame:
-        category = {g.track: g.stuff.id for g in self.grounds} | {a.track: a.thing.id for a in self.actors}
-        things = {a.track for a in self.actors}
-        areas = np.bincount(ids.ravel())
-        segments = {}
-        for track in np.flatnonzero(areas).tolist():
-            if track in things and areas[track] < SMALLEST_VISIBLE * ids.size:
-                ids[ids == track] = 0
-            else:
-                segments[track] = Segment(track, category[track])
-        return PanopticFrame(ids.astype(np.uint32), segments)
 
 
 def draw_scene(

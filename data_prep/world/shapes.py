@@ -70,6 +70,25 @@ def _square(x: Array, y: Array) -> Array:
     return np.maximum(np.abs(x), np.abs(y)) - 0.8
 
 
+def _drop(x: Array, y: Array) -> Array:
+    """A disc below a point."""
+    point = np.abs(x) * np.float32(0.86) - (y + np.float32(1.08)) * np.float32(0.5)
+    return np.where(y < 0.02, np.maximum(point, y - 0.3), np.hypot(x, y - 0.36) - 0.66)
+
+
+def _petals(number: int, low: float, high: float) -> Distance:
+    """A wavy outline between two radii, about its distance."""
+
+    def distance(x: Array, y: Array) -> Array:
+        wave = np.float32(0.5) + np.float32(0.5) * np.cos(np.arctan2(y, x) * np.float32(number))
+        return (np.hypot(x, y) - np.float32(low) - np.float32(high - low) * wave) * np.float32(0.7)
+
+    return distance
+
+
+_ARROW = ((1.1, 0.0), (0.1, 0.9), (0.1, 0.38), (-1.05, 0.38), (-1.05, -0.38), (0.1, -0.38), (0.1, -0.9))
+_BOLT = ((0.42, -1.05), (-0.75, 0.22), (-0.06, 0.22), (-0.42, 1.05), (0.75, -0.3), (0.06, -0.3))
+
 SHAPES: Mapping[str, Distance] = {
     "circle": _circle,
     "square": _square,
@@ -80,6 +99,11 @@ SHAPES: Mapping[str, Distance] = {
     "bar": _bar,
     "heart": _heart,
     "crescent": _crescent,
+    "arrow": _polygon(np.array(_ARROW, np.float32)),
+    "flower": _petals(6, 0.62, 1.1),
+    "drop": _drop,
+    "bolt": _polygon(np.array(_BOLT, np.float32)),
+    "gear": _polygon(_ring_of_points((1.1, 1.1, 0.78, 0.78) * 8)),
 }
 """Distance to the outline of each shape in units of its radius, negative inside; all fit in a circle of radius 1.15."""
 
@@ -93,6 +117,7 @@ _COLOURS: Mapping[str, tuple[float, float, float]] = {
     "yellow": (0.97, 0.82, 0.12),
     "purple": (0.56, 0.17, 0.68),
     "white": (0.95, 0.95, 0.95),
+    "black": (0.09, 0.09, 0.10),
 }
 FILLS = (*_COLOURS, "striped")
 

@@ -121,6 +121,43 @@ def _tile(u: Array, v: Array, n: Noise, time: float) -> Array:
     return np.asarray(glaze * (1 - grout[..., None]) + np.float32(0.34) * grout[..., None], np.float32)
 
 
+def _concrete(u: Array, v: Array, n: Noise, time: float) -> Array:
+    seams = np.maximum(_lines(u, 44, 0.5), _lines(v, 44, 0.5))
+    slab = _mix(
+        0.5 + _sample(n.coarse, u, v) * 0.2 + _sample(n.fine, u, v) * 0.06, (0.52, 0.52, 0.50), (0.74, 0.73, 0.69)
+    )
+    return np.asarray(slab * (1 - 0.5 * seams[..., None]), np.float32)
+
+
+def _straw(u: Array, v: Array, n: Noise, time: float) -> Array:
+    stalks = _sample(n.fine, u, v, (0.2, 1.0)) * 0.2 + _sample(n.middle, v, u, (0.25, 0.8)) * 0.18
+    return _mix(0.5 + stalks, (0.52, 0.36, 0.08), (0.96, 0.80, 0.36))
+
+
+def _cobblestone(u: Array, v: Array, n: Noise, time: float) -> Array:
+    row = np.floor(v / np.float32(8))
+    shifted = u + (row % 2) * np.float32(5) + _sample(n.coarse, u, row * 17) * 0.8
+    a, b = (shifted / np.float32(10)) % 1 - 0.5, (v / np.float32(8)) % 1 - 0.5
+    edge = np.clip((np.float32(0.47) - (a**4 + b**4) ** np.float32(0.25)) * 9, 0, 1)
+    tone = np.sin(row * 12.9 + np.floor(shifted / np.float32(10)) * 78.2) * 0.2 - (a + b) * 0.35
+    stone = _mix(0.5 + tone + _sample(n.fine, u, v) * 0.06, (0.34, 0.35, 0.40), (0.66, 0.64, 0.62))
+    return np.asarray(stone * (0.35 + 0.65 * edge[..., None]), np.float32)
+
+
+def _lava(u: Array, v: Array, n: Noise, time: float) -> Array:
+    crack = np.abs(_sample(n.coarse, u, v) + _sample(n.middle, u, v) * 0.15)
+    glow = np.clip(1 - crack * 1.5, 0, 1) ** 2
+    crust = _mix(0.5 + _sample(n.fine, u, v) * 0.2, (0.10, 0.05, 0.05), (0.26, 0.13, 0.10))
+    molten = _mix(glow, (0.85, 0.16, 0.02), (1.0, 0.82, 0.22))
+    return np.asarray(crust + (molten - crust) * np.clip(glow * 2.2, 0, 1)[..., None], np.float32)
+
+
+def _marble(u: Array, v: Array, n: Noise, time: float) -> Array:
+    bend = _sample(n.coarse, u, v) * 2.2 + _sample(n.middle, u, v) * 0.3
+    vein = 1 - np.abs(np.sin((u * 0.07 + v * 0.11 + bend).astype(np.float32)))
+    return _mix(vein**6 * 0.9 + _sample(n.coarse, v, u) * 0.08, (0.93, 0.90, 0.86), (0.42, 0.40, 0.44))
+
+
 TEXTURES: Mapping[str, Callable[[Array, Array, Noise, float], Array]] = {
     "grass": _grass,
     "sand": _sand,
@@ -132,6 +169,11 @@ TEXTURES: Mapping[str, Callable[[Array, Array, Noise, float], Array]] = {
     "carpet": _carpet,
     "water": _water,
     "tile": _tile,
+    "concrete": _concrete,
+    "straw": _straw,
+    "cobblestone": _cobblestone,
+    "lava": _lava,
+    "marble": _marble,
 }
 """Name to colour: (u, v) ground coordinates (h, w), noise, time in frames -> (h, w, 3) RGB in about [0, 1].
 

@@ -15,6 +15,7 @@ FILL_WORDS: Mapping[str, tuple[str, ...]] = {
     "yellow": ("golden", "lemon"),
     "purple": ("violet", "plum"),
     "white": ("ivory", "chalky"),
+    "black": ("ebony", "jet"),
     "striped": ("banded", "zebra"),
 }
 SHAPE_WORDS: Mapping[str, tuple[str, ...]] = {
@@ -27,6 +28,11 @@ SHAPE_WORDS: Mapping[str, tuple[str, ...]] = {
     "bar": ("rod", "stick"),
     "heart": ("valentine", "love heart"),
     "crescent": ("moon", "sickle"),
+    "arrow": ("pointer", "dart"),
+    "flower": ("blossom", "daisy"),
+    "drop": ("droplet", "teardrop"),
+    "bolt": ("lightning", "thunderbolt"),
+    "gear": ("cogwheel", "cog"),
 }
 STUFF_WORDS: Mapping[str, tuple[str, ...]] = {
     "grass": ("lawn", "meadow"),
@@ -39,6 +45,11 @@ STUFF_WORDS: Mapping[str, tuple[str, ...]] = {
     "carpet": ("rug", "woven mat"),
     "water": ("pond", "lake"),
     "tile": ("tiling", "ceramic tiles"),
+    "concrete": ("cement", "concrete slabs"),
+    "straw": ("hay", "thatch"),
+    "cobblestone": ("cobbles", "paving stones"),
+    "lava": ("magma", "molten rock"),
+    "marble": ("marbling", "polished stone"),
 }
 """Synonyms, first the plain name's nearest. Our own choice of words."""
 
@@ -68,11 +79,25 @@ class Stuff:
 
 @dataclass(frozen=True)
 class World:
-    """All that can appear; its ids and its base and novel groups are those of `splits/world.json`."""
+    """All that can appear; its ids and its base and novel groups are those of its split file."""
 
     vocabulary: Vocabulary
     things: tuple[Thing, ...]
     stuffs: tuple[Stuff, ...]
+
+    def without(self, names: frozenset[str]) -> World:
+        """The world in which these categories do not exist."""
+        return _world(Vocabulary(tuple(c for c in self.vocabulary if c.name not in names)))
+
+
+DEV_WORDS = frozenset(
+    {
+        *("red ring", "green cross", "blue star", "yellow triangle", "purple square", "white circle"),
+        *("blue drop", "yellow bolt", "red gear", "purple drop", "green gear"),
+        *("lava", "marble"),
+    }
+)
+"""Novel categories of version 2 on which choices are made; `val` has all others, so no choice has seen them."""
 
 
 def _thing(category: Category) -> Thing:
@@ -80,9 +105,24 @@ def _thing(category: Category) -> Thing:
     return Thing(category.id, fill, shape, category.is_novel)
 
 
-def load_world() -> World:
-    """The world's categories from its split file."""
-    vocabulary = load_split("world").vocabulary
+def _world(vocabulary: Vocabulary) -> World:
     things = tuple(_thing(c) for c in vocabulary if c.is_thing)
     stuffs = tuple(Stuff(c.id, c.name, c.is_novel) for c in vocabulary if not c.is_thing)
     return World(vocabulary, things, stuffs)
+
+
+def load_world(version: int = 1, part: str = "train") -> World:
+    """The categories of a version of the world.
+
+    Args:
+        version: 1, or 2, whose parts dev and val have no novel category in common.
+        part: of version 2: dev and val hold their own novel categories, other parts hold all.
+    """
+    if version == 1:
+        return _world(load_split("world").vocabulary)
+    world = _world(load_split("world-2").vocabulary)
+    if part == "val":
+        return world.without(DEV_WORDS)
+    if part == "dev":
+        return world.without(frozenset(c.name for c in world.vocabulary if c.is_novel) - DEV_WORDS)
+    return world

@@ -23,6 +23,7 @@ from ovsbench.gkc_video.training.late_mean import Mean
 from ovsbench.gkc_video.training.losses import class_loss, mask_losses
 from ovsbench.gkc_video.training.matching import Matches, match_all, of_all_points
 from ovsbench.gkc_video.training.points import Sampling
+from ovsbench.gkc_video.training.self_training import self_training
 from ovsbench.gkc_video.training.stages import stage
 from ovsbench.gkc_video.training.step_names import Names
 from ovsbench.gkc_video.training.targets import Target, Targets
@@ -76,13 +77,14 @@ def losses(
     rngs: Sequence[np.random.Generator] = (),
 ) -> dict[str, Mean]:
     """The parts of a step's loss, not yet weighted: mask, dice, classes; where asked for synonyms, names, distil,
-    profiles, pseudo_masks, tgkd, pairs, grounding.
+    profiles, pseudo_masks, self_training, tgkd, pairs, grounding.
 
     Args:
         model: in training mode.
         batch: frames.
         names: of this step.
-        weights: of matching and no-object; they also say which of synonyms, names, profiles and pseudo_masks are on.
+        weights: of matching and no-object; they also say which of synonyms, names, profiles, pseudo_masks and
+            self_training are on.
         teacher: for unlabelled frames, of which there may be none; None if there is no distillation in this step.
         teacher_vectors: the teacher's vectors (N, D) of the labelled frames' regions, for text-guided distillation.
         words: (W, D) unit vectors of the words of captions, for grounding.
@@ -124,7 +126,10 @@ def losses(
     if teacher_vectors is not None:
         chosen = _some_regions(targets, region_limit, region_limit_of == "step", rngs)
         parts |= _tgkd(model, seen, targets, matches, teacher_vectors, names.regions, chosen, form)
-    if teacher is not None:
+    if batch.unlabelled and weights.self_training:
+        others = everything.of(slice(labelled, labelled + len(batch.unlabelled)))
+        parts["self_training"] = self_training(model, others, names.plain, weights)
+    elif teacher is not None:
         theirs = slice(labelled, labelled + len(batch.unlabelled))
         images = [sample.image for sample in batch.unlabelled]
         others = everything.of(theirs)

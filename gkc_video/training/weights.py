@@ -18,6 +18,8 @@ class Weights:
         distil: distance to the teacher on unlabelled frames, ours.
         profiles: which base names each region of unlabelled frames is like, as the teacher sees it, ours; 0 is off.
         pseudo_masks: masks for what no region of unlabelled frames accounts for, ours; 0 is off.
+        self_training: the student's own masks and names of unlabelled frames as labels, in the place of the three
+            before, which a teacher gives; ours, a control; 0 is off.
         tgkd: text-guided distillation on labelled regions, of which `pairs` weighs the relations if they are separate.
         grounding: contrast of captions, of which GKC's code has 1 and its configuration 10.
     """
@@ -30,6 +32,7 @@ class Weights:
     distil: float = 10.0
     profiles: float = 0.0
     pseudo_masks: float = 0.0
+    self_training: float = 0.0
     tgkd: float = 10.0
     pairs: float = 10.0
     grounding: float = 1.0

@@ -39,7 +39,7 @@ def ablate(
     \b
     [bold]Examples[/bold]
       ovsbench ablate configs/ablation-world.toml
-      ovsbench ablate configs/ablation-world.toml --device cuda --parallel 5 --set training.readers=2
+      ovsbench ablate configs/ablation-world.toml --device cpu --parallel 2
     """
     from ovsbench.plans.ablation import read_ablation
     from ovsbench.plans.ablation_run import run_ablation, with_variants

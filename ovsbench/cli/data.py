@@ -27,6 +27,12 @@ app.command()(data_split.novelty)
 app.command()(data_detectron2.detectron2)
 
 
+WorldVersion = Annotated[
+    Literal[1, 2],
+    typer.Option(help="1, which the shipped checkpoints know, or 2, harder, whose dev and val share no novel name."),
+]
+
+
 @build.command("world")
 def build_world(
     out: Out,
@@ -34,14 +40,19 @@ def build_world(
         Literal["val", "dev", "train", "unlabelled"],
         typer.Option(help="Of train novel masks are withheld, unlabelled has captions."),
     ] = "val",
-    videos: Annotated[int, typer.Option(min=1, help="Number of videos.")] = 32,
-    frames: Annotated[int, typer.Option(min=1, help="Frames in each video.")] = 24,
-    size: Annotated[str, typer.Option(metavar="WxH", help="Width and height in pixels.")] = "160x96",
+    videos: Annotated[int | None, typer.Option(min=1, help="Number of videos; 32, of version 2 160.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Frames in each video; 24, of version 2 8.")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Width and height in pixels; 160x96, of version 2 320x192.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other scenes.")] = 0,
     variant: Annotated[
         Literal["ignore", "delete"], typer.Option(help="Of train: novel objects are void, or not drawn.")
     ] = "ignore",
-    stride: Annotated[int, typer.Option(min=1, help="Time between frames, in frames of the world.")] = 1,
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="Time between frames, in frames of the world; 1, of version 2 3.")
+    ] = None,
+    version: WorldVersion = 1,
     mp4: Annotated[bool, typer.Option("--mp4", help="Also write each video as an mp4 file.")] = False,
     jobs: BuildJobs = 1,
     on: On = "local",
@@ -53,13 +64,17 @@ def build_world(
     \b
     [bold]Examples[/bold]
       ovsbench data build world -o data/world
+      ovsbench data build world --version 2 -o data/world-2
       ovsbench data build world --part train --videos 400 --stride 6 -o data/train
       ovsbench data build world --size 1920x1080 --videos 1 -o data/large
     """
-    from ovsbench.data_prep.world.build import WorldSettings
     from ovsbench.data_prep.world.build import build_world as draw
+    from ovsbench.data_prep.world.build import world_settings
 
-    settings = WorldSettings(part, videos, frames, parse_size(size), seed, variant, stride)
+    shape = None if size is None else parse_size(size)
+    settings = world_settings(
+        version, part=part, videos=videos, frames=frames, size=shape, seed=seed, variant=variant, stride=stride
+    )
     with executor(on, actors, None, jobs=jobs) as where:
         built = draw(out, settings, mp4=mp4, jobs=where, progress=progress(quiet=as_json))
     _built(built, out, as_json)
@@ -70,6 +85,7 @@ def build_captions(
     out: Out,
     pictures: Annotated[int, typer.Option(min=1, help="Number of captioned pictures.")] = 20000,
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other pictures.")] = 0,
+    version: WorldVersion = 1,
     as_json: Json = False,
 ) -> None:
     """Draw captioned pictures of the embedded world, without masks: what its image-text teacher learns from.
@@ -80,9 +96,9 @@ def build_captions(
     """
     from ovsbench.data_prep.world.world_captions import build_captions as draw
 
-    draw(out, pictures=pictures, seed=seed)
+    draw(out, pictures=pictures, seed=seed, version=version)
     if as_json:
-        print_json({"folder": str(out), "pictures": pictures, "seed": seed})
+        print_json({"folder": str(out), "pictures": pictures, "seed": seed, "version": version})
     else:
         finish(out, ["ovsbench", "train", "configs/world-clip.toml"])
 

@@ -18,12 +18,16 @@ training.tgkd = "off"
 
 [variants.distilled]
 training.tgkd = "merged"
-options = { vote = false }          # optional: of the method gkc, when the checkpoint is run
+options = { vote = false }          # optional: of the method, when the checkpoint is run
+
+[variants.by-teacher]
+training.tgkd = "merged"
+method = "two-stage"                # optional: what runs on the checkpoint; gkc by default
 
 [benchmarks.world]
 folder = "data/world"               # with build = "world" and its settings it is built if it is not there
 
-Variants that differ in `options` alone share their checkpoints.
+Variants that differ in `method` and `options` alone share their checkpoints.
 """
 
 from __future__ import annotations
@@ -55,6 +59,8 @@ class _AblationFile(PlanFile):
         for name, table in self.variants.items():
             if not isinstance(table.get("options", {}), Mapping):
                 raise ValueError(f"[variants.{name}] options: expected keys with values, got {shown(table['options'])}")
+            if not isinstance(table.get("method", ""), str):
+                raise ValueError(f"[variants.{name}] method: expected the name of one, got {shown(table['method'])}")
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ def read_ablation(tables: Mapping[str, Any], base: Mapping[str, Any], file: Path
     for seed in given.seeds:
         for variant, table in given.variants.items():
             options = option_texts(table.get("options", {}))
-            changes = {key: value for key, value in table.items() if key != "options"}
+            changes = {key: value for key, value in table.items() if key not in ("options", "method")}
             settings = merged(merged(base, changes), {"training": {"seed": seed}})
             key = repr(settings)
             checkpoint = out / "checkpoints" / f"{variant}-seed{seed}.safetensors"
@@ -131,7 +137,7 @@ def read_ablation(tables: Mapping[str, Any], base: Mapping[str, Any], file: Path
                 Job(
                     variant,
                     benchmark,
-                    Settings("gkc", str(checkpoint), options, "all", "auto", seed),
+                    Settings(table.get("method", "gkc"), str(checkpoint), options, "all", "auto", seed),
                     out / benchmark / f"{variant}-seed{seed}",
                 )
                 for benchmark in given.benchmarks

@@ -14,16 +14,18 @@ import numpy as np
 from ovsbench.benchmark import stats
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.manifest import Benchmark
+from ovsbench.benchmark.metrics import described_for
 from ovsbench.benchmark.metrics.base import Floats
 from ovsbench.benchmark.percent import percent
 from ovsbench.benchmark.progress import plural
 from ovsbench.benchmark.running.comparison import left_out_of, methods_of
 from ovsbench.benchmark.running.score_names import ScoreName, headline
-from ovsbench.benchmark.running.scores import read_counts
+from ovsbench.benchmark.running.scores import HARMONIC, read_counts
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.storage.table_files import frame_of_records, write_table
 
-_PLAIN_GROUPS = ("all", "base", "novel", "things", "stuff")
+OBJECTS = "object_IoU"
+_PLAIN_GROUPS = ("all", "base", "novel")
 
 
 @dataclass(frozen=True)
@@ -130,12 +132,17 @@ def ablation_table(
 
 
 def _wanted(benchmark: Benchmark) -> list[ScoreName]:
-    """The scores of every table, and the one that ranks for each finer group of novel categories."""
+    """The scores of every table, the one that ranks for each finer group of categories, and both over objects.
+
+    Pixels of large stuff weigh more in mIoU than those of a small thing; over objects each segment counts the same.
+    """
     groups = benchmark.vocabulary.groups
     shown = headline(benchmark.rules, groups)
-    finer = [group for group in groups if group not in _PLAIN_GROUPS and groups[group] <= groups.get("novel", set())]
+    finer = [group for group in groups if group not in _PLAIN_GROUPS]  # things and stuff among them
     first = [score for score in shown if score.value == shown[0].value]
-    return [*first, *(ScoreName(shown[0].value, group) for group in finer), *shown[len(first) :]]
+    parts = [*(score.group for score in first if score.group != HARMONIC), *finer]
+    objects = [ScoreName(OBJECTS, part) for part in parts if OBJECTS in described_for(benchmark.rules)]
+    return [*first, *(ScoreName(shown[0].value, part) for part in finer), *shown[len(first) :], *objects]
 
 
 def _cell(own: Sequence[Floats], first: Sequence[Floats]) -> Cell:

@@ -62,7 +62,7 @@ def test_a_training_is_evaluated_and_resumed_and_its_weights_do_not_notice(tmp_p
 
     def save_and_stop(*arguments: object) -> None:
         save(*arguments)
-        if arguments[3] == 4:
+        if arguments[2] == 4:  # steps done
             raise KeyboardInterrupt
 
     alone = {key: value for key, value in tables.items() if key != "evaluation"}

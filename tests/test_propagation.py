@@ -120,6 +120,27 @@ def test_another_thing_that_took_the_place_keeps_it():
     assert set(filled.fill(frame((8, ball)), cells).segments) == {2, 8}
 
 
+def test_a_thing_of_the_last_frame_that_grew_over_the_missed_one_gives_its_place_back():
+    """A lawn that is a thing, as all words are of which nobody says otherwise."""
+    ball, filled = disc((40, 70), 9, SIZE), PanopticPropagation(3, frozenset({1}))
+    cells, lawn = picture_cells(scene((ball, RED))), np.ones(SIZE, bool)
+    filled.fill(frame((5, lawn), (7, ball), lawn=False), cells)
+    made = filled.fill(frame((5, lawn), lawn=False), cells)
+    assert set(made.segments) == {5, 7}
+    assert iou(made.ids == 7, ball) > 0.9
+    again = filled.fill(frame((5, lawn), lawn=False), cells)
+    assert iou(again.ids == 7, ball) > 0.9
+
+
+def test_a_thing_of_the_last_frame_is_not_covered_by_half():
+    ball, small = disc((40, 70), 9, SIZE), disc((40, 70), 5, SIZE)
+    cells, filled = picture_cells(scene((ball, RED))), PanopticPropagation(3, frozenset({1}))
+    filled.fill(frame((7, ball), (5, small)), cells)
+    made = filled.fill(frame((5, small)), cells)
+    assert (made.ids[small] == 5).all()
+    assert 7 in made.segments, "the ring around it"
+
+
 def test_stuff_that_a_thing_covers_whole_is_no_segment_any_more():
     ball, filled = disc((40, 70), 9, SIZE), PanopticPropagation(3, frozenset({1}))
     cells = picture_cells(scene((ball, RED)))

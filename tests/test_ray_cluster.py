@@ -222,6 +222,29 @@ def test_videos_are_handed_out_as_actors_get_free_and_the_longest_first(machines
     assert max(came[-6:]) < 20
 
 
+def test_actors_work_in_the_folder_of_the_command_and_get_its_environment_without_tokens(
+    machines, tmp_path, monkeypatch
+):
+    def make() -> Any:
+        def look(item: str, progress: Progress) -> tuple[str, str | None, str | None]:
+            return str(Path.cwd()), os.environ.get("HF_HOME"), os.environ.get("HF_TOKEN")
+
+        return look
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HOME", "/a/cache")
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    assert [result for _, result in machines.each(make, [Piece("a", 1, "a")])] == [(str(tmp_path), "/a/cache", None)]
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    results = machines.each(make, [Piece("a", 1, "a")])
+    (tmp_path / "gone").rename(tmp_path / "moved")
+    monkeypatch.setattr(Path, "cwd", lambda: tmp_path / "gone")
+    with pytest.raises(UserError, match=r"has no folder .*gone\. Give the command in one that all machines share"):
+        list(results)
+    monkeypatch.chdir(tmp_path)
+
+
 def test_tasks_on_a_cluster_fail_by_themselves(machines, tmp_path):
     def done(device: str) -> None:
         (tmp_path / f"done-{device}").touch()

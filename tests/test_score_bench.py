@@ -43,6 +43,7 @@ def test_every_stage_of_ap_is_measured(tmp_path):
     assert {"json", "rle", "overlaps", "match", "scores"} <= report.stages.keys()
     assert report.total == report.importing + report.scoring
     assert min(report.importing, report.scoring) > 0
+    assert report.all_metrics > 0
     assert 0 < report.ap < 1
     if report.peer is not None:
         assert report.speedup == report.peer / report.total

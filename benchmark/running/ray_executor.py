@@ -12,6 +12,7 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import socket
 import sys
 import time
@@ -57,7 +58,8 @@ PATIENCE = 600.0
 """Seconds for an actor to come up, and to build its work."""
 TICK = 2.0
 """Seconds between looks at the cluster."""
-_INHERITED = ("OVSBENCH_", "HF_", "TRANSFORMERS_")
+_INHERITED = re.compile("(OVSBENCH|HF|TRANSFORMERS)_(?!.*TOKEN)")
+"""Variables of the driver's environment that actors get; tokens stay where they are."""
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -370,7 +372,7 @@ class _Crew:
                 "Install the same on all machines"
             )
         one.home, one.since = home, time.monotonic()
-        inherited = {key: value for key, value in os.environ.items() if key.startswith(_INHERITED)}
+        inherited = {key: value for key, value in os.environ.items() if _INHERITED.match(key)}
         ref = one.handle.build.remote(self._make, str(Path.cwd()), inherited, self._executor.cpus)
         one.awaited.append((ref, None))
 

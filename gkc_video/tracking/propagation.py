@@ -52,6 +52,10 @@ class _Memory(Generic[Name]):
         self._objects: Mapping[int, tuple[Mask, Name]] = {}
         self._carried: dict[int, int] = {}
 
+    def mask(self, key: int, default: Mask) -> Mask:
+        """Where the last frame had an object; `default` where it had none of that id."""
+        return self._objects[key][0] if key in self._objects else default
+
     def missed(self, cells: Array, present: Mapping[int, object]) -> Iterator[tuple[int, Mask, Name]]:
         """The objects of the last frame that are not among those present in this one, where they match it.
 
@@ -73,7 +77,7 @@ class _Memory(Generic[Name]):
 
 
 class PanopticPropagation:
-    """Gives frames the things that they miss, where they have stuff or nothing.
+    """Gives frames the things that they miss, where there is nothing, stuff, or a part of a thing of the last frame.
 
     Args:
         most_frames: in a row, for which a thing is carried on.
@@ -94,14 +98,21 @@ class PanopticPropagation:
         segments = dict(frame.segments)
         present = {key: (frame.ids == key, one) for key, one in segments.items() if one.category in self._things}
         ids, carried = frame.ids.copy(), set[int]()
-        free = ~np.isin(ids, list(present))
+        # A thing that is new here may be the missed one under another identity; one of the last frame may have grown.
+        kept = np.zeros(ids.shape, bool)
+        for key, (mask, _) in present.items():
+            kept |= mask & self._memory.mask(key, mask)
+        areas = {key: int(mask.sum()) for key, (mask, _) in present.items()}
         for key, mask, segment in self._memory.missed(cells, present):
-            visible = mask & free
+            visible = mask & ~kept
+            for other, count in zip(*np.unique(ids[visible], return_counts=True), strict=True):
+                if count > LEAST_SHARE * areas.get(int(other), np.inf):
+                    visible &= ids != other
             if visible.sum() >= max(1, LEAST_SHARE * mask.sum()):
-                ids[visible], segments[key], present[key] = key, segment, (visible, segment)
-                free &= ~visible
+                ids[visible], segments[key], areas[key] = key, segment, 0
+                present[key] = visible, segment
                 carried.add(key)
-        self._memory.keep(cells, present, carried)
+        self._memory.keep(cells, {key: (ids == key, one) for key, (_, one) in present.items()}, carried)
         if not carried:
             return frame
         left = np.unique(ids)

@@ -115,7 +115,7 @@ def profile_last(
     from ovsbench.gkc_video.training.training_tables import check
 
     last = parts[-1]
-    check(last.checkable, last.checkpoint)
+    check(last.checkable, last.out or Path("profile.safetensors"))
     with join(device) as (distributed, chosen):
         with distributed.first_alone():
             build_data(last.tables, report, progress)

@@ -171,7 +171,7 @@ def test_an_ablation_trains_runs_compares_and_goes_on(tmp_path: Path, monkeypatc
     from ovsbench.cli import app
     from ovsbench.plans import ablation_run
 
-    def here(tasks, devices, tell, *, every):
+    def here(tasks, devices, tell, *, every, executor):
         for task in tasks:
             assert task.state() == "loading"
             task.work(devices[0])
@@ -197,7 +197,7 @@ def test_an_ablation_trains_runs_compares_and_goes_on(tmp_path: Path, monkeypatc
     ]  # fmt: skip
     made = Path("out/checkpoints/plain-seed0.safetensors").stat().st_mtime_ns
     monkeypatch.setattr(
-        ablation_run, "run_tasks", lambda tasks, *rest, every: {task.name: "broken" for task in tasks[1:2]}
+        ablation_run, "run_tasks", lambda tasks, *rest, **how: {task.name: "broken" for task in tasks[1:2]}
     )
     second = CliRunner().invoke(app, command[:-1])
     assert second.exit_code == 1

@@ -34,11 +34,11 @@ demo: $(STAMP)
 
 # Without the cluster of `make cluster`, also where Ray is installed.
 test: $(STAMP)
-	$(BIN)/python -m pytest --ignore=tests/test_ray_cluster.py
+	$(BIN)/python -m pytest --ignore=tests/test_ray_cluster.py --ignore=tests/test_remote_s3.py
 
 # Tests of a cluster of three nodes on this machine, of stores and of SLURM.
 cluster: $(STAMP)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[ray,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[ray,dev]" "moto[s3,server]"
 	$(BIN)/python -m pytest $(wildcard tests/test_ray*.py tests/test_remote*.py tests/test_slurm*.py)
 
 lint: $(STAMP)

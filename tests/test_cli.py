@@ -205,6 +205,8 @@ def test_json_is_alone_on_stdout(data: str, method: str) -> None:
     ovsbench("run", data, "-m", method, "-o", "runs/mine", "-j", "1")
     for arguments in (
         ["score", "runs/mine", "--json"],
+        ["score", "runs/mine", "--only", "vpq", "--json"],
+        ["score", "runs/mine", "--json"],
         ["show", "runs/mine", "--json"],
         ["show", "runs/mine", "--by", "category", "--json"],
         ["show", "runs/mine", "--by", "video", "--json"],

@@ -32,7 +32,8 @@ def commands_of(text: str) -> Iterator[str]:
 
 def parts_of(command: str) -> list[str]:
     words = shlex.split(command.partition(" #")[0].replace("\\|", "|"), comments=False)
-    return words[1 : words.index("|")] if "|" in words else words[1:]
+    end = next((words.index(mark) for mark in ("|", "--") if mark in words), None)  # behind -- is another command
+    return words[1:end]
 
 
 ALL = [(page.name, command) for page in PAGES for command in commands_of(page.read_text(encoding="utf-8"))]

@@ -15,7 +15,7 @@ from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.running.comparison import compare
 from ovsbench.benchmark.running.counting import predicted_tracks
 from ovsbench.benchmark.running.instances import AnsweredTracks
-from ovsbench.benchmark.running.scores import read_counts
+from ovsbench.benchmark.running.scores import read_counts, total
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.track_store import TrackFolder
 from ovsbench.benchmark.types import Category, InstanceTrack, PanopticFrame, Rules, Segment, Vocabulary
@@ -74,6 +74,31 @@ def test_the_oracle_scores_one_though_its_tracks_overlap(benchmark, tmp_path):
     values = engine.score(benchmark, tmp_path / "run").values
     assert {values[name][part] for name in ("AP", "AP_lvvis") for part in ("all", "base", "novel", "harmonic")} == {1.0}
     assert (tmp_path / "run/scores.json").exists()
+
+
+def test_one_metric_alone_has_the_values_that_it_has_among_all(benchmark, tmp_path):
+    """AP is read off masks then, among others off what tracks share in each frame; other metrics are left out."""
+    engine.predict(Boxes(), benchmark, tmp_path / "run", settings=Settings("boxes"))
+    whole = engine.score(benchmark, tmp_path / "run")
+    alone = engine.score(benchmark, tmp_path / "run", only=["ap"])
+    assert dict(alone.metrics) == {"ap": whole.metrics["ap"]}
+    assert alone.values == {name: whole.values[name] for name in alone.values}
+    assert alone.values["AP"]["all"] is not None
+    assert "HOTA" in whole.values
+    assert "HOTA" not in alone.values
+    assert engine.score(benchmark, tmp_path / "run") == whole
+    with pytest.raises(UserError, match="there is no metric 'pa' for the instance benchmark toy; did you mean 'ap'"):
+        engine.score(benchmark, tmp_path / "run", only=["pa"])
+
+
+def test_scores_of_a_class_are_those_of_its_counts_alone(benchmark, tmp_path):
+    engine.predict(Boxes(), benchmark, tmp_path / "run", settings=Settings("boxes"))
+    found = engine.score(benchmark, tmp_path / "run")
+    sums = total(read_counts(benchmark, tmp_path / "run").values(), benchmark.rules)
+    assert len(found.categories) > 1
+    for row in found.categories:
+        own = [counts.scores(frozenset({row.id})) for counts in sums.values()]
+        assert row.scores == {name: value for scores in own for name, value in scores.items()}
 
 
 def test_the_oracle_is_offered_no_more_than_others(benchmark, tmp_path):

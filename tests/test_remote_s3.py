@@ -25,7 +25,7 @@ from ovsbench.benchmark.storage import files, local_cache, object_store
 from ovsbench.benchmark.storage.remote import RemotePath, place
 
 pytest.importorskip("s3fs", reason="needs s3fs, of the extra [remote]")
-pytest.importorskip("moto.server", reason="needs moto[s3,server], of the extra [dev]")
+pytest.importorskip("moto.server", reason="needs moto[s3,server], which make cluster installs")
 
 SLOW_METHOD = """
 import time

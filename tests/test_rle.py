@@ -85,7 +85,7 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     pytest.importorskip("numba")
 
     def choose(compiled: bool) -> None:
-        for loop in (rle_loop.READ, rle_loop.MEASURE):
+        for loop in (rle_loop.READ, rle_loop.MEASURE, rle_loop.SHARED):
             ready = compiled_loop(loop) if compiled else None
             monkeypatch.setattr(loop, "ready", lambda work, ready=ready: ready)
 

@@ -8,7 +8,7 @@ import pytest
 
 from ovsbench.benchmark.panoptic import ids_to_rgb
 from ovsbench.benchmark.storage import label_png
-from ovsbench.benchmark.timing import ap_bench, score_peer
+from ovsbench.benchmark.timing import ap_bench, compare_bench, score_peer
 from ovsbench.benchmark.timing.jobs_bench import measure_jobs
 from ovsbench.benchmark.timing.score_bench import measure, scene
 
@@ -38,11 +38,18 @@ def test_processes_are_timed_against_one(tmp_path):
     assert min(report.alone, report.together, report.speedup) > 0
 
 
+def test_a_comparison_is_timed_from_stored_counts(tmp_path):
+    report = compare_bench.measure_compare(tmp_path, videos=12, swaps=50, repeats=1)
+    assert (report.videos, report.classes, report.swaps) == (12, 124, 50)
+    assert report.total == report.reading + report.comparing > 0
+
+
 def test_every_stage_of_ap_is_measured(tmp_path):
     report = ap_bench.measure(tmp_path, videos=2, repeats=1)
     assert {"json", "rle", "overlaps", "match", "scores"} <= report.stages.keys()
     assert report.total == report.importing + report.scoring
     assert min(report.importing, report.scoring) > 0
+    assert report.all_metrics > 0
     assert 0 < report.ap < 1
     if report.peer is not None:
         assert report.speedup == report.peer / report.total

@@ -39,6 +39,18 @@ def same(left: PanopticFrame, right: PanopticFrame) -> bool:
     return left.ids.dtype == right.ids.dtype and (left.ids == right.ids).all() and left.segments == right.segments
 
 
+plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+nested = st.recursive(
+    plain, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=30
+)
+
+
+@given(nested)
+@settings(max_examples=200, deadline=None)
+def test_json_with_indents_is_what_json_of_python_writes(value):
+    assert files.indented_json(value) == json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False)
+
+
 id_lists = st.lists(
     st.lists(st.sampled_from([0, 1, 2, 7, 300, 70_000, (1 << 32) - 1]), max_size=24), min_size=1, max_size=4
 )

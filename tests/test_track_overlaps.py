@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 from track_cases import case_of
 
+from ovsbench.benchmark.compiled import Loop
+from ovsbench.benchmark.storage import rle_loop
 
+
+@pytest.fixture(params=["numpy", "numba"])
+def loop(request, monkeypatch):
+    """Shared pixels by numpy, and by the compiled loop."""
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    ready = Loop(rle_loop.shared_pixels, after=0).ready(1) if request.param == "numba" else None
+    monkeypatch.setattr(rle_loop.SHARED, "ready", lambda work: ready)
+
+
+@pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize("seed", range(12))
 def test_shared_pixels_are_those_of_each_frame(seed):
     """Masks of random pixels: runs go on from the end of a frame to the next frame, some are one pixel."""

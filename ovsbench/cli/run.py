@@ -156,9 +156,9 @@ def score(
 
     use_threads(threads, sharers=core_count(jobs))
     benchmark = benchmark_of(folder, data)
-    chosen = {"extra": extra or (), "only": only or ()}
     with executor(on, actors, None, threads=threads, jobs=jobs) as where:
-        engine.score(benchmark, folder, **chosen, jobs=where, progress=progress(quiet=as_json))
+        shown = progress(quiet=as_json)
+        engine.score(benchmark, folder, extra=extra or (), only=only or (), jobs=where, progress=shown)
     _finish_scores(folder, as_json)
 
 

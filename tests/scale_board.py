@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ovsbench.bench.compare_bench import counted, made_up
 from ovsbench.benchmark.record import RunRecord, Timing
 from ovsbench.benchmark.running.scores import scores_of
-from ovsbench.benchmark.timing.compare_bench import counted, made_up
 from ovsbench.leaderboard import entries
 from ovsbench.leaderboard.bundle.pack import json_bytes
 from ovsbench.leaderboard.site.render import write_site

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from ovsbench.bench.ap_peer import average_precisions
 from ovsbench.benchmark.metrics.ap import Ap, ApCounts, value_names
 from ovsbench.benchmark.metrics.ap_matching import AREAS, KEPT, THRESHOLDS
 from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.rle import DecodedTracks
-from ovsbench.benchmark.timing.ap_peer import average_precisions
 from ovsbench.benchmark.types import InstanceTrack, Rules
 
 SIZE = (1, 12)

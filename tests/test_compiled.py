@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from ovsbench.bench.score_bench import VOCABULARY, scene
 from ovsbench.benchmark import compiled, frame_loops, panoptic
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.metrics.vc import Vc
@@ -16,7 +17,6 @@ from ovsbench.benchmark.panoptic import DenseFrame, dense_of_rgb, ids_to_rgb, ov
 from ovsbench.benchmark.storage import png_loop
 from ovsbench.benchmark.storage.label_png import decode_rgb
 from ovsbench.benchmark.storage.store import FrameFolder, VideoWriter
-from ovsbench.benchmark.timing.score_bench import VOCABULARY, scene
 from ovsbench.benchmark.types import Rules, Segment
 
 pytest.importorskip("numba")

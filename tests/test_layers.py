@@ -19,10 +19,11 @@ BELOW = {
     "gkc_video": {"benchmark"},
     "baselines": {"benchmark", "gkc_video"},
     "hub": {"benchmark"},
+    "bench": {"benchmark"},
     "plans": {"benchmark", "data_prep", "leaderboard", "gkc_video", "baselines", "hub"},
     "api": {"benchmark", "data_prep", "leaderboard", "gkc_video", "baselines", "hub", "plans"},
     "app": {"api", "benchmark", "hub", "plans"},
-    "cli": {"benchmark", "data_prep", "leaderboard", "gkc_video", "baselines", "hub", "plans", "api", "app"},
+    "cli": {"benchmark", "data_prep", "leaderboard", "gkc_video", "baselines", "hub", "bench", "plans", "api", "app"},
 }
 """For each room those that it may import. Some are named before there is a file in them: the order is settled."""
 

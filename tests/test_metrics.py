@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ovsbench.bench.score_peer import panoptic_qualities
 from ovsbench.benchmark.metrics import METRICS, OPTIONAL, harmonic, is_fraction, metrics_for
 from ovsbench.benchmark.metrics.clear import Clear
 from ovsbench.benchmark.metrics.confusion import UNNAMED, Confusion
@@ -18,7 +19,6 @@ from ovsbench.benchmark.metrics.stq import Stq
 from ovsbench.benchmark.metrics.vc import Vc
 from ovsbench.benchmark.metrics.vpq import Tubes, Vpq, VpqCounts
 from ovsbench.benchmark.panoptic import dense, ids_to_rgb, overlap_dense
-from ovsbench.benchmark.timing.score_peer import panoptic_qualities
 from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
 Frames = Sequence[PanopticFrame]

@@ -6,11 +6,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from ovsbench.bench import ap_bench, compare_bench, score_peer
+from ovsbench.bench.jobs_bench import measure_jobs
+from ovsbench.bench.score_bench import measure, scene
 from ovsbench.benchmark.panoptic import ids_to_rgb
 from ovsbench.benchmark.storage import label_png
-from ovsbench.benchmark.timing import ap_bench, compare_bench, score_peer
-from ovsbench.benchmark.timing.jobs_bench import measure_jobs
-from ovsbench.benchmark.timing.score_bench import measure, scene
 
 
 def test_the_made_up_video_is_the_same_every_time():

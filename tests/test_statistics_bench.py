@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from ovsbench.bench import statistics_bench
+from ovsbench.bench.made_up_videos import KINDS, Kind, make_up, of_runs
 from ovsbench.benchmark import engine, pair_tests, stats
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.record import Settings
-from ovsbench.benchmark.timing import statistics_bench
-from ovsbench.benchmark.timing.made_up_videos import KINDS, Kind, make_up, of_runs
 from ovsbench.cli import app
 
 MIOU = ("miou", "mIoU", "all")

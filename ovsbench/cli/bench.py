@@ -15,8 +15,8 @@ from ovsbench.cli.options import Json, parse_size
 from ovsbench.cli.progress_bar import progress
 
 if TYPE_CHECKING:
-    from ovsbench.benchmark.timing import ap_bench, score_bench
-    from ovsbench.benchmark.timing.statistics_bench import Report
+    from ovsbench.bench import ap_bench, score_bench
+    from ovsbench.bench.statistics_bench import Report
 
 NAMED = "VPQ of 5 windows, PQ, STQ, mIoU, VC"
 app = typer.Typer(help="Measure how fast the suite itself is.", no_args_is_help=True)
@@ -49,8 +49,8 @@ def score(
       ovsbench bench score --frames 1000 --repeats 1 --json
       ovsbench bench score -j 2
     """
-    from ovsbench.benchmark.timing.jobs_bench import measure_jobs
-    from ovsbench.benchmark.timing.score_bench import measure
+    from ovsbench.bench.jobs_bench import measure_jobs
+    from ovsbench.bench.score_bench import measure
 
     shape = parse_size(size)
     with tempfile.TemporaryDirectory(prefix="ovsbench-") as folder:
@@ -104,7 +104,7 @@ def ap(
       ovsbench bench ap
       ovsbench bench ap --videos 20 --json
     """
-    from ovsbench.benchmark.timing.ap_bench import measure
+    from ovsbench.bench.ap_bench import measure
 
     with tempfile.TemporaryDirectory(prefix="ovsbench-") as folder:
         report = measure(Path(folder), videos=videos, repeats=repeats, progress=progress(quiet=as_json))
@@ -148,7 +148,7 @@ def compare_runs(
       ovsbench bench compare
       ovsbench bench compare --videos 50 --json
     """
-    from ovsbench.benchmark.timing.compare_bench import measure_compare
+    from ovsbench.bench.compare_bench import measure_compare
 
     with tempfile.TemporaryDirectory(prefix="ovsbench-") as folder:
         report = measure_compare(Path(folder), videos=videos, swaps=swaps, repeats=repeats)
@@ -191,8 +191,8 @@ def statistics(
       ovsbench bench statistics --repetitions 50 --videos 10
       ovsbench bench statistics --entries leaderboard/entries --population even --json
     """
-    from ovsbench.benchmark.timing.made_up_videos import KINDS, of_counts, of_runs
-    from ovsbench.benchmark.timing.statistics_bench import Sizes, measure
+    from ovsbench.bench.made_up_videos import KINDS, of_counts, of_runs
+    from ovsbench.bench.statistics_bench import Sizes, measure
     from ovsbench.leaderboard.entries import read_rows
 
     kinds = population or ([] if runs or entries else list(KINDS))

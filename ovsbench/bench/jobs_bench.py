@@ -6,12 +6,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ovsbench.bench.score_bench import VOCABULARY, scene
 from ovsbench.benchmark import engine, manifest
 from ovsbench.benchmark.formats.conversion import import_run
 from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
 from ovsbench.benchmark.manifest import VideoEntry
-from ovsbench.benchmark.timing.score_bench import VOCABULARY, scene
 from ovsbench.benchmark.types import PanopticFrame, Rules
 
 VIDEOS, REPEATED = 4, 2

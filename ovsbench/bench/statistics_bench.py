@@ -21,11 +21,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ovsbench.bench.made_up_videos import KINDS, Population, make_up
 from ovsbench.benchmark import pair_tests, stats
 from ovsbench.benchmark.metrics.base import Floats, ListedCounts
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.ranking import ranks
-from ovsbench.benchmark.timing.made_up_videos import KINDS, Population, make_up
 
 SCORES: tuple[stats.Score, ...] = (
     ("miou", "mIoU", "all"), ("miou", "mIoU", "harmonic"), ("vpq", "VPQ", "all"), ("vpq", "VPQ", "harmonic"),

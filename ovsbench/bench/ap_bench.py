@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ovsbench.bench.ap_peer import average_precisions
 from ovsbench.benchmark.formats.ytvis_layout import import_ytvis
 from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
 from ovsbench.benchmark.machine import peak_memory_gb
@@ -30,7 +31,6 @@ from ovsbench.benchmark.running.scoring import score
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.track_extents import matchable
 from ovsbench.benchmark.storage.track_store import TrackFolder
-from ovsbench.benchmark.timing.ap_peer import average_precisions
 from ovsbench.benchmark.timing.stages import StageClock, stage
 from ovsbench.benchmark.types import Category, InstanceTrack, Rules, Vocabulary
 

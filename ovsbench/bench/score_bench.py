@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
+from ovsbench.bench.score_peer import measure_peers
 from ovsbench.benchmark.frame_loops import NUMBER, PAIRS, TRIPLES
 from ovsbench.benchmark.machine import peak_memory_gb
 from ovsbench.benchmark.metrics import frame_metrics_for
@@ -30,7 +31,6 @@ from ovsbench.benchmark.storage.image_files import open_image
 from ovsbench.benchmark.storage.label_png import decode_rgb
 from ovsbench.benchmark.storage.png_loop import UNFILTER
 from ovsbench.benchmark.storage.store import FrameFolder, VideoWriter
-from ovsbench.benchmark.timing.score_peer import measure_peers
 from ovsbench.benchmark.timing.stages import OTHER, StageClock, stage
 from ovsbench.benchmark.types import Category, Image, PanopticFrame, Rules, Segment, Vocabulary
 

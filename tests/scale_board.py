@@ -18,50 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ovsbench.benchmark.manifest import Benchmark, Source, VideoEntry
-from ovsbench.benchmark.metrics import metrics_for
-from ovsbench.benchmark.panoptic import dense, overlap_dense
 from ovsbench.benchmark.record import RunRecord, Timing
 from ovsbench.benchmark.running.scores import scores_of
-from ovsbench.benchmark.storage import files
-from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
+from ovsbench.benchmark.timing.compare_bench import counted, made_up
 from ovsbench.leaderboard import entries
 from ovsbench.leaderboard.bundle.pack import json_bytes
 from ovsbench.leaderboard.site.render import write_site
 from ovsbench.leaderboard.summary import summarise, to_json
 from ovsbench.leaderboard.verified import Verified
 
-VIDEOS, CLASSES, FRAMES, SIZE, RUNS = 343, 124, 4, (24, 24), 2
-
-
-def made_up() -> Benchmark:
-    categories = tuple(Category(i, f"class {i}", i < 58, i % 10 == 0) for i in range(CLASSES))
-    names = tuple(f"{i}.jpg" for i in range(FRAMES))
-    videos = tuple(VideoEntry(f"video_{i:03d}", SIZE, names, 15.0, "ab" * 32) for i in range(VIDEOS))
-    return Benchmark(Path(), "scale", "1", Source("made up"), Rules(), Vocabulary(categories), "", videos)
-
-
-def counted(benchmark: Benchmark, seed: int) -> tuple[dict, bytes]:
-    rng = np.random.default_rng(seed)
-    counts, lines = {}, []
-    for entry in benchmark.entries:
-        kinds = rng.choice(CLASSES, 12, replace=False)
-        right = rng.random(12) < 0.7
-        accumulators = {m.name: m.start(benchmark.vocabulary, benchmark.rules) for m in metrics_for(benchmark.rules)}
-        blocks = np.repeat(np.repeat(np.arange(1, 13).reshape(3, 4), 8, axis=0), 6, axis=1).astype(np.uint32)
-        for index in range(FRAMES):
-            truth = PanopticFrame(blocks, {i + 1: Segment(i + 1, int(kinds[i])) for i in range(12)})
-            moved = np.roll(blocks, index % 3, axis=1)
-            guess = [int(kind if ok else (kind + 7) % CLASSES) for kind, ok in zip(kinds, right, strict=True)]
-            prediction = PanopticFrame(moved, {i + 1: Segment(i + 1, guess[i]) for i in range(12)})
-            left, other = dense(truth), dense(prediction)
-            overlap = overlap_dense(left, other)
-            for accumulator in accumulators.values():
-                accumulator.add(left, other, overlap)
-        counts[entry.id] = {name: one.counts() for name, one in accumulators.items()}
-        plain = {name: one.to_json() for name, one in counts[entry.id].items()}
-        lines.append(files.json_line({"schema": 1, "video": entry.id, "key": "", "counts": plain}))
-    return counts, "".join(lines).encode()
+VIDEOS, RUNS = 343, 2
 
 
 def write(path: Path, content: object) -> None:
@@ -69,7 +35,7 @@ def write(path: Path, content: object) -> None:
 
 
 def fill(board: Path, count: int) -> None:
-    benchmark, rng = made_up(), np.random.default_rng(0)
+    benchmark, rng = made_up(VIDEOS), np.random.default_rng(0)
     board.mkdir(parents=True)
     (board / "scale").mkdir()
     (board / "scale" / f"benchmark-{benchmark.digest[:12]}.json").write_bytes(json_bytes(benchmark.definition))

@@ -157,6 +157,7 @@ def recipe(tmp_path: Path) -> None:
     (tmp_path / "ablation.toml").write_text(
         'base = "base.toml"\nout = "out"\nseeds = [0, 1]\n[set]\ntraining.steps = 2\n[start]\ntraining.steps = 1\n'
         '[variants.plain]\n[variants.tgkd]\ntraining.tgkd = "merged"\n[variants.unvoted]\noptions = { vote = false }\n'
+        '[variants.two-stage]\nmethod = "two-stage"\noptions = { clip = "clip-world" }\n'
         '[benchmarks.val]\nfolder = "val"\n'
     )
 
@@ -170,7 +171,7 @@ def test_an_ablation_trains_runs_compares_and_goes_on(tmp_path: Path, monkeypatc
     from ovsbench.cli import app
     from ovsbench.plans import ablation_run
 
-    def here(tasks, devices, tell, *, every):
+    def here(tasks, devices, tell, *, every, executor):
         for task in tasks:
             assert task.state() == "loading"
             task.work(devices[0])
@@ -185,7 +186,9 @@ def test_an_ablation_trains_runs_compares_and_goes_on(tmp_path: Path, monkeypatc
     found = CliRunner().invoke(app, command)
     assert found.exit_code == 0, found.stderr
     lines = json.loads(found.stdout)["tables"][0]["lines"]
-    assert [line["name"] for line in lines] == ["plain", "tgkd", "unvoted"]
+    assert [line["name"] for line in lines] == ["plain", "tgkd", "unvoted", "two-stage"]
+    assert lines[3]["cells"]["mIoU.base"] != lines[0]["cells"]["mIoU.base"], "the same masks, named by the teacher"
+    assert {"mIoU.things", "mIoU.stuff", "object_IoU.things", "object_IoU.novel stuff"} <= lines[0]["cells"].keys()
     assert lines[0]["cost"]["labelled"] == 2
     assert 0.1 < lines[0]["cells"]["mIoU.base"]["mean"] < 1, "names begin anew on the shipped masks"
     assert sorted(path.name for path in Path("out/checkpoints").glob("*.safetensors")) == [
@@ -194,7 +197,7 @@ def test_an_ablation_trains_runs_compares_and_goes_on(tmp_path: Path, monkeypatc
     ]  # fmt: skip
     made = Path("out/checkpoints/plain-seed0.safetensors").stat().st_mtime_ns
     monkeypatch.setattr(
-        ablation_run, "run_tasks", lambda tasks, *rest, every: {task.name: "broken" for task in tasks[1:2]}
+        ablation_run, "run_tasks", lambda tasks, *rest, **how: {task.name: "broken" for task in tasks[1:2]}
     )
     second = CliRunner().invoke(app, command[:-1])
     assert second.exit_code == 1

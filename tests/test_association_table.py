@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ovsbench.benchmark import manifest
 from ovsbench.benchmark.errors import DataError, MethodError
 from ovsbench.benchmark.types import Category, Video, Vocabulary
 from ovsbench.benchmark.video.video_io import open_video
-from ovsbench.gkc_video.association_table import Clip, Variant, compare, follow
+from ovsbench.gkc_video.association_table import Clip, Variant, compare, follow, with_misses
 from ovsbench.gkc_video.model import Network, PostProcessing
 from ovsbench.gkc_video.proposals import Proposals
 from ovsbench.gkc_video.region_cache import record
@@ -142,3 +143,48 @@ def test_the_table_scores_every_variant_on_the_same_regions(build_benchmark, tmp
     assert scores["none"]["mIoU"] == scores["query"]["mIoU"]
     assert scores["query"] == scores["query,delay=9"]
     assert (scores["query"]["AssA"]["all"] or 0) > (scores["none"]["AssA"]["all"] or 0)
+
+
+def test_regions_that_are_missed_go_to_the_nearest_one_and_stuff_is_never_missed():
+    words = Vocabulary((Category(1, "dog", True), Category(2, "grass", False)))
+    row = np.array([[5, 5, 7, 7, 0, 9, 9, 9]] * 2, np.uint8)
+    made = Seer().propose(np.repeat(row[..., None], 3, 2), 2)
+    chance = np.array([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8]], np.float32)
+    frames = [replace(made, probabilities=chance)] * 400
+    missed = list(with_misses(frames, words, 0.3))
+    counts = np.bincount([len(found.objectness) for found in missed], minlength=4)
+    assert counts[0] == 0
+    assert counts[1:] / 400 == pytest.approx([0.09, 0.42, 0.49], abs=0.08)
+    for found in missed:
+        assert found.embeddings[-1].argmax() == 9, "grass is there"
+        assert sorted(set(found.region_map.ravel().tolist()) - {0}) == list(range(1, len(found.objectness) + 1))
+        assert (found.region_map[:, 4] == 0).all(), "what was nothing stays nothing"
+        assert len(found.masks) == len(found.embeddings) == len(found.probabilities) == len(found.objectness)
+    alone = next(found for found in missed if len(found.objectness) == 1)
+    assert alone.region_map[0].tolist() == [1, 1, 1, 1, 0, 1, 1, 1]
+    without = next(found for found in missed if len(found.objectness) == 2 and found.embeddings[0].argmax() == 5)
+    assert without.region_map[0].tolist()[:2] == [1, 1]
+    assert without.region_map[0, 2] == 1, "the place of the 7 goes to the 5 beside it"
+    untouched = list(with_misses(frames[:3], words, 0.0))
+    assert all(one is other for one, other in zip(untouched, frames[:3], strict=True))
+    only = [replace(made, probabilities=np.tile(chance[:1], (3, 1)))] * 50
+    assert {len(found.objectness) for found in with_misses(only, words, 1.0)} == {3}, "a frame is never empty"
+
+
+def test_a_variant_that_propagates_fills_what_is_missed(tmp_path: Path):
+    """A square that rests, missed in every other frame; its background is a region too."""
+    image = np.full((24, 32), 3, np.uint8)
+    image[8:16, 10:20] = 200
+    (tmp_path / "clip").mkdir()
+    for index in range(6):
+        PIL.Image.fromarray(image).save(tmp_path / "clip" / f"{index}.png")
+    video = open_video(tmp_path / "clip")
+    words = Vocabulary((Category(1, "dog", True), Category(2, "grass", False)))
+    made = replace(Seer().propose(np.repeat(image[..., None], 3, 2), 2),
+                   probabilities=np.array([[0.1, 0.9], [0.9, 0.1]], np.float32))  # fmt: skip
+    regions = list(with_misses([made] * 6, words, 0.5, seed=1))
+    assert 0 < sum(len(found.objectness) == 1 for found in regions[1:]) < 5
+    assert len(regions[0].objectness) == 2
+    for name, expected in (("likelihood", {1, 2}), ("likelihood,propagate=5", {2})):
+        shown = {len(frame.segments) for frame in Variant.read(name).link(regions, words, video)}
+        assert shown == expected

@@ -145,7 +145,7 @@ bench score ++ --frames 2 --size 64x48 --repeats 1
 bench ap ++ --videos 1 --repeats 1
 """
 """Documented command and, after " ++ ", what is added to make it small or to send it to a processor; in this order."""
-HUB, SERVER = "test_models_by_name.py", "test_server_verbs.py"
+HUB, SERVER, STORE = "test_models_by_name.py", "test_server_verbs.py", "test_remote_s3.py"
 ELSEWHERE = {
     "app": "test_app.py",
     "board serve": "test_browser.py",
@@ -166,6 +166,13 @@ ELSEWHERE = {
     "submit RUN --to URL": SERVER,
     "submit runs/mine --to https://example.org --wait": SERVER,
     "ablate FILE": "test_ablation.py",
+    "data build world -o s3://bucket/world": STORE,
+    "run s3://bucket/world -m gkc -c gkc-world -o s3://bucket/runs/gkc": STORE,
+    "show s3://bucket/runs/gkc --by category": STORE,
+    "board build s3://bucket/runs/gkc -o s3://bucket/site": STORE,
+    "cluster slurm --nodes 4 --gpus 8 --cpus 64 --time 12:00:00 --partition gpu --setup 'source venv/bin/activate' "
+    "-o job.sh -- run s3://bucket/vipseg -m m2f-clip -o s3://bucket/runs/m2f-clip": "test_slurm.py",
+    "cluster slurm --nodes 2 --gpus 8 --cpus 64 --torchrun -o train.sh -- train configs/world.toml": "test_slurm.py",
     "cluster": "test_ray_cluster.py",
     "run data/vipseg -m gkc -c gkc.safetensors -o runs/gkc --on auto": "test_ray_cluster.py",
     "train FILE --profile": "test_training_options.py",
@@ -173,17 +180,17 @@ ELSEWHERE = {
     "bench statistics": "test_statistics_bench.py",
 }
 """Documented command to the file of tests that runs it: it needs a server, a hub, or a browser, on the same machine."""
-HOURS, GPU, REAL = "trains for hours; test_ablation.py runs a small file", "needs a GPU", "needs real video"
+HOURS, REAL = "trains for hours; test_ablation.py runs a small file", "needs real video"
 NOT_RUN = {
+    "bench statistics --repetitions 1000 --pairs 0 --tables 0": "takes an hour",
+    "bench statistics --repetitions 0 --pairs 4000 --tables 0 --videos 5 --videos 10 --videos 32 --videos 100": (
+        "takes an hour"
+    ),
     "ablate configs/ablation-world-cpu.toml": HOURS,
     "ablate configs/ablation-world-cpu.toml --device cpu --parallel 2": HOURS,
     "ablate configs/ablation-world.toml --device cpu --parallel 2": HOURS,
     "association DAVIS/JPEGImages/480p --objects DAVIS/Annotations/480p -c gkc-world --names 'dog, car, horse, "
     "bicycle, person, grass, road, tree, building, sky, sand, fence'": REAL,
-    "bench statistics --repetitions 1000 --tables 0": "takes an hour",
-    "speed gkc gkc,batch=8 two-stage,clip=random,clip_model=RN50-quickgelu two-stage,clip=random,clip_model=ViT-L-14 "
-    "-c random:RN50-quickgelu --regions 20 --size 854x480 --frames 64 --precision bfloat16 --flops --count --plot "
-    "speed": GPU,
     "speed gkc two-stage,clip=random,clip_model=RN50-quickgelu -c random:RN50-quickgelu --regions 20 --size 854x480 "
     "--frames 1 --flops": "builds two large models; minutes on a processor",
     "suite configs/suite-camvid.toml": REAL,

@@ -70,7 +70,7 @@ class Odd:
             while len(list(Path(self.mark).parent.glob("mark-*"))) < 2 and time.monotonic() < last:
                 time.sleep(0.05)
         for image in video.images():
-            time.sleep(0.3 if self.kind == "slow" else 0)
+            time.sleep(0.2 if self.kind == "slow" else 0)
             ids = np.ones(image.shape[:2], dtype=np.uint32)
             yield PanopticFrame(ids, {1: Segment(id=1, category=next(iter(vocabulary)).id, score=1.0)})
 

@@ -8,7 +8,7 @@ import pytest
 
 from ovsbench.benchmark.panoptic import ids_to_rgb
 from ovsbench.benchmark.storage import label_png
-from ovsbench.benchmark.timing import ap_bench, score_peer
+from ovsbench.benchmark.timing import ap_bench, compare_bench, score_peer
 from ovsbench.benchmark.timing.jobs_bench import measure_jobs
 from ovsbench.benchmark.timing.score_bench import measure, scene
 
@@ -36,6 +36,12 @@ def test_processes_are_timed_against_one(tmp_path):
     report = measure_jobs(tmp_path, 2, frames=1, size=(24, 32))
     assert (report.videos, report.frames) == (8, 16)
     assert min(report.alone, report.together, report.speedup) > 0
+
+
+def test_a_comparison_is_timed_from_stored_counts(tmp_path):
+    report = compare_bench.measure_compare(tmp_path, videos=12, swaps=50, repeats=1)
+    assert (report.videos, report.classes, report.swaps) == (12, 124, 50)
+    assert report.total == report.reading + report.comparing > 0
 
 
 def test_every_stage_of_ap_is_measured(tmp_path):

@@ -134,6 +134,32 @@ def _print_ap(report: ap_bench.ApReport) -> None:
     )
 
 
+@app.command("compare")
+def compare_runs(
+    videos: Annotated[int, typer.Option(min=6, help="Videos of both runs, of 124 classes.")] = 343,
+    swaps: Annotated[int, typer.Option(min=19, help="Random exchanges of a test.")] = 10_000,
+    repeats: Annotated[int, typer.Option(min=1, help="How often they are compared; the best is shown.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Time the comparison of two runs, from their stored counts to scores, intervals and tests.
+
+    \b
+    [bold]Examples[/bold]
+      ovsbench bench compare
+      ovsbench bench compare --videos 50 --json
+    """
+    from ovsbench.benchmark.timing.compare_bench import measure_compare
+
+    with tempfile.TemporaryDirectory(prefix="ovsbench-") as folder:
+        report = measure_compare(Path(folder), videos=videos, swaps=swaps, repeats=repeats)
+    if as_json:
+        print_json({**dataclasses.asdict(report), "total": report.total})
+        return
+    rows = [("read counts", f"{report.reading:.2f}"), ("compare", f"{report.comparing:.2f}")]
+    print_table("", ("CPU seconds", "two runs"), [*rows, ("together", f"{report.total:.2f}")], words=1)
+    say(f"{report.videos} videos, {report.classes} classes, {report.swaps} exchanges a test")
+
+
 @app.command()
 def statistics(
     repetitions: Annotated[int, typer.Option(min=0, help="Samples of a row of coverage.")] = 100,

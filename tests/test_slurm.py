@@ -175,10 +175,10 @@ class Allocation:
             "SLURM_GPUS_ON_NODE": "0", "APART": "0",
         }  # fmt: skip
 
-    def start(self, job: SlurmJob) -> subprocess.Popen[str]:
+    def start(self, job: SlurmJob, stdout: Any = subprocess.PIPE) -> subprocess.Popen[str]:
         (self.folder / "job.sh").write_text(job_script(job))
         return subprocess.Popen(
-            ["bash", "job.sh"], cwd=self.folder, env=self.environment, text=True, stdout=subprocess.PIPE,
+            ["bash", "job.sh"], cwd=self.folder, env=self.environment, text=True, stdout=stdout,
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 
@@ -257,12 +257,14 @@ def test_a_head_and_two_workers_really_form_one_ray(tmp_path: Path):
     }
     slurm = Allocation(tmp_path, stubs)
     slurm.environment["APART"] = "10"  # two nodes that begin at once on one machine would take the same sockets
-    process = slurm.start(SlurmJob(command=("score", "run"), nodes=3, cpus=2))
-    try:
-        output, _ = process.communicate(timeout=150)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGTERM)
-        output, _ = process.communicate(timeout=30)
+    with (tmp_path / "output").open("wb") as file:  # a pipe would be held open by what ends a little later
+        process = slurm.start(SlurmJob(command=("score", "run"), nodes=3, cpus=2), file)
+        try:
+            process.wait(timeout=150)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=30)
+    output = (tmp_path / "output").read_text()
     assert process.returncode == 0, output
     assert "Ray: 3 nodes\n" in output
     assert re.search(r"^3 6\.0$", output, re.M), output

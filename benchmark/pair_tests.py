@@ -203,7 +203,7 @@ def tested(left_out: Mapping[str, Floats], tests: Mapping[Pair, Test]) -> Tested
         alone = np.array([np.nan if p is None else p for p, _ in found])
         undefined[upper] = [of for _, of in found]
     else:
-        alone = _t_tests(np.stack(list(left_out.values())))[upper]
+        alone = _t_tests(np.stack(list(left_out.values())))[upper] if count else np.empty(0)
     matrices = []
     for p_values in (alone, holm(alone)):
         matrix = np.full((count, count), np.nan)

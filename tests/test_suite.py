@@ -168,3 +168,14 @@ def test_the_suites_of_this_repository_are_plans():
 
     for file in sorted((Path(__file__).parents[1] / "configs").glob("suite-*.toml")):
         assert read_suite(tomllib.loads(file.read_text()), file).jobs
+
+
+def test_a_suite_of_methods_that_read_labels_has_a_table_without_ranks(build_benchmark, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    benchmark = build_benchmark(videos=6, frames=2)
+    Path("suite.toml").write_text(
+        f'devices = ["cpu"]\nout = "out"\n[benchmarks.boxes]\nfolder = "{benchmark.folder}"\n[methods.constant]\n'
+    )
+    outcome = CliRunner().invoke(app, ["suite", "suite.toml"])
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "| – | constant |" in outcome.stdout

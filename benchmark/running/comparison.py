@@ -225,7 +225,7 @@ def differences_of(
         swaps, seed: of random exchanges.
     """
     tests: dict[ScoreName, dict[pair_tests.Pair, pair_tests.Test]] = {score: {} for score in scores}
-    if len(methods) <= pair_tests.MOST_SWAPPED:
+    if 1 < len(methods) <= pair_tests.MOST_SWAPPED:
         drawn = pair_tests.exchanges(len(next(iter(methods.values()))[0]), swaps, seed)
         for pair in itertools.combinations(methods, 2):
             one, other = (methods[name] for name in pair)

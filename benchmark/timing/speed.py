@@ -146,6 +146,12 @@ def count_flops(contestant: Contestant, video: Video, vocabulary: Vocabulary) ->
         attention.set_fastpath_enabled(was_fused)
 
 
+def predict_all(contestant: Contestant, video: Video, vocabulary: Vocabulary) -> None:
+    """Asks for every frame of a video and keeps none."""
+    for _ in contestant.method.predict(video, vocabulary, Rules()):
+        pass
+
+
 def count_by_stage(
     contestant: Contestant,
     video: Video,
@@ -165,12 +171,10 @@ def count_by_stage(
         frames: how many.
     """
     first = dataclasses.replace(video, frames=video.frames[:frames])
-    for _ in contestant.method.predict(first, vocabulary, Rules()):
-        pass
+    predict_all(contestant, first, vocabulary)
     clock = StageClock(now=count)
     with counting, clock.listening():
-        for _ in contestant.method.predict(first, vocabulary, Rules()):
-            pass
+        predict_all(contestant, first, vocabulary)
     return {name: int(found) for name, found in clock.seconds.items() if found}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ovsbench.benchmark.percent import percent
 from ovsbench.gkc_video.launches import Count
 from ovsbench.gkc_video.model.network import ModelConfig
 from ovsbench.gkc_video.training.distributed import ALONE, Distributed
@@ -66,7 +67,7 @@ class StepProfile:
         """For people."""
         lines = [f"{'stage':15}{'ms a step':>11}{'share':>8}{'operations':>12}{'host reads':>12}"]
         for name, of in self.stages.items():
-            share = "readers" if name in BY_READERS else f"{of.seconds / self.seconds:.1%}"
+            share = "readers" if name in BY_READERS else f"{percent(of.seconds / self.seconds)}%"
             lines.append(f"{name:15}{1000 * of.seconds:11.1f}{share:>8}{of.operations:12}{of.reads:12}")
         memory = f"kept for the way back: {self.activations / 2**20:.0f} MiB"
         memory += "" if self.peak is None else f"; at most {self.peak / 2**20:.0f} MiB of the GPU in use"

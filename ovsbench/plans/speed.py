@@ -20,8 +20,8 @@ from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.running.executor import Executor, Piece
 from ovsbench.benchmark.storage import files
-from ovsbench.benchmark.timing.speed import Contestant, Speed, count_by_stage, count_flops, measure
-from ovsbench.benchmark.types import Rules, Video, Vocabulary
+from ovsbench.benchmark.timing.speed import Contestant, Speed, count_by_stage, count_flops, measure, predict_all
+from ovsbench.benchmark.types import Video, Vocabulary
 from ovsbench.plans.runs import create_without_labels, resolved
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def _calls(contestant: Contestant, video: Video, vocabulary: Vocabulary) -> Runt
 
     if not str(getattr(contestant.method, "device", "")).startswith("cuda"):
         return None
-    return runtime_calls(lambda: list(contestant.method.predict(video, vocabulary, Rules())), len(video))
+    return runtime_calls(lambda: predict_all(contestant, video, vocabulary), len(video))
 
 
 def _drawn(folder: Path, size: tuple[int, int], frames: int) -> manifest.Benchmark:

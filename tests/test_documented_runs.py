@@ -171,19 +171,21 @@ ELSEWHERE = {
     "show s3://bucket/runs/gkc --by category": STORE,
     "board build s3://bucket/runs/gkc -o s3://bucket/site": STORE,
     "cluster slurm --nodes 4 --gpus 8 --cpus 64 --time 12:00:00 --partition gpu --setup 'source venv/bin/activate' "
-    "-o job.sh -- run s3://bucket/vipseg -m m2f-clip -o s3://bucket/runs/m2f-clip": "test_slurm.py",
-    "cluster slurm --nodes 2 --gpus 8 --cpus 64 --torchrun -o train.sh -- train configs/world.toml": "test_slurm.py",
+    "-o job.sh": "test_slurm.py",
+    "cluster slurm --nodes 2 --gpus 8 --cpus 64 --torchrun -o train.sh": "test_slurm.py",
     "cluster": "test_ray_cluster.py",
     "run data/vipseg -m gkc -c gkc.safetensors -o runs/gkc --on auto": "test_ray_cluster.py",
     "train FILE --profile": "test_training_options.py",
     "train FILE --profile '[--json]'": "test_training_options.py",
     "bench statistics": "test_statistics_bench.py",
+    "bench compare": "test_score_bench.py",
+    "score --only ap": "test_cli.py",
 }
 """Documented command to the file of tests that runs it: it needs a server, a hub, or a browser, on the same machine."""
 HOURS, REAL = "trains for hours; test_ablation.py runs a small file", "needs real video"
 NOT_RUN = {
     "bench statistics --repetitions 1000 --pairs 0 --tables 0": "takes an hour",
-    "bench statistics --repetitions 0 --pairs 4000 --tables 0 --videos 5 --videos 10 --videos 32 --videos 100": (
+    "bench statistics --population zipf --repetitions 0 --pairs 4000 --tables 0 --videos 5 --videos 32 --videos 100": (
         "takes an hour"
     ),
     "ablate configs/ablation-world-cpu.toml": HOURS,

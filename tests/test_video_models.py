@@ -229,10 +229,10 @@ def test_grounding_dino_scores_a_name_by_the_mean_over_its_own_tokens(dino):
 def test_a_detector_without_its_tokenizer_or_of_another_kind_is_one_sentence(dino, tmp_path):
     folder = shutil.copytree(dino, tmp_path / "dino")
     (folder / "tokenizer.json").write_text('{"model": ')
-    with pytest.raises(MethodError, match=r"tokenizer.json: expected a tokenizer, got .*Bring it"):
+    with pytest.raises(MethodError, match=r"tokenizer.json: expected a tokenizer, got .*Bring that"):
         box_detectors.open_detector(folder, "cpu")
     (folder / "tokenizer.json").unlink()
-    with pytest.raises(MethodError, match=r"tokenizer.json: expected a tokenizer, got No such file.*Bring it"):
+    with pytest.raises(MethodError, match=r"tokenizer.json: expected a tokenizer, got No such file.*Bring that"):
         box_detectors.open_detector(folder, "cpu")
     (folder / "config.json").write_text('{"model_type": "detr"}')
     with pytest.raises(MethodError, match=r"a model of owlv2 or grounding-dino that finds boxes, got detr"):

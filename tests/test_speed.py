@@ -222,18 +222,20 @@ def test_calls_of_a_frame_are_those_of_the_video_by_its_frames(monkeypatch: pyte
     from ovsbench.gkc_video import launches
     from ovsbench.plans.speed import _calls
 
-    ran: list[object] = []
+    hand, frames_asked = HandClock(), []
 
     def runtime_calls(work: Callable[[], object], frames: int) -> launches.RuntimeCalls:
-        ran.append(work())
+        start = hand()
+        work()
+        frames_asked.append(hand() - start)
         return launches.RuntimeCalls.of({"cudaGraphLaunch": 6}, frames)
 
     monkeypatch.setattr(launches, "runtime_calls", runtime_calls)
-    method = Method(HandClock(), 1, [])
+    method = Method(hand, 1, [])
     assert _calls(Contestant("one", method), still(3), WORDS) is None
     method.device = "cuda:0"  # type: ignore[attr-defined]
     assert _calls(Contestant("one", method), still(3), WORDS) == launches.RuntimeCalls(0, 2, 0, 0)
-    assert [len(frames) for frames in ran if isinstance(frames, list)] == [3]
+    assert frames_asked == [3]
 
 
 def test_the_profiler_sees_launches_copies_and_waits_of_a_gpu():

@@ -82,9 +82,10 @@ def connected(machines: Machines, report: Report) -> Iterator[RayExecutor]:
 
 
 def _connect(on: str, report: Report) -> None:
-    address = {"ray": None, "ray://auto": "auto"}.get(on, on)
+    own = os.environ.get("RAY_ADDRESS", "local")  # without an address Ray would join one that happens to run here
+    address = {"ray": own, "ray://auto": "auto"}.get(on, on)
     try:
-        if address and ":" in (place := address.removeprefix("ray://")):
+        if ":" in (place := address.removeprefix("ray://")):
             host, _, port = place.rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()  # Ray would try for minutes
         # No runtime environment: nothing of this folder is sent. Machines have ovsbench and see the same files.

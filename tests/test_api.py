@@ -363,9 +363,9 @@ def test_a_notebook_runs_from_top_to_bottom_and_says_what_it_shows(path, tmp_pat
 
 
 def said(path: Path) -> list[str]:
-    """What a notebook printed and returned, as text."""
-    outputs = [out for cell in json.loads(path.read_text())["cells"] for out in cell.get("outputs", ())]
-    return ["".join(out.get("text") or out["data"]["text/plain"]) for out in outputs]
+    """What each cell of a notebook printed and returned, as one text: a kernel sends what is printed in any pieces."""
+    cells = [cell.get("outputs", ()) for cell in json.loads(path.read_text())["cells"]]
+    return ["".join("".join(out.get("text") or out["data"]["text/plain"]) for out in outputs) for outputs in cells]
 
 
 def test_there_are_three_notebooks():

@@ -191,5 +191,5 @@ def test_two_builds_do_not_work_in_one_folder(original, tmp_path):
 def test_a_world_that_cannot_be_drawn_where_it_should_is_one_sentence(tmp_path):
     (tmp_path / "data/images").mkdir(parents=True)
     (tmp_path / "data/images/0000").write_text("in the way")
-    with pytest.raises(DataError, match=r"images/0000: cannot be written"):
+    with pytest.raises(DataError, match=r"images/0000: expected a new folder, found something there"):
         build_world(tmp_path / "data", WorldSettings(videos=1, frames=1, size=(32, 32)))

@@ -108,7 +108,7 @@ def whole_folder(folder: Path, *, replace: bool = False, beside: Path | None = N
     Raises:
         DataError: `folder` holds something already and is not to be replaced, or the disk is full.
     """
-    if not replace and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or (not replace and any(folder.iterdir()))):
         raise DataError(f"{folder}: expected a new folder, found something there. Choose another output folder with -o")
     partial, old = beside or folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old")
     try:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -168,6 +169,20 @@ def test_the_suites_of_this_repository_are_plans():
 
     for file in sorted((Path(__file__).parents[1] / "configs").glob("suite-*.toml")):
         assert read_suite(tomllib.loads(file.read_text()), file).jobs
+
+
+def test_the_site_of_a_suite_ranks_as_its_table(build_benchmark, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    benchmark = build_benchmark(videos=6, frames=2)
+    Path("suite.toml").write_text(
+        f'devices = ["cpu"]\nout = "out"\n[benchmarks.boxes]\nfolder = "{benchmark.folder}"\n'
+        '[methods.dogs]\nmethod = "constant"\noptions = {category = "dog"}\n'
+        '[methods.same]\nmethod = "constant"\noptions = {category = "dog"}\n'
+    )
+    outcome = CliRunner().invoke(app, ["suite", "suite.toml", "--json"])
+    assert outcome.exit_code == 0, outcome.stderr
+    assert [line["rank"] for line in json.loads(outcome.stdout)["tables"][0]["lines"]] == [1, 1]
+    assert re.findall(r'class="rank">(.)<', Path("out/site/index.html").read_text()) == ["1", "1"]
 
 
 def test_a_suite_of_methods_that_read_labels_has_a_table_without_ranks(build_benchmark, tmp_path, monkeypatch):

@@ -136,4 +136,4 @@ def _site(runs: Sequence[Path], out: Path) -> Path:
     from ovsbench.leaderboard.run_row import read_row
     from ovsbench.leaderboard.site.render import write_site
 
-    return write_site([read_row(run) for run in runs], out / "site")
+    return write_site([read_row(run, with_summary=True) for run in runs], out / "site")

@@ -1,4 +1,4 @@
-"""How things of the embedded world move, and the labels of a frame in which each pixel knows its track."""
+"""The things of a video of the world, how they move, and the labels of a frame in which each pixel knows its track."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.types import PanopticFrame, Segment
+from ovsbench.data_prep.world.textures import Array
 from ovsbench.data_prep.world.words import Stuff, Thing
 
 SMALLEST_VISIBLE = 0.0016
@@ -32,6 +33,20 @@ class Path:
         x = _bounce(self.start[0] + self.velocity[0] * time, -self.reach, width + self.reach)
         y = _bounce(self.start[1] + self.velocity[1] * time, -self.reach, height + self.reach)
         return x + amount * np.sin(rate * time + phase), y + amount * np.cos(rate * time + phase * 1.7)
+
+
+@dataclass(frozen=True)
+class Actor:
+    """A thing of one video with its look and its motion."""
+
+    thing: Thing
+    track: int
+    radius: float
+    path: Path
+    angle: float
+    spin: float
+    growth: tuple[float, float, float]
+    tint: Array
 
 
 def _bounce(value: float, low: float, high: float) -> float:

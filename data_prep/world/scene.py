@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from ovsbench.benchmark.types import Image, PanopticFrame
-from ovsbench.data_prep.world.motion import Path, labels_of
+from ovsbench.data_prep.world.motion import Actor, Path, labels_of
 from ovsbench.data_prep.world.shapes import REACH, SHAPES, paint
 from ovsbench.data_prep.world.textures import TEXTURES, Array, Noise
 from ovsbench.data_prep.world.words import Stuff, Thing, World
@@ -19,20 +19,6 @@ REFERENCE_HEIGHT = 96
 """Lengths below are in pixels of a frame this high; larger frames show the same scene with more detail."""
 MOST_THINGS = 4
 """Things in a scene, at most; at least two."""
-
-
-@dataclass(frozen=True)
-class Actor:
-    """A thing of one video with its look and its motion; actors are drawn in order, later ones in front."""
-
-    thing: Thing
-    track: int
-    radius: float
-    path: Path
-    angle: float
-    spin: float
-    growth: tuple[float, float, float]
-    tint: Array
 
 
 @dataclass(frozen=True)
@@ -55,7 +41,7 @@ class Scene:
 
     world: World
     size: tuple[int, int]
-    actors: tuple[Actor, ...]
+    actors: tuple[Actor, ...]  # drawn in order, later ones in front
     grounds: tuple[Ground, ...]
     noise: Noise
     pan: tuple[float, float, float, float]

@@ -14,27 +14,13 @@ from scipy import ndimage
 from ovsbench.benchmark.types import Image, PanopticFrame
 from ovsbench.data_prep.world.camera import GROUND, HEIGHT, LOOK_AT, Camera, Light
 from ovsbench.data_prep.world.cast import Cast
-from ovsbench.data_prep.world.motion import Path, labels_of
+from ovsbench.data_prep.world.motion import Actor, Path, labels_of
 from ovsbench.data_prep.world.shapes import REACH, SHAPES, paint
 from ovsbench.data_prep.world.textures import TEXTURES, Array, Noise
 from ovsbench.data_prep.world.words import Stuff, Thing
 
 CANVAS = (-92.0, -58.0, 223.0, 115.0)
 """Left, far, right and near edge of the ground that is painted; no camera sees beyond it."""
-
-
-@dataclass(frozen=True)
-class Actor:
-    """A thing of one video with its look and its motion over the ground."""
-
-    thing: Thing
-    track: int
-    radius: float
-    path: Path
-    angle: float
-    spin: float
-    growth: tuple[float, float, float]
-    tint: Array
 
 
 @dataclass(frozen=True)

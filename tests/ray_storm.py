@@ -31,8 +31,11 @@ from ovsbench.plans.tasks import Task, run_tasks
 VIDEOS, FRAMES = 18, 4
 SLOW = '''
 import time
+from pathlib import Path
 import numpy as np
 from ovsbench.benchmark.types import PanopticFrame, Segment
+
+WAITS, REMOVED = "%s", Path("%s")
 
 class Slow:
     """Calls every pixel by a name that depends on the video, slowly."""
@@ -41,8 +44,10 @@ class Slow:
         names = [category.id for category in vocabulary]
         for image in video.images():
             time.sleep(0.03)
+            while video.id == WAITS and not REMOVED.exists():  # the work cannot end before a node went
+                time.sleep(0.01)
             ids = np.ones(image.shape[:2], dtype=np.uint32)
-            yield PanopticFrame(ids, {1: Segment(id=1, category=names[int(video.id) % len(names)], score=1.0)})
+            yield PanopticFrame(ids, {1: Segment(id=1, category=names[int(video.id) %% len(names)], score=1.0)})
 
 def build(*, checkpoint, device, **options):
     return Slow()
@@ -53,7 +58,9 @@ class Storm:
     """The work of a round, and what it has to give."""
 
     def __init__(self, folder: Path, only: Sequence[str]) -> None:
-        (folder / "slow.py").write_text(SLOW)
+        self.removed = folder / "removed"
+        self.removed.touch()
+        (folder / "slow.py").write_text(SLOW % (f"{VIDEOS - 1:04d}", self.removed))
         self.settings = Settings(f"{folder}/slow.py:build")
         self.drawn = WorldSettings(videos=VIDEOS, frames=FRAMES)
         self.data = folder / "data"
@@ -97,7 +104,7 @@ class Storm:
         return out
 
 
-def tear(cluster: Nodes, rng: random.Random, over: threading.Event) -> list[str]:
+def tear(cluster: Nodes, rng: random.Random, over: threading.Event, removed: Path) -> list[str]:
     """Removes nodes at up to three random moments while the work lasts, and adds as many again; says what it did."""
     told, begin = list[str](), time.monotonic()
     while len(told) < 3 and not over.wait(rng.uniform(0.2, 3.0)):
@@ -105,6 +112,7 @@ def tear(cluster: Nodes, rng: random.Random, over: threading.Event) -> list[str]
         told.append(f"{count} {'drained' if gracefully else 'killed'} after {time.monotonic() - begin:.1f} s")
         for _ in range(count):
             cluster.remove(rng.randrange(len(cluster.others)), gracefully=gracefully)
+        removed.touch()
         over.wait(rng.uniform(0.0, 1.5))
         for _ in range(count):
             cluster.add()
@@ -127,6 +135,7 @@ def storm(
     show(f"{'round':<6}{'work':<7}{'seconds':>8}  {'result':<10}{'made twice':>11}  nodes removed")
     with nodes() as cluster, executor_on(Machines(cluster.address)) as executor:
         for number in range(rounds):
+            work.removed.unlink(missing_ok=True)
             name, out, begin = names[number % len(names)], fresh(folder / "out"), time.monotonic()
             over, results = threading.Event(), list[str]()
 
@@ -143,7 +152,7 @@ def storm(
 
             thread = threading.Thread(target=do)  # nodes can be added in the main thread alone
             thread.start()
-            told = tear(cluster, random.Random(f"{seed} {number}"), over)
+            told = tear(cluster, random.Random(f"{seed} {number}"), over, work.removed)
             thread.join()
             again = sum(len(lines) - 1 for lines in makers(out).values())
             seconds = time.monotonic() - begin

@@ -1,8 +1,13 @@
-"""How much a region of this frame is like a track: by appearance, place and class. Arrays in, arrays out."""
+"""How much a region of this frame is like a track: by appearance, place and class. Arrays in, arrays out.
+
+No product of matrices here is so large that a BLAS shares it out among threads: for a hundredth of a millisecond of
+work they would be woken each frame, and spin while they wait on cores that others use.
+"""
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +42,9 @@ def reduced(masks: Masks, cells: int = CELLS) -> Array:
     return flat
 
 
+@lru_cache(maxsize=8)
 def grid(height: int, width: int, cells: int = CELLS) -> Array:
-    """Row and column of every sample of `reduced`, (P, 2), in diagonals of the map."""
+    """Row and column of every sample of `reduced`, (P, 2), in diagonals of the map; not to be written to."""
     step = max(1, math.ceil(max(height, width) / cells))
     rows = np.arange(min(step, height) // 2 if step > 1 else 0, height, step)
     columns = np.arange(min(step, width) // 2 if step > 1 else 0, width, step)
@@ -52,15 +58,24 @@ def iou(first: Array, second: Array) -> Array:
     >>> iou(np.float32([[1, 1, 0]]), np.float32([[1, 0, 0], [0, 0, 0]])).tolist()
     [[0.5, 0.0]]
     """
-    both = first @ second.T
-    either = first.sum(1)[:, None] + second.sum(1)[None] - both
+    bits, others = _bits(first), _bits(second)
+    both = np.bitwise_count(bits[:, None] & others[None]).sum(-1, dtype=np.float32)
+    areas, of_others = (np.bitwise_count(words).sum(-1, dtype=np.float32) for words in (bits, others))
+    either = areas[:, None] + of_others[None] - both
     return np.divide(both, either, out=np.zeros_like(both), where=either > 0)
+
+
+def _bits(flat: Array) -> npt.NDArray[np.uint64]:
+    """Flat masks of 0 and 1 (N, P) as bits in words (N, ceil(P / 64)), filled up with 0."""
+    packed = np.packbits(flat > 0, axis=1)
+    return np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8))).view(np.uint64)
 
 
 def centroids(flat: Array, places: Array) -> Array:
     """Mean place of each flat mask (N, P), places (P, 2); of an empty one the mean of all places. (N, 2)."""
     area = flat.sum(1, keepdims=True)
-    return np.where(area > 0, flat @ places / np.maximum(area, 1), places.mean(0)).astype(np.float32)
+    sums = np.einsum("np,dp->nd", flat, np.ascontiguousarray(places.T))
+    return np.where(area > 0, sums / np.maximum(area, 1), places.mean(0)).astype(np.float32)
 
 
 def cosines(vectors: Array, galleries: Array, counts: npt.NDArray[np.int64], top_k: int = 1) -> Array:
@@ -76,11 +91,11 @@ def cosines(vectors: Array, galleries: Array, counts: npt.NDArray[np.int64], top
     >>> cosines(red[None], np.stack([[red, blue], [blue, red]]), np.array([2, 1]), top_k=2).tolist()
     [[0.5, 0.0]]
     """
-    tracks, size, width = galleries.shape
-    every = (vectors @ galleries.reshape(tracks * size, width).T).reshape(len(vectors), tracks, size)
+    size = galleries.shape[1]
+    every = (galleries @ vectors.T).transpose(2, 0, 1)  # a small product for each track
     slots = np.arange(size)
     if top_k < size:
-        every[:, slots[None] >= counts[:, None]] = -np.inf
+        every = np.where(slots < counts[:, None], every, -np.inf)
         every = -np.sort(-every, axis=2)[:, :, :top_k]
     counted = np.minimum(counts, top_k)[:, None]
     weights = (slots[None, : every.shape[2]] < counted) / counted

@@ -223,6 +223,7 @@ class _Pairs:
 
     Attributes:
         cosine, iou, agreement: (N, T) of appearance, masks and classes.
+        areas: (T,) of the tracks' masks, in cells.
         ages: (T,) time since each track was seen, in frames of the video's rate.
         visible: (T,) whether that was the last frame.
     """
@@ -230,6 +231,7 @@ class _Pairs:
     cosine: Array
     iou: Array
     agreement: Array
+    areas: Array
     ages: Array
     visible: npt.NDArray[np.bool_]
 
@@ -328,10 +330,12 @@ class Tracker:
         tracks, settings = self._tracks, self.settings
         visible = np.array([track.last_frame for track in tracks]) == self._frame - 1
         hits = np.minimum([track.hits for track in tracks], settings.gallery_size)
+        masks = np.stack([track.mask for track in tracks])
         pairs = _Pairs(
             cosines(seen.vectors, np.stack([track.gallery for track in tracks]), hits, settings.top_k),
-            iou(seen.masks, np.stack([track.mask for track in tracks])),
+            iou(seen.masks, masks),
             class_agreement(seen.scores, np.stack([track.vote for track in tracks])),
+            masks.sum(1),
             (self._time - np.array([track.last_time for track in tracks])).astype(np.float32),
             visible,
         )
@@ -366,7 +370,7 @@ class Tracker:
         """(N, T) log likelihood ratios of appearance, place and class, each with its weight."""
         of_others = 1.0
         if len(seen.vectors) > 1:  # the regions of one frame are different objects
-            self._appearance.other.add(off_diagonal(seen.vectors @ seen.vectors.T))
+            self._appearance.other.add(off_diagonal(np.einsum("nd,md->nm", seen.vectors, seen.vectors)))
             of_others = float(off_diagonal(class_agreement(seen.scores, seen.scores)).mean())
         settings = self.settings
         return (
@@ -393,7 +397,7 @@ class Tracker:
         place = np.where(recent, np.maximum(place, overlap_log_ratio(pairs.iou)), place)
         nearest = np.minimum(distance, np.linalg.norm(away, axis=-1))
         outside = (nearest > self._motion.gate(ages, visible, paces)) & ~(recent & (pairs.iou > 0))
-        sizes = size_log_ratio(seen.masks.sum(1), np.array([track.mask.sum() for track in tracks]))
+        sizes = size_log_ratio(seen.masks.sum(1), pairs.areas)
         return distance, np.where(outside, -100, place + sizes).astype(np.float32)
 
 

@@ -50,16 +50,15 @@ TESTS = {  # the first pattern that fits a file says which tests are its own
     "benchmark/stats.py": "test_stats test_statistics",
     "benchmark/pair_tests.py": "test_stats test_ranking test_compare",
     "gkc_video/training/losses.py": "test_losses test_batched_losses test_gkc",
-    "gkc_video/tracking/*.py": "test_associate test_propagation test_tracking_bars test_association_table test_linked",
+    "gkc_video/tracking/propagation.py": "test_propagation_twin test_propagation",
+    "gkc_video/tracking/*.py": "test_affinity test_likelihood test_associate test_propagation test_association_table "
+    "test_tracking_bars test_linked",
     "leaderboard/bundle/submission.py": "test_server test_hidden_bytes",
     "leaderboard/bundle/recount.py": "test_recount test_check test_entries",
     "leaderboard/bundle/*.py": "test_check test_hidden_bytes test_plausible test_entries test_attacks",
 }
-BUNDLE_CHECKS = (
-    "test_plausible",
-    "test_metric_set",
-    "test_check",
-)  # metrics say what their counts cannot be; attacks try that
+COUNTS = ("test_counts_bounds", "test_value_table", "test_plausible")
+"""Of every metric: what its counts cannot be, and what it says of its values."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def tests_of(path: str) -> list[str]:
     """The test files of a source file, most likely to notice first."""
     names = next(tests for pattern, tests in TESTS.items() if fnmatch.fnmatch(path, pattern)).split()
     if path.startswith("benchmark/metrics/"):
-        names += [name for name in BUNDLE_CHECKS if name not in names]
+        names += [name for name in COUNTS if name not in names]
     return [f"tests/{name}.py" for name in names]
 
 

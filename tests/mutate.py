@@ -53,9 +53,11 @@ TESTS = {  # the first pattern that fits a file says which tests are its own
     "gkc_video/tracking/propagation.py": "test_propagation_twin test_propagation",
     "gkc_video/tracking/*.py": "test_affinity test_likelihood test_associate test_propagation test_association_table "
     "test_tracking_bars test_linked",
-    "leaderboard/bundle/submission.py": "test_server test_hidden_bytes",
-    "leaderboard/bundle/recount.py": "test_recount test_check test_entries",
-    "leaderboard/bundle/*.py": "test_check test_hidden_bytes test_plausible test_entries test_attacks",
+    "leaderboard/bundle/archive.py": "test_archive test_hidden_bytes",
+    "leaderboard/bundle/recount.py": "test_recount test_bundle_bounds test_check",
+    "leaderboard/bundle/scores_check.py": "test_bundle_bounds test_check test_metric_set",
+    "leaderboard/bundle/signing.py": "test_signature test_entries",
+    "leaderboard/bundle/*.py": "test_bundle_bounds test_plausible test_check test_hidden_bytes",
 }
 COUNTS = ("test_counts_bounds", "test_value_table", "test_plausible")
 """Of every metric: what its counts cannot be, and what it says of its values."""

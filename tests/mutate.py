@@ -47,8 +47,8 @@ TESTS = {  # the first pattern that fits a file says which tests are its own
     "benchmark/metrics/burst.py": "test_burst test_trackeval",
     "benchmark/metrics/vpq_video.py": "test_vpq_video",
     "benchmark/metrics/*.py": "test_metrics test_tracks_and_consistency test_class_sums test_stats test_metric_set",
-    "benchmark/stats.py": "test_stats test_statistics",
-    "benchmark/pair_tests.py": "test_stats test_ranking test_compare",
+    "benchmark/stats.py": "test_stat_borders test_stats",
+    "benchmark/pair_tests.py": "test_stat_borders test_stats test_ranking test_compare",
     "gkc_video/training/losses.py": "test_losses test_batched_losses test_gkc",
     "gkc_video/tracking/propagation.py": "test_propagation_twin test_propagation",
     "gkc_video/tracking/*.py": "test_affinity test_likelihood test_associate test_propagation test_association_table "

@@ -11,17 +11,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from conftest import Guess
 from PIL import Image
 from test_check import edited, parts_of, zipped
 
-from ovsbench.benchmark import manifest
+from ovsbench.benchmark import engine, manifest
 from ovsbench.benchmark.errors import DataError, UserError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.metrics.miou import MiouCounts, Pixels
-from ovsbench.benchmark.record import RunRecord, Timing
+from ovsbench.benchmark.record import RunRecord, Settings, Timing
 from ovsbench.benchmark.running.score_names import ranking_score
 from ovsbench.benchmark.storage import files
-from ovsbench.benchmark.types import Category, Rules, Vocabulary
+from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 from ovsbench.leaderboard.bundle import card, counts_check, jpeg_check, pack, plausibility, recount, speed_bound
 from ovsbench.leaderboard.bundle.card import FIELDS, Card, is_link, read_card, template
 from ovsbench.leaderboard.bundle.check import RERUN_TOLERANCE, check, check_contents, check_rerun, read_benchmark
@@ -431,6 +432,13 @@ def test_warnings_are_those_of_the_run_and_the_card(contents):
     assert warnings(**{**plain, "timing": {**untimed, "fps": None}}) == "no speed was measured"
 
 
+def test_one_value_has_one_text(contents):
+    for name in ("run.json", "benchmark.json", "scores.json"):
+        for other in (b" " + contents[name], contents[name] + b" ", contents[name].replace(b"\n ", b"\n\t", 1)):
+            with pytest.raises(DataError, match=f"b, {name}: it is not written as ovsbench submit writes it"):
+                check_contents({**contents, name: other}, "b")
+
+
 # a run that is packed
 
 
@@ -543,6 +551,23 @@ def test_a_submission_has_its_parts_and_every_mask_and_no_scores(ran, tmp_path):
     left.mkdir()
     unpack(tmp_path / "x.zip", left, keep=False)
     assert [p for p in left.rglob("*") if p.is_file()] == [left / "run.json"]
+
+
+def test_a_submission_names_categories_of_its_benchmark_alone(ran, tmp_path):
+    run, benchmark, text = ran
+    words = Vocabulary((*benchmark.vocabulary, Category(77, "yeti", True), Category(78, "ogre", True)))
+
+    class Stranger(Guess):
+        def predict(self, video: Any, vocabulary: Any, rules: Any) -> Any:
+            for frame in super().predict(video, vocabulary, rules):
+                yield PanopticFrame(frame.ids, {key: Segment(key, 77 + key % 2) for key in frame.segments})
+
+    wider = dataclasses.replace(benchmark, vocabulary=words)
+    engine.predict(Stranger(), wider, tmp_path / "run", settings=Settings("stranger"))
+    (tmp_path / "run" / "run.json").write_bytes((run / "run.json").read_bytes())
+    pack_submission(tmp_path / "run", text, benchmark, tmp_path / "x.zip")
+    with pytest.raises(DataError, match=r"x\.zip, video v0: it names category 77, which boxes does not have"):
+        check_submission(tmp_path / "x.zip")
 
 
 @pytest.mark.parametrize("missing", ["run.json", "benchmark.json", "card.toml", "predictions/"])

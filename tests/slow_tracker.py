@@ -164,7 +164,7 @@ class SlowTracker:
         least = self.settings.min_similarity
         if not self._is_visible(track) and self.settings.reid_threshold is not None:
             least = self.settings.reid_threshold
-        return math.log(least / (1 - least))
+        return math.log(max(least, 1e-6) / max(1 - least, 1e-6))
 
     def _pair(self, mask, centre, vector, scores, track, now, of_others) -> tuple[float, float, float, float]:
         """Log ratio, distance, cosine and IoU of a region and a track."""

@@ -158,11 +158,11 @@ def _run_tests(tests: list[str], copy: Path) -> None:
     os.chdir(copy)
     os.environ.update(PYTHONPATH=str(copy), PYTHONDONTWRITEBYTECODE="1", OMP_NUM_THREADS="1")
     sys.dont_write_bytecode = True
-    sys.path.insert(0, str(copy))
+    sys.path[:0] = [str(copy), str(copy / "tests")]
     output = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(output, descriptor)
-    os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])))
+    os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "mutant_profile", *tests])))
 
 
 def main() -> None:

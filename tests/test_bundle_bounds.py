@@ -612,6 +612,15 @@ def test_a_second_run_proves_what_it_has_in_common_with_the_first(ran, tmp_path)
     assert "its options is not" in rerun(options={"a": "b"})
     assert "its uses_labels is not" in rerun(uses_labels=True)
     assert rerun(started="2020-01-01", device="other") == "rerun"
+    without = {name: {**by, "all": None} if name == "VPQ" else by for name, by in checked.scores.values.items()}
+    checked = dataclasses.replace(checked, scores=dataclasses.replace(checked.scores, values=without))
+    assert rerun(lambda values: values["VPQ"].update(all=None)) == "rerun", "undefined in both, and not the main one"
+    assert "VPQ.all is" in rerun()
+
+
+def test_a_run_whose_main_score_is_undefined_is_not_proven_by_another_such(one_bundle):
+    with pytest.raises(UserError, match=r"mIoU\.harmonic is None when run again, the bundle says None"):
+        check_rerun(check(one_bundle), one_bundle.parent / "runs" / "guess")
 
 
 def test_a_training_set_contradicts_a_card_by_names_and_synonyms():

@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import BOXES
+from test_plausible import random_video
+from track_cases import random_case
 
 from ovsbench.benchmark.metrics import METRICS, OPTIONAL
 from ovsbench.benchmark.metrics.ap import ApCounts
 from ovsbench.benchmark.metrics.ap_matching import Found
-from ovsbench.benchmark.metrics.base import LabelledCounts
+from ovsbench.benchmark.metrics.base import LabelledCounts, OverlapMetric, SummedCounts
 from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.metrics.vc import WHOLE
+from ovsbench.benchmark.panoptic import dense, overlap_dense
 from ovsbench.benchmark.types import Rules
 
 BY_NAME = {metric.name: metric for metric in (*METRICS, *OPTIONAL)}
@@ -485,3 +489,34 @@ def test_what_labels_decide_is_read_off_the_right_numbers():
     assert labelled(
         "phrase-ap", {"videos": [{"1": [[1, 1, 0, 0], [0.5], [1], [0]], "2": [[0] * 4, [0.5], [0], [0]]}]}
     ) == {"1": [1, 1, 0, 0]}
+
+
+# classes of which nothing is there
+
+
+def random_counts(name: str) -> Any:
+    """Counts of a random video of frames, or of tracks that may overlap."""
+    metric = BY_NAME[name]
+    if isinstance(metric, OverlapMetric):
+        return metric.count_overlaps(random_case(3).overlaps())
+    rng, accumulator = np.random.default_rng(5), metric.start(BOXES, SHAPE.rules)
+    for true, predicted in zip(*(random_video(rng, 18, (4, 5), 0.9) for _ in range(2)), strict=True):
+        left, right = dense(true), dense(true if rng.random() < 0.5 else predicted)
+        accumulator.add(left, right, overlap_dense(left, right))
+    return accumulator.counts()
+
+
+SUMMED = [m.name for m in BY_NAME.values() if m.name != "davis_semi" and isinstance(m.zero(Rules()), SummedCounts)]
+
+
+@pytest.mark.parametrize("name", SUMMED)
+def test_a_class_of_which_nothing_was_counted_changes_no_value(name: str):
+    """As when none of its videos is drawn."""
+    counts = random_counts(name)
+    ids = sorted(counts.classes)
+    assert len(ids) > 1
+    values, more = (counts.read(counts.row(of)[None], False) for of in (ids, [*ids, 999]))
+    names = [value.name for value in BY_NAME[name].values(SHAPE.rules) if value.name in values]
+    assert any(np.isfinite(values[value]).all() for value in names)
+    for value in names:
+        assert more[value] == pytest.approx(values[value], nan_ok=True), value

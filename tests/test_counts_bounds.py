@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import BOXES
 from test_plausible import random_video
-from track_cases import random_case
+from track_cases import CLASSES, random_case
 
 from ovsbench.benchmark.metrics import METRICS, OPTIONAL
 from ovsbench.benchmark.metrics.ap import ApCounts
@@ -17,7 +17,7 @@ from ovsbench.benchmark.metrics.base import LabelledCounts, OverlapMetric, Summe
 from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.metrics.vc import WHOLE
 from ovsbench.benchmark.panoptic import dense, overlap_dense
-from ovsbench.benchmark.types import Rules
+from ovsbench.benchmark.types import Rules, Scope
 
 BY_NAME = {metric.name: metric for metric in (*METRICS, *OPTIONAL)}
 # Four frames of 100 pixels; 1 and 2 are things, 3 is stuff.
@@ -520,3 +520,15 @@ def test_a_class_of_which_nothing_was_counted_changes_no_value(name: str):
     assert any(np.isfinite(values[value]).all() for value in names)
     for value in names:
         assert more[value] == pytest.approx(values[value], nan_ok=True), value
+
+
+OF_TRACKS = [metric.name for metric in BY_NAME.values() if isinstance(metric, OverlapMetric)]
+
+
+@pytest.mark.parametrize("name", OF_TRACKS)
+@pytest.mark.parametrize("scope", [Scope(), Scope(asked=(2, 5, 7)), Scope(absent=(9,), not_exhaustive=(5,))])
+def test_counts_of_tracks_are_possible(name: str, scope: Scope):
+    shape = VideoShape(9, 9 * 12 * 16, CLASSES.ids, Rules(task="instance"), CLASSES.ids)
+    for seed in range(12):
+        counts = BY_NAME[name].count_overlaps(random_case(seed).overlaps(scope))  # type: ignore[attr-defined]
+        assert list(counts.problems(shape, {})) == []

@@ -208,6 +208,18 @@ def test_a_grown_thing_gives_back_what_is_no_more_than_half_of_it(rest: int, is_
     assert np.array_equal(found, MISSED if is_given_back else MISSED & ~grown)
 
 
+def test_a_thing_that_is_seen_is_where_it_is_seen_alone():
+    elsewhere, grass = block(12, 10, 4, 6), frozenset({1})
+    filled = PanopticPropagation(1, grass)
+    filled.fill(panoptic(t7=MISSED), STILL)
+    assert np.array_equal(filled.fill(panoptic(t7=elsewhere), STILL).ids == 7, elsewhere)
+    objects = InstancePropagation(1)
+    objects.fill(InstanceFrame((InstanceMask(7, MISSED, {1: 0.9}),)), STILL)
+    (made,) = objects.fill(InstanceFrame((InstanceMask(7, elsewhere, {1: 0.5}),)), STILL).objects
+    assert np.array_equal(made.mask, elsewhere)
+    assert made.scores == {1: 0.5}
+
+
 def test_two_missed_things_do_not_take_each_others_place_and_stuff_is_not_carried_on():
     other = block(8, 4, 4, 6)
     filled = PanopticPropagation(1, frozenset({1}))

@@ -532,3 +532,15 @@ def test_counts_of_tracks_are_possible(name: str, scope: Scope):
     for seed in range(12):
         counts = BY_NAME[name].count_overlaps(random_case(seed).overlaps(scope))  # type: ignore[attr-defined]
         assert list(counts.problems(shape, {})) == []
+
+
+def test_a_class_without_a_match_counts_as_zero_in_every_quality():
+    """Two matches of 0.9 and 0.7; a false alarm and a miss of another class; nothing of a third."""
+    frames = {"1": {"1": [1.6, 2, 0, 0], "2": [0.0, 0, 1, 1]}, "2": {}, "4": {}, "6": {}, "8": {}}
+    counts = BY_NAME["vpq"].counts_from_json({"headline": [1], "windows": frames})
+    scores = counts.scores(frozenset({1, 2, 3}))
+    assert [scores[name] for name in ("VPQ@1", "SQ@1", "RQ@1", "PQ")] == pytest.approx([0.4, 0.4, 0.5, 0.4])
+    assert scores["object_IoU"] == pytest.approx(1.6 / 3)
+    assert scores["VPQ@2"] is None
+    whole = BY_NAME["vpq-video"].counts_from_json(frames["1"]).scores(frozenset({1, 2, 3}))
+    assert [whole[name] for name in ("VPQ_video", "SQ_video", "RQ_video")] == pytest.approx([0.4, 0.4, 0.5])

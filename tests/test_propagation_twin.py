@@ -157,6 +157,17 @@ def test_an_object_of_which_no_cell_is_half_is_looked_for_by_its_largest_share()
     assert (found & square).sum() > 0.9 * (found | square).sum()
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize(("shift", "expected"), [(0, 0), (1, 1), (2, -2), (-1, -1), (-2, -2), (3, -1)])
+def test_of_equal_places_the_nearest_one_is_taken(axis: int, shift: int, expected: int):
+    """Stripes that come again after four cells."""
+    stripes = np.random.default_rng(0).random((4, 3)).astype(np.float32)[np.arange(40) % 4]
+    before = np.broadcast_to(stripes[:, None] if axis == 0 else stripes[None], (40, 40, 3))
+    rows, columns = np.nonzero(np.pad(np.ones((8, 8), bool), 16))
+    found = propagation._best_shift(before, np.roll(before, shift, axis), rows, columns)
+    assert found == ((expected, 0) if axis == 0 else (0, expected))
+
+
 # at which shares a missed object is kept; in a still picture of noise a mask stays as it is to the cell
 
 SIZE = (20, 24)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from scipy.stats import norm, t, ttest_rel
 
 from ovsbench.benchmark import pair_tests, stats
+from ovsbench.benchmark.metrics.ap import ApCounts
 from ovsbench.benchmark.metrics.miou import MiouCounts, Pixels
 from ovsbench.benchmark.stats import Difference, Interval
 
@@ -242,3 +245,30 @@ def test_without_any_novel_word_left_its_score_is_undefined():
     assert found == pytest.approx([(1 / 7 + 3 / 5) / 2, 3 / 5, 1 / 7])
     both = stats.word_replicates(totals, "mIoU", "harmonic", groups)
     assert both == pytest.approx([2 * h / 3 / (1 / 3 + h) for h in found])
+
+
+class CountedRows(MiouCounts):
+    """Counts that note how often their rows are made."""
+
+    made: ClassVar[list[tuple[int, ...]]] = []
+
+    def row(self, ids: Sequence[int]) -> np.ndarray:
+        self.made.append(tuple(ids))
+        return super().row(ids)
+
+
+def test_rows_that_are_summed_often_are_made_once_and_lists_stay_as_they_are():
+    CountedRows.made.clear()
+    pixels = CountedRows(({1: Pixels(1, 2, 3)},)), CountedRows(({2: Pixels(1, 2, 3)},))
+    video = {"miou": pixels[0], "ap": ApCounts({}), "vc": MiouCounts()}
+    both = stats.tabled({"a": [[video]], "b": [[{"miou": pixels[1], "ap": ApCounts({})}]]}, ["miou", "ap"])
+    one, other = both["a"][0][0], both["b"][0][0]
+    assert list(one) == ["miou", "ap"]
+    assert one["ap"] is video["ap"]
+    assert one["miou"].classes == other["miou"].classes == {1, 2}, "of all counts that they are summed with"
+    for _ in range(3):
+        assert one["miou"].row([1, 2]) == pytest.approx(MiouCounts.row(pixels[0], [1, 2]))
+        assert one["miou"].row((1,)) == pytest.approx(MiouCounts.row(pixels[0], [1]))
+    assert CountedRows.made == [(1, 2), (1,)]
+    assert one["miou"].scores(None) == pixels[0].scores(None)
+    assert "vc" in stats.tabled({"a": [[video]]})["a"][0][0]

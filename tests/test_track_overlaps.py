@@ -69,7 +69,7 @@ def test_shared_pixels_areas_and_overlaps_are_those_of_the_pixels(case: Case, ch
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("few", "chunk"), [(10**6, 128), (0, 2)])
+@pytest.mark.parametrize(("few", "chunk"), [(10**6, 128), (60, 128), (0, 2)])
 def test_tables_of_a_choice_of_tracks_are_its_frames_as_often_as_they_are_read(case: Case, few, chunk, monkeypatch):
     monkeypatch.setattr(track_overlaps, "_KEPT", few)
     monkeypatch.setattr(track_overlaps, "CHUNK", chunk)
@@ -81,6 +81,7 @@ def test_tables_of_a_choice_of_tracks_are_its_frames_as_often_as_they_are_read(c
         tables = video.tables(true, predicted)
         for _ in range(2):
             found = list(tables)
+            assert (tables._tables is not None) == (video.frames * len(true) * len(predicted) <= few)
             seen = [
                 f for f in range(video.frames)
                 if case.true_masks[true, f].any() or case.predicted_masks[predicted, f].any()
@@ -138,7 +139,3 @@ def test_predictions_count_on_frames_that_have_a_label_and_equal_tracks_are_one(
     true, predicted = video.measured()
     assert true.mean_areas.tolist() == [12.0, pytest.approx(9 / 5), 12.0, pytest.approx(case.true_masks[3].sum() / 5)]
     assert predicted.mean_areas[2:4].tolist() == [0.0, 12.0]
-
-
-def test_constants_of_memory():
-    assert (track_overlaps.CHUNK, track_overlaps._KEPT) == (128, 1_000_000)

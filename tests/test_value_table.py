@@ -11,14 +11,16 @@ from ovsbench.benchmark.metrics import (
     METRICS,
     OPTIONAL,
     Value,
-    base,
+    ap_curves,
     burst,
     cgf1,
+    confusion,
     described,
     hota,
     phota,
     plausible,
     teta,
+    track_overlaps,
     tracking,
     vpq,
 )
@@ -140,5 +142,9 @@ def test_constants_are_those_of_the_papers():
     assert (cgf1.KEPT_FROM, phota.ABOVE, plausible.SLACK) == (0.5, 0.5, 1e-6)
     assert vpq.OFFICIAL == (1, 2, 4, 6, 8)
     assert pytest.approx(np.finfo("float").eps) == hota.EPSILON == tracking.EPSILON == teta.EPSILON
-    assert base.OVER_TIME == "Over time"
-    assert burst.ALPHAS is hota.ALPHAS
+    assert (tracking._MATCH, teta._OVERLAP, burst._MOST, confusion.UNNAMED) == (0.5, 0.5, 300, -1)
+    assert pytest.approx(np.arange(101) / 100) == ap_curves.RECALLS
+
+
+def test_what_is_in_memory_at_once_is_bounded():
+    assert (vpq.BLOCK, vpq._MOST_CELLS, track_overlaps.CHUNK, track_overlaps._KEPT) == (32, 2**20, 128, 1_000_000)

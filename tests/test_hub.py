@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from local_hub import TOKEN, Hub, serving
+from local_hub import TOKEN, Hub, Repository, serving
 
 pytest.importorskip("huggingface_hub")
 from huggingface_hub import close_session, constants
@@ -190,6 +190,42 @@ def test_a_file_with_another_content_than_the_hub_announced_is_refused(hub, tmp_
     with pytest.raises(
         MethodError, match=r"model.safetensors is cut off or damaged: \d+ bytes, sha256 .*fetch it again"
     ):
+        fetch(parse("hf:org/name"))
+
+
+@pytest.mark.parametrize("what", ["etag", "commit"])
+def test_a_hub_cannot_name_places_outside_the_folder_of_a_repository(hub, tmp_path, monkeypatch, what):
+    hub.add("org/name", files(tmp_path / "repo", model__safetensors=safetensors()))
+    if what == "etag":
+        monkeypatch.setattr("local_hub.etag", lambda path: f"../../../evil-{path.name}")
+    else:
+        monkeypatch.setattr(Repository, "commit", lambda self, revision: "../../evil")
+        monkeypatch.setattr(Repository, "folder", lambda self, commit: tmp_path / "repo")
+    with pytest.raises(MethodError, match=r"the hub calls it '\.\./.*evil.*', which is no name of a file"):
+        fetch(parse("hf:org/name"))
+    assert not list(tmp_path.rglob("*evil*"))
+
+
+@pytest.mark.parametrize("names", [["config.json", "../../x.json", "/etc/y.json", "a/z.json"], [5, None, {}]])
+def test_names_of_files_that_lead_elsewhere_or_are_none_are_not_asked_for(hub, tmp_path, monkeypatch, names):
+    hub.add("org/name", files(tmp_path / "repo", model__safetensors=safetensors()))
+    rows = [{"rfilename": name} for name in (*names, "model.safetensors")]
+    monkeypatch.setattr("local_hub._listing", lambda repo, *_: {"id": repo, "sha": "a" * 40, "siblings": rows})
+    if "config.json" in names:
+        assert sorted(path.name for path in fetch(parse("hf:org/name")).path.iterdir()) == [
+            "config.json", "model.safetensors",
+        ]  # fmt: skip
+    else:
+        with pytest.raises(MethodError, match=r"with a config\.json, found none"):
+            fetch(parse("hf:org/name"))
+    assert not [line for line in hub.asked if ".json" in line and "config.json" not in line]
+
+
+def test_a_file_that_is_too_large_to_be_read_whole_is_refused(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "_MOST_BESIDE", 1000)
+    folder = files(tmp_path / "repo", model__safetensors=safetensors(5000), tokenizer__json="[" * 1001)
+    hub.add("org/name", folder)
+    with pytest.raises(MethodError, match=r"expected tokenizer\.json of at most 0 MB, got 1001 bytes"):
         fetch(parse("hf:org/name"))
 
 

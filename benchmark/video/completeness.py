@@ -80,10 +80,17 @@ def _gif(file: BinaryIO, size: int) -> str:
 
     file.seek(10)
     file.seek(13 + colours(file.read(1)[0]))
+    is_timed = True  # the first picture is shown without a time too
     while (kind := file.read(1)) in (b"!", b","):
         if kind == b"!":  # an extension: its label, then blocks
-            file.seek(1, 1)
+            is_timed |= file.read(1) == b"\xf9"
         else:  # a picture: place and size, flags, its colours, the width of codes, then blocks
+            if not is_timed:
+                raise DataError(
+                    f"{file.name}: expected a time for each picture of a GIF, found one without, which FFmpeg paints "
+                    "over the one before. Save it anew with times (in Pillow: duration=100), or as a folder of images"
+                )
+            is_timed = False
             file.seek(colours((file.read(9) or b"\0")[-1]) + 1, 1)
         while length := file.read(1):
             if length == b"\0":

@@ -229,8 +229,8 @@ def _get(reference: Reference, revision: str | None, name: str, reason: str) -> 
         ) from error
     if path.suffix != ".safetensors" and path.stat().st_size > _MOST_BESIDE:
         raise MethodError(
-            f"{reference.text}: expected {name} of at most {_MOST_BESIDE // 10**6} MB, got {path.stat().st_size} bytes. "
-            "Choose another repository"
+            f"{reference.text}: expected {name} of at most {_MOST_BESIDE // 10**6} MB, got {path.stat().st_size} "
+            "bytes. Choose another repository"
         )
     return path
 

@@ -63,7 +63,7 @@ def test_pictures_of_a_gif_without_times_are_not_left_out_in_silence(tmp_path: P
         pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:], **options)
         code, text, told = predict(tmp_path / "a.gif")
         if frames is None:
-            assert (code, "expected a time for each picture of a GIF" in text) == (1, True), text
+            assert (code, "expected a time for each picture of a GIF87a" in text) == (1, True), text
         else:
             assert (code, told["frames"]) == (0, frames), text
 

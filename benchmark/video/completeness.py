@@ -88,7 +88,7 @@ def _gif(file: BinaryIO, size: int) -> str:
         else:  # a picture: place and size, flags, its colours, the width of codes, then blocks
             if not is_timed:
                 raise DataError(
-                    f"{file.name}: expected a time for each picture of a GIF87a, found one without, which FFmpeg leaves "
+                    f"{file.name}: expected a time for each picture of a GIF87a, found one without; FFmpeg leaves it "
                     "out. Save it anew with times (in Pillow: duration=100), or as a folder of images"
                 )
             is_timed = is_later

@@ -207,3 +207,16 @@ def test_a_claim_whose_answer_was_lost_is_ones_own(folder: Path, monkeypatch: py
     monkeypatch.setattr(lease, "_create", twice)
     with files.folder_lock(folder):
         assert len(claims(folder)) == 1
+
+
+@pytest.mark.parametrize("text", ["abc", "0", "-1", "nan", "1e9"])
+def test_an_odd_time_of_the_environment_is_one_sentence_of_who_needs_it(tmp_path: Path, text: str):
+    pytest.importorskip("fsspec", reason="needs fsspec, of the extra [remote]")
+    environment = {**os.environ, "OVSBENCH_LEASE_SECONDS": text}
+    code = (
+        "from ovsbench.benchmark.storage import files; from ovsbench.benchmark.storage.remote import place\n"
+        "with files.folder_lock(place('memory://a')): pass"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    last = done.stderr.splitlines()[-1]
+    assert "UsageError: OVSBENCH_LEASE_SECONDS: expected a whole number of seconds from 1, got" in last

@@ -301,6 +301,17 @@ def test_a_store_whose_package_is_missing_is_one_sentence():
         object_store.ObjectStore("nonsense")
 
 
+@pytest.mark.parametrize("kind", ["a file", "below a file"])
+def test_a_folder_of_copies_that_cannot_be_is_named_and_not_what_was_to_be_read(tmp_path, monkeypatch, kind):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(local_cache, "_caches", {})
+    folder = tmp_path / "file" if kind == "a file" else tmp_path / "file" / "cache"
+    monkeypatch.setenv(local_cache.FOLDER, str(folder))
+    there = place(f"memory://copies/{tmp_path.name}")
+    with pytest.raises(DataError, match=rf"^{folder}: copies .* cannot be kept here: .*OVSBENCH_REMOTE_CACHE"):
+        files.write_bytes(there / "a.json", b"{}")
+
+
 def test_without_a_url_fsspec_is_not_imported(tmp_path: Path):
     boxes(tmp_path / "data", videos=1, frames=2)
     code = (

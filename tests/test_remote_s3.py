@@ -177,6 +177,15 @@ def test_a_refusal_of_the_store_is_one_sentence_at_once(root: RemotePath, server
     assert "hidden-key" not in str(refused.value)
 
 
+def test_a_store_without_conditional_puts_is_told_so_at_once(root: RemotePath, server, monkeypatch):
+    server[1].refuse = {"PUT": "NotImplemented"}
+    waited: list[float] = []
+    monkeypatch.setattr(object_store, "time", types.SimpleNamespace(sleep=waited.append))
+    with pytest.raises(DataError, match=r"Choose a store that has conditional puts"), files.folder_lock(root / "run"):
+        pass
+    assert waited == []
+
+
 @pytest.mark.parametrize("work", ["read", "write", "lock"])
 def test_a_bucket_that_is_not_there_is_one_sentence(root: RemotePath, work: str):
     folder = place("s3://no-such-bucket/data")

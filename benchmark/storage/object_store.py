@@ -220,6 +220,11 @@ def _refusal(error: Exception, url: str) -> UserError | None:
             f"{url}: access is refused{f' ({code})' if code else ''}. Check the credentials of this machine and what "
             "the bucket allows them"
         )
+    if code in ("NotImplemented", "501"):
+        return DataError(
+            f"{url}: this store does not know what was asked of it ({code}), such as a put on condition that nothing "
+            "is there, by which two writers are told apart. Choose a store that has conditional puts"
+        )
     if code in ("PermanentRedirect", "301"):
         return DataError(f"{url}: the bucket lies in another region. Set AWS_REGION to it")
     return None

@@ -390,7 +390,7 @@ def test_a_suite_names_its_cluster_in_its_file(cluster, machines, world, tmp_pat
         assert content(tmp_path / "cluster" / run) == content(tmp_path / "alone" / run)
 
 
-@pytest.mark.parametrize("on", ["ray://127.0.0.1:1", "127.0.0.1:1", "nowhere"])
+@pytest.mark.parametrize("on", ["ray://127.0.0.1:1", "127.0.0.1:1", "no.where:6379"])
 def test_a_cluster_that_is_not_there_is_one_sentence(world, tmp_path, on):
     process = started(["run", world.folder, "-m", "constant", "-o", "run", "--on", on], tmp_path)
     _, stderr = process.communicate(timeout=100)

@@ -129,6 +129,19 @@ def test_the_ways_in_which_slurm_takes_a_time(time_limit: str):
     assert f"--time={time_limit}" in lines_of(job_script(SlurmJob(command=("run", "d"), time=time_limit)))
 
 
+@pytest.mark.parametrize("time_limit", ["1", "2", "2:00", "0:59", "00:01:30", "0-0:02", "0-00:00:30"])
+def test_a_time_limit_that_leaves_no_time_to_work_is_refused(time_limit: str):
+    with pytest.raises(
+        UsageError, match=r"--time: expected more than 120 s, got .* tells the command to end 60 s before"
+    ):
+        SlurmJob(command=("run", "d"), time=time_limit)
+
+
+@pytest.mark.parametrize("time_limit", ["0", "3", "2:01", "00:03:00", "0-1", "0-00:03"])
+def test_a_time_limit_that_leaves_some_is_taken(time_limit: str):
+    assert f"--time={time_limit}" in lines_of(job_script(SlurmJob(command=("run", "d"), time=time_limit)))
+
+
 def test_where_the_command_says_what_it_runs_on_nothing_is_added():
     for words in (("run", "d", "--on", "ray"), ("run", "d", "--on=local")):
         assert lines_of(job_script(SlurmJob(command=words)), "command=") == [f"(ovsbench {shlex.join(words)})"]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -287,6 +288,18 @@ def test_what_the_user_sets_wins_over_what_the_command_sets_for_libraries(hub, t
     with pytest.raises(MethodError, match="HF_HUB_OFFLINE is set"):
         fetch(parse("hf:org/other"))
     assert not hub.asked
+
+
+def test_threads_that_fetch_at_once_leave_the_way_closed_as_it_was(hub, tmp_path, monkeypatch):
+    nobody_is_offline(monkeypatch)
+    connection.close()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    for number in range(8):
+        hub.add(f"org/name{number}", files(tmp_path / f"repo{number}", model__safetensors=safetensors(100 + number)))
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda number: fetch(parse(f"hf:org/name{number}")), range(8)))
+    assert len({one.path for one in got}) == 8
+    assert constants.HF_HUB_OFFLINE
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, "0"), ("1", "1"), ("0", "0")])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import layout_trees as trees
@@ -391,6 +393,7 @@ def test_a_board_in_a_store_is_added_to_verified_and_shown(root: RemotePath, tmp
     from typer.testing import CliRunner
 
     from ovsbench.cli import app
+    from ovsbench.leaderboard.site.serve import serving
 
     bundle = bundle_in(tmp_path, boxes(tmp_path / "data", videos=12, frames=2))
     monkeypatch.chdir(tmp_path)
@@ -405,6 +408,12 @@ def test_a_board_in_a_store_is_added_to_verified_and_shown(root: RemotePath, tmp
         assert done.exit_code == 0, done.output
         assert "verify" not in command or "1 entry sound" in done.output
     assert "| guess |" in (site / "leaderboard.md").read_text()
+    with serving(site, 0) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        for name in ("index.html", "leaderboard.md"):
+            with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/{name}", timeout=20) as answer:
+                assert answer.read() == (site / name).read_bytes()
+        server.shutdown()
     again = CliRunner().invoke(app, ["board", "add", str(bundle), "--entries", entries])
     assert again.exit_code == 1
     assert not (tmp_path / "memory:").exists()

@@ -293,6 +293,31 @@ def test_what_will_not_pass_is_not_tried_again(root: RemotePath, waits: list[flo
     assert "SECRET" not in str(refused.value)
 
 
+UNFINISHED = """
+import asyncio, threading
+from fsspec import asyn
+from ovsbench.benchmark.storage.object_store import store_of
+
+began = threading.Event()
+
+async def request():
+    began.set()
+    try:
+        await asyncio.sleep(1000)
+    finally:
+        print("dropped", flush=True)
+
+store_of("memory")
+asyncio.run_coroutine_threadsafe(request(), asyn.get_loop())
+began.wait()
+"""
+
+
+def test_requests_that_a_process_does_not_wait_for_are_dropped_when_it_ends():
+    done = subprocess.run([sys.executable, "-c", UNFINISHED], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "dropped\n", "")
+
+
 def test_a_store_whose_package_is_missing_is_one_sentence():
     code = (
         "import sys; sys.modules['s3fs'] = None\nfrom ovsbench.cli import main\n"

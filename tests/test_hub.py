@@ -156,6 +156,15 @@ def test_a_hub_that_is_busy_or_odd_is_one_sentence_and_the_cache_answers(
     assert fetch(parse("hf:org/name")) == first
 
 
+def test_the_signature_of_an_address_is_not_repeated(hub, tmp_path):
+    hub.add("org/name", sharded(tmp_path / "repo"))
+    hub.faults = {"/blob": (403, {}), "/resolve/": (302, {"Location": f"{hub.url}/blob?X-Signature=secret&a=b"})}
+    with pytest.raises(MethodError, match="403 Forbidden") as error:
+        fetch(parse("hf:org/name"))
+    assert "/blob" in str(error.value)
+    assert "secret" not in str(error.value)
+
+
 def test_a_file_that_leads_to_itself_is_one_sentence(hub, tmp_path):
     hub.add("org/name", sharded(tmp_path / "repo"))
     hub.faults = {"/resolve/": (302, {"Location": "/org/name/resolve/main/config.json"})}

@@ -352,5 +352,5 @@ def _endpoint() -> str:
 
 
 def _short(error: BaseException) -> str:
-    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    text = re.sub(r"\?[^\s'\"]+", "", " ".join(str(error).split())).rstrip(".") or type(error).__name__  # signed URLs
     return text if len(text) <= 200 else f"{text[:200]}..."

@@ -20,6 +20,7 @@ from ovsbench.hub import connection, download
 from ovsbench.hub.download import fetch, is_cached
 from ovsbench.hub.models import models
 from ovsbench.hub.references import Reference, parse
+from ovsbench.hub.resolve import references
 
 COMMIT = "a4edee47b1b2662241ceed627430aa22d0647bd0"
 
@@ -343,6 +344,24 @@ def test_what_is_not_there_is_named(hub, tmp_path):
         with pytest.raises(MethodError) as error:
             fetch(parse(text))
         assert said in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"a\0b", b"no such commit"])
+def test_a_damaged_note_of_the_cache_is_as_good_as_none(hub, tmp_path, monkeypatch, content):
+    hub.add("org/name", sharded(tmp_path / "repo"))
+    fetch(parse("hf:org/name"))
+    (tmp_path / "cache" / "models--org--name" / "refs" / "main").write_bytes(content)
+    assert not is_cached(parse("hf:org/name"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(MethodError, match="hf:org/name is not in the cache, and HF_HUB_OFFLINE is set"):
+        fetch(parse("hf:org/name"))
+
+
+def test_a_repository_without_hf_before_it_is_told_how_to_be_written():
+    with pytest.raises(
+        MethodError, match=r"expected weights of a hub as hf:ORG/NAME, got 'org/name'\. Write hf:org/name"
+    ):
+        list(references("org/name"))
 
 
 @pytest.mark.parametrize("text", ["hf:name", "hf:org/name@", "hf:../name", "hf:org/name:../../x", "hf:org/a b", "hf:"])

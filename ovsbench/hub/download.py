@@ -192,7 +192,9 @@ def _cached(repo: str, revision: str | None) -> Collection[str]:
     """Names of the files of a revision that the cache holds."""
     folder = _repo_folder(repo)
     ref = folder / "refs" / (revision or "main")
-    commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else revision or "main"
+    commit = ref.read_text(encoding="utf-8", errors="replace").strip() if ref.is_file() else revision or "main"
+    if not re.fullmatch(r"[\w./-]+", commit):  # a damaged file
+        return []
     snapshot = folder / "snapshots" / commit
     return [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
 

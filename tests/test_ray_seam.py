@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import functools
+import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +32,8 @@ def imported(tree: ast.AST) -> set[str]:
 
 
 def test_one_module_imports_ray_and_one_function_imports_that_module():
-    trees = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in source_files().items()}
+    texts = {name: path.read_text(encoding="utf-8") for name, path in source_files().items()}
+    trees = {name: ast.parse(text) for name, text in texts.items() if re.search(r"\bray(_executor)?\b", text)}
     assert {name for name, tree in trees.items() if any(one.split(".")[0] == "ray" for one in imported(tree))} == {RAY}
     users = {name for name, tree in trees.items() if RAY in imported(tree)}
     assert users == {"ovsbench.benchmark.running.executor"}
@@ -71,7 +74,16 @@ def test_options_of_a_cluster_are_refused_without_one():
             pass
 
 
-@pytest.mark.parametrize("gpus", [-1.0, 1.5])
+@pytest.mark.parametrize(
+    "on", ["", "LOCAL", "nowhere", "ray:", "ray://", "ray://x", "a:b", "::1", "http://a:1", "a b:1"]
+)
+def test_a_place_of_another_form_is_wrong_usage(on: str):
+    with pytest.raises(UsageError, match=r"expected a place for the work as local, ray, auto, HOST:PORT or ray://"):
+        with executor_on(Machines(on)):
+            pass
+
+
+@pytest.mark.parametrize("gpus", [-1.0, 1.5, math.inf, math.nan])
 def test_gpus_that_cannot_be_shared_out_are_refused(gpus: float):
     with pytest.raises(UsageError, match="a fraction of one or a whole number"):
         with executor_on(Machines("ray", gpus_per_actor=gpus)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from ovsbench.benchmark.progress import SILENT, Progress, Report, unreported
 LOCAL = "local"
 IN_FLIGHT = 2
 """Videos that are handed to a process or an actor at a time: one at work, and one that waits for it there."""
+_WHERE = re.compile(r"ray|(ray://)?(auto|[\w.-]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5})")
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 Work = Callable[[_Item, Progress], _Result]
@@ -192,6 +194,11 @@ def executor_on(machines: Machines, jobs: int = 1, report: Report = unreported) 
                 raise UsageError(f"{option} {value} is of a cluster, and the work is done here. Add --on ray")
         yield Local(core_count(jobs))
         return
+    if not _WHERE.fullmatch(machines.on):
+        raise UsageError(
+            f"expected a place for the work as local, ray, auto, HOST:PORT or ray://HOST:PORT, got {machines.on!r}. "
+            "Without --on it is done on this machine"
+        )
     if machines.gpus_per_actor is not None and not _can_be(machines.gpus_per_actor):
         raise UsageError(
             f"expected GPUs for each actor as a fraction of one or a whole number, got {machines.gpus_per_actor}. "
@@ -204,4 +211,4 @@ def executor_on(machines: Machines, jobs: int = 1, report: Report = unreported) 
 
 
 def _can_be(gpus: float) -> bool:
-    return 0 <= gpus < 1 or gpus == int(gpus) >= 0
+    return gpus >= 0 and (gpus < 1 or gpus.is_integer())

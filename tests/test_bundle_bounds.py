@@ -432,6 +432,14 @@ def test_warnings_are_those_of_the_run_and_the_card(contents):
     assert warnings(**{**plain, "timing": {**untimed, "fps": None}}) == "no speed was measured"
 
 
+def test_a_value_that_no_metric_gives_is_refused(contents):
+    def more(content: dict[str, Any]) -> None:
+        content["values"]["Fame"] = {"all": 1.0}
+
+    with pytest.raises(DataError, match=r"values\.Fame is 1 long, the counts give absent"):
+        check_contents({**contents, "scores.json": edited(contents["scores.json"], more)}, "b")
+
+
 def test_one_value_has_one_text(contents):
     for name in ("run.json", "benchmark.json", "scores.json"):
         for other in (b" " + contents[name], contents[name] + b" ", contents[name].replace(b"\n ", b"\n\t", 1)):

@@ -544,3 +544,29 @@ def test_a_class_without_a_match_counts_as_zero_in_every_quality():
     assert scores["VPQ@2"] is None
     whole = BY_NAME["vpq-video"].counts_from_json(frames["1"]).scores(frozenset({1, 2, 3}))
     assert [whole[name] for name in ("VPQ_video", "SQ_video", "RQ_video")] == pytest.approx([0.4, 0.4, 0.5])
+
+
+def of_tracks(name: str, labels: int, predictions: int, found: int) -> list[Any]:
+    """A class with so many labelled, predicted and found masks; what is found keeps its track and name."""
+    matches, sums = [found] * 19, [float(found)] * 19
+    if name == "tracking":
+        return [labels, predictions, *matches, *sums, found, 0, float(found), found] * 2
+    if name == "teta":
+        wrong = [predictions - found] * 20
+        return [labels, *[found] * 20, *wrong, *[float(found)] * 20, *[found] * 10, *[0] * 10]
+    return [labels, predictions, matches, sums]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("tracking", ["HOTA_class_mean", "DetA_class_mean", "AssA_class_mean", "IDF1_class_mean", "MOTA_class_mean"]),
+        ("teta", ["TETA", "LocA", "AssocA", "ClsA"]),
+        ("burst-hota", ["HOTA_burst", "DetA_burst", "AssA_burst"]),
+    ],
+)
+def test_a_mean_over_classes_is_over_those_that_have_a_label_if_only_one(name: str, values: list[str]):
+    """One class with a single label that is missed, one that is found, and one that is predicted alone."""
+    rows = {"1": of_tracks(name, 1, 0, 0), "2": of_tracks(name, 5, 5, 5), "3": of_tracks(name, 0, 4, 0)}
+    scores = BY_NAME[name].counts_from_json(rows).scores(None)
+    assert [scores[value] for value in values] == pytest.approx([0.5] * len(values))

@@ -13,6 +13,7 @@ from scipy.stats import norm, t, ttest_rel
 
 from ovsbench.benchmark import pair_tests, stats
 from ovsbench.benchmark.metrics.ap import ApCounts
+from ovsbench.benchmark.metrics.clear import Clear, ClearCounts
 from ovsbench.benchmark.metrics.miou import MiouCounts, Pixels
 from ovsbench.benchmark.stats import Difference, Interval
 
@@ -272,3 +273,20 @@ def test_rows_that_are_summed_often_are_made_once_and_lists_stay_as_they_are():
     assert CountedRows.made == [(1, 2), (1,)]
     assert one["miou"].scores(None) == pixels[0].scores(None)
     assert "vc" in stats.tabled({"a": [[video]]})["a"][0][0]
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_numbers_of_events_are_tested_by_all_exchanges(seeds: int):
+    """False alarms: whole numbers, whose differences may be larger than one."""
+    rng = np.random.default_rng(seeds)
+    alarms = rng.integers(0, 9, (2, seeds, 7))
+
+    def runs(of_method: np.ndarray) -> list[list[dict[str, ClearCounts]]]:
+        rows = [[Clear().counts_from_json({"1": [9, int(n), 0, 0, 0.0, 0]}) for n in run] for run in of_method]
+        return [[{"clear": row} for row in run] for run in rows]
+
+    swaps = pair_tests.exchanges(7)
+    (found,) = pair_tests.swap_tests(*map(runs, alarms), [("clear", "FP", "all")], {}, swaps)
+    moved = (alarms[0] - alarms[1]).mean(axis=0)
+    sums = [abs(sum(-d if swap else d for d, swap in zip(moved, row, strict=True))) for row in swaps.tolist()]
+    assert found == (pytest.approx(np.mean([one >= sums[0] - 1e-9 for one in sums])), 0)

@@ -123,7 +123,7 @@ def tests_of(path: str) -> list[str]:
     names = next(tests for pattern, tests in TESTS.items() if fnmatch.fnmatch(path, pattern)).split()
     if path.startswith("benchmark/metrics/"):
         names += [name for name in COUNTS if name not in names]
-    return [f"tests/{name}.py" for name in names]
+    return [f"tests/{name}.py" for name in (*names, "test_frozen")]
 
 
 def survives(mutant: Mutant, copy: Path) -> bool:

@@ -13,143 +13,132 @@ from ovsbench.benchmark.compiled import Loop
 _GROUPS = 7  # as in rle.py
 
 
-def read_letters(letters: Any, ends: Any, begins: Any, texts: Any, pixels: int, bounds: Any, areas: Any) -> Any:
-    """Reads the texts of tracks.
-
-    Args:
-        letters: uint8 (N,), all texts one after the other.
-        ends: int64 (T,), where each text ends.
-        begins: int64 (T,), the first pixel of the frame of each.
-        texts: int64 (K,), where the texts of each track end.
-        pixels: of a frame.
-        bounds: int64 (N + T,), filled with the begin and end of each run of pixels, track by track.
-        areas: int64 (T,) zeros, filled with the pixels of each mask.
-
-    Returns:
-        Where the bounds of the last track end, after `texts` was filled with where those of each do; -1 if a text is no
-        mask of the size.
-    """
-    filled, at, text = 0, 0, 0
-    for track in range(len(texts)):
-        begin = filled
-        while text < texts[track]:
-            if at == ends[text]:
-                return -1
-            position, number, before, last = 0, 0, 0, 0
-            while at < ends[text]:
-                length, shift, goes_on = 0, 0, True
-                while goes_on:
-                    letter = int(letters[at]) - 48
-                    if letter < 0 or letter > 63 or shift == 5 * _GROUPS:
-                        return -1
-                    length |= (letter & 31) << shift
-                    shift += 5
-                    at += 1
-                    goes_on = letter & 32 != 0
-                    if goes_on and at == ends[text]:
-                        return -1
-                if letter & 16:
-                    length |= -1 << shift
-                if number > 2:
-                    length += before
-                if length < 0:
-                    return -1
-                before, last = last, length
-                if number % 2 == 1 and length > 0:
-                    start = begins[text] + position
-                    if filled > begin and bounds[filled - 1] == start:
-                        bounds[filled - 1] = start + length
-                    else:
-                        bounds[filled] = start
-                        bounds[filled + 1] = start + length
-                        filled += 2
-                    areas[text] += length
-                position += length
-                number += 1
-            if position != pixels:
-                return -1
-            text += 1
-        texts[track] = filled
-    return filled
-
-
-def measure_letters(
-    letters: Any, ends: Any, frames: Any, tracks: Any, size: tuple[int, int], areas: Any, boxes: Any
+def read_masks(
+    source: Any, at: int, marks: tuple[Any, Any], size: tuple[int, int], text: Any, bounds: Any, areas: Any, found: Any
 ) -> Any:
-    """Reads the texts of tracks for their areas and boxes alone, see `Extent.of`.
+    """Reads the masks of a track from a list in JSON: each is null, or a text between two marks.
 
     Args:
-        letters, ends: as for `read_letters`.
-        frames: int64 (T,), the place of each text in `areas`, read line by line.
-        tracks: int64 (T,), the place of the track of each text.
+        source: uint8 (N,), JSON.
+        at: the place behind the list's opening bracket.
+        marks: uint8 arrays, what stands before and after each text; the second begins with a quote.
         size: (height, width) of the frames.
-        areas: int64 (K * frames,) zeros, filled with the pixels of each mask.
-        boxes: int64 (K, 4) zeros, filled with top, left, bottom and right, the last two exclusive.
+        text: uint8, filled with what `rle.json_list` makes of the masks; of length 0 to leave it out.
+        bounds: int64, filled with the track's tube; of length 0 to leave it out.
+        areas: int64, filled with the pixels of each mask.
+        found: int64 (9,), filled with the lengths of `text`, `areas` and `bounds`, and with the track's pixels, the
+            frames that show it, and its box: top, left, bottom, right, see `Extent`.
 
     Returns:
-        The number of texts; -1 if one is no mask of the size.
+        The place behind the closing bracket; -1 if something is not as expected, or the source ends before.
     """
     height, width = size
-    at = 0
-    for text in range(len(ends)):
-        end = ends[text]
-        if at == end:
-            return -1
-        top, left, bottom, right = height, width, 0, 0
-        row, column, number, before, last, area = 0, 0, 0, 0, 0, 0
-        while at < end:
-            letter = int(letters[at]) - 48
+    stop, written, filled, frame, pixels, shown = len(source), 0, 0, 0, 0, 0
+    top, left, bottom, right = height, width, 0, 0
+    follows = 44  # a comma
+    while follows == 44:
+        while at < stop and (source[at] == 32 or source[at] == 10 or source[at] == 13 or source[at] == 9):
             at += 1
-            length = letter & 31
-            if letter < 0 or letter > 63:
-                return -1
-            shift = 5
-            while letter & 32:
-                if at == end or shift == 5 * _GROUPS:
-                    return -1
-                letter = int(letters[at]) - 48
-                at += 1
-                if letter < 0 or letter > 63:
-                    return -1
-                length |= (letter & 31) << shift
-                shift += 5
-            if letter & 16:
-                length -= 1 << shift
-            if number > 2:
-                length += before
-            if length < 0:
-                return -1
-            before, last = last, length
-            is_inside = number & 1 == 1 and length > 0
-            if is_inside:
-                area += length
-                top, left = min(top, row), min(left, column)
-            row += length
-            if row > height:  # the run ends in a later column
-                if is_inside:
-                    top, bottom = 0, height
-                if row > 2 * height:
-                    column += (row - 1) // height
-                    row -= (row - 1) // height * height
-                else:
-                    column += 1
-                    row -= height
-            if is_inside:
-                bottom, right = max(bottom, row), column + 1
-            if row == height:
-                row = 0
-                column += 1
-            number += 1
-        if row != 0 or column != width:
+        if frame == 0 and at < stop and source[at] == 93:  # the bracket of an empty list
+            at += 1
+            break
+        if at + 4 > stop or frame == len(areas):
             return -1
-        if area:
-            areas[frames[text]] = area
-            box = boxes[tracks[text]]
-            if box[2] == 0:
-                box[0], box[1] = top, left
-            box[0], box[1] = min(box[0], top), min(box[1], left)
-            box[2], box[3] = max(box[2], bottom), max(box[3], right)
-    return len(ends)
+        area = 0
+        if source[at] == 110 and source[at + 1] == 117 and source[at + 2] == 108 and source[at + 3] == 108:  # null
+            begin, at = at, at + 4
+            end = at
+        else:
+            for letter in marks[0]:
+                if at == stop or source[at] != letter:
+                    return -1
+                at += 1
+            begin = at - 1  # with its quotes
+            row, column, number, last, last_but_one = 0, 0, 0, 0, 0
+            while at < stop:
+                letter = int(source[at]) - 48
+                if letter < 0 or letter > 63:
+                    break  # at the quote, or else the marks behind the text are not found
+                at += 1
+                length = (letter ^ 16) - 16  # of five bits the highest is the sign
+                if letter > 31:
+                    length, shift = letter & 31, 5
+                    while letter & 32:
+                        if letter == 44:  # a backslash, which JSON has twice
+                            at += 1
+                            if at > stop or source[at - 1] != 92:
+                                return -1
+                        if at >= stop or shift == 5 * _GROUPS:
+                            return -1
+                        letter = int(source[at]) - 48
+                        at += 1
+                        if letter < 0 or letter > 63:
+                            return -1
+                        length |= (letter & 31) << shift
+                        shift += 5
+                    length -= (letter & 16) << (shift - 4)
+                if number > 2:
+                    length += last_but_one
+                if length < 0:
+                    return -1
+                last_but_one, last = last, length
+                if number & 1 == 0:
+                    row += length
+                    if row >= 2 * height:
+                        column += row // height
+                        row %= height
+                    elif row >= height:
+                        column += 1
+                        row -= height
+                elif length > 0:
+                    area += length
+                    top, left = min(top, row), min(left, column)
+                    if len(bounds):
+                        first = (frame * width + column) * height + row
+                        if filled > 0 and bounds[filled - 1] == first:
+                            filled -= 2
+                        else:
+                            bounds[filled] = first
+                        bounds[filled + 1] = first + length
+                        filled += 2
+                    row += length
+                    if row > height:  # it ends in a later column
+                        top, bottom = 0, height
+                        column += (row - 1) // height
+                        row -= (row - 1) // height * height
+                    bottom, right = max(bottom, row), max(right, column + 1)
+                    if row == height:
+                        row = 0
+                        column += 1
+                number += 1
+            if number == 0 or row != 0 or column != width:
+                return -1
+            end = at + 1
+            for letter in marks[1]:
+                if at >= stop or source[at] != letter:
+                    return -1
+                at += 1
+        areas[frame] = area
+        pixels += area
+        shown += area > 0
+        frame += 1
+        while at < stop and (source[at] == 32 or source[at] == 10 or source[at] == 13 or source[at] == 9):
+            at += 1
+        if at == stop or (source[at] != 44 and source[at] != 93):
+            return -1
+        follows = source[at]
+        at += 1
+        if len(text):
+            if written > 0:
+                text[written] = 44
+                written += 1
+            text[written : written + end - begin] = source[begin:end]
+            written += end - begin
+    if pixels == 0:
+        top, left = 0, 0
+    for place, number in enumerate((written, frame, filled, pixels, shown, top, left, bottom, right)):
+        found[place] = number
+    return at
 
 
 def shared_pixels(tube: Any, bounds: Any, ends: Any, pixels: int, shared: Any) -> Any:
@@ -180,6 +169,5 @@ def shared_pixels(tube: Any, bounds: Any, ends: Any, pixels: int, shared: Any) -
                 start = min(stop, border)
 
 
-READ = Loop(read_letters, after=10_000_000)  # letters, half a second
-MEASURE = Loop(measure_letters, after=10_000_000)  # likewise
+READ = Loop(read_masks, after=10_000_000)  # letters, half a second
 SHARED = Loop(shared_pixels, after=50_000_000)  # bounds of pairs of tubes, likewise

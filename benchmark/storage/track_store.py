@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.storage import rle
-from ovsbench.benchmark.storage.files import json_line, read_json
+from ovsbench.benchmark.storage.files import read_json
 from ovsbench.benchmark.storage.folder_writer import FolderWriter
 from ovsbench.benchmark.storage.track_extents import Described, Extent, measured_texts
 from ovsbench.benchmark.types import Ids, InstanceTrack, PanopticFrame, Segment, Vocabulary
@@ -114,12 +114,19 @@ class TrackWriter(FolderWriter):
 
 def around_masks(track: InstanceTrack, extent: Extent) -> tuple[bytes, bytes]:
     """What stands before and after the masks in the line of a track."""
-    rest = {
-        "id": track.id, "category": track.category, "masks": [], "score": track.score, "is_crowd": track.is_crowd,
-        "area": track.area,
-    }  # fmt: skip
-    head, brackets, tail = json_line({**rest, **extent._asdict()}).encode().partition(b'"masks":[]')
-    return head + brackets[:-1], brackets[-1:] + tail
+    area = "null" if track.area is None else _number(track.area)
+    box = "null" if extent.box is None else ",".join(map(_number, extent.box)).join("[]")
+    head = (
+        f'{{"area":{area},"box":{box},"category":{_number(track.category)},"id":{_number(track.id)},'
+        f'"is_crowd":{"true" if track.is_crowd else "false"},"masks":['
+    )
+    tail = f'],"pixels":{_number(extent.pixels)},"score":{_number(track.score)},"shown":{_number(extent.shown)}}}\n'
+    return head.encode(), tail.encode()
+
+
+def _number(value: float) -> str:
+    """A finite number as `json.dumps` writes it."""
+    return float.__repr__(value) if isinstance(value, float) else int.__repr__(value)
 
 
 def _refuse_odd(track: InstanceTrack, frames: int, where: str) -> None:

@@ -125,14 +125,14 @@ def matched(truth: DecodedTracks, prediction: DecodedTracks, by_class: Mapping[i
     scores = np.array([track.score for track in prediction.tracks], dtype=np.float64)
     outside = _outside(_mean_areas(truth)), _outside(_mean_areas(prediction))
     ignored = outside[1] @ _AREA_BITS  # of predictions that match none
+    nothing = np.zeros(KEPT[-1], dtype=np.int64)
     crowds = np.array([track.is_crowd for track in truth.tracks], dtype=bool)
     counted = {}
     for category, (labels, found, overlaps) in by_class.items():
         if not labels:  # most classes of most videos, where there are many
-            nothing = np.zeros(len(found), dtype=np.int64)
-            counted[category] = Found((0,) * len(AREAS), scores[found], nothing, ignored[found])
+            counted[category] = Found((0,) * len(AREAS), scores[found], nothing[: len(found)], ignored[found])
             continue
-        is_crowd, own = crowds[labels], (scores[found], overlaps, outside[0][labels], outside[1][found])
+        is_crowd, own = crowds[labels], (scores[found], overlaps, outside[0][labels], ignored[found])
         plain = _match(*own, is_crowd, ignores_crowds=False)
         if is_crowd.any():
             plain = _match(*own, is_crowd, ignores_crowds=True)._replace(without_crowds=plain)
@@ -156,7 +156,7 @@ def _match(
     scores: Floats,
     overlaps: Floats,
     labels_outside: Bools,
-    found_outside: Bools,
+    ignored: npt.NDArray[np.int64],
     is_crowd: Bools,
     *,
     ignores_crowds: bool,
@@ -167,27 +167,28 @@ def _match(
         scores: (N,) falling.
         overlaps: (N, G).
         labels_outside: (G, areas).
-        found_outside: (N, areas).
+        ignored: (N,) as in `Found`, of predictions that match no label.
         is_crowd: (G,), labels that any number of predictions may match.
         ignores_crowds: whether what matches one of them is neither right nor wrong; by the rule of LV-VIS it is right.
     """
     is_ignored = labels_outside | (is_crowd & ignores_crowds)[:, None]  # (G, areas)
     done: dict[tuple[bool, ...], list[list[int]]] = {}
-    rows = [tuple(row) for row in is_ignored.T.tolist()]
-    for row in rows:
+    right, neither = [0] * len(scores), ignored.tolist()
+    for area, row in enumerate(map(tuple, is_ignored.T.tolist())):
         if row not in done:
             done[row] = _assign(overlaps.tolist(), row, is_crowd.tolist())
-    label = np.array([done[row] for row in rows], dtype=np.intp)  # (areas, thresholds, N), -1 for none
-    is_matched = label >= 0
-    nothing = np.zeros((1, len(AREAS)), dtype=bool)
-    on_ignored = is_matched & np.concatenate([is_ignored, nothing])[label, np.arange(len(AREAS))[:, None, None]]
-    is_neither = on_ignored | ~is_matched & found_outside.T[:, None]
-    return Found(
-        tuple((~is_ignored).sum(axis=0).tolist()),
-        scores,
-        (_BITS * (is_matched & ~on_ignored)).sum(axis=(0, 1)),
-        (_BITS * is_neither).sum(axis=(0, 1)),
-    )
+        for threshold, labels in enumerate(done[row]):
+            bit = 1 << area * len(THRESHOLDS) + threshold
+            for place, label in enumerate(labels):
+                if label < 0:
+                    continue
+                if row[label]:
+                    neither[place] |= bit
+                else:
+                    neither[place] &= ~bit
+                    right[place] |= bit
+    counting = tuple((~is_ignored).sum(axis=0).tolist())
+    return Found(counting, scores, np.array(right, dtype=np.int64), np.array(neither, dtype=np.int64))
 
 
 def _assign(

@@ -18,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.storage.rle_loop import READ
+from ovsbench.benchmark.storage.rle_loop import READ, SHARED
 from ovsbench.benchmark.types import VOID, Ids, InstanceTrack
 
 Tube = npt.NDArray[np.int64]
 """(2n,): begin and end of n runs of pixels, strictly increasing; frame f of a video begins at f * height * width."""
 
 _GROUPS = 7  # of five bits: lengths below 2**34
+_ALL = 1 << 62  # pixels: all frames as one
 
 
 def encode(mask: npt.NDArray[np.bool_]) -> str:
@@ -339,6 +340,10 @@ def intersection(first: Tube, second: Tube) -> int:
     """The number of pixels that two tubes share."""
     if not first.size or not second.size or first[-1] <= second[0] or second[-1] <= first[0]:
         return 0
+    if (compiled := SHARED.ready(len(first) + len(second))) is not None:
+        shared = np.zeros((1, 1), dtype=np.int64)
+        compiled(first, second, np.array([len(second)]), _ALL, shared)
+        return int(shared[0, 0])
     if len(first) > len(second):
         first, second = second, first
     # Pixels of `second` before each bound of `first`: linear between its own bounds, exact below 2**53.

@@ -32,98 +32,33 @@ def read_masks(
     Returns:
         The place behind the closing bracket; -1 if something is not as expected, or the source ends before.
     """
-    height, width = size
-    stop, written, filled, frame, pixels, shown = len(source), 0, 0, 0, 0, 0
-    top, left, bottom, right = height, width, 0, 0
+    stop, written, frame = len(source), 0, 0
+    found[:] = 0
+    found[5], found[6] = size
     follows = 44  # a comma
     while follows == 44:
-        while at < stop and (source[at] == 32 or source[at] == 10 or source[at] == 13 or source[at] == 9):
-            at += 1
+        at = _after_space(source, at)
         if frame == 0 and at < stop and source[at] == 93:  # the bracket of an empty list
             at += 1
             break
         if at + 4 > stop or frame == len(areas):
             return -1
-        area = 0
+        begin, end = at, at + 4
+        areas[frame] = 0
         if source[at] == 110 and source[at + 1] == 117 and source[at + 2] == 108 and source[at + 3] == 108:  # null
-            begin, at = at, at + 4
-            end = at
+            at = end
         else:
-            for letter in marks[0]:
-                if at == stop or source[at] != letter:
-                    return -1
-                at += 1
+            at = _after_mark(source, at, marks[0])
             begin = at - 1  # with its quotes
-            row, column, number, last, last_but_one = 0, 0, 0, 0, 0
-            while at < stop:
-                letter = int(source[at]) - 48
-                if letter < 0 or letter > 63:
-                    break  # at the quote, or else the marks behind the text are not found
-                at += 1
-                length = (letter ^ 16) - 16  # of five bits the highest is the sign
-                if letter > 31:
-                    length, shift = letter & 31, 5
-                    while letter & 32:
-                        if letter == 44:  # a backslash, which JSON has twice
-                            at += 1
-                            if at > stop or source[at - 1] != 92:
-                                return -1
-                        if at >= stop or shift == 5 * _GROUPS:
-                            return -1
-                        letter = int(source[at]) - 48
-                        at += 1
-                        if letter < 0 or letter > 63:
-                            return -1
-                        length |= (letter & 31) << shift
-                        shift += 5
-                    length -= (letter & 16) << (shift - 4)
-                if number > 2:
-                    length += last_but_one
-                if length < 0:
-                    return -1
-                last_but_one, last = last, length
-                if number & 1 == 0:
-                    row += length
-                    if row >= 2 * height:
-                        column += row // height
-                        row %= height
-                    elif row >= height:
-                        column += 1
-                        row -= height
-                elif length > 0:
-                    area += length
-                    top, left = min(top, row), min(left, column)
-                    if len(bounds):
-                        first = (frame * width + column) * height + row
-                        if filled > 0 and bounds[filled - 1] == first:
-                            filled -= 2
-                        else:
-                            bounds[filled] = first
-                        bounds[filled + 1] = first + length
-                        filled += 2
-                    row += length
-                    if row > height:  # it ends in a later column
-                        top, bottom = 0, height
-                        column += (row - 1) // height
-                        row -= (row - 1) // height * height
-                    bottom, right = max(bottom, row), max(right, column + 1)
-                    if row == height:
-                        row = 0
-                        column += 1
-                number += 1
-            if number == 0 or row != 0 or column != width:
+            if at > 0:
+                at = _read_mask(source, at, size, frame, bounds, areas, found)
+            if at > 0:
+                end = at + 1
+                at = _after_mark(source, at, marks[1])
+            if at < 0:
                 return -1
-            end = at + 1
-            for letter in marks[1]:
-                if at >= stop or source[at] != letter:
-                    return -1
-                at += 1
-        areas[frame] = area
-        pixels += area
-        shown += area > 0
         frame += 1
-        while at < stop and (source[at] == 32 or source[at] == 10 or source[at] == 13 or source[at] == 9):
-            at += 1
+        at = _after_space(source, at)
         if at == stop or (source[at] != 44 and source[at] != 93):
             return -1
         follows = source[at]
@@ -134,11 +69,110 @@ def read_masks(
                 written += 1
             text[written : written + end - begin] = source[begin:end]
             written += end - begin
-    if pixels == 0:
-        top, left = 0, 0
-    for place, number in enumerate((written, frame, filled, pixels, shown, top, left, bottom, right)):
-        found[place] = number
+    found[0], found[1] = written, frame
+    if found[3] == 0:
+        found[5], found[6] = 0, 0
     return at
+
+
+def _after_space(source: Any, at: int) -> Any:
+    while at < len(source) and (source[at] == 32 or source[at] == 10 or source[at] == 13 or source[at] == 9):
+        at += 1
+    return at
+
+
+def _after_mark(source: Any, at: int, mark: Any) -> Any:
+    """The place behind a mark, -1 if another one stands here."""
+    if at + len(mark) > len(source):
+        return -1
+    for place in range(len(mark)):
+        if source[at + place] != mark[place]:
+            return -1
+    return at + len(mark)
+
+
+def _read_mask(
+    source: Any, at: int, size: tuple[int, int], frame: int, bounds: Any, areas: Any, found: Any
+) -> Any:
+    """Reads the text of a mask; the place of the quote behind it, -1 if it is none. Arguments as of `read_masks`."""
+    height, width = size
+    row, column, outside, inside, area, filled, is_first = 0, 0, 0, 0, 0, found[2], True
+    top, left, bottom, right = found[5], found[6], found[7], found[8]
+    while at < len(source) and source[at] != 34:
+        length, at = _read_length(source, at)
+        outside += length
+        if at < 0 or outside < 0:
+            return -1
+        row += outside
+        if row >= 2 * height:
+            column += row // height
+            row %= height
+        elif row >= height:
+            column += 1
+            row -= height
+        if is_first:
+            outside = 0  # the next length outside is no difference yet
+        if at == len(source) or source[at] == 34:
+            break
+        length, at = _read_length(source, at)
+        inside += length
+        is_first = False
+        if at < 0 or inside < 0:
+            return -1
+        if inside == 0:
+            continue
+        area += inside
+        top, left = min(top, row), min(left, column)
+        if len(bounds):
+            first = (frame * width + column) * height + row
+            if filled > 0 and bounds[filled - 1] == first:  # also across frames both runs are one
+                filled -= 2
+            else:
+                bounds[filled] = first
+            bounds[filled + 1] = first + inside
+            filled += 2
+        row += inside
+        if row > height:  # it ends in a later column
+            top, bottom = 0, height
+            column += (row - 1) // height
+            row -= (row - 1) // height * height
+        bottom, right = max(bottom, row), max(right, column + 1)
+        if row == height:
+            row = 0
+            column += 1
+    if row != 0 or column != width:
+        return -1
+    areas[frame] = area
+    found[2] = filled
+    found[3] += area
+    found[4] += area > 0
+    found[5], found[6], found[7], found[8] = top, left, bottom, right
+    return at
+
+
+def _read_length(source: Any, at: int) -> Any:
+    """The number that begins here, and the place behind it, -1 if there is none."""
+    letter = int(source[at]) - 48
+    at += 1
+    if letter < 0 or letter > 63:
+        return 0, -1
+    if letter < 32:
+        return (letter ^ 16) - 16, at  # of five bits the highest is the sign
+    length, shift = letter & 31, 5
+    while letter & 32:
+        if letter == 44:  # a backslash, which JSON has twice
+            at += 1
+            if at > len(source) or source[at - 1] != 92:
+                return 0, -1
+        if at >= len(source) or shift == 5 * _GROUPS:
+            return 0, -1
+        letter = int(source[at]) - 48
+        at += 1
+        if letter < 0 or letter > 63:
+            return 0, -1
+        length |= (letter & 31) << shift
+        shift += 5
+    return length - ((letter & 16) << (shift - 4)), at
 
 
 def shared_pixels(tube: Any, bounds: Any, ends: Any, pixels: int, shared: Any) -> Any:

@@ -46,7 +46,7 @@ class QuickRows:
             return None
         try:
             rest = b'%b"\\u0000masks\\u0000"%b' % (window[begin : key.end() - 1], window[masks.end : end])
-            row = json.loads(rest)
+            row = json.loads(rest.decode())
         except (ValueError, RecursionError):
             return None
         if not isinstance(row, dict) or row.get("segmentations") != _IN_PLACE:

@@ -91,9 +91,7 @@ def _after_mark(source: Any, at: int, mark: Any) -> Any:
     return at + len(mark)
 
 
-def _read_mask(
-    source: Any, at: int, size: tuple[int, int], frame: int, bounds: Any, areas: Any, found: Any
-) -> Any:
+def _read_mask(source: Any, at: int, size: tuple[int, int], frame: int, bounds: Any, areas: Any, found: Any) -> Any:
     """Reads the text of a mask; the place of the quote behind it, -1 if it is none. Arguments as of `read_masks`."""
     height, width = size
     row, column, outside, inside, area, filled, is_first = 0, 0, 0, 0, 0, found[2], True

@@ -31,6 +31,8 @@ from ovsbench.benchmark.storage.track_extents import Described, Extent
 from ovsbench.benchmark.types import Ids, InstanceTrack, PanopticFrame, Segment, Vocabulary
 
 TRACKS = "tracks.jsonl"
+_READ_AHEAD = 1 << 18
+"""Bytes; lines are long."""
 _AT_ONCE = 64
 """Frames that are read together where they are wanted one by one."""
 
@@ -115,19 +117,19 @@ class TrackWriter(FolderWriter):
 
 def around_masks(track: InstanceTrack, extent: Extent) -> tuple[bytes, bytes]:
     """What stands before and after the masks in the line of a track."""
-    area = "null" if track.area is None else _number(track.area)
-    box = "null" if extent.box is None else ",".join(map(_number, extent.box)).join("[]")
+    area = "null" if track.area is None else _finite(track.area)
+    box = "null" if extent.box is None else f"[{','.join(map(str, extent.box))}]"
     head = (
-        f'{{"area":{area},"box":{box},"category":{_number(track.category)},"id":{_number(track.id)},'
+        f'{{"area":{area},"box":{box},"category":{track.category:d},"id":{track.id:d},'
         f'"is_crowd":{"true" if track.is_crowd else "false"},"masks":['
     )
-    tail = f'],"pixels":{_number(extent.pixels)},"score":{_number(track.score)},"shown":{_number(extent.shown)}}}\n'
+    tail = f'],"pixels":{extent.pixels:d},"score":{_finite(track.score)},"shown":{extent.shown:d}}}\n'
     return head.encode(), tail.encode()
 
 
-def _number(value: float) -> str:
+def _finite(value: float) -> str:
     """A finite number as `json.dumps` writes it."""
-    return float.__repr__(value) if isinstance(value, float) else int.__repr__(value)
+    return float.__repr__(value) if isinstance(value, float) else f"{value:d}"
 
 
 def _refuse_odd(track: InstanceTrack, frames: int, where: str) -> None:
@@ -180,7 +182,7 @@ class TrackFolder:
     def _lines(self) -> Iterator[bytes]:
         """The lines of the file, of which one at a time is in memory."""
         try:
-            with (self.folder / TRACKS).open("rb") as file:
+            with (self.folder / TRACKS).open("rb", buffering=_READ_AHEAD) as file:
                 yield from (line.removesuffix(b"\n") for line in file)
         except OSError as error:
             raise self._broken(error.strerror or str(error)) from error

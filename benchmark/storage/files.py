@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -46,7 +47,8 @@ def indented_json(value: Any, depth: int = 1) -> str:
     if not isinstance(value, containers) or not value:
         return _COMPACT.encode(value)
     pad = "\n" + " " * depth
-    if not any(isinstance(child, containers) for child in (value.values() if isinstance(value, dict) else value)):
+    children = value.values() if isinstance(value, dict) else value
+    if not any(map(isinstance, children, itertools.repeat(containers))):
         text = _LINES.encode(value)
         return text[0] + pad + text[1:-1].replace("\n", pad) + pad[:-1] + text[-1]
     items = sorted(value.items()) if isinstance(value, dict) else list(enumerate(value))

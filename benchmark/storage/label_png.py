@@ -9,7 +9,7 @@ predictions in the colours of Pascal VOC. It is read by its index where that is 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.panoptic import DenseFrame, dense_of_rgb, listed
 from ovsbench.benchmark.storage.image_files import BROKEN, PngHeader, open_image, png_header
-from ovsbench.benchmark.storage.png_loop import decode_plain
+from ovsbench.benchmark.storage.png_loop import decode_plain, number_plain
 from ovsbench.benchmark.storage.text_files import refuse_pipe
-from ovsbench.benchmark.types import Image
+from ovsbench.benchmark.types import VOID, Image, Segment
 
 Values = npt.NDArray[Any]
 _GREY, _RGB, _PALETTE = 0, 2, 3
@@ -112,6 +113,20 @@ def decode_rgb(data: bytes) -> Image:
             return pixels[..., :3]  # one colour that tRNS makes transparent brings a fourth channel
     with open_image(data, ("PNG",)) as image:
         return np.asarray(image)
+
+
+def dense_of_png(data: bytes, segments: Mapping[int, Segment]) -> DenseFrame:
+    """`panoptic.dense_of_rgb` of an RGB PNG of 8 bits; by a compiled loop without the way over colours.
+
+    Raises:
+        DataError: a pixel has a nonzero id that is not among the segments.
+        one of BROKEN: the file is broken.
+    """
+    ids = sorted(segments)
+    numbers = number_plain(data, [VOID, *ids]) if len(ids) <= 0xFF else None
+    if numbers is None:
+        return dense_of_rgb(decode_rgb(data), segments)
+    return DenseFrame(numbers, tuple(segments[key] for key in ids), listed(segments))
 
 
 @functools.cache

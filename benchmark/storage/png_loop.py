@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,11 +39,49 @@ def decode_plain(data: bytes) -> PlainPng | None:
     Raises:
         ValueError: it is no PNG.
     """
+    (height, width), _, kind = png_header(data)
+    compiled = UNFILTER.ready(height * width if kind == 2 else 0)
+    if kind == 2 and compiled is None:  # colours without filters are rare
+        return None
+    if (unpacked := _unpack(data)) is None:
+        return None
+    rows, palette = unpacked
+    if not rows[:, 0].any():
+        pixels = rows[:, 1:].copy()
+    elif compiled is None:
+        return None
+    else:
+        pixels = np.empty((height, rows.shape[1] - 1), dtype=np.uint8)
+        if not compiled(rows, _CHANNELS[kind], pixels):
+            return None
+    return PlainPng(pixels.reshape((height, width, 3) if kind == 2 else (height, width)), palette)
+
+
+def number_plain(data: bytes, ids: Sequence[int]) -> npt.NDArray[np.uint8] | None:
+    """Which of some ids each pixel of a file of colours has; None if that is for others, or one has none of them.
+
+    Args:
+        data: the file; the id of a pixel is R + 256 G + 65536 B.
+        ids: rising, 0 first, at most 256.
+
+    Returns:
+        uint8 (H, W), places in `ids`.
+
+    Raises:
+        ValueError: it is no PNG.
+    """
+    (height, width), _, kind = png_header(data)
+    compiled = NUMBER.ready(height * width) if kind == 2 else None
+    if compiled is None or (unpacked := _unpack(data)) is None:
+        return None
+    numbers = np.empty((height, width), dtype=np.uint8)
+    return numbers if compiled(unpacked[0], np.array(ids, dtype=np.int64), numbers) else None
+
+
+def _unpack(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes] | None:
+    """The lines of a plain file, each with the number of its filter first, and its palette; None of other files."""
     (height, width), depth, kind = png_header(data)
     if depth != 8 or kind not in _CHANNELS or not 0 < height * width <= MOST_PIXELS or data[26:29] != b"\0\0\0":
-        return None
-    compiled = UNFILTER.ready(height * width) if kind == 2 else UNFILTER.ready(0)
-    if kind == 2 and compiled is None:  # colours without filters are rare
         return None
     palette, packed = b"", []
     try:
@@ -58,15 +96,7 @@ def decode_plain(data: bytes) -> PlainPng | None:
         rows = np.frombuffer(_inflate(b"".join(packed), height * line), dtype=np.uint8).reshape(height, line)
     except (ValueError, RuntimeError, zlib.error):
         return None
-    if not rows[:, 0].any():
-        pixels = rows[:, 1:].copy()
-    elif compiled is None:
-        return None
-    else:
-        pixels = np.empty((height, line - 1), dtype=np.uint8)
-        if not compiled(rows, _CHANNELS[kind], pixels):
-            return None
-    return PlainPng(pixels.reshape((height, width, 3) if kind == 2 else (height, width)), palette)
+    return rows, palette
 
 
 def _inflate(packed: bytes, size: int) -> bytes:
@@ -166,4 +196,74 @@ def unfilter(rows: Any, channels: int, pixels: Any) -> bool:
     return True
 
 
+def number_rows(rows: Any, ids: Any, numbers: Any) -> bool:
+    """Undoes the filters of an image of ids without its colours: most pixels have the id of a neighbour.
+
+    Args:
+        rows: uint8 (H, 1 + 3 W), as for `unfilter`.
+        ids: int64 (K,), rising, 0 first; the id of a pixel is R + 256 G + 65536 B.
+        numbers: uint8 (H, W), filled with places in `ids`.
+
+    Returns:
+        Whether all filters are known and every pixel has one of the ids.
+    """
+    height, width = numbers.shape
+    above = np.zeros(width, dtype=np.uint8)  # beyond the border all is 0
+    for y in range(height):
+        kind, row, own = rows[y, 0], rows[y, 1:], numbers[y]
+        if kind > 4:
+            return False
+        left, corner = 0, 0
+        for x in range(width):
+            up, number = int(above[x]), -1
+            change = int(row[3 * x]) | int(row[3 * x + 1]) << 8 | int(row[3 * x + 2]) << 16
+            if change == 0:
+                if kind == 2 or (kind == 4 and left == corner):
+                    number = up
+                elif kind == 1 or (kind == 4 and up == corner) or (kind == 3 and left == up):
+                    number = left
+            if number < 0:
+                number = _place(ids, _colour(kind, change, ids[left], ids[up], ids[corner]))
+                if number < 0:
+                    return False
+            own[x] = number
+            left, corner = number, up
+        above = own
+    return True
+
+
+def _colour(kind: int, change: int, left: int, up: int, corner: int) -> int:
+    """The id of a pixel by its filter, what is written of it, and the ids of its neighbours."""
+    colour = 0
+    for shift in range(0, 24, 8):
+        a, b, c = left >> shift & 255, up >> shift & 255, corner >> shift & 255
+        guess = 0
+        if kind == 1:
+            guess = a
+        elif kind == 2:
+            guess = b
+        elif kind == 3:
+            guess = (a + b) // 2
+        elif kind == 4:
+            by_left, by_up, by_corner = abs(b - c), abs(a - c), abs(a + b - 2 * c)
+            guess = b if by_up <= by_corner else c
+            if by_left <= by_up and by_left <= by_corner:
+                guess = a
+        colour |= ((change >> shift) + guess & 255) << shift
+    return colour
+
+
+def _place(ids: Any, key: int) -> int:
+    """Where a number is among rising ones, -1 if it is not there."""
+    low, high = 0, len(ids)
+    while low < high:
+        middle = (low + high) // 2
+        if ids[middle] < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < len(ids) and ids[low] == key else -1
+
+
 UNFILTER = Loop(unfilter, after=100_000_000)  # pixels, half a second of what is saved
+NUMBER = Loop(number_rows, after=100_000_000)  # likewise

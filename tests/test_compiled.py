@@ -20,7 +20,7 @@ from ovsbench.benchmark.storage.store import FrameFolder, VideoWriter
 from ovsbench.benchmark.types import Rules, Segment
 
 pytest.importorskip("numba")
-LOOPS = (frame_loops.NUMBER, frame_loops.PAIRS, frame_loops.TRIPLES, png_loop.UNFILTER)
+LOOPS = (frame_loops.PAIRS, frame_loops.TRIPLES, png_loop.NUMBER, png_loop.UNFILTER)
 COMPILED = {loop: compiled.Loop(loop._function, after=0).ready(1) for loop in LOOPS}
 
 

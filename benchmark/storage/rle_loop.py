@@ -187,7 +187,13 @@ def shared_pixels(tube: Any, bounds: Any, ends: Any, pixels: int, shared: Any) -
     for other in range(len(ends)):
         own, place, frame, border = 0, begin, 0, pixels
         begin = ends[other]
-        while own < len(tube) and place < ends[other]:
+        while True:
+            while own < len(tube) and place < ends[other] and tube[own + 1] <= bounds[place]:
+                own += 2
+            while place < ends[other] and own < len(tube) and bounds[place + 1] <= tube[own]:
+                place += 2
+            if own >= len(tube) or place >= ends[other]:
+                break
             start, stop = max(tube[own], bounds[place]), min(tube[own + 1], bounds[place + 1])
             if tube[own + 1] <= bounds[place + 1]:
                 own += 2

@@ -127,7 +127,9 @@ def test_the_compiled_loops_give_what_numpy_gives(loops, size):
         assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("text", ["", "\xff", "p", "0P", "9", "o1", "00000", "PPPPPPPP0", "5N5", "ooooooooo0"])
+@pytest.mark.parametrize(
+    "text", ["", "\xff", "p", "0P", "9", "o1", "00000", "PPPPPPPP0", "5N5", "ooooooooo0", '04","04', "04\\"]
+)
 def test_the_compiled_loops_leave_what_is_no_mask_to_numpy(loops, text):
     said = []
     for compiled in (False, True):

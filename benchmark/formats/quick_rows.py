@@ -32,8 +32,9 @@ class QuickRows:
     def __init__(self, compiled: Callable[..., int]) -> None:
         self._reader = ListReader(compiled, wants_text=True)
         self._window, self._source = b"", np.zeros(0, dtype=np.uint8)
-        self._last: tuple[bytes, bytes] = b"", b""
+        self._before = b"\0"  # what stood before the texts of the prediction before; nothing did yet
         self._marks: Marks = self._source, self._source
+        self._size = (0, 0)
 
     def __call__(self, window: bytes, begin: int) -> tuple[dict[str, Any], int] | None:
         """The prediction that begins here and the place behind it; None if the parser of JSON has to read it."""
@@ -55,17 +56,26 @@ class QuickRows:
         return row, end
 
     def _masks(self, begin: int) -> ListedMasks | None:
+        """The masks of the list that begins here, mostly written like those of the prediction before."""
+        if self._window.startswith(self._before, begin) and (found := self._read(begin)):
+            return found
+        return self._read(begin) if self._learn(begin) else None
+
+    def _read(self, begin: int) -> ListedMasks | None:
+        return self._reader.read(self._source, begin, self._marks, self._size)
+
+    def _learn(self, begin: int) -> bool:
+        """Takes marks and size off the first mask of a list; whether they are as expected."""
         first = _FIRST.match(self._window, begin)
         if first is None:
-            return None
-        before, height, width, after, *others = first.groups()
-        sizes = [size for size in ((height, width), tuple(others)) if size[0] is not None]
+            return False
+        before, height, width, after, *behind = first.groups()
+        sizes = [size for size in ((height, width), tuple(behind)) if size[0] is not None]
         if len(sizes) != 1:
-            return None
-        if (before, after) != self._last:
-            self._last = before, after
-            self._marks = np.frombuffer(before, dtype=np.uint8), np.frombuffer(after, dtype=np.uint8)
-        return self._reader.read(self._source, begin, self._marks, (int(sizes[0][0]), int(sizes[0][1])))
+            return False
+        self._before, self._size = before, (int(sizes[0][0]), int(sizes[0][1]))
+        self._marks = np.frombuffer(before, dtype=np.uint8), np.frombuffer(after, dtype=np.uint8)
+        return True
 
 
 def with_texts(masks: ListedMasks) -> list[dict[str, Any] | None]:

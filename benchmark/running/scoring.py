@@ -71,7 +71,7 @@ def score(
                 for piece, counted in results:
                     if counted is not None:
                         known[piece.name] = counted
-                        files.append_text(run / PARTIAL_COUNTS, counted.line)
+                        files.append_line(run / PARTIAL_COUNTS, counted.line)
                     done += 1
                     progress.video()
         except KeyboardInterrupt:

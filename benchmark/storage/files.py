@@ -211,13 +211,9 @@ def _compact(value: object) -> str:
     return _COMPACT.encode(value)
 
 
-def append_line(path: Path, value: Mapping[str, Any]) -> None:
-    """`append_text` of a JSON line."""
-    append_text(path, json_line(value))
-
-
-def append_text(path: Path, line: str) -> None:
-    """Adds a line with its end to a file; a last line that a crash cut off is dropped first."""
+def append_line(path: Path, value: Mapping[str, Any] | str) -> None:
+    """Adds one JSON line, or what `json_line` made, to a file; a last line that a crash cut off is dropped first."""
+    line = value if isinstance(value, str) else json_line(value)
     if isinstance(path, RemotePath):
         path.add(line.encode())
         return

@@ -69,7 +69,7 @@ def resolve(name_or_path: str | Path) -> Path:
 def domain(path: Path) -> str | None:
     """What the training of a checkpoint has seen, see `benchmark.domain`; None where it does not say, or is not ours.
 
-    Checkpoints from before that name their data only: the embedded world's is called world-... or captions.
+    Checkpoints from before that name their data only: the embedded world's is called world-... or captions...
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -80,7 +80,7 @@ def domain(path: Path) -> str | None:
     if "domain" in metadata:
         return str(metadata["domain"])
     data = str(metadata.get("data", ""))
-    return DRAWN if data == "captions" or data.startswith("world-") else None
+    return DRAWN if data.startswith(("captions", "world-")) else None
 
 
 def digest(path: Path) -> str:

@@ -91,6 +91,7 @@ def test_building_leads_to_a_model_that_fits(tmp_path, monkeypatch):
 
     told: list[str] = []
     monkeypatch.setattr(data, "say", told.append)
+    monkeypatch.setattr(data, "advise", told.append)
     monkeypatch.setattr(data, "finish", lambda _, *commands: told.append(" ".join(map(str, commands[-1]))))
     benchmark = build_world(tmp_path / "data", WorldSettings("dev", videos=1, frames=1))
     data._built(benchmark, tmp_path / "data", False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,11 @@ def test_a_participant_logs_in_submits_and_verifies(served, tmp_path):
     assert "is scored" in typed(*sent, "--publish")
     (receipt,) = tmp_path.glob("*.receipt.json")
     assert "Sound: signed by Test server" in typed("receipt", "verify", receipt)
+    with urllib.request.urlopen(f"{served.url}/api/journal") as answer:
+        Path("journal.jsonl").write_bytes(answer.read())
+    assert "Sound" in typed("receipt", "verify", receipt, "--journal", "journal.jsonl")
+    Path("journal.jsonl").write_text("")
+    assert "journal" in typed("receipt", "verify", receipt, "--journal", "journal.jsonl", code=1)
     again = typed("receipt", "fetch", receipt.name.partition(".")[0], "--to", served.url, "-o", "again.json")
     assert "Result: again.json" in again
     assert Path("again.json").read_bytes() == receipt.read_bytes()

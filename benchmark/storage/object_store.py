@@ -146,7 +146,9 @@ class ObjectStore:
                     self.remove([url])
 
     def _tried(self, url: str, work: Callable[[], T]) -> T:
-        for attempt in range(1, TRIES + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 return work()
             except _FAULTS_OF_CODE:
@@ -163,7 +165,6 @@ class ObjectStore:
                         "Run the same command again later; what is finished is kept"
                     ) from None
             time.sleep(min(FIRST_WAIT * 2 ** (attempt - 1), LONGEST_WAIT) * random.uniform(0.5, 1.0))
-        raise AssertionError
 
 
 @functools.cache

@@ -103,13 +103,17 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     console.print(table)
 
 
+def advise(line: str) -> None:
+    """A line that `ovsbench -q` leaves out."""
+    if not os.environ.get(QUIET):
+        say(line)
+
+
 def finish(where: Path | str, *commands: Sequence[object]) -> None:
     """The last lines of every verb: where the result lies and what to type next."""
-    if os.environ.get(QUIET):
-        return
-    say(f"Result: {where}")
+    advise(f"Result: {where}")
     for number, command in enumerate(commands):
-        say(("Next:   " if number == 0 else "        ") + shlex.join(map(str, command)))
+        advise(("Next:   " if number == 0 else "        ") + shlex.join(map(str, command)))
 
 
 def fraction(value: float | None) -> str:

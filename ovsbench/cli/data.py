@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ovsbench.cli import data_check, data_detectron2, data_split
-from ovsbench.cli.console import finish, print_json, say
+from ovsbench.cli.console import advise, finish, print_json, say
 from ovsbench.cli.data_check import extent, facts_of
 from ovsbench.cli.options import Actors, BuildJobs, Json, On, Out, executor, parse_size
 from ovsbench.cli.progress_bar import progress
@@ -115,7 +115,7 @@ def _built(benchmark: Benchmark, out: Path, as_json: bool) -> None:
     show_it: list[Path | str] = ["ovsbench", "data", "show", out, "-o", "sheet.png"]
     run_on_it: list[Path | str] = ["ovsbench", "run", out, "-m", "gkc", "-c", "gkc-world", "-o", "runs/gkc"]
     if of_benchmark(benchmark) != DRAWN:
-        say(f"gkc-world has seen {DRAWN} only; for photographs: -m {FOR_PHOTOGRAPHS}")
+        advise(f"gkc-world has seen {DRAWN} only; for photographs: -m {FOR_PHOTOGRAPHS}")
         run_on_it = ["ovsbench", "run", out, "-m", FOR_PHOTOGRAPHS, "-o", f"runs/{FOR_PHOTOGRAPHS}"]
     finish(out, *([show_it, run_on_it] if benchmark.role == "benchmark" else [show_it]))
 

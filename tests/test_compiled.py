@@ -15,7 +15,7 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.metrics.vc import Vc
 from ovsbench.benchmark.panoptic import DenseFrame, dense_of_rgb, ids_to_rgb, overlap_dense
 from ovsbench.benchmark.storage import png_loop
-from ovsbench.benchmark.storage.label_png import decode_rgb, dense_of_png
+from ovsbench.benchmark.storage.label_png import decode_rgb, dense_of_png, read_ids
 from ovsbench.benchmark.storage.store import FrameFolder, VideoWriter
 from ovsbench.benchmark.types import Rules, Segment
 
@@ -133,6 +133,18 @@ def test_the_ids_of_a_png_are_numbered_alike(loops):
         assert np.array_equal(found[0].numbers, found[1].numbers)
         assert found[0].numbers.dtype == found[1].numbers.dtype == np.uint8
         assert (found[0].segments, found[0].listed) == (found[1].segments, found[1].listed)
+
+
+@pytest.mark.parametrize("likely", [(1, 70_000, 3), (1,), (), range(1, 600)])
+def test_the_ids_of_a_file_are_read_alike_whichever_are_likely(loops, tmp_path, likely):
+    pytest.importorskip("imagecodecs")
+    ids = np.array([[1, 70_000, 3], [0, 0, 3]], dtype=np.uint32)
+    (tmp_path / "a.png").write_bytes(png(ids_to_rgb(ids), np.array([0, 4])))
+    for is_compiled in (False, True):
+        loops(is_compiled)
+        found = read_ids(tmp_path / "a.png", (2, 3), likely)
+        assert np.array_equal(found, ids)
+        assert found.dtype == np.uint32
 
 
 def test_an_id_without_a_segment_is_told_in_the_same_words(loops):

@@ -9,7 +9,7 @@ predictions in the colours of Pascal VOC. It is read by its index where that is 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.panoptic import DenseFrame, dense_of_rgb, listed
+from ovsbench.benchmark.panoptic import DenseFrame, dense_of_rgb, listed, rgb_to_ids
 from ovsbench.benchmark.storage.image_files import BROKEN, PngHeader, open_image, png_header
 from ovsbench.benchmark.storage.png_loop import decode_plain, number_plain
 from ovsbench.benchmark.storage.text_files import refuse_pipe
-from ovsbench.benchmark.types import VOID, Image, Segment
+from ovsbench.benchmark.types import VOID, Ids, Image, Segment
 
 Values = npt.NDArray[Any]
 _GREY, _RGB, _PALETTE = 0, 2, 3
@@ -90,6 +90,20 @@ def read_colours(path: Path, size: tuple[int, int] | None = None) -> Image:
             raise DataError(f"{path}: expected colours, got pixels that are transparent. Write it without alpha")
         pixels = pixels[..., :-1] if header.kind == 6 else pixels[..., 0]
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+
+
+def read_ids(path: Path, size: tuple[int, int], likely: Iterable[int]) -> Ids:
+    """The ids of an image, R + 256 G + 65536 B of each pixel; errors are those of `read_colours`.
+
+    Args:
+        path: a PNG.
+        size: (height, width) that it must have.
+        likely: ids; an image that has no others is read in half of the time.
+    """
+    data, _ = _read(path, size)
+    ids = sorted({VOID, *likely})
+    numbers = number_plain(data, ids) if len(ids) <= 1 << 8 else None
+    return rgb_to_ids(read_colours(path, size)) if numbers is None else np.array(ids, dtype=np.uint32).take(numbers)
 
 
 def decode_rgb(data: bytes) -> Image:

@@ -177,8 +177,8 @@ class _Parser:
 
     def _value(self) -> tuple[Any, Span]:
         self._peek()
-        if len(self._text) - self._place < self._last:
-            self._grow(self._last)
+        if len(self._text) - self._place < self._last + min(self._last, CHUNK):  # the next may be a little longer
+            self._grow(max(self._last, CHUNK))
         found = self._shortcut(self._window, self._place) if self._shortcut else None
         value, end = found or self._parsed()
         span = Span(self._offset + self._place, self._offset + end)

@@ -220,7 +220,7 @@ def test_deformable_attention_in_bags_is_that_on_grids(batch: int, heads: int, s
     cells, samples = sum(height * width for height, width in shapes), heads * len(shapes) * 4
     value = torch.randn((batch, cells, 6 * heads), generator=rng)
     at = grid.centres + 4 * torch.randn((batch, cells, 2 * samples), generator=rng)
-    weights = torch.randn((batch, cells, samples), generator=rng)
+    weights = torch.randn((batch, heads, samples // heads, cells), generator=rng).softmax(2)
     bags = sampling._in_bags(value, at, weights, grid, heads)
     assert torch.allclose(bags, sampling._on_grids(value, at, weights, grid, heads), atol=1e-5)
 
@@ -229,9 +229,9 @@ def test_an_offset_of_nothing_samples_the_cell_itself():
     grid = sampling.sampling_grid(((3, 4),), 1, 1, torch.device("cpu"))
     value = torch.arange(24.0).view(1, 12, 2)
     for way in (sampling._in_bags, sampling._on_grids):
-        assert torch.allclose(way(value, grid.centres[None], torch.zeros(1, 12, 1), grid, 1), value, atol=1e-5)
+        assert torch.allclose(way(value, grid.centres[None], torch.ones(1, 1, 1, 12), grid, 1), value, atol=1e-5)
         right = grid.centres[None] + torch.tensor([1.0, 0.0])
-        moved = way(value, right, torch.zeros(1, 12, 1), grid, 1).view(3, 4, 2)
+        moved = way(value, right, torch.ones(1, 1, 1, 12), grid, 1).view(3, 4, 2)
         assert torch.allclose(moved[:, :3], value.view(3, 4, 2)[:, 1:], atol=1e-5)
         assert torch.allclose(moved[:, 3], torch.zeros(3, 2), atol=1e-5), "beyond the map there is nothing"
 

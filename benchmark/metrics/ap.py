@@ -94,6 +94,10 @@ class ApCounts:
             scores[name] = float(np.mean(defined)) if defined else None
         return scores
 
+    def _may_ignore(self, found: Found) -> bool:
+        """Whether predictions among labels of all sizes may be neither right nor wrong: on a crowd."""
+        return found.without_crowds is not None and found.without_crowds.labels[0] > found.labels[0]
+
     def problems(self, video: VideoShape, beside: Mapping[str, Any]) -> Iterator[str]:
         for c, videos in self.by_class.items():
             if len(videos) != 1:
@@ -101,9 +105,7 @@ class ApCounts:
             for whole in videos:
                 lvvis = whole.without_crowds.problems(has_crowds=True) if whole.without_crowds else ()
                 yield from (f"ap of category {c} {problem}" for problem in (*whole.problems(), *lvvis))
-                if whole.ignored_anywhere and not (
-                    whole.without_crowds and whole.without_crowds.labels[0] > whole.labels[0]
-                ):
+                if whole.ignored_anywhere and not self._may_ignore(whole):
                     yield f"ap of category {c} has predictions that are ignored without a crowd that they lie on"
                 if whole.without_crowds and whole.without_crowds.ignored_anywhere:
                     yield f"ap of category {c} has predictions that are ignored where nothing is a crowd"

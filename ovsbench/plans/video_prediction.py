@@ -200,9 +200,9 @@ class _Outputs:
 
     def _painted(self, frames: Iterator[PanopticFrame | tuple[InstanceTrack, ...]]) -> Iterator[Image]:
         painter = OverlayPainter(self.vocabulary, numbered=True)
-        for index, found in enumerate(frames):
-            self.lines.add(found)
-            frame = found if isinstance(found, PanopticFrame) else on_top(found, 0, self.clip.size)
+        for index, answer in enumerate(frames):
+            self.lines.add(answer)
+            frame = answer if isinstance(answer, PanopticFrame) else on_top(answer, 0, self.clip.size)
             seen = {(segment.category, segment.id) for segment in frame.segments.values()}
             self.frames_with.update({category for category, _ in seen})
             self.tracks |= seen

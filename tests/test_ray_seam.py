@@ -9,13 +9,14 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from source_tree import source_files
 
 from ovsbench.benchmark.errors import UsageError
-from ovsbench.benchmark.progress import Progress
+from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.running.executor import Local, Machines, Piece, executor_on, longest_first
 
 RAY = "ovsbench.benchmark.running.ray_executor"
@@ -43,6 +44,7 @@ def test_one_module_imports_ray_and_one_function_imports_that_module():
 
 WITHOUT_RAY = """
 import sys
+import time
 sys.modules["ray"] = None  # as if it were not installed
 import runpy
 sys.argv = ["ovsbench", *sys.argv[1:]]
@@ -138,6 +140,22 @@ def test_several_processes_build_the_work_once_each_and_give_the_same():
         counts = sorted(result[2] for _, result in made if result[1] == process)
         assert counts == list(range(1, len(counts) + 1))
     assert progress.frames == sum(range(1, 30))
+
+
+def test_short_work_is_done_here_and_only_what_is_left_goes_to_processes():
+    pieces = [Piece(str(number), number, number) for number in range(1, 10)]
+    progress = Sum()
+    made = list(Local(2, alone=60.0).each(Squares, pieces, progress))
+    assert {result[1] for _, result in made} == {os.getpid()}
+    assert [piece.frames for piece, _ in made] == sorted(range(1, 10), reverse=True)
+    assert progress.frames == 45
+    made = []
+    for piece, result in Local(2, alone=0.05).each(Squares, pieces, SILENT):
+        time.sleep(0.1)
+        made.append((piece.name, result))
+    assert made[0] == ("9", (81, os.getpid(), 1))
+    assert os.getpid() not in {result[1] for _, result in made[1:]}
+    assert sorted(int(name) for name, _ in made) == list(range(1, 10))
 
 
 def failing() -> functools.partial[None]:

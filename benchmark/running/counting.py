@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,6 +54,11 @@ class CountedVideo:
     key: str
     counts: VideoCounts
     unread: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def line(self) -> str:
+        """It as JSON, on one line."""
+        return files.json_line(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         counts = {**self.unread, **{name: value.to_json() for name, value in self.counts.items()}}

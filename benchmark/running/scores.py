@@ -182,8 +182,7 @@ def scores_of(
 
 def _by_class(counts: Counts, ids: Sequence[int]) -> list[dict[str, float | None]]:
     """For each class what `counts.scores` gives of it alone; numbers that add up are read together."""
-    known = [c for c in ids if c in counts.classes]
-    if not known or not isinstance(counts, SummedCounts):
+    if not isinstance(counts, SummedCounts) or not (known := [c for c in ids if c in counts.classes]):
         return [counts.scores(frozenset({c})) for c in ids]
     values_of_metric = {
         name: values.tolist()

@@ -14,6 +14,7 @@ from ovsbench.benchmark.metrics import METRICS, OPTIONAL
 from ovsbench.benchmark.metrics.ap import ApCounts
 from ovsbench.benchmark.metrics.ap_matching import Found
 from ovsbench.benchmark.metrics.base import LabelledCounts, OverlapMetric, SummedCounts
+from ovsbench.benchmark.metrics.burst import BurstAp
 from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.metrics.vc import WHOLE
 from ovsbench.benchmark.panoptic import dense, overlap_dense
@@ -570,3 +571,14 @@ def test_a_mean_over_classes_is_over_those_that_have_a_label_if_only_one(name: s
     rows = {"1": of_tracks(name, 1, 0, 0), "2": of_tracks(name, 5, 5, 5), "3": of_tracks(name, 0, 4, 0)}
     scores = BY_NAME[name].counts_from_json(rows).scores(None)
     assert [scores[value] for value in values] == pytest.approx([0.5] * len(values))
+
+
+def test_of_a_category_that_is_not_labelled_throughout_what_is_not_right_is_ignored_at_every_threshold_and_size():
+    seen = 0
+    for seed in range(12):
+        video = random_case(seed).overlaps(Scope(absent=(9,), not_exhaustive=(5,)))
+        for (one,) in [BurstAp().count_overlaps(video).by_class.get(5, (found((0,) * 4, [], []),))]:
+            assert (one.matched ^ one.ignored).tolist() == [2**40 - 1] * len(one.scores)
+            assert not (one.matched & one.ignored).any()
+            seen += len(one.scores)
+    assert seen > 5

@@ -15,6 +15,7 @@ from ovsbench.benchmark import pair_tests, stats
 from ovsbench.benchmark.metrics.ap import ApCounts
 from ovsbench.benchmark.metrics.clear import Clear, ClearCounts
 from ovsbench.benchmark.metrics.miou import MiouCounts, Pixels
+from ovsbench.benchmark.metrics.vpq_video import VideoVpqCounts
 from ovsbench.benchmark.stats import Difference, Interval
 
 
@@ -290,3 +291,14 @@ def test_numbers_of_events_are_tested_by_all_exchanges(seeds: int):
     moved = (alarms[0] - alarms[1]).mean(axis=0)
     sums = [abs(sum(-d if swap else d for d, swap in zip(moved, row, strict=True))) for row in swaps.tolist()]
     assert found == (pytest.approx(np.mean([one >= sums[0] - 1e-9 for one in sums])), 0)
+
+
+def test_a_part_of_which_no_video_has_a_class_is_undefined():
+    rows = [{"vpq-video": VideoVpqCounts({1: (1.5, 2, 0, 1)})} for _ in range(3)]
+    groups = {"base": frozenset({1}), "novel": frozenset({2})}
+    for score in (("vpq-video", "VPQ_video", "novel"), ("vpq-video", "VPQ_video", "harmonic")):
+        for choice in (stats.Taken(stats.leave_one_out(3)), pair_tests.Swapped(np.zeros((4, 1), np.int64))):
+            videos = rows if isinstance(choice, stats.Taken) else rows[:2]
+            (blocks,) = stats.values_of(videos, [score], groups, choice)
+            assert [len(block) for block in blocks] == [len(block) for block in choice.times()]
+            assert np.isnan(np.concatenate(blocks)).all()

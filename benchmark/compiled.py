@@ -8,6 +8,7 @@ for the next process.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 
@@ -49,7 +50,18 @@ def _compile(function: Callable[..., Any]) -> Callable[..., Any] | None:
     except ImportError:
         return None
     try:
-        compiled: Callable[..., Any] = njit(cache=True, nogil=True)(function)
+        compiled: Callable[..., Any] = njit(cache=True, nogil=True)(_with_parts(function, njit(forceinline=True)))
     except RuntimeError:  # nowhere to keep what is compiled: every process would compile it anew, for seconds
         return None
     return compiled
+
+
+def _with_parts(function: Callable[..., Any], compile_part: Callable[..., Any]) -> FunctionType:
+    """A function whose parts, which are the functions of its module that it calls, are compiled to be put into it."""
+    names = {name: function.__globals__.get(name) for name in function.__code__.co_names}
+    parts = {
+        name: compile_part(_with_parts(part, compile_part))
+        for name, part in names.items()
+        if isinstance(part, FunctionType)
+    }
+    return FunctionType(function.__code__, {**function.__globals__, **parts}, function.__name__)

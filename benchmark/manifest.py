@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -99,9 +99,9 @@ class Benchmark:
     version: str
     source: Source
     rules: Rules
-    vocabulary: Vocabulary
+    vocabulary: Vocabulary = field(repr=False)  # hundreds of categories and of videos would bury the rest
     image_root: str
-    entries: tuple[VideoEntry, ...]
+    entries: tuple[VideoEntry, ...] = field(repr=False)
     role: Role = "benchmark"
     resize_images: bool = False
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.frame_loops import NUMBER, PAIRS, TRIPLES
+from ovsbench.benchmark.frame_loops import PAIRS, TRIPLES
 from ovsbench.benchmark.types import VOID, Ids, Image, PanopticFrame, Segment
 
 
@@ -98,25 +98,11 @@ def dense_of_rgb(rgb: Image, segments: Mapping[int, Segment]) -> DenseFrame:
     Raises:
         DataError: a pixel has a nonzero id that is not among the segments.
     """
-    numbers = _numbers_of_loop(rgb, segments)
-    if numbers is not None:
-        return DenseFrame(numbers, tuple(segments[key] for key in sorted(segments)), listed(segments))
     ids = _packed(rgb)
     ends = _run_ends(ids)
     found, in_order = _places(ids[ends], segments)
     numbers = found.astype(np.uint8 if len(in_order) <= 0xFF else np.int32)
     return DenseFrame(_spread(numbers, ends).reshape(rgb.shape[:2]), in_order, listed(segments))
-
-
-def _numbers_of_loop(rgb: Image, segments: Mapping[int, Segment]) -> npt.NDArray[np.uint8] | None:
-    """The numbers of `dense_of_rgb` by the compiled loop; None if that is not to be used, or an id is unknown."""
-    compiled = NUMBER.ready(rgb.size // 3) if len(segments) <= 0xFF else None
-    if compiled is None:
-        return None
-    keys = np.array([VOID, *sorted(segments)], dtype=np.uint32)
-    numbers = np.empty(rgb.shape[:2], dtype=np.uint8)
-    is_known = compiled(np.ascontiguousarray(rgb).reshape(-1, 3), keys, numbers.ravel())
-    return numbers if is_known else None
 
 
 def _places(ids: Ids, by_id: Mapping[int, Segment]) -> tuple[npt.NDArray[np.intp], tuple[Segment, ...]]:

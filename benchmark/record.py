@@ -213,13 +213,20 @@ def _short(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:12]}..."
 
 
-def describe(method: object, settings: Settings, benchmark: Benchmark, *, uses_labels: bool = False) -> RunRecord:
-    """The record of a run that is about to start."""
+def describe(
+    method: object,
+    settings: Settings,
+    benchmark: Benchmark,
+    *,
+    uses_labels: bool = False,
+    origin: methods.MethodInfo | None = None,
+) -> RunRecord:
+    """The record of a run that is about to start; `origin` says where the method comes from if no package brings it."""
     offered: Offer = settings.offered or benchmark.rules.offered
     vocabulary = benchmark.vocabulary.offered(offered)
     commit, is_dirty = machine.code_state()
     return RunRecord(
-        **what_ran(method, settings),
+        **what_ran(method, settings, origin),
         benchmark=benchmark.name,
         benchmark_version=benchmark.version,
         benchmark_digest=benchmark.digest,
@@ -236,9 +243,9 @@ def describe(method: object, settings: Settings, benchmark: Benchmark, *, uses_l
     )
 
 
-def what_ran(method: object, settings: Settings) -> dict[str, Any]:
+def what_ran(method: object, settings: Settings, origin: methods.MethodInfo | None = None) -> dict[str, Any]:
     """The part of a record that says which method with which weights ran, whatever it ran on."""
-    origin = _origin(settings.built.method, method)
+    origin = origin or _origin(settings.built.method, method)
     digest = getattr(method, "checkpoint_sha256", None) or _checkpoint_digest(settings.built.checkpoint)
     device = str(getattr(method, "device", settings.device))
     return {

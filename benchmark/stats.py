@@ -276,7 +276,8 @@ def _without_copies(tables: Mapping[Key, Floats]) -> tuple[Floats, dict[Key, npt
             if place[-1] == len(kept):
                 kept.append(column)
         places[name] = np.array(place, dtype=np.intp)
-    return (np.stack(kept, axis=1) if kept else np.zeros((0, 0))), places
+    videos = len(next(iter(tables.values()), ()))
+    return (np.stack(kept, axis=1) if kept else np.zeros((videos, 0))), places
 
 
 def _harmonic(base: Floats, novel: Floats) -> Floats:

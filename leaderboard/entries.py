@@ -82,10 +82,10 @@ def add(
     """
     with files.folder_lock(entries, wait=True):
         marks = {entry: read_verified(entries, entry) for entry in entry_ids(entries)}
-        place = slug(checked.benchmark.name)
-        definition = _benchmark_path(entries, place, checked.benchmark.digest)
+        benchmark_slug = slug(checked.benchmark.name)
+        definition = _benchmark_path(entries, benchmark_slug, checked.benchmark.digest)
         _refuse_benchmark(entries, definition, checked, new_benchmark)
-        known = label_counts.path_of(entries, place, checked.benchmark.digest)
+        known = label_counts.path_of(entries, benchmark_slug, checked.benchmark.digest)
         if labels is not None and not known.exists():
             files.write_bytes(known, labels)
         neighbours = Neighbours(entries, marks)
@@ -93,7 +93,9 @@ def add(
         problem = next(neighbours.problems(checked), None)
         if problem:
             raise UserError(problem)
-        entry = _free_id(entries, f"{place}/{slug(checked.record.method)}/{slug(checked.card.name)}", checked.card)
+        entry = _free_id(
+            entries, f"{benchmark_slug}/{slug(checked.record.method)}/{slug(checked.card.name)}", checked.card
+        )
         mark = Verified(
             level=checked.level,
             counts_sha256=checked.scores.counts_sha256,
@@ -139,8 +141,8 @@ def raise_to_rerun(entries: Path, entry: str, second: Path) -> None:
         _write_mark(entries / entry, dataclasses.replace(read_verified(entries, entry), level=checked.level))
 
 
-def _benchmark_path(entries: Path, place: str, digest: str) -> Path:
-    return entries / place / f"benchmark-{digest[:12]}.json"
+def _benchmark_path(entries: Path, benchmark_slug: str, digest: str) -> Path:
+    return entries / benchmark_slug / f"benchmark-{digest[:12]}.json"
 
 
 def _refuse_benchmark(entries: Path, definition: Path, checked: Checked, new_benchmark: bool) -> None:
@@ -157,10 +159,10 @@ def _free_id(entries: Path, wanted: str, card: Card) -> str:
         return wanted
     if not card.supersedes:
         raise UserError(f"{wanted} is on the board. Choose another name in the card, or name that one in supersedes")
-    number = 2
-    while (entries / f"{wanted}-{number}").exists():
-        number += 1
-    return f"{wanted}-{number}"
+    copy = 2
+    while (entries / f"{wanted}-{copy}").exists():
+        copy += 1
+    return f"{wanted}-{copy}"
 
 
 def check_entry(entries: Path, entry: str, *, is_new: bool = False) -> Checked:
@@ -191,9 +193,11 @@ def check_entry(entries: Path, entry: str, *, is_new: bool = False) -> Checked:
     if not is_marked or mark.level not in LEVELS:
         raise DataError(f"{folder / VERIFIED}: it does not describe the files beside it. Restore the entry")
     names = (checked.benchmark.name, checked.record.method, checked.card.name)
-    place, found = "/".join(map(slug, names)), re.sub(r"-[0-9]+$", "", entry)
-    if place not in (entry, found):
-        raise DataError(f"{folder}: expected it at {place}, where its files belong. Add its bundle with board add")
+    expected_id, unnumbered = "/".join(map(slug, names)), re.sub(r"-[0-9]+$", "", entry)
+    if expected_id not in (entry, unnumbered):
+        raise DataError(
+            f"{folder}: expected it at {expected_id}, where its files belong. Add its bundle with board add"
+        )
     warnings = tuple(dict.fromkeys((*checked.warnings, *mark.warnings)))
     return dataclasses.replace(
         checked, level=mark.level, warnings=warnings, near=mark.near, corrected_by=mark.corrected_by

@@ -42,9 +42,9 @@ class Labels:
     are_labels: bool
 
 
-def path_of(entries: Path, place: str, digest: str) -> Path:
+def path_of(entries: Path, benchmark_slug: str, digest: str) -> Path:
     """Where a board keeps them."""
-    return entries / place / f"labels-{digest[:12]}.jsonl"
+    return entries / benchmark_slug / f"labels-{digest[:12]}.jsonl"
 
 
 def count_labels(data: Benchmark, progress: Progress = SILENT) -> bytes:

@@ -66,7 +66,7 @@ def nearest(own: Answers, others: Mapping[str, Answers]) -> str:
 
 def _agree(own: Mapping[str, View], others: Sequence[Mapping[str, View]]) -> npt.NDArray[np.bool_]:
     """With whom a run agrees on a video, (others,)."""
-    found = np.zeros(len(others), dtype=np.bool_)
+    agrees = np.zeros(len(others), dtype=np.bool_)
     for name, view in own.items():
         rows = [view, *(other.get(name, (np.zeros(0, np.int64), np.zeros(0))) for other in others)]
         table = _table(rows)  # (1 + others, keys)
@@ -76,15 +76,17 @@ def _agree(own: Mapping[str, View], others: Sequence[Mapping[str, View]]) -> npt
         shapes = table / np.where(sums > 0, sums, 1.0)[:, None]
         is_scaled = cdist(shapes[:1], shapes[1:], "cityblock")[0] < NEAR
         is_scaled &= np.count_nonzero(table[1:], axis=1) >= _MANY
-        found |= has & ((gaps < NEAR * np.maximum(sums[0], sums[1:])) | is_scaled)
-    return found
+        agrees |= has & ((gaps < NEAR * np.maximum(sums[0], sums[1:])) | is_scaled)
+    return agrees
 
 
 def _table(rows: Sequence[View]) -> Floats:
     """The numbers of each row at the places of their keys, 0 elsewhere, (rows, keys)."""
-    keys, places = np.unique(np.concatenate([row[0] for row in rows]), return_inverse=True)
+    keys, columns = np.unique(np.concatenate([row[0] for row in rows]), return_inverse=True)
     table = np.zeros((len(rows), len(keys)))
-    table[np.repeat(np.arange(len(rows)), [len(row[0]) for row in rows]), places] = np.concatenate([r[1] for r in rows])
+    table[np.repeat(np.arange(len(rows)), [len(row[0]) for row in rows]), columns] = np.concatenate(
+        [r[1] for r in rows]
+    )
     return table
 
 

@@ -103,8 +103,8 @@ class Neighbours:
     def _of_benchmark(self, checked: Checked, own: str) -> list[tuple[str, Verified]]:
         """The other entries of its benchmark, those in question last, then the first that was added first."""
         digest = checked.benchmark.digest
-        found = [(entry, mark) for entry, mark in self._marks.items() if entry != own and mark.digest == digest]
-        return sorted(found, key=lambda one: (one[0] in self._doubtful, one[1].added, one[0]))
+        others = [(entry, mark) for entry, mark in self._marks.items() if entry != own and mark.digest == digest]
+        return sorted(others, key=lambda one: (one[0] in self._doubtful, one[1].added, one[0]))
 
     def _answers_of(self, entry: str, checked: Checked) -> dict[str, nearness.Answers]:
         """By its id what an entry answered; nothing for one that cannot be read."""
@@ -120,11 +120,11 @@ class Neighbours:
 
     def _earlier(self, entry: str) -> set[str]:
         """An entry and all that it corrected, one after the other."""
-        found: set[str] = set()
-        while entry and entry not in found:
-            found.add(entry)
+        corrected: set[str] = set()
+        while entry and entry not in corrected:
+            corrected.add(entry)
             entry = self._marks[entry].supersedes if entry in self._marks else ""
-        return found
+        return corrected
 
     def _wrong_corrections(self, checked: Checked, own: str) -> Iterator[str]:
         first = checked.card.supersedes

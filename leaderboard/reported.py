@@ -50,11 +50,11 @@ def reported_rows(path: Path, rows: Sequence[Row]) -> list[Row]:
         DataError: the file is not what it has to be.
     """
     tables = {(row.digest, row.offered): row for row in rows if slug(row.benchmark) == path.parent.name and row.entry}
-    found = []
+    reported = []
     for one in _read(path):
         beside = [row for row in tables.values() if row.offered == one.offered]
-        found += [_row(one, row) for row in beside or [_alone(path.parent.name, one.offered)]]
-    return found
+        reported += [_row(one, row) for row in beside or [_alone(path.parent.name, one.offered)]]
+    return reported
 
 
 def changes(old: Path, new: Path) -> Iterator[tuple[str, str, str]]:
@@ -72,7 +72,7 @@ def changes(old: Path, new: Path) -> Iterator[tuple[str, str, str]]:
 
 def _values(path: Path) -> dict[str, str]:
     """All that a file says, by row and key."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for row in _read(path):
         content = {
             "paper": row.paper,
@@ -80,13 +80,13 @@ def _values(path: Path) -> dict[str, str]:
             "note": row.note,
             "trained_on": ", ".join(row.trained_on),
         }
-        name, number = row.name, 1
-        while f"{name}: paper" in found:
-            number += 1
-            name = f"{row.name} ({number})"
+        name, copy = row.name, 1
+        while f"{name}: paper" in values:
+            copy += 1
+            name = f"{row.name} ({copy})"
         content |= {key: repr(value) for key, value in row.values.items()}
-        found |= {f"{name}: {key}": text for key, text in content.items() if text or key == "paper"}
-    return found
+        values |= {f"{name}: {key}": text for key, text in content.items() if text or key == "paper"}
+    return values
 
 
 def _alone(benchmark: str, offered: Offer) -> Row:
@@ -103,8 +103,11 @@ def _read(path: Path) -> list[Reported]:
         content = path.read_bytes()
         if len(content) > MOST_BYTES * 8:
             raise ValueError(f"it has {len(content)} bytes")
-        found = parse_toml(content)
-        rows = [UNTRUSTED.table(Reported, row, f"{path}, row {number}") for number, row in enumerate(found["row"], 1)]
+        tables = parse_toml(content)
+        rows = [
+            UNTRUSTED.table(Reported, row, f"{path}, row {row_number}")
+            for row_number, row in enumerate(tables["row"], 1)
+        ]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: expected [[row]]s in TOML, got an error: {error}. Correct the file") from error
     for row in rows:

@@ -75,9 +75,9 @@ def read_key(path: Path) -> Ed25519PrivateKey:
         if not isinstance(key, Ed25519PrivateKey):
             raise ValueError("it is a key of another kind")
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it needs a passphrase
-        told = error.strerror if isinstance(error, OSError) and error.strerror else error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise DataError(
-            f"{path}: expected a private Ed25519 key in PEM without a passphrase, got an error: {told}. "
+            f"{path}: expected a private Ed25519 key in PEM without a passphrase, got an error: {reason}. "
             "Name the key that signed before, or a file that is not there yet, which gets a new one"
         ) from error
     return key

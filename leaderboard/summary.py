@@ -110,7 +110,7 @@ def summarise(benchmark: Benchmark, counts: Mapping[str, VideoCounts], counts_sh
             str(name): values.astype(np.float32).astype(np.float64)  # as they are kept
             for name, values in defined.items()
         },
-        intervals={str(name): found for name, found in intervals_of(benchmark, seeds, defined).items()},
+        intervals={str(name): interval for name, interval in intervals_of(benchmark, seeds, defined).items()},
         columns=tuple(map(str, columns)),
         videos={v: tuple(of.get(c.value, {}).get(c.group) for c in columns) for v, of in by_video.items()},
         mistakes=_mistakes(benchmark, list(counts.values())),
@@ -118,11 +118,11 @@ def summarise(benchmark: Benchmark, counts: Mapping[str, VideoCounts], counts_sh
 
 
 def _mistakes(benchmark: Benchmark, rows: Sequence[VideoCounts]) -> tuple[Mistake, ...]:
-    found = total(rows, benchmark.rules).get("confusion")
-    if not isinstance(found, ConfusionCounts):
+    confusion = total(rows, benchmark.rules).get("confusion")
+    if not isinstance(confusion, ConfusionCounts):
         return ()
     names = {UNNAMED: "", **{c.id: c.name for c in benchmark.vocabulary}}
-    pairs = found.mistakes()[:MOST_MISTAKES]
+    pairs = confusion.mistakes()[:MOST_MISTAKES]
     return tuple(Mistake(names[m.true], names[m.predicted], m.pixels, m.share) for m in pairs)
 
 
@@ -142,7 +142,7 @@ def to_json(summary: Summary) -> dict[str, Any]:
         "schema": files.SCHEMA,
         "key": summary.key,
         "left_out": {name: pack(values) for name, values in summary.left_out.items()},
-        "intervals": {name: dataclasses.astuple(found) for name, found in summary.intervals.items()},
+        "intervals": {name: dataclasses.astuple(interval) for name, interval in summary.intervals.items()},
         "columns": list(summary.columns),
         "videos": {video: [_round(value) for value in values] for video, values in summary.videos.items()},
         "mistakes": [[m.true, m.predicted, m.pixels, round(m.share, 6)] for m in summary.mistakes],

@@ -47,8 +47,8 @@ class Verified:
 
 def entry_ids(entries: Path) -> list[str]:
     """The ids of all entries, sorted: benchmark, method and name."""
-    found = (path.parent.relative_to(entries).as_posix() for path in entries.glob(f"*/*/*/{VERIFIED}"))
-    return sorted(name for name in found if ENTRY_ID.fullmatch(name))
+    ids = (path.parent.relative_to(entries).as_posix() for path in entries.glob(f"*/*/*/{VERIFIED}"))
+    return sorted(name for name in ids if ENTRY_ID.fullmatch(name))
 
 
 def read_verified(entries: Path, entry: str) -> Verified:

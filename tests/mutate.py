@@ -2,8 +2,10 @@
 
     python tests/mutate.py --mutants 400 --seed 0 --jobs 2 --json survivors.json
 
-The checkout stays as it is: each job works in a copy of its own. Mutants come from cosmic-ray; those inside
-annotations, which never run, are left out. The tests run without `../shared`, as they ship.
+The checkout stays as it is: each job works in a copy of its own. Mutants come from cosmic-ray. Two kinds are left out:
+those inside annotations, which never run, and `is` for `==` and `is not` for `!=`, which ask whether Python keeps equal
+numbers and texts once: its own affair. The tests run without `../shared`, as they ship. docs/mutants.md says what
+survives, and why.
 """
 
 from __future__ import annotations
@@ -42,30 +44,35 @@ TESTS = {  # the first pattern that fits a file says which tests are its own
     "benchmark/metrics/confusion.py": "test_diagnosis test_metrics",
     "benchmark/metrics/davis.py": "test_davis",
     "benchmark/metrics/outlines.py": "test_davis",
+    "benchmark/metrics/__init__.py": "test_metrics test_ranking test_metric_set",
+    "benchmark/metrics/base.py": "test_metrics test_stats test_metric_set",
     "benchmark/metrics/installed.py": "test_metric_set",
-    "benchmark/metrics/plausible.py": "test_check",
+    "benchmark/metrics/plausible.py": "test_counts_bounds",
     "benchmark/metrics/cgf1.py": "test_possible_rows test_saco",
     "benchmark/metrics/phota.py": "test_saco",
     "benchmark/metrics/phrase_ap.py": "test_saco",
     "benchmark/metrics/teta.py": "test_possible_rows test_saco test_long_tracks",
     "benchmark/metrics/tracking.py": "test_possible_rows test_saco test_trackeval",
-    "benchmark/metrics/track_overlaps.py": "test_saco test_long_tracks",
+    "benchmark/metrics/track_overlaps.py": "test_track_overlaps test_long_tracks test_saco",
     "benchmark/metrics/burst.py": "test_burst test_trackeval",
     "benchmark/metrics/vpq_video.py": "test_vpq_video",
-    "benchmark/metrics/*.py": "test_metrics test_tracks_and_consistency test_class_sums test_stats test_metric_set",
-    "benchmark/stats.py": "test_stats test_statistics",
-    "benchmark/pair_tests.py": "test_stats test_ranking test_compare",
-    "gkc_video/training/losses.py": "test_losses test_gkc",
-    "gkc_video/tracking/*.py": "test_associate test_tracking_bars test_association_table test_linked",
-    "leaderboard/bundle/submission.py": "test_server test_hidden_bytes",
-    "leaderboard/bundle/recount.py": "test_recount test_check test_entries",
-    "leaderboard/bundle/*.py": "test_check test_hidden_bytes test_plausible test_entries test_attacks",
+    "benchmark/metrics/*.py": "test_metrics test_tracks_and_consistency test_class_sums test_stats",
+    "benchmark/stats.py": "test_stat_borders test_stats",
+    "benchmark/pair_tests.py": "test_stat_borders test_stats test_ranking test_compare",
+    "gkc_video/training/losses.py": "test_losses test_batched_losses test_gkc",
+    "gkc_video/tracking/propagation.py": "test_propagation_twin test_propagation",
+    "gkc_video/tracking/*.py": "test_affinity test_likelihood test_associate test_propagation test_association_table "
+    "test_tracking_bars test_linked",
+    "leaderboard/bundle/archive.py": "test_archive test_hidden_bytes",
+    "leaderboard/bundle/recount.py": "test_recount test_bundle_bounds test_check",
+    "leaderboard/bundle/scores_check.py": "test_bundle_bounds test_check test_metric_set",
+    "leaderboard/bundle/signing.py": "test_signature test_entries",
+    "leaderboard/bundle/*.py": "test_bundle_bounds test_plausible test_check test_hidden_bytes",
 }
-BUNDLE_CHECKS = (
-    "test_plausible",
-    "test_metric_set",
-    "test_check",
-)  # metrics say what their counts cannot be; attacks try that
+SAME = {"core/ReplaceComparisonOperator_Eq_Is", "core/ReplaceComparisonOperator_NotEq_IsNot"}
+"""Operators that are left out."""
+COUNTS = ("test_counts_bounds", "test_value_table", "test_plausible")
+"""Of every metric: what its counts cannot be, and what it says of its values."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +104,11 @@ def annotations(path: Path) -> list[tuple[tuple[int, int], tuple[int, int]]]:
 
 
 def mutants_of(path: Path) -> list[Mutant]:
-    """Everything that cosmic-ray would change in a file, apart from annotations."""
+    """Everything that cosmic-ray would change in a file, apart from annotations and the operators of `SAME`."""
     skipped, tree, mutants = annotations(path), get_ast_from_path(path), []
     for name in operator_names():
         operator_class = get_operator(name)
-        if operator_class.arguments():
+        if operator_class.arguments() or name in SAME:
             continue
         operator = operator_class()
         positions = (start for node in ast_nodes(tree) for start, _ in operator.mutation_positions(node))
@@ -115,8 +122,8 @@ def tests_of(path: str) -> list[str]:
     """The test files of a source file, most likely to notice first."""
     names = next(tests for pattern, tests in TESTS.items() if fnmatch.fnmatch(path, pattern)).split()
     if path.startswith("benchmark/metrics/"):
-        names += [name for name in BUNDLE_CHECKS if name not in names]
-    return [f"tests/{name}.py" for name in names]
+        names += [name for name in COUNTS if name not in names]
+    return [f"tests/{name}.py" for name in (*names, "test_frozen")]
 
 
 def survives(mutant: Mutant, copy: Path) -> bool:
@@ -151,11 +158,11 @@ def _run_tests(tests: list[str], copy: Path) -> None:
     os.chdir(copy)
     os.environ.update(PYTHONPATH=str(copy), PYTHONDONTWRITEBYTECODE="1", OMP_NUM_THREADS="1")
     sys.dont_write_bytecode = True
-    sys.path.insert(0, str(copy))
+    sys.path[:0] = [str(copy), str(copy / "tests")]
     output = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(output, descriptor)
-    os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])))
+    os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "mutant_profile", *tests])))
 
 
 def main() -> None:

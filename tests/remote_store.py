@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import random
 import socket
 import struct
 import threading
@@ -24,18 +23,32 @@ class Faults:
     """What the proxy does to requests.
 
     Attributes:
-        rate: the share of requests that something happens to.
+        every: something happens to each so-manyth request; 0 for none.
         refuse: codes of errors by the method, such as {"PUT": "AccessDenied"}, for all requests of it.
         done: how often each fault was done.
         requests: how often each method was asked for, and bytes `up` and `down`.
-        random: decides.
     """
 
-    rate: float = 0.0
+    every: int = 0
     refuse: dict[str, str] = field(default_factory=dict)
     done: Counter[str] = field(default_factory=Counter)
     requests: Counter[str] = field(default_factory=Counter)
-    random: random.Random = field(default_factory=lambda: random.Random(0))
+    _counted: int = 0
+    _in_a_row: Counter[str] = field(default_factory=Counter)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def next(self, request: str) -> str:
+        """What happens to a request, "" for nothing: each kind in turn, to one at most thrice in a row."""
+        with self._guard:
+            self._counted += 1
+            if not self.every or self._counted % self.every or self._in_a_row[request] == 3:
+                self._in_a_row[request] = 0
+                self.done["none"] += 1
+                return ""
+            self._in_a_row[request] += 1
+            fault = FAULTS[sum(self.done[kind] for kind in FAULTS) % len(FAULTS)]
+            self.done[fault] += 1
+            return fault
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -46,8 +59,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         faults = self.faults
-        fault = faults.random.choice(FAULTS) if faults.random.random() < faults.rate else ""
-        faults.done[fault or "none"] += 1
+        fault = faults.next(f"{self.command} {self.path}")
         faults.requests += Counter({"list" if "list-type=" in self.path else self.command: 1, "up": len(body)})
         if (code := faults.refuse.get(self.command)) is not None:
             self._answer(403, {}, XML.format(code).encode())

@@ -66,7 +66,7 @@ class Reader:
         self.thread = threading.Thread(target=self._read, daemon=True)
 
     def _read(self) -> None:
-        while not self.stopped.wait(0.05):
+        while not self.took or not self.stopped.wait(0.05):
             for page in ("/", "/phases/boxes-val"):
                 started = time.monotonic()
                 with urllib.request.urlopen(self.farm.url + page, timeout=60) as answer:

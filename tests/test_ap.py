@@ -134,18 +134,36 @@ def random_tracks(rng: np.random.Generator, number: int, frames: int, is_label: 
             inside[max(0, place + int(rng.integers(-1, 2))) : place + length, place : place + length] = True
             masks.append(rle.encode(inside) if rng.random() < 0.8 else None)
         score = 1.0 if is_label else float(rng.choice([0.2, 0.4, rng.random()]))
-        area = float(rng.choice([20.0, 129.0**2, 300.0**2])) if is_label else None
+        area = float(rng.choice([20.0, 129.0**2, 300.0**2])) if is_label and any(masks) else None
         crowd = bool(is_label and rng.random() < 0.2)
         tracks.append(InstanceTrack(key + 1, int(rng.integers(1, 4)), tuple(masks), score, crowd, area))
     return tracks
 
 
-def random_videos(seed: int, count: int = 3) -> list[tuple[DecodedTracks, DecodedTracks]]:
+def near(rng: np.random.Generator, label: InstanceTrack, key: int) -> InstanceTrack:
+    """A prediction of a label: cut off in some frames, pushed aside in others, at times under another name."""
+    masks = []
+    for text in label.masks:
+        pixels = np.zeros((8, 8), dtype=bool) if text is None else rle.decode(text, (8, 8)).copy()
+        if rng.random() < 0.3:
+            pixels[int(rng.integers(0, 8))] = False
+        if rng.random() < 0.2:
+            pixels = np.roll(pixels, 1, axis=1)
+        masks.append(rle.encode(pixels) if pixels.any() and rng.random() < 0.95 else None)
+    category = label.category if rng.random() < 0.85 else int(rng.integers(1, 4))
+    return InstanceTrack(key, category, tuple(masks), float(rng.choice([0.2, 0.4, rng.random()])))
+
+
+def random_videos(seed: int, count: int = 3, guesses: int = 8) -> list[tuple[DecodedTracks, DecodedTracks]]:
+    """Labels, and predictions of which most are near one of them; some labels are predicted several times."""
     rng = np.random.default_rng(seed)
-    return [
-        tuple(video(*random_tracks(rng, n, 3, is_label), size=(8, 8)) for n, is_label in ((4, True), (8, False)))
-        for _ in range(count)
-    ]  # type: ignore[misc]
+    videos = []
+    for _ in range(count):
+        labels = random_tracks(rng, 6, 3, is_label=True)
+        tracks = random_tracks(rng, guesses // 4, 3, is_label=False)
+        tracks += [near(rng, labels[int(rng.integers(6))], key) for key in range(len(tracks) + 1, guesses + 1)]
+        videos.append((video(*labels, size=(8, 8)), video(*tracks, size=(8, 8))))
+    return videos
 
 
 def summed(videos: Sequence[tuple[DecodedTracks, DecodedTracks]]) -> ApCounts:
@@ -264,15 +282,20 @@ def test_counts_survive_their_json_and_are_put_behind_one_another():
         Ap().counts_from_json({"1": [[[1, 0, 0, 0], [0.5], [], []]]})
 
 
-def test_the_order_of_videos_and_of_predictions_does_not_matter_when_scores_differ():
+def scored_anew(videos: Sequence[tuple[DecodedTracks, DecodedTracks]]) -> list[tuple[DecodedTracks, DecodedTracks]]:
+    """The videos with predictions of which no two have the same score."""
     rng = np.random.default_rng(3)
-    videos = [
+    return [
         (
             truth,
             video(*(InstanceTrack(t.id, t.category, t.masks, float(rng.random())) for t in found.tracks), size=(8, 8)),
         )
-        for truth, found in random_videos(5)
+        for truth, found in videos
     ]
+
+
+def test_the_order_of_videos_and_of_predictions_does_not_matter_when_scores_differ():
+    videos = scored_anew(random_videos(5))
     expected = summed(videos).scores(None)
     turned = [(truth, video(*reversed(found.tracks), size=(8, 8))) for truth, found in reversed(videos)]
     assert summed(turned).scores(None) == pytest.approx(expected, nan_ok=True)
@@ -294,8 +317,10 @@ def test_names_of_tracks_do_not_matter():
 
 
 def test_a_choice_of_videos_scores_what_its_videos_score():
-    videos = random_videos(11, count=4)
+    videos = scored_anew(random_videos(11, count=4, guesses=60))
     rows = [Ap().count(*one) for one in videos]
+    whole = summed(videos).scores(None)
+    assert whole["AR1"] < whole["AR10"] < whole["AR100"], "more than ten tracks of a class and video"
     times = np.random.default_rng(2).multinomial(4, [0.25] * 4, 4)
     for part in (None, frozenset({1, 3})):
         drawn = {name: rows[0].drawn(rows, part, times, name) for name in value_names()}

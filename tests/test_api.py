@@ -57,6 +57,16 @@ def test_importing_it_is_light():
     assert done.stdout.strip() == "False"
 
 
+def test_a_benchmark_and_a_method_print_themselves_on_a_line(build_benchmark):
+    benchmark = build_benchmark(videos=40)
+    assert repr(benchmark).startswith("Benchmark(folder=")
+    assert len(repr(benchmark)) < 1000
+    pytest.importorskip("torch")
+    method = ovsbench.load_method("gkc", checkpoint="gkc-world", device="cpu")
+    assert repr(method).startswith("LoadedMethod(settings=Settings(method='gkc', checkpoint='gkc-world'")
+    assert "\n" not in repr(method)
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'lod_method'"):
         ovsbench.lod_method  # noqa: B018

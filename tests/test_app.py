@@ -26,16 +26,18 @@ from ovsbench.benchmark.video.video_io import write_video
 
 METHOD = '''
 import time
+from pathlib import Path
 import numpy as np
 from ovsbench.benchmark.types import PanopticFrame, Segment
 
 class Halves:
-    """Names the left half of each frame by the first word, and takes its time."""
+    """Names the left half of each frame by the first word, and may wait for a file on its way."""
     name = "halves"
     def predict(self, video, vocabulary, rules):
         for index in range(len(video)):
             image = video.image(index)
-            time.sleep({pause})
+            while index == 3 and not Path({gate!r}).exists():
+                time.sleep(0.02)
             ids = np.zeros(image.shape[:2], np.uint32)
             ids[:, : ids.shape[1] // 2] = 1
             yield PanopticFrame(ids, {{1: Segment(1, vocabulary.categories[0].id)}})
@@ -59,8 +61,8 @@ def clip(path: Path, frames: int = 6) -> Path:
 
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
-    for name, pause in (("quick", 0.0), ("slow", 0.25)):
-        (tmp_path / f"{name}.py").write_text(METHOD.format(pause=pause))
+    for name, gate in (("quick", tmp_path), ("slow", tmp_path / "go-on")):
+        (tmp_path / f"{name}.py").write_text(METHOD.format(gate=str(gate)))
     models = {name: Settings(f"{tmp_path / name}.py:build", device="cpu") for name in ("quick", "slow")}
     with serving(models, 0, warnings={"slow": "it takes its time"}, most=MOST) as (url, server, listener):
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -87,7 +89,7 @@ def query(model: str = "quick", names: str = "red bar, grass", size: int = 1) ->
 
 
 def until_over(address: str) -> dict[str, Any]:
-    for _ in range(400):
+    for _ in range(2400):
         job: dict[str, Any] = json.loads(ask(address, "job")[2])
         if job["state"] not in ("receiving", "running"):
             return job
@@ -151,10 +153,10 @@ def test_one_job_at_a_time_and_a_cancel_ends_it(address, tmp_path):
     status, _, body = ask(address, f"job?{query()}", "POST", video)
     assert (status, "one job at a time" in body.decode()) == (409, True)
     ask(address, "job", "DELETE")
+    (tmp_path / "go-on").touch()
     job = until_over(address)
     assert (job["state"], job["done"] < 40) == ("cancelled", True)
     assert ask(address, f"{job['id']}/overlay.mp4")[0] == 404
-    time.sleep(0.2)
     assert ask(address, f"job?{query()}", "POST", video)[0] == 202
     assert until_over(address)["state"] == "done"
 
@@ -211,7 +213,9 @@ def test_a_visit_from_the_video_to_the_masks(browser, address, tmp_path, width, 
     assert page.get_by_text("it takes its time").is_visible()
     page.get_by_label("Words").press("Enter")  # by keyboard
     page.get_by_text("of 12").wait_for()
-    page.get_by_role("button", name="Cancel").click()
+    with page.expect_response(lambda response: response.request.method == "DELETE"):
+        page.get_by_role("button", name="Cancel").click()
+    (tmp_path / "go-on").touch()
     page.get_by_text("Cancelled; nothing is kept").wait_for()
     page.get_by_label("Model").select_option("quick")
     page.get_by_role("button", name="Segment").click()

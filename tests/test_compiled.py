@@ -15,12 +15,12 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.metrics.vc import Vc
 from ovsbench.benchmark.panoptic import DenseFrame, dense_of_rgb, ids_to_rgb, overlap_dense
 from ovsbench.benchmark.storage import png_loop
-from ovsbench.benchmark.storage.label_png import decode_rgb
+from ovsbench.benchmark.storage.label_png import decode_rgb, dense_of_png, read_ids
 from ovsbench.benchmark.storage.store import FrameFolder, VideoWriter
 from ovsbench.benchmark.types import Rules, Segment
 
 pytest.importorskip("numba")
-LOOPS = (frame_loops.NUMBER, frame_loops.PAIRS, frame_loops.TRIPLES, png_loop.UNFILTER)
+LOOPS = (frame_loops.PAIRS, frame_loops.TRIPLES, png_loop.NUMBER, png_loop.UNFILTER)
 COMPILED = {loop: compiled.Loop(loop._function, after=0).ready(1) for loop in LOOPS}
 
 
@@ -112,15 +112,61 @@ def test_frames_are_numbered_and_paired_alike(loops):
             assert found[0][number].dtype == found[1][number].dtype
 
 
+def test_the_ids_of_a_png_are_numbered_alike(loops):
+    pytest.importorskip("imagecodecs")
+    rng = np.random.default_rng(1)
+    for case in range(60):
+        size, count = (int(rng.integers(1, 12)), int(rng.integers(1, 40))), int(rng.integers(1, 7))
+        known = np.array([0, *sorted(rng.choice(1 << 24, count, replace=False).tolist())], dtype=np.uint32)
+        known[1:] = np.sort(known[1:] % (1 << 16) | (known[1:] & 0x30000)) if case % 5 == 0 else known[1:]
+        place = rng.integers(0, count + 1, size)
+        for axis in range(2):  # runs of some length, as labels have
+            place = np.repeat(place, 1 + case % 5, axis=axis).take(np.arange(size[axis]), axis=axis)
+        ids = known[place]
+        data = png(ids_to_rgb(ids), rng.integers(0, 5, size[0]))
+        segments = {key: Segment(key, 0) for key in rng.permutation(known).tolist() if key}
+        found = []
+        for is_compiled in (False, True):
+            loops(is_compiled)
+            found.append(dense_of_png(data, segments))
+        assert np.array_equal(known[found[1].numbers], ids)
+        assert np.array_equal(found[0].numbers, found[1].numbers)
+        assert found[0].numbers.dtype == found[1].numbers.dtype == np.uint8
+        assert (found[0].segments, found[0].listed) == (found[1].segments, found[1].listed)
+
+
+@pytest.mark.parametrize("likely", [(1, 70_000, 3), (1,), (), range(1, 600)])
+def test_the_ids_of_a_file_are_read_alike_whichever_are_likely(loops, tmp_path, likely):
+    pytest.importorskip("imagecodecs")
+    ids = np.array([[1, 70_000, 3], [0, 0, 3]], dtype=np.uint32)
+    (tmp_path / "a.png").write_bytes(png(ids_to_rgb(ids), np.array([0, 4])))
+    for is_compiled in (False, True):
+        loops(is_compiled)
+        found = read_ids(tmp_path / "a.png", (2, 3), likely)
+        assert np.array_equal(found, ids)
+        assert found.dtype == np.uint32
+
+
 def test_an_id_without_a_segment_is_told_in_the_same_words(loops):
-    rgb = ids_to_rgb(np.array([[1, 70000, 3]], dtype=np.uint32))
+    pytest.importorskip("imagecodecs")
+    pixels = ids_to_rgb(np.array([[1, 70000, 3]], dtype=np.uint32))
     said = []
     for is_compiled in (False, True):
         loops(is_compiled)
-        with pytest.raises(DataError) as caught:
-            dense_of_rgb(rgb, {1: Segment(1, 0), 3: Segment(3, 0)})
-        said.append(str(caught.value))
-    assert said[0] == said[1]
+        for kind in range(5):
+            with pytest.raises(DataError) as caught:
+                dense_of_png(png(pixels, np.array([kind])), {1: Segment(1, 0), 3: Segment(3, 0)})
+            said.append(str(caught.value))
+    assert len(set(said)) == 1
+    assert "70000" in said[0]
+
+
+def test_a_part_of_a_loop_is_compiled_with_it():
+    loop = compiled.Loop(frame_loops.count_pairs, after=0)
+    assert loop.ready(1) is not None
+    whole = compiled._with_parts(png_loop.number_rows, lambda part: part)
+    assert whole.__globals__["_place"] is not png_loop._place
+    assert whole.__globals__["_place"](np.array([0, 4, 9]), 4) == 1
 
 
 def test_numbers_of_more_than_a_byte_are_counted_by_numpy(loops):

@@ -6,10 +6,11 @@ import hashlib
 import json
 import shutil
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from local_hub import TOKEN, Hub, serving
+from local_hub import TOKEN, Hub, Repository, serving
 
 pytest.importorskip("huggingface_hub")
 from huggingface_hub import close_session, constants
@@ -19,6 +20,7 @@ from ovsbench.hub import connection, download
 from ovsbench.hub.download import fetch, is_cached
 from ovsbench.hub.models import models
 from ovsbench.hub.references import Reference, parse
+from ovsbench.hub.resolve import references
 
 COMMIT = "a4edee47b1b2662241ceed627430aa22d0647bd0"
 
@@ -155,6 +157,15 @@ def test_a_hub_that_is_busy_or_odd_is_one_sentence_and_the_cache_answers(
     assert fetch(parse("hf:org/name")) == first
 
 
+def test_the_signature_of_an_address_is_not_repeated(hub, tmp_path):
+    hub.add("org/name", sharded(tmp_path / "repo"))
+    hub.faults = {"/blob": (403, {}), "/resolve/": (302, {"Location": f"{hub.url}/blob?X-Signature=secret&a=b"})}
+    with pytest.raises(MethodError, match="403 Forbidden") as error:
+        fetch(parse("hf:org/name"))
+    assert "/blob" in str(error.value)
+    assert "secret" not in str(error.value)
+
+
 def test_a_file_that_leads_to_itself_is_one_sentence(hub, tmp_path):
     hub.add("org/name", sharded(tmp_path / "repo"))
     hub.faults = {"/resolve/": (302, {"Location": "/org/name/resolve/main/config.json"})}
@@ -190,6 +201,42 @@ def test_a_file_with_another_content_than_the_hub_announced_is_refused(hub, tmp_
     with pytest.raises(
         MethodError, match=r"model.safetensors is cut off or damaged: \d+ bytes, sha256 .*fetch it again"
     ):
+        fetch(parse("hf:org/name"))
+
+
+@pytest.mark.parametrize("what", ["etag", "commit"])
+def test_a_hub_cannot_name_places_outside_the_folder_of_a_repository(hub, tmp_path, monkeypatch, what):
+    hub.add("org/name", files(tmp_path / "repo", model__safetensors=safetensors()))
+    if what == "etag":
+        monkeypatch.setattr("local_hub.etag", lambda path: f"../../../evil-{path.name}")
+    else:
+        monkeypatch.setattr(Repository, "commit", lambda self, revision: "../../evil")
+        monkeypatch.setattr(Repository, "folder", lambda self, commit: tmp_path / "repo")
+    with pytest.raises(MethodError, match=r"the hub calls it '\.\./.*evil.*', which is no name of a file"):
+        fetch(parse("hf:org/name"))
+    assert not list(tmp_path.rglob("*evil*"))
+
+
+@pytest.mark.parametrize("names", [["config.json", "../../x.json", "/etc/y.json", "a/z.json"], [5, None, {}]])
+def test_names_of_files_that_lead_elsewhere_or_are_none_are_not_asked_for(hub, tmp_path, monkeypatch, names):
+    hub.add("org/name", files(tmp_path / "repo", model__safetensors=safetensors()))
+    rows = [{"rfilename": name} for name in (*names, "model.safetensors")]
+    monkeypatch.setattr("local_hub._listing", lambda repo, *_: {"id": repo, "sha": "a" * 40, "siblings": rows})
+    if "config.json" in names:
+        assert sorted(path.name for path in fetch(parse("hf:org/name")).path.iterdir()) == [
+            "config.json", "model.safetensors",
+        ]  # fmt: skip
+    else:
+        with pytest.raises(MethodError, match=r"with a config\.json, found none"):
+            fetch(parse("hf:org/name"))
+    assert not [line for line in hub.asked if ".json" in line and "config.json" not in line]
+
+
+def test_a_file_that_is_too_large_to_be_read_whole_is_refused(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "_MOST_BESIDE", 1000)
+    folder = files(tmp_path / "repo", model__safetensors=safetensors(5000), tokenizer__json="[" * 1001)
+    hub.add("org/name", folder)
+    with pytest.raises(MethodError, match=r"expected tokenizer\.json of at most 0 MB, got 1001 bytes"):
         fetch(parse("hf:org/name"))
 
 
@@ -253,6 +300,18 @@ def test_what_the_user_sets_wins_over_what_the_command_sets_for_libraries(hub, t
     assert not hub.asked
 
 
+def test_threads_that_fetch_at_once_leave_the_way_closed_as_it_was(hub, tmp_path, monkeypatch):
+    nobody_is_offline(monkeypatch)
+    connection.close()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    for number in range(8):
+        hub.add(f"org/name{number}", files(tmp_path / f"repo{number}", model__safetensors=safetensors(100 + number)))
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda number: fetch(parse(f"hf:org/name{number}")), range(8)))
+    assert len({one.path for one in got}) == 8
+    assert constants.HF_HUB_OFFLINE
+
+
 @pytest.mark.parametrize(("before", "after"), [(None, "0"), ("1", "1"), ("0", "0")])
 def test_the_command_keeps_the_wish_of_the_user_beside_the_switch_of_libraries(monkeypatch, before, after):
     import os
@@ -285,6 +344,24 @@ def test_what_is_not_there_is_named(hub, tmp_path):
         with pytest.raises(MethodError) as error:
             fetch(parse(text))
         assert said in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"a\0b", b"no such commit"])
+def test_a_damaged_note_of_the_cache_is_as_good_as_none(hub, tmp_path, monkeypatch, content):
+    hub.add("org/name", sharded(tmp_path / "repo"))
+    fetch(parse("hf:org/name"))
+    (tmp_path / "cache" / "models--org--name" / "refs" / "main").write_bytes(content)
+    assert not is_cached(parse("hf:org/name"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(MethodError, match="hf:org/name is not in the cache, and HF_HUB_OFFLINE is set"):
+        fetch(parse("hf:org/name"))
+
+
+def test_a_repository_without_hf_before_it_is_told_how_to_be_written():
+    with pytest.raises(
+        MethodError, match=r"expected weights of a hub as hf:ORG/NAME, got 'org/name'\. Write hf:org/name"
+    ):
+        list(references("org/name"))
 
 
 @pytest.mark.parametrize("text", ["hf:name", "hf:org/name@", "hf:../name", "hf:org/name:../../x", "hf:org/a b", "hf:"])

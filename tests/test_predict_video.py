@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 from typer.testing import CliRunner
 
@@ -52,6 +54,32 @@ def test_another_stream_is_read_where_it_is_asked_for(tmp_path: Path):
         code, text, _ = predict(tmp_path / "two.mkv", *options)
         assert code == 0, text
         assert json.loads((tmp_path / "out/objects.jsonl").read_text().splitlines()[0])["size"] == size
+
+
+def test_pictures_of_a_gif_without_times_are_not_left_out_in_silence(tmp_path: Path):
+    noise = np.random.default_rng(0).integers(0, 256, (3, 48, 80, 3), np.uint8)  # without a pixel that stays as it was
+    pictures = [PIL.Image.fromarray(pixels) for pixels in noise]
+    for options, frames in (({"duration": 100}, 3), ({"loop": 0}, 3), ({}, None)):
+        pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:], **options)
+        code, text, told = predict(tmp_path / "a.gif")
+        if frames is None:
+            assert (code, "expected a time for each picture of a GIF87a" in text) == (1, True), text
+        else:
+            assert (code, told["frames"]) == (0, frames), text
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--start", "soon"], "expected a frame number or seconds"),
+        (["--start", "9" * 5000], "expected a frame number or seconds"),
+        (["-o", "out.avi"], "expected an output file that ends in .mp4"),
+        (["-o", "s3://bucket/out.mp4"], "expected a file or folder of this machine here, got s3://bucket/out.mp4"),
+    ],
+)
+def test_a_value_of_another_form_is_wrong_usage(tmp_path: Path, options: list[str], said: str):
+    code, text, _ = predict(make_video(tmp_path / "a.mkv", times=UNEVEN), *options)
+    assert (code, said in text) == (2, True), text
 
 
 TRACKS = """

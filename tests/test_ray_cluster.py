@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,9 +23,11 @@ from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.progress import Progress
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.running.executor import Executor, Local, Machines, Piece, SetAsideError, executor_on
+from ovsbench.cli import app
 from ovsbench.data_prep.folder_check import audit
 from ovsbench.data_prep.world.build import WorldSettings, build_world
 from ovsbench.plans.runs import predict_run
+from ovsbench.plans.slurm import SlurmJob
 from ovsbench.plans.speed import compare_speed_on
 from ovsbench.plans.tasks import Task, run_tasks
 
@@ -32,6 +36,8 @@ if importlib.util.find_spec("ray") is None:
 
 from ray_cluster import Nodes, content, makers, nodes
 from ray_storm import storm
+from test_slurm import Allocation
+from typer.testing import CliRunner
 
 pytestmark = [
     pytest.mark.slow,
@@ -69,8 +75,9 @@ class Odd:
             last = time.monotonic() + 120
             while len(list(Path(self.mark).parent.glob("mark-*"))) < 2 and time.monotonic() < last:
                 time.sleep(0.05)
+        while self.kind == "allowed" and int(video.id) >= int(Path(self.mark).read_text()):
+            time.sleep(0.02)
         for image in video.images():
-            time.sleep(0.2 if self.kind == "slow" else 0)
             ids = np.ones(image.shape[:2], dtype=np.uint32)
             yield PanopticFrame(ids, {1: Segment(id=1, category=next(iter(vocabulary)).id, score=1.0)})
 
@@ -185,11 +192,21 @@ def test_an_unknown_method_leaves_no_folder(machines, world, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_an_actor_that_hangs_while_it_builds_its_method_is_replaced(cluster, machines, world, tmp_path, odd):
-    from ovsbench.benchmark.running.ray_executor import RayExecutor
+def test_an_actor_that_hangs_while_it_builds_its_method_is_replaced(
+    cluster, machines, world, tmp_path, odd, monkeypatch
+):
+    from ovsbench.benchmark.running import ray_executor
 
-    predict_run(RayExecutor(actors=1, patience=20.0), world, tmp_path / "run", odd("hangs"))
+    lost: list[object] = []
+    lose = ray_executor._Crew._lose
+    monkeypatch.setattr(ray_executor._Crew, "_lose", lambda crew, *one: (lost.append(one[1]), lose(crew, *one)))
+    hangs = lambda executor: (tmp_path / "mark").exists() and not lost  # noqa: E731
+    patience = property(lambda executor: 0.0 if hangs(executor) else 600.0, lambda executor, seconds: None)
+    monkeypatch.setattr(ray_executor.RayExecutor, "patience", patience)
+    predict_run(ray_executor.RayExecutor(actors=1), world, tmp_path / "run", odd("hangs"))
     assert len(makers(tmp_path / "run")) == 9
+    (cause,) = lost
+    assert str(cause).startswith("has been building its work for")
 
 
 def test_actors_that_come_to_nothing_are_not_replaced_for_ever(machines, world, tmp_path, odd):
@@ -213,18 +230,27 @@ def test_a_node_with_another_ovsbench_is_refused(machines, world, tmp_path, monk
         predict_run(machines, world, tmp_path / "run", Settings("constant"))
 
 
-def test_videos_are_handed_out_as_actors_get_free_and_the_longest_first(machines):
+def test_the_longest_videos_come_first_and_who_is_free_gets_the_next(machines, tmp_path):
+    from ovsbench.benchmark.running.ray_executor import RayExecutor
+
     def make() -> Any:
-        return lambda item, progress: item
+        def work(number: int, progress: Progress) -> int:
+            last = time.monotonic() + 120
+            while number == 60 and len(list(tmp_path.iterdir())) < 58 and time.monotonic() < last:
+                time.sleep(0.02)  # until the others did all but what waits behind this one
+            (tmp_path / str(number)).touch()
+            return len(list(tmp_path.iterdir())) if number == 60 else 0
+
+        return work
 
     told = Told()
     pieces = [Piece(str(number), number, number) for number in range(1, 61)]
-    came = [result for _, result in machines.each(make, pieces, told)]
+    came = {piece.item: result for piece, result in machines.each(make, pieces, told)}
     assert sorted(came) == list(range(1, 61))
+    assert came[60] >= 59
     assert told.frames == sum(range(1, 61))
-    assert max(came[:6]) == 60
-    assert min(came[:6]) > 40
-    assert max(came[-6:]) < 20
+    alone = RayExecutor(actors=1).each(lambda: lambda number, progress: number, pieces)
+    assert [result for _, result in alone] == list(range(60, 0, -1))
 
 
 def test_actors_work_in_the_folder_of_the_command_and_get_its_environment_without_tokens(
@@ -302,15 +328,17 @@ def wait_for_videos(run: Path, process: subprocess.Popen[str], count: int) -> No
 
 
 def test_a_driver_that_was_killed_goes_on_and_ctrl_c_is_one_sentence(cluster, world, tmp_path, odd):
-    settings = odd("slow")
-    arguments = ["run", world.folder, "-m", settings.method, "--option", "kind=slow", "--option",
-                 f"mark={tmp_path / 'mark'}", "-o", "run", "--on", cluster.address]  # fmt: skip
+    settings, allowed = odd("allowed"), tmp_path / "mark"
+    arguments = ["run", world.folder, "-m", settings.method, "--option", "kind=allowed", "--option",
+                 f"mark={allowed}", "-o", "run", "--on", cluster.address]  # fmt: skip
+    allowed.write_text("2")  # so many videos are done and the others wait: the work cannot end before its driver does
     process = started(arguments, tmp_path)
     wait_for_videos(tmp_path / "run", process, 1)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "predictions").glob("*/video.json")}
-    assert 0 < len(before) < 9
+    assert 0 < len(before) < 3
+    allowed.write_text("6")
     process = started(arguments, tmp_path)
     wait_for_videos(tmp_path / "run", process, len(before) + 1)
     os.killpg(process.pid, signal.SIGINT)
@@ -319,6 +347,7 @@ def test_a_driver_that_was_killed_goes_on_and_ctrl_c_is_one_sentence(cluster, wo
     assert stderr.splitlines()[-1].startswith("interrupted: ")
     assert "Traceback" not in stderr
     assert "ray" not in stdout
+    allowed.write_text("9")
     process = started(arguments, tmp_path)
     assert process.communicate(timeout=90)[1] is not None
     assert process.returncode == 0
@@ -348,20 +377,20 @@ options = {{ kind = "plain" }}
 """
 
 
-def test_a_suite_names_its_cluster_in_its_file(cluster, world, tmp_path, odd):
+def test_a_suite_names_its_cluster_in_its_file(cluster, machines, world, tmp_path, odd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for name, on in (("cluster", cluster.address), ("alone", "local")):
         (tmp_path / f"{name}.toml").write_text(SUITE.format(out=name, on=on, data=world.folder, method=odd("").method))
-        process = started(["suite", f"{name}.toml", "--devices", "cpu"], tmp_path)
-        stdout, stderr = process.communicate(timeout=120)
-        assert process.returncode == 0, stderr
-        assert ("on the machines of a cluster" in stdout) == (name == "cluster")
+        done = CliRunner().invoke(app, ["suite", f"{name}.toml", "--devices", "cpu"])
+        assert done.exit_code == 0, done.output
+        assert ("on the machines of a cluster" in done.stdout) == (name == "cluster")
     runs = [path.parent.relative_to(tmp_path / "alone") for path in (tmp_path / "alone").glob("**/run.json")]
     assert len(runs) == 2
     for run in runs:
         assert content(tmp_path / "cluster" / run) == content(tmp_path / "alone" / run)
 
 
-@pytest.mark.parametrize("on", ["ray://127.0.0.1:1", "127.0.0.1:1", "nowhere"])
+@pytest.mark.parametrize("on", ["ray://127.0.0.1:1", "127.0.0.1:1", "no.where:6379"])
 def test_a_cluster_that_is_not_there_is_one_sentence(world, tmp_path, on):
     process = started(["run", world.folder, "-m", "constant", "-o", "run", "--on", on], tmp_path)
     _, stderr = process.communicate(timeout=100)
@@ -376,3 +405,30 @@ def test_nodes_that_are_removed_at_random_moments_lose_nothing(tmp_path):
     removals, bad = storm(tmp_path, 1, 1, lines.append, ["run"])
     assert removals > 0
     assert bad == 0, "\n".join(lines)
+
+
+def test_a_head_and_two_workers_of_a_slurm_job_really_form_one_ray(tmp_path: Path):
+    code = (
+        "import ray; ray.init(address='auto', log_to_driver=False, logging_level='ERROR'); "
+        "print(len([n for n in ray.nodes() if n['Alive']]), ray.cluster_resources()['CPU'])"
+    )
+    stubs = {
+        "ovsbench": f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c "{code}"\n',
+        "python": f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n',
+        "ray": f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m ray.scripts.scripts "$@"\n',
+    }
+    slurm = Allocation(tmp_path, stubs)
+    # Two nodes that begin at once on one machine would take the same sockets.
+    slurm.environment["SOCKETS"] = f"/tmp/ovsbench-{slurm.job}/session_2*/sockets/raylet*"
+    with (tmp_path / "output").open("wb") as file:  # a pipe would be held open by what ends a little later
+        process = slurm.start(SlurmJob(command=("score", "run"), nodes=3, cpus=2), file)
+        try:
+            process.wait(timeout=150)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=30)
+    output = (tmp_path / "output").read_text()
+    assert process.returncode == 0, output
+    assert "Ray: 3 nodes\n" in output
+    assert re.search(r"^3 6\.0$", output, re.M), output
+    assert not Path(f"/tmp/ovsbench-{slurm.job}").exists()

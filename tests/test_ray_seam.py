@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import ast
 import functools
+import math
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from source_tree import source_files
 
 from ovsbench.benchmark.errors import UsageError
-from ovsbench.benchmark.progress import Progress
+from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.running.executor import Local, Machines, Piece, executor_on, longest_first
 
 RAY = "ovsbench.benchmark.running.ray_executor"
@@ -30,7 +33,8 @@ def imported(tree: ast.AST) -> set[str]:
 
 
 def test_one_module_imports_ray_and_one_function_imports_that_module():
-    trees = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in source_files().items()}
+    texts = {name: path.read_text(encoding="utf-8") for name, path in source_files().items()}
+    trees = {name: ast.parse(text) for name, text in texts.items() if re.search(r"\bray(_executor)?\b", text)}
     assert {name for name, tree in trees.items() if any(one.split(".")[0] == "ray" for one in imported(tree))} == {RAY}
     users = {name for name, tree in trees.items() if RAY in imported(tree)}
     assert users == {"ovsbench.benchmark.running.executor"}
@@ -40,6 +44,7 @@ def test_one_module_imports_ray_and_one_function_imports_that_module():
 
 WITHOUT_RAY = """
 import sys
+import time
 sys.modules["ray"] = None  # as if it were not installed
 import runpy
 sys.argv = ["ovsbench", *sys.argv[1:]]
@@ -71,7 +76,16 @@ def test_options_of_a_cluster_are_refused_without_one():
             pass
 
 
-@pytest.mark.parametrize("gpus", [-1.0, 1.5])
+@pytest.mark.parametrize(
+    "on", ["", "LOCAL", "nowhere", "ray:", "ray://", "ray://x", "a:b", "::1", "http://a:1", "a b:1"]
+)
+def test_a_place_of_another_form_is_wrong_usage(on: str):
+    with pytest.raises(UsageError, match=r"expected a place for the work as local, ray, auto, HOST:PORT or ray://"):
+        with executor_on(Machines(on)):
+            pass
+
+
+@pytest.mark.parametrize("gpus", [-1.0, 1.5, math.inf, math.nan])
 def test_gpus_that_cannot_be_shared_out_are_refused(gpus: float):
     with pytest.raises(UsageError, match="a fraction of one or a whole number"):
         with executor_on(Machines("ray", gpus_per_actor=gpus)):
@@ -126,6 +140,22 @@ def test_several_processes_build_the_work_once_each_and_give_the_same():
         counts = sorted(result[2] for _, result in made if result[1] == process)
         assert counts == list(range(1, len(counts) + 1))
     assert progress.frames == sum(range(1, 30))
+
+
+def test_short_work_is_done_here_and_only_what_is_left_goes_to_processes():
+    pieces = [Piece(str(number), number, number) for number in range(1, 10)]
+    progress = Sum()
+    made = list(Local(2, alone=60.0).each(Squares, pieces, progress))
+    assert {result[1] for _, result in made} == {os.getpid()}
+    assert [piece.frames for piece, _ in made] == sorted(range(1, 10), reverse=True)
+    assert progress.frames == 45
+    made = []
+    for piece, result in Local(2, alone=0.05).each(Squares, pieces, SILENT):
+        time.sleep(0.1)
+        made.append((piece.name, result))
+    assert made[0] == ("9", (81, os.getpid(), 1))
+    assert os.getpid() not in {result[1] for _, result in made[1:]}
+    assert sorted(int(name) for name, _ in made) == list(range(1, 10))
 
 
 def failing() -> functools.partial[None]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,13 @@ def write(path: Path, **changed: object) -> None:
     row = {**json.loads(lease._content()), **changed}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(json.dumps(row).encode())
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_of_two_only_one_works_in_a_folder(folder: Path):
@@ -84,7 +92,7 @@ def test_of_many_at_the_same_moment_one_gets_the_folder(folder: Path):
             with files.folder_lock(folder):
                 held[0] += 1
                 most[0] = max(most[0], held[0])
-                time.sleep(0.2)
+                until(lambda: len(got) == 7)  # the others have tried
                 held[0] -= 1
                 got.append(True)
         except BusyError:
@@ -148,20 +156,28 @@ def test_a_claim_that_is_just_being_written_is_one(folder: Path, content: bytes)
         pass
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def test_a_claim_is_renewed_while_the_work_lasts(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(lease, "SECONDS", 0.8)
-    with files.folder_lock(folder):
-        time.sleep(2.0)
-        with pytest.raises(BusyError), files.folder_lock(folder):
-            pass
-        files.write_bytes(folder / "a.txt", b"a")
+    clock, refused = [time.time()], []
+    monkeypatch.setattr(lease, "time", types.SimpleNamespace(time=lambda: clock[0]))
+
+    class Ticks(threading.Event):
+        """Waits as long as it is told to by a clock that the test moves on; then somebody else asks for the folder."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            clock[0] += timeout or 0.0
+            with pytest.raises(BusyError, match=f"pid {os.getpid()} .* its claim ends in"):
+                lease._claim(folder, ".lock", False)
+            refused.append(clock[0])
+            return len(refused) == 12
+
+    begin = clock[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    mine = lease._claim(folder, ".lock", False)
+    lease._renew(folder, ".lock", mine, Ticks())
+    assert clock[0] - begin == pytest.approx(3 * lease.SECONDS)
+    assert str(folder) not in lease._lost
+    clock[0] += lease.SECONDS + 1  # nobody renews it any more
+    assert lease._claim(folder, ".lock", False) != mine
 
 
 def test_who_slept_through_the_end_of_his_claim_writes_no_more(folder: Path, monkeypatch: pytest.MonkeyPatch):
@@ -191,3 +207,16 @@ def test_a_claim_whose_answer_was_lost_is_ones_own(folder: Path, monkeypatch: py
     monkeypatch.setattr(lease, "_create", twice)
     with files.folder_lock(folder):
         assert len(claims(folder)) == 1
+
+
+@pytest.mark.parametrize("text", ["abc", "0", "-1", "nan", "1e9"])
+def test_an_odd_time_of_the_environment_is_one_sentence_of_who_needs_it(tmp_path: Path, text: str):
+    pytest.importorskip("fsspec", reason="needs fsspec, of the extra [remote]")
+    environment = {**os.environ, "OVSBENCH_LEASE_SECONDS": text}
+    code = (
+        "from ovsbench.benchmark.storage import files; from ovsbench.benchmark.storage.remote import place\n"
+        "with files.folder_lock(place('memory://a')): pass"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    last = done.stderr.splitlines()[-1]
+    assert "UsageError: OVSBENCH_LEASE_SECONDS: expected a whole number of seconds from 1, got" in last

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import layout_trees as trees
@@ -16,7 +18,7 @@ from ovsbench.benchmark import engine, manifest
 from ovsbench.benchmark.errors import DataError, UsageError
 from ovsbench.benchmark.record import Settings
 from ovsbench.benchmark.running.scores import read_counts
-from ovsbench.benchmark.storage import files, local_cache, object_store
+from ovsbench.benchmark.storage import files, local_cache, object_store, remote
 from ovsbench.benchmark.storage.remote import RemotePath, place
 from ovsbench.data_prep.folder_check import audit
 from ovsbench.data_prep.vspw import build_vspw
@@ -211,7 +213,9 @@ def test_the_cache_keeps_to_its_size_and_every_file_is_read_right(root: RemotePa
     folder, most = local_cache.local_cache().folder, 0
     for name in [*contents, *reversed(contents), *contents]:
         assert (root / "images" / name).read_bytes() == contents[name]
-        kept = [path.stat().st_size for path in folder.rglob("*.png") if path.exists()]
+        while remote._in_flight:  # what is just coming lies beside until others have gone
+            time.sleep(0.001)
+        kept = [path.stat().st_size for path in folder.rglob("*.png")]
         most = max(most, sum(kept))
     assert 100_000 < most <= 1 << 20
 
@@ -289,6 +293,31 @@ def test_what_will_not_pass_is_not_tried_again(root: RemotePath, waits: list[flo
     assert "SECRET" not in str(refused.value)
 
 
+UNFINISHED = """
+import asyncio, threading
+from fsspec import asyn
+from ovsbench.benchmark.storage.object_store import store_of
+
+began = threading.Event()
+
+async def request():
+    began.set()
+    try:
+        await asyncio.sleep(1000)
+    finally:
+        print("dropped", flush=True)
+
+store_of("memory")
+asyncio.run_coroutine_threadsafe(request(), asyn.get_loop())
+began.wait()
+"""
+
+
+def test_requests_that_a_process_does_not_wait_for_are_dropped_when_it_ends():
+    done = subprocess.run([sys.executable, "-c", UNFINISHED], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "dropped\n", "")
+
+
 def test_a_store_whose_package_is_missing_is_one_sentence():
     code = (
         "import sys; sys.modules['s3fs'] = None\nfrom ovsbench.cli import main\n"
@@ -299,6 +328,17 @@ def test_a_store_whose_package_is_missing_is_one_sentence():
     assert done.stderr == 'error: s3:// needs s3fs, which is not installed. pip install "ovsbench[remote]"\n'
     with pytest.raises(UsageError, match="no kind of store"):
         object_store.ObjectStore("nonsense")
+
+
+@pytest.mark.parametrize("kind", ["a file", "below a file"])
+def test_a_folder_of_copies_that_cannot_be_is_named_and_not_what_was_to_be_read(tmp_path, monkeypatch, kind):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(local_cache, "_caches", {})
+    folder = tmp_path / "file" if kind == "a file" else tmp_path / "file" / "cache"
+    monkeypatch.setenv(local_cache.FOLDER, str(folder))
+    there = place(f"memory://copies/{tmp_path.name}")
+    with pytest.raises(DataError, match=rf"^{folder}: copies .* cannot be kept here: .*OVSBENCH_REMOTE_CACHE"):
+        files.write_bytes(there / "a.json", b"{}")
 
 
 def test_without_a_url_fsspec_is_not_imported(tmp_path: Path):
@@ -378,6 +418,7 @@ def test_a_board_in_a_store_is_added_to_verified_and_shown(root: RemotePath, tmp
     from typer.testing import CliRunner
 
     from ovsbench.cli import app
+    from ovsbench.leaderboard.site.serve import serving
 
     bundle = bundle_in(tmp_path, boxes(tmp_path / "data", videos=12, frames=2))
     monkeypatch.chdir(tmp_path)
@@ -392,6 +433,12 @@ def test_a_board_in_a_store_is_added_to_verified_and_shown(root: RemotePath, tmp
         assert done.exit_code == 0, done.output
         assert "verify" not in command or "1 entry sound" in done.output
     assert "| guess |" in (site / "leaderboard.md").read_text()
+    with serving(site, 0) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        for name in ("index.html", "leaderboard.md"):
+            with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/{name}", timeout=20) as answer:
+                assert answer.read() == (site / name).read_bytes()
+        server.shutdown()
     again = CliRunner().invoke(app, ["board", "add", str(bundle), "--entries", entries])
     assert again.exit_code == 1
     assert not (tmp_path / "memory:").exists()

@@ -85,7 +85,7 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     pytest.importorskip("numba")
 
     def choose(compiled: bool) -> None:
-        for loop in (rle_loop.READ, rle_loop.MEASURE, rle_loop.SHARED):
+        for loop in (rle_loop.READ, rle_loop.SHARED):
             ready = compiled_loop(loop) if compiled else None
             monkeypatch.setattr(loop, "ready", lambda work, ready=ready: ready)
 
@@ -127,7 +127,9 @@ def test_the_compiled_loops_give_what_numpy_gives(loops, size):
         assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("text", ["", "\xff", "p", "0P", "9", "o1", "00000", "PPPPPPPP0", "5N5", "ooooooooo0"])
+@pytest.mark.parametrize(
+    "text", ["", "\xff", "p", "0P", "9", "o1", "00000", "PPPPPPPP0", "5N5", "ooooooooo0", '04","04', "04\\"]
+)
 def test_the_compiled_loops_leave_what_is_no_mask_to_numpy(loops, text):
     said = []
     for compiled in (False, True):
@@ -140,7 +142,7 @@ def test_the_compiled_loops_leave_what_is_no_mask_to_numpy(loops, text):
 
 def test_a_loop_is_compiled_after_enough_work_alone():
     pytest.importorskip("numba")
-    loop = Loop(rle_loop.measure_letters, after=10)
+    loop = Loop(rle_loop.read_masks, after=10)
     assert [loop.ready(5), loop.ready(5)] == [None, None]
     assert loop.ready(1) is not None
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -23,7 +21,7 @@ from ovsbench.plans.slurm import SlurmJob, job_script
 
 SRUN = """#!{python}
 '''Runs the command of a step once for each of its tasks, on this machine, as SLURM would on the nodes.'''
-import os, signal, subprocess, sys, time
+import glob, os, signal, subprocess, sys, time
 
 words, options = sys.argv[1:], {{}}
 while words and words[0].startswith("--"):
@@ -36,9 +34,12 @@ tasks = []
 def end(number, frame):
     for task in tasks:
         os.killpg(task.pid, signal.SIGKILL)
+    sys.exit(1)
 signal.signal(signal.SIGTERM, end)
 for number in range(int(options.get("--ntasks", 1))):
-    time.sleep(number * float(os.environ["APART"]))
+    before = number + int(options["--relative"]) if "--relative" in options else 0  # nodes that began earlier
+    while os.environ["SOCKETS"] and len(glob.glob(os.environ["SOCKETS"])) < before:
+        time.sleep(0.05)
     tasks.append(subprocess.Popen(words, start_new_session=True))
 sys.exit(max(task.wait() != 0 for task in tasks))
 """
@@ -128,6 +129,19 @@ def test_the_ways_in_which_slurm_takes_a_time(time_limit: str):
     assert f"--time={time_limit}" in lines_of(job_script(SlurmJob(command=("run", "d"), time=time_limit)))
 
 
+@pytest.mark.parametrize("time_limit", ["1", "2", "2:00", "0:59", "00:01:30", "0-0:02", "0-00:00:30"])
+def test_a_time_limit_that_leaves_no_time_to_work_is_refused(time_limit: str):
+    with pytest.raises(
+        UsageError, match=r"--time: expected more than 120 s, got .* tells the command to end 60 s before"
+    ):
+        SlurmJob(command=("run", "d"), time=time_limit)
+
+
+@pytest.mark.parametrize("time_limit", ["0", "3", "2:01", "00:03:00", "0-1", "0-00:03"])
+def test_a_time_limit_that_leaves_some_is_taken(time_limit: str):
+    assert f"--time={time_limit}" in lines_of(job_script(SlurmJob(command=("run", "d"), time=time_limit)))
+
+
 def test_where_the_command_says_what_it_runs_on_nothing_is_added():
     for words in (("run", "d", "--on", "ray"), ("run", "d", "--on=local")):
         assert lines_of(job_script(SlurmJob(command=words)), "command=") == [f"(ovsbench {shlex.join(words)})"]
@@ -172,7 +186,7 @@ class Allocation:
             "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "CALLS": str(self.calls), "LOG": str(self.log),
             "THEN": then,
             "SLURM_JOB_ID": str(self.job), "SLURM_JOB_NODELIST": "node[1-3]", "SLURM_CPUS_PER_TASK": "2",
-            "SLURM_GPUS_ON_NODE": "0", "APART": "0",
+            "SLURM_GPUS_ON_NODE": "0", "SOCKETS": "",
         }  # fmt: skip
 
     def start(self, job: SlurmJob, stdout: Any = subprocess.PIPE) -> subprocess.Popen[str]:
@@ -241,31 +255,3 @@ def test_torchrun_is_started_once_on_each_node(tmp_path: Path):
         f"--rdzv-endpoint=node1:{port}", "--no-python", "ovsbench", "train", "c d.toml",
     ]  # fmt: skip
     assert slurm.log.read_text().count("torchrun") == 3
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray, of the extra [ray]")
-def test_a_head_and_two_workers_really_form_one_ray(tmp_path: Path):
-    code = (
-        "import ray; ray.init(address='auto', log_to_driver=False, logging_level='ERROR'); "
-        "print(len([n for n in ray.nodes() if n['Alive']]), ray.cluster_resources()['CPU'])"
-    )
-    stubs = {
-        "ovsbench": f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c "{code}"\n',
-        "python": f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n',
-        "ray": f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m ray.scripts.scripts "$@"\n',
-    }
-    slurm = Allocation(tmp_path, stubs)
-    slurm.environment["APART"] = "10"  # two nodes that begin at once on one machine would take the same sockets
-    with (tmp_path / "output").open("wb") as file:  # a pipe would be held open by what ends a little later
-        process = slurm.start(SlurmJob(command=("score", "run"), nodes=3, cpus=2), file)
-        try:
-            process.wait(timeout=150)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=30)
-    output = (tmp_path / "output").read_text()
-    assert process.returncode == 0, output
-    assert "Ray: 3 nodes\n" in output
-    assert re.search(r"^3 6\.0$", output, re.M), output
-    assert not Path(f"/tmp/ovsbench-{slurm.job}").exists()

@@ -16,7 +16,7 @@ from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.files import json_line
 from ovsbench.benchmark.storage.track_extents import Extent, matchable
-from ovsbench.benchmark.storage.track_store import TRACKS, TrackFolder, TrackWriter
+from ovsbench.benchmark.storage.track_store import TRACKS, TrackFolder, TrackWriter, around_masks
 from ovsbench.benchmark.types import Category, InstanceTrack, PanopticFrame, Rules, Segment, Vocabulary
 
 LEFT = rle.encode(np.array([[True, False], [True, False]]))
@@ -243,3 +243,16 @@ def test_a_box_that_the_masks_do_not_have_is_found_when_all_are_decoded(tmp_path
     (tmp_path / "a" / TRACKS).write_text(line(pixels=4, shown=2, box=[0, 0, 1, 2]))
     with pytest.raises(DataError, match=r"4 pixels in \(0, 0, 2, 2\), but says"):
         TrackFolder(tmp_path / "a").decoded()
+
+
+@given(
+    st.one_of(st.floats(0, 1e300), st.integers(0, 9)),
+    st.one_of(st.none(), st.floats(0, 1e9)),
+    st.booleans(),
+    st.one_of(st.none(), st.tuples(*[st.integers(0, 99)] * 4)),
+)
+def test_the_line_of_a_track_is_canonical_json(score, area, is_crowd, box):
+    extent = Extent(7, 2, box)
+    head, tail = around_masks(InstanceTrack(3, 5, (), score, is_crowd, area), extent)
+    track = {"id": 3, "category": 5, "score": score, "is_crowd": is_crowd, "area": area, "masks": ["04", None]}
+    assert head + b'"04",null' + tail == json_line({**track, **extent._asdict()}).encode()

@@ -9,10 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from ovsbench.benchmark import engine, manifest
+from ovsbench.benchmark.compiled import Loop
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.ytvis_layout import export_ytvis, import_ytvis
 from ovsbench.benchmark.record import RunRecord
-from ovsbench.benchmark.storage import rle
+from ovsbench.benchmark.storage import rle, rle_loop
 from ovsbench.cli import app
 from ovsbench.data_prep.vipseg import build_vipseg
 from ovsbench.data_prep.ytvis import build_own_classes
@@ -61,6 +62,13 @@ def benchmark(tmp_path: Path) -> manifest.Benchmark:
     return build_own_classes(written(tmp_path / "gt.json", labels()), tmp_path / "data")
 
 
+@pytest.fixture(params=["parser", "loop"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predictions are read by the parser of JSON alone, and with the compiled loop where there is numba."""
+    loop = Loop(rle_loop.read_masks, after=0).ready(1) if request.param == "loop" else None
+    monkeypatch.setattr(rle_loop.READ, "ready", lambda work: loop)
+
+
 def test_labels_become_an_instance_benchmark_with_videos_in_order_of_their_ids(benchmark):
     assert [entry.id for entry in benchmark.entries] == ["9", "10"]
     assert [(c.id, c.name, c.is_thing, c.is_novel) for c in benchmark.vocabulary] == [
@@ -75,6 +83,7 @@ def test_labels_become_an_instance_benchmark_with_videos_in_order_of_their_ids(b
     assert benchmark.entry("10").frames == ("b/0.jpg", "b/1.jpg")
 
 
+@pytest.mark.usefixtures("either_way")
 def test_an_imported_run_scores_and_comes_back_as_it_was(benchmark, tmp_path):
     path = written(tmp_path / "results.json", results())
     facts = import_ytvis(benchmark, path, tmp_path / "run", name="theirs")
@@ -129,7 +138,10 @@ def change(content: Any, place: tuple[Any, ...], value: Any) -> Any:
         ((1,), 7, "prediction 2"),
     ],
 )
-def test_what_is_wrong_with_predictions_is_told_and_no_run_is_made(benchmark, tmp_path, place, value, words):
+@pytest.mark.usefixtures("either_way")
+def test_what_is_wrong_with_predictions_is_told_and_no_run_is_made(
+    either_way, benchmark, tmp_path, place, value, words
+):
     path = written(tmp_path / "results.json", change(results(), place, value))
     with pytest.raises(DataError, match=words):
         import_ytvis(benchmark, path, tmp_path / "run", name="theirs")
@@ -147,12 +159,14 @@ def test_what_is_wrong_with_predictions_is_told_and_no_run_is_made(benchmark, tm
         (json.dumps([{**row, "video_id": 77} for row in results()]), "none of its videos is in ytvis .77 are not"),
     ],
 )
+@pytest.mark.usefixtures("either_way")
 def test_a_file_that_cannot_be_of_this_benchmark_is_refused(benchmark, tmp_path, content, words):
     (tmp_path / "results.json").write_text(content)
     with pytest.raises(DataError, match=words):
         import_ytvis(benchmark, tmp_path / "results.json", tmp_path / "run", name="theirs")
 
 
+@pytest.mark.usefixtures("either_way")
 def test_all_faults_are_counted_and_the_first_are_told(benchmark, tmp_path):
     rows = [{**results()[0], "score": -number - 1} for number in range(30)]
     with pytest.raises(DataError, match="30 faults") as caught:

@@ -10,6 +10,7 @@ from ovsbench.benchmark import record
 from ovsbench.benchmark.errors import DataError, MethodError
 from ovsbench.benchmark.formats.faults import Faults, LeftOutError
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
+from ovsbench.benchmark.methods import MethodInfo
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord, Settings
 from ovsbench.benchmark.running.counting import PREDICTIONS
@@ -113,17 +114,10 @@ def _import(
         finally:
             progress.stop()
         faults.stop(what, _MEND)
-        settings = Settings(name)
-        facts = record.describe(object(), settings, benchmark)
-        facts = dataclasses.replace(
-            facts,
-            package="",
-            package_version="",
-            entry_point=f"imported from {what}",
-            device="",
-            device_name="",
-            notes=notes,
+        facts = record.describe(
+            object(), Settings(name), benchmark, origin=MethodInfo(name, "", "", f"imported from {what}")
         )
+        facts = dataclasses.replace(facts, device="", device_name="", notes=notes)
         facts.write(partial)
     return facts
 

@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.ytvis_layout import ResultLayout, export_results, import_results, row_of_track
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
@@ -41,7 +44,7 @@ def import_sacoveval(
     return import_results(benchmark, predictions, run, _LAYOUT, name=name, progress=progress)
 
 
-def _check(row: Mapping[str, Any], score: float, areas: list[int], where: str) -> None:
+def _check(row: Mapping[str, Any], score: float, areas: npt.NDArray[np.int64], where: str) -> None:
     """Raises a DataError if the score is none, or mask, box and area of a frame do not agree."""
     if score > 1:
         raise DataError(f"{where}: expected a score from 0 to 1, got {score}")
@@ -52,7 +55,7 @@ def _check(row: Mapping[str, Any], score: float, areas: list[int], where: str) -
         if not isinstance(stated, list) or len(stated) != len(areas):
             found = len(stated) if isinstance(stated, list) else repr(stated)[:40]
             raise DataError(f"{where}: expected {key} of {len(areas)} frames, got {found}")
-        for frame, (value, area) in enumerate(zip(stated, areas, strict=True)):
+        for frame, (value, area) in enumerate(zip(stated, areas.tolist(), strict=True)):
             if is_shown(value, f"{where}, frame {frame}") != (area > 0):
                 raise DataError(
                     f"{where}, frame {frame}: its mask has {area} pixels, but {key} says {value}. Write a mask, a box "

@@ -20,8 +20,7 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.formats.foreign_json import read_raw
 from ovsbench.benchmark.formats.frame_names import stems
-from ovsbench.benchmark.panoptic import rgb_to_ids
-from ovsbench.benchmark.storage.label_png import read_colours
+from ovsbench.benchmark.storage.label_png import read_ids
 from ovsbench.benchmark.types import VOID, PanopticFrame, Segment
 
 
@@ -123,7 +122,7 @@ def read_frame(
     Raises:
         DataError: the first thing that is wrong with it.
     """
-    ids = rgb_to_ids(read_colours(mask, size))
+    ids = read_ids(mask, size, row.segments)
     flat = ids.ravel()
     changes = np.flatnonzero(flat[1:] != flat[:-1])
     ends = np.append(changes, flat.size - 1)

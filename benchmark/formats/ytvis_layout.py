@@ -14,20 +14,21 @@ official script does before it breaks ties.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import sys
 import tempfile
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.conversion import import_tracks
 from ovsbench.benchmark.formats.faults import Faults, TooManyFaultsError
+from ovsbench.benchmark.formats.quick_rows import QuickRows, with_texts
 from ovsbench.benchmark.machine import path_digest
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.progress import SILENT, Progress
@@ -37,6 +38,8 @@ from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.big_json import CHUNK, list_elements
 from ovsbench.benchmark.storage.files import whole_folder, writing
 from ovsbench.benchmark.storage.folder_listing import forward
+from ovsbench.benchmark.storage.rle import ListedMasks
+from ovsbench.benchmark.storage.rle_loop import READ
 from ovsbench.benchmark.storage.text_files import no_collection
 from ovsbench.benchmark.storage.track_extents import Extent, Measured, measured_texts
 from ovsbench.benchmark.storage.track_store import TrackWriter, around_masks
@@ -47,7 +50,7 @@ _AT_ONCE = 20_000
 """Masks that are decoded at once, so that memory does not grow with the video."""
 
 
-def _anything(row: Mapping[str, Any], score: float, areas: list[int], where: str) -> None:
+def _anything(row: Mapping[str, Any], score: float, areas: npt.NDArray[np.int64], where: str) -> None:
     """Checks no more of a prediction than every layout does."""
 
 
@@ -66,7 +69,7 @@ class ResultLayout:
     name: str = "ytvis"
     title: str = "YouTube-VIS"
     may_repeat: bool = False
-    check: Callable[[Mapping[str, Any], float, list[int], str], None] = _anything
+    check: Callable[[Mapping[str, Any], float, npt.NDArray[np.int64], str], None] = _anything
 
 
 YTVIS = ResultLayout()
@@ -139,16 +142,6 @@ def _import_rows(
         )
 
 
-class _Row(NamedTuple):
-    """A prediction that was read: what the file says, and the track, whose masks are texts."""
-
-    value: dict[str, Any]
-    number: int
-    where: str
-    entry: VideoEntry
-    track: InstanceTrack
-
-
 class _Kept:
     """The tracks of a video that nothing is wrong with: how many, and where their lines are, as (begin, end)."""
 
@@ -178,13 +171,12 @@ class _Reader:
     def __init__(
         self, path: Path, benchmark: Benchmark, layout: ResultLayout, faults: Faults, lines: IO[bytes]
     ) -> None:
-        self._path, self._benchmark, self._layout, self._faults = path, benchmark, layout, faults
+        self._path, self._name, self._benchmark, self._layout, self._faults = path, str(path), benchmark, layout, faults
         self._lines, self._end = lines, 0
         self._entries = benchmark.by_id
         self._vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
         self._kept = {video: _Kept() for video in self._entries}
         self._alike: dict[Hashable, list[tuple[int, int]]] = {}  # numbers of predictions, and where their masks begin
-        self._together: list[_Row] = []
 
     def read(self) -> None:
         """Reads all predictions, and keeps those that nothing is wrong with.
@@ -192,11 +184,13 @@ class _Reader:
         Raises:
             DataError: the file is no list of predictions on this benchmark, or more is wrong than is worth to note.
         """
-        number, masks, first = 0, 0, None
+        number, first = 0, None
         strangers: set[str] | None = set()  # videos that the benchmark lacks, as long as it lacks all
         has_video, those_read = False, "its videos"
         try:
-            for number, (value, _) in enumerate(list_elements(self._path, "a list of predictions"), 1):
+            shortcut = READ.ready(self._path.stat().st_size if self._path.is_file() else 0)
+            rows = list_elements(self._path, "a list of predictions", QuickRows(shortcut) if shortcut else None)
+            for number, (value, _) in enumerate(rows, 1):
                 first = repr(value)[:40] if number == 1 else first
                 video = str(value.get("video_id")) if isinstance(value, dict) else ""
                 has_video |= isinstance(value, dict) and "video_id" in value
@@ -205,11 +199,7 @@ class _Reader:
                 elif strangers is not None and isinstance(value, dict):
                     strangers.add(video)
                 with self._faults.collecting():
-                    self._together.append(self._row(value, number, video))
-                    masks += len(self._together[-1].track.masks)
-                if masks >= _AT_ONCE:
-                    self._look()
-                    masks = 0
+                    self._take(value, number, video)
         except TooManyFaultsError:
             if strangers is None:
                 raise
@@ -222,7 +212,6 @@ class _Reader:
                 f"are not, which has {', '.join(list(self._entries)[:3])}). It may be of another data set or part; "
                 "import it there"
             )
-        self._look()
 
     def put(self, writer: TrackWriter, entry: VideoEntry) -> None:
         """Adds the kept predictions of a video, in the order of the file."""
@@ -240,81 +229,61 @@ class _Reader:
         self._lines.seek(self._end)
         return found
 
-    def _row(self, value: Any, number: int, video: str) -> _Row:
-        where = f"{self._path}, prediction {number}"
-        if video not in self._entries:
+    def _take(self, value: Any, number: int, video: str) -> None:
+        """Keeps a prediction.
+
+        Raises:
+            DataError: the first thing that is wrong with it.
+        """
+        where = f"{self._name}, prediction {number}"
+        entry = self._entries.get(video)
+        if entry is None:
             raise DataError(f"{where}: expected the id of a video of {self._benchmark.name} as video_id, got {video!r}")
         where = f"{where} (video {video})"
-        entry = self._entries[video]
-        track = _undecoded(value, number, entry, self._vocabulary, where, is_label=False)
-        return _Row(value, number, where, entry, track)
+        track = _undecoded(value, self._kept[video].tracks + 1, entry, self._vocabulary, where, is_label=False)
+        found = value["segmentations"]
+        if not isinstance(found, ListedMasks):
+            found = _listed(track, entry, where)
+        self._layout.check(value, track.score, found.areas, where)
+        if value.get("bboxes") is not None:
+            _refuse_row_order(found, value["bboxes"], where)
+        self._keep(track, found, number, video, where)
 
-    def _look(self) -> None:
-        """Decodes the masks of the rows that were read last, and keeps those rows that nothing is wrong with."""
-        decoded = _decoded(self._together)
-        for row in self._together:
-            with self._faults.collecting():
-                if row.number not in decoded:
-                    _extent(row.track, row.entry, row.where)  # raises an error if it is this one
-                extent, areas = decoded.get(row.number) or _pixels([row])[0]
-                self._layout.check(row.value, row.track.score, areas, row.where)
-                _refuse_row_order(row.track.masks, row.value.get("bboxes"), row.entry.size, row.where)
-                self._keep(row, extent)
-        self._together = []
-
-    def _keep(self, row: _Row, extent: Extent) -> None:
-        """Keeps a prediction.
+    def _keep(self, track: InstanceTrack, masks: ListedMasks, number: int, video: str, where: str) -> None:
+        """Writes the line of a track.
 
         Raises:
             DataError: one before has the same masks, score and category, and the layout has each but once.
         """
-        kept = self._kept[row.entry.id]
-        masks = rle.json_list(row.track.masks)
-        head, tail = around_masks(dataclasses.replace(row.track, id=kept.tracks + 1), extent)
+        extent = Extent.of_list(masks)
+        head, tail = around_masks(track, extent)
         if not self._layout.may_repeat and extent.pixels:
-            alike = self._alike.setdefault((row.entry.id, row.track.category, row.track.score, extent), [])
-            for number, begin in alike:
-                if self._stored(begin, begin + len(masks)) == masks:
-                    raise DataError(f"{row.where}: it repeats prediction {number} to the last pixel")
-            alike.append((row.number, self._end + len(head)))
-        self._lines.write(head + masks + tail)
-        end = self._end + len(head) + len(masks) + len(tail)
-        kept.add(self._end, end)
-        self._end = end
+            alike = self._alike.setdefault((video, track.category, track.score, extent), [])
+            for earlier, begin in alike:
+                if self._stored(begin, begin + len(masks.text)) == masks.text:
+                    raise DataError(f"{where}: it repeats prediction {earlier} to the last pixel")
+            alike.append((number, self._end + len(head)))
+        line = head + masks.text + tail
+        self._lines.write(line)
+        self._kept[video].add(self._end, self._end + len(line))
+        self._end += len(line)
 
 
-_Pixels = tuple[Extent, list[int]]
-"""The extent of a track, and the pixels of its mask in each frame."""
-
-
-def _decoded(rows: Sequence[_Row]) -> dict[int, _Pixels]:
-    """What the masks of rows are, by the row's number; of rows some of whose masks are none all are left out."""
-    alike: dict[tuple[tuple[int, int], int], list[_Row]] = {}
-    for row in rows:
-        alike.setdefault((row.entry.size, len(row.entry.frames)), []).append(row)
-    found: dict[int, _Pixels] = {}
-    for own in alike.values():
-        with contextlib.suppress(DataError):
-            found |= zip((row.number for row in own), _pixels(own), strict=True)
-    return found
-
-
-def _pixels(rows: Sequence[_Row]) -> list[_Pixels]:
-    """What the masks of rows are, whose videos are equal in size and number of frames.
-
-    Raises:
-        DataError: one of them is none.
-    """
-    size, frames = rows[0].entry.size, len(rows[0].entry.frames)
-    extents = [Extent(0, 0, (0, 0, 0, 0))] * len(rows)
-    areas: list[list[int]] = [[] for _ in rows]
-    for start in range(0, frames, _AT_ONCE):
-        stop = min(start + _AT_ONCE, frames)
-        found, more = measured_texts([row.track.masks[start:stop] for row in rows], size, stop - start)
-        extents = list(map(Extent.plus, extents, found))
-        for own, later in zip(areas, more.tolist(), strict=True):
-            own += later
-    return list(zip(extents, areas, strict=True))
+def _listed(track: InstanceTrack, entry: VideoEntry, where: str) -> ListedMasks:
+    """The masks of a track; a `DataError` if one of them is none."""
+    extent, areas = Extent(0, 0, (0, 0, 0, 0)), []
+    for start in range(0, len(track.masks), _AT_ONCE):
+        part = track.masks[start : start + _AT_ONCE]
+        try:
+            (found,), own = measured_texts([part], entry.size, len(part))
+        except DataError:
+            _extent(track, entry, where)  # says which frame of all it is
+            raise
+        extent = extent.plus(found)
+        areas.append(own[0])
+    assert extent.box is not None, "it was looked for"
+    text = rle.json_list(track.masks)
+    return ListedMasks(0, entry.size, text, np.zeros(0, dtype=np.int64), np.concatenate(areas), *extent[:2], extent.box)
 
 
 def measured(track: InstanceTrack, entry: VideoEntry, where: str) -> Measured:
@@ -416,8 +385,7 @@ def read_track(
         DataError: the first thing that is wrong with it.
     """
     track = _undecoded(row, number, entry, vocabulary, where, is_label=is_label)
-    _extent(track, entry, where)
-    _refuse_row_order(track.masks, row.get("bboxes"), entry.size, where)
+    _refuse_row_order(_listed(track, entry, where), row.get("bboxes"), where)
     return track
 
 
@@ -436,6 +404,12 @@ def _undecoded(
         score = 1.0
     elif type(score) not in (int, float) or not 0 <= score <= LARGEST:
         raise DataError(f"{where}: expected a score of at least 0, got {score!r}")
+    if isinstance(segmentations, ListedMasks) and (
+        segmentations.size != entry.size or len(segmentations.areas) != len(entry.frames)
+    ):
+        segmentations = with_texts(segmentations)
+    if isinstance(segmentations, ListedMasks):
+        return InstanceTrack(number, category, (), float(score))
     if not isinstance(segmentations, list) or len(segmentations) != len(entry.frames):
         found = len(segmentations) if isinstance(segmentations, list) else repr(segmentations)[:40]
         raise DataError(f"{where}: expected segmentations of {len(entry.frames)} frames, got {found}")
@@ -451,7 +425,7 @@ def is_empty(mask: str | None) -> bool:
     return mask is None or not rle.lengths(mask)[1::2].any()
 
 
-def _refuse_row_order(masks: Sequence[str | None], boxes: Any, size: tuple[int, int], where: str) -> None:
+def _refuse_row_order(masks: ListedMasks, boxes: Any, where: str) -> None:
     """Compares the first mask that has a stated box, [left, top, width, height], with it.
 
     Boxes are rounded in many ways, so only those are believed of which the mask read row by row is within 2 pixels,
@@ -460,11 +434,13 @@ def _refuse_row_order(masks: Sequence[str | None], boxes: Any, size: tuple[int, 
     Raises:
         DataError: the run lengths go row by row.
     """
-    for frame, (mask, box) in enumerate(zip(masks, boxes if isinstance(boxes, list) else (), strict=False)):
-        if mask is None or not isinstance(box, list) or len(box) != 4 or is_empty(mask):
+    size, given = masks.size, boxes if isinstance(boxes, list) else ()
+    for frame, (area, box) in enumerate(zip(masks.areas.tolist(), given, strict=False)):
+        if not area or not isinstance(box, list) or len(box) != 4:
             continue
         if not all(type(side) in (int, float) for side in box):
             continue
+        mask = json.loads(b"[%b]" % masks.text)[frame]
         left, top, width, height = box
         stated = np.array([top, left, top + height, left + width], dtype=float)
         (by_columns,), (by_rows,) = (rle.read_tracks([[mask]], shape, 1).tubes for shape in (size, size[::-1]))

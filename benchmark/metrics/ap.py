@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ovsbench.benchmark.metrics.ap_curves import drawn_class, merged, values_of_class
+from ovsbench.benchmark.metrics.ap_curves import drawn_class, merged, values_of_classes
 from ovsbench.benchmark.metrics.ap_matching import Found, candidates, matched
 from ovsbench.benchmark.metrics.base import Floats, Part, Value, ratio
 from ovsbench.benchmark.metrics.plausible import VideoShape
@@ -67,28 +67,36 @@ class ApCounts:
         return frozenset(self.by_class)
 
     @cached_property
-    def _by_class(self) -> dict[int, dict[str, float]]:
-        return {c: dict(self._values(videos)) for c, videos in self.by_class.items() if _is_labelled(videos)}
-
-    def _values(self, videos: Sequence[Found]) -> Iterator[tuple[str, float]]:
-        values = values_of_class(videos)
-        yield from values.items()
-        if any(one.without_crowds for one in videos):
-            values = values_of_class([one.without_crowds or one for one in videos])
-        yield from ((name + LVVIS, value) for name, value in values.items())
+    def _by_class(self) -> dict[int, dict[str, float | None]]:
+        labelled = {c: videos for c, videos in self.by_class.items() if _is_labelled(videos)}
+        crowded = {
+            c: [one.without_crowds or one for one in videos]
+            for c, videos in labelled.items()
+            if any(one.without_crowds for one in videos)
+        }
+        lvvis = dict(zip(crowded, values_of_classes(crowded.values()), strict=True))
+        plain = zip(labelled, values_of_classes(labelled.values()), strict=True)
+        return {
+            c: dict(zip(_ALL, (*map(own.get, _NAMES), *map(lvvis.get(c, own).get, _NAMES)), strict=True))
+            for c, own in plain
+        }
 
     def scores(self, part: Part) -> dict[str, float | None]:
         own = self._by_class
         if part is not None and own.keys().isdisjoint(part):  # most single classes of many
             return dict.fromkeys(_ALL)
+        if part is not None and len(part) == 1:
+            return dict(own[next(iter(part))])
         rows = [values for c, values in own.items() if part is None or c in part]
-        if len(rows) == 1:
-            return {name: None if np.isnan(rows[0][name]) else rows[0][name] for name in _ALL}
         scores: dict[str, float | None] = {}
         for name in _ALL:
-            defined = [row[name] for row in rows if not np.isnan(row[name])]
+            defined = [value for row in rows if (value := row[name]) is not None]
             scores[name] = float(np.mean(defined)) if defined else None
         return scores
+
+    def _may_ignore(self, found: Found) -> bool:
+        """Whether predictions among labels of all sizes may be neither right nor wrong: on a crowd."""
+        return found.without_crowds is not None and found.without_crowds.labels[0] > found.labels[0]
 
     def problems(self, video: VideoShape, beside: Mapping[str, Any]) -> Iterator[str]:
         for c, videos in self.by_class.items():
@@ -97,9 +105,7 @@ class ApCounts:
             for whole in videos:
                 lvvis = whole.without_crowds.problems(has_crowds=True) if whole.without_crowds else ()
                 yield from (f"ap of category {c} {problem}" for problem in (*whole.problems(), *lvvis))
-                if whole.ignored_anywhere and not (
-                    whole.without_crowds and whole.without_crowds.labels[0] > whole.labels[0]
-                ):
+                if whole.ignored_anywhere and not self._may_ignore(whole):
                     yield f"ap of category {c} has predictions that are ignored without a crowd that they lie on"
                 if whole.without_crowds and whole.without_crowds.ignored_anywhere:
                     yield f"ap of category {c} has predictions that are ignored where nothing is a crowd"

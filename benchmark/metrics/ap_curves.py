@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from ovsbench.benchmark.metrics.ap_matching import AREAS, KEPT, THRESHOLDS, Bool
 from ovsbench.benchmark.metrics.base import Floats, ratio
 
 RECALLS = np.linspace(0.0, 1.0, 101)
+_AT_ONCE = 10_000
+"""Predictions of classes that are worked out together, so that memory does not grow with the number of classes."""
 _CELLS = len(AREAS) * len(THRESHOLDS)
 
 
@@ -52,31 +55,53 @@ def merged(videos: Sequence[Found], places: Sequence[int] | None = None) -> Merg
 
 
 def _bits(packed: npt.NDArray[np.int64]) -> Bools:
-    """(areas, thresholds, N) of N packed numbers."""
-    return (packed >> np.arange(_CELLS)[:, None] & 1).astype(bool).reshape(len(AREAS), len(THRESHOLDS), -1)
+    """(..., areas, thresholds, N) of (..., N) packed numbers."""
+    cells = packed[..., None, :] >> np.arange(_CELLS)[:, None] & 1
+    return cells.astype(bool).reshape(*packed.shape[:-1], len(AREAS), len(THRESHOLDS), packed.shape[-1])
 
 
-def values_of_class(videos: Sequence[Found]) -> dict[str, float]:
-    """The values of one class; nan where it has no label."""
-    all_ = merged(videos)
-    labels = all_.labels.sum(axis=0)[:, None]  # (areas, 1)
-    is_right = _bits(all_.matched)
-    is_wrong = ~is_right & ~_bits(all_.ignored)
+def values_of_classes(classes: Iterable[Sequence[Found]]) -> list[dict[str, float | None]]:
+    """The values of classes, each of which was found in some videos; None where there is no label.
+
+    Classes with as many predictions are worked out together, so that each is worked out as if it were alone.
+    """
+    all_ = [merged(videos) for videos in classes]
+    alike: dict[int, list[int]] = {}
+    for place, one in enumerate(all_):
+        alike.setdefault(len(one.rank), []).append(place)
+    values: list[dict[str, float | None]] = [{} for _ in all_]
+    for size, places in alike.items():
+        at_once = max(1, _AT_ONCE // max(size, 1))
+        for start in range(0, len(places), at_once):
+            some = places[start : start + at_once]
+            for place, own in zip(some, _values([all_[place] for place in some]), strict=True):
+                values[place] = own
+    return values
+
+
+def _values(classes: Sequence[Merged]) -> Iterator[dict[str, float | None]]:
+    """The values of classes with as many predictions."""
+    labels = np.stack([one.labels.sum(axis=0) for one in classes])[..., None]  # (classes, areas, 1)
+    is_right = _bits(np.stack([one.matched for one in classes]))
+    is_wrong = ~is_right & ~_bits(np.stack([one.ignored for one in classes]))
+    rank = np.stack([one.rank for one in classes])[:, None, None]
     right = np.cumsum(is_right, axis=-1)
     defined = np.where(labels > 0, 1.0, np.nan)
     some = np.maximum(labels, 1)
     if not right.shape[-1]:
-        precision = recall = np.zeros((len(AREAS), len(THRESHOLDS))) * defined
+        precision = recall = np.zeros((len(classes), len(AREAS), len(THRESHOLDS))) * defined
         best = dict.fromkeys(KEPT, recall)
     else:
         reached = np.searchsorted(RECALLS, right / some[..., None], side="right")  # recalls at or below each point
         steps = np.diff(reached, axis=-1, prepend=0)
         precision = (steps * _highest(right, np.cumsum(is_wrong, axis=-1))).sum(axis=-1) / len(RECALLS) * defined
-        best = {kept: (is_right & (all_.rank < kept)).sum(axis=-1) / some * defined for kept in KEPT}
-    values = {f"AP{name}": float(precision[place].mean()) for place, name in enumerate(AREAS)}
-    values |= {"AP50": float(precision[0, 0]), "AP75": float(precision[0, 5])}
-    values |= {f"AR{kept}": float(recall[0].mean()) for kept, recall in best.items()}
-    return values | {f"AR{name}": float(best[KEPT[-1]][place].mean()) for place, name in enumerate(AREAS) if name}
+        best = {kept: (is_right & (rank < kept)).sum(axis=-1) / some * defined for kept in KEPT}
+    values = {f"AP{name}": precision[:, place].mean(axis=-1) for place, name in enumerate(AREAS)}
+    values |= {"AP50": precision[:, 0, 0], "AP75": precision[:, 0, 5]}
+    values |= {f"AR{kept}": recall[:, 0].mean(axis=-1) for kept, recall in best.items()}
+    values |= {f"AR{name}": best[KEPT[-1]][:, place].mean(axis=-1) for place, name in enumerate(AREAS) if name}
+    for row in zip(*(value.tolist() for value in values.values()), strict=True):
+        yield {name: None if math.isnan(value) else value for name, value in zip(values, row, strict=True)}
 
 
 def _highest(right: npt.NDArray[Any], wrong: npt.NDArray[Any]) -> Floats:

@@ -18,6 +18,8 @@ AREAS = {"": (0.0, 1e10), "s": (0.0, 128.0**2), "m": (128.0**2, 256.0**2), "l": 
 KEPT = (1, 10, 100)
 _RANGES = np.array(list(AREAS.values())).T  # (2, areas)
 _AREA_BITS = (((1 << len(THRESHOLDS)) - 1) << len(THRESHOLDS) * np.arange(len(AREAS))).astype(np.int64)
+_UNLABELLED = (0,) * len(AREAS)
+_NO_LABEL = np.zeros((KEPT[-1], 0))
 _BITS = np.int64(1) << np.arange(_AREA_BITS.size * THRESHOLDS.size).reshape(_AREA_BITS.size, THRESHOLDS.size, 1)
 
 
@@ -101,6 +103,9 @@ def candidates(truth: DecodedTracks, prediction: DecodedTracks) -> dict[int, Can
     rows = {}
     for category in sorted(labels.keys() | found.keys()):
         own, best = labels.get(category, []), found.get(category, [])[: KEPT[-1]]
+        if not own:  # most classes of most videos, where there are many
+            rows[category] = Candidates(own, best, _NO_LABEL[: len(best)])
+            continue
         overlaps = np.zeros((len(best), len(own)))
         for row, d in enumerate(best):
             for column, g in enumerate(own):
@@ -122,17 +127,19 @@ def _by_category(video: DecodedTracks, order: Iterable[int]) -> dict[int, list[i
 
 def matched(truth: DecodedTracks, prediction: DecodedTracks, by_class: Mapping[int, Candidates]) -> dict[int, Found]:
     """What is found of each class of a video."""
-    scores = np.array([track.score for track in prediction.tracks], dtype=np.float64)
-    outside = _outside(_mean_areas(truth)), _outside(_mean_areas(prediction))
-    ignored = outside[1] @ _AREA_BITS  # of predictions that match none
+    in_order = [place for own in by_class.values() for place in own.found]
+    scores = np.array([prediction.tracks[place].score for place in in_order], dtype=np.float64)
+    ignored = (_outside(_mean_areas(prediction)) @ _AREA_BITS)[in_order]  # of predictions that match none
+    outside = _outside(_mean_areas(truth))
+    nothing = np.zeros(KEPT[-1], dtype=np.int64)
     crowds = np.array([track.is_crowd for track in truth.tracks], dtype=bool)
-    counted = {}
+    counted, end = {}, 0
     for category, (labels, found, overlaps) in by_class.items():
-        if not labels:  # most classes of most videos, where there are many
-            nothing = np.zeros(len(found), dtype=np.int64)
-            counted[category] = Found((0,) * len(AREAS), scores[found], nothing, ignored[found])
+        begin, end = end, end + len(found)
+        if not labels:
+            counted[category] = Found(_UNLABELLED, scores[begin:end], nothing[: len(found)], ignored[begin:end])
             continue
-        is_crowd, own = crowds[labels], (scores[found], overlaps, outside[0][labels], outside[1][found])
+        is_crowd, own = crowds[labels], (scores[begin:end], overlaps, outside[labels], ignored[begin:end])
         plain = _match(*own, is_crowd, ignores_crowds=False)
         if is_crowd.any():
             plain = _match(*own, is_crowd, ignores_crowds=True)._replace(without_crowds=plain)
@@ -156,7 +163,7 @@ def _match(
     scores: Floats,
     overlaps: Floats,
     labels_outside: Bools,
-    found_outside: Bools,
+    ignored: npt.NDArray[np.int64],
     is_crowd: Bools,
     *,
     ignores_crowds: bool,
@@ -167,38 +174,36 @@ def _match(
         scores: (N,) falling.
         overlaps: (N, G).
         labels_outside: (G, areas).
-        found_outside: (N, areas).
+        ignored: (N,) as in `Found`, of predictions that match no label.
         is_crowd: (G,), labels that any number of predictions may match.
         ignores_crowds: whether what matches one of them is neither right nor wrong; by the rule of LV-VIS it is right.
     """
     is_ignored = labels_outside | (is_crowd & ignores_crowds)[:, None]  # (G, areas)
-    done: dict[tuple[bool, ...], list[list[int]]] = {}
-    rows = [tuple(row) for row in is_ignored.T.tolist()]
-    for row in rows:
+    done: dict[tuple[bool, ...], list[list[tuple[int, int]]]] = {}
+    right, neither = [0] * len(scores), ignored.tolist()
+    for area, row in enumerate(map(tuple, is_ignored.T.tolist())):
         if row not in done:
             done[row] = _assign(overlaps.tolist(), row, is_crowd.tolist())
-    label = np.array([done[row] for row in rows], dtype=np.intp)  # (areas, thresholds, N), -1 for none
-    is_matched = label >= 0
-    nothing = np.zeros((1, len(AREAS)), dtype=bool)
-    on_ignored = is_matched & np.concatenate([is_ignored, nothing])[label, np.arange(len(AREAS))[:, None, None]]
-    is_neither = on_ignored | ~is_matched & found_outside.T[:, None]
-    return Found(
-        tuple((~is_ignored).sum(axis=0).tolist()),
-        scores,
-        (_BITS * (is_matched & ~on_ignored)).sum(axis=(0, 1)),
-        (_BITS * is_neither).sum(axis=(0, 1)),
-    )
+        for threshold, pairs in enumerate(done[row], area * len(THRESHOLDS)):
+            for place, label in pairs:
+                if row[label]:
+                    neither[place] |= 1 << threshold
+                else:
+                    neither[place] &= ~(1 << threshold)
+                    right[place] |= 1 << threshold
+    counting = tuple((~is_ignored).sum(axis=0).tolist())
+    return Found(counting, scores, np.array(right, dtype=np.int64), np.array(neither, dtype=np.int64))
 
 
 def _assign(
     overlaps: Sequence[Sequence[float]], is_ignored: Sequence[bool], is_crowd: Sequence[bool]
-) -> list[list[int]]:
-    """The label of each prediction at each threshold, (thresholds, N); -1 for none."""
+) -> list[list[tuple[int, int]]]:
+    """For each threshold the places of predictions and labels that are matched."""
     order = sorted(range(len(is_ignored)), key=is_ignored.__getitem__)  # labels that count go before ignored ones
     hopeful = [place for place, row in enumerate(overlaps) if max(row) >= THRESHOLDS[0]]
     assigned = []
     for threshold in THRESHOLDS.tolist():
-        labels, taken = [-1] * len(overlaps), set[int]()
+        pairs, taken = list[tuple[int, int]](), set[int]()
         for place in hopeful:
             row, best, highest = overlaps[place], -1, min(threshold, 1 - 1e-10)
             for label in order:
@@ -209,7 +214,7 @@ def _assign(
                 if row[label] >= highest:
                     best, highest = label, row[label]
             if best >= 0:
-                labels[place] = best
+                pairs.append((place, best))
                 taken.add(best)
-        assigned.append(labels)
+        assigned.append(pairs)
     return assigned

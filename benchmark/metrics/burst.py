@@ -154,6 +154,10 @@ class BurstApCounts(ApCounts):
     def __add__(self, other: ApCounts) -> BurstApCounts:
         return BurstApCounts(super().__add__(other).by_class)
 
+    def _may_ignore(self, found: Found) -> bool:
+        """Of a category that is not labelled throughout nothing is wrong."""
+        return True
+
     def scores(self, part: Part) -> dict[str, float | None]:
         values = super().scores(part)
         return {name: values[of] for name, of in _NAMES.items()}

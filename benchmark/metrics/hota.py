@@ -211,7 +211,7 @@ def alignment_of(tables: Iterable[AnyTable], tracks: int, predictions: int) -> A
             together[table.true[0], table.predicted[0]] += float(s[0, 0] > EPSILON)
             continue
         among = s.sum(axis=0, keepdims=True) + s.sum(axis=1, keepdims=True) - s
-        together[np.ix_(table.true, table.predicted)] += np.where(among > EPSILON, ratio(s, among), 0.0)
+        together[table.true[:, None], table.predicted] += np.where(among > EPSILON, ratio(s, among), 0.0)
     return Alignment(true, predicted, together / (true[:, None] + predicted - together))
 
 
@@ -253,7 +253,7 @@ def matched(tables: Iterable[AnyTable], tracks: int, predictions: int) -> Matche
     for table in tables:
         if not table.similarity.size:
             continue
-        where = np.ix_(table.true, table.predicted)
+        where = table.true[:, None], table.predicted
         if table.similarity.size == 1:
             matches[:, table.true[0], table.predicted[0]] += table.similarity[0, 0] >= ALPHAS - EPSILON
             continue

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.metrics.ap import ApCounts
-from ovsbench.benchmark.metrics.ap_curves import drawn_class, merged, values_of_class
+from ovsbench.benchmark.metrics.ap_curves import drawn_class, merged, values_of_classes
 from ovsbench.benchmark.metrics.ap_matching import Found, matched
 from ovsbench.benchmark.metrics.base import Floats, Part, Value
 from ovsbench.benchmark.metrics.plausible import VideoShape
@@ -49,7 +49,7 @@ class PhraseApCounts:
         pairs = self._pairs(part)
         if not any(any(one.labels) for one in pairs):
             return dict.fromkeys(_NAMES)
-        values = values_of_class(pairs)
+        (values,) = values_of_classes([pairs])
         return {name: values[of] for name, of in _NAMES.items()}
 
     def problems(self, video: VideoShape, beside: Mapping[str, Any]) -> Iterator[str]:

@@ -124,7 +124,7 @@ class _Counter:
         tables = video.tables(true, predicted)
         alignment = alignment_of(tables, len(true), len(predicted))
         for table in tables:
-            score = alignment.score[np.ix_(table.true, table.predicted)] * table.similarity
+            score = alignment.score[table.true[:, None], table.predicted] * table.similarity
             rows, columns = linear_sum_assignment(score, maximize=True)
             stands = table.similarity[rows, columns] >= _OVERLAP - EPSILON
             where = predicted[table.predicted[columns[stands]]]
@@ -166,7 +166,7 @@ class _Counter:
         wrong, named = np.zeros(len(ALPHAS), dtype=np.int64), np.zeros(len(ALPHAS) - _NAMED, dtype=np.int64)
         names = video.predicted_categories[predicted]
         for table in tables:
-            score = alignment.score[np.ix_(table.true, table.predicted)] * table.similarity
+            score = alignment.score[table.true[:, None], table.predicted] * table.similarity
             rows, columns = linear_sum_assignment(score, maximize=True)
             hit = table.similarity[rows, columns] >= ALPHAS[:, None] - EPSILON  # (IoUs, pairs)
             columns = table.predicted[columns]

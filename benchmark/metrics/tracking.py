@@ -71,7 +71,7 @@ def identity(tables: TrackTables, tracks: int, predictions: int) -> Identity:
     for table in tables:
         if not table.similarity.size:
             continue
-        together[np.ix_(table.true, table.predicted)] += table.similarity >= _MATCH
+        together[table.true[:, None], table.predicted] += table.similarity >= _MATCH
         score = _SAME * (table.predicted == before[table.true][:, None]) + table.similarity
         score[table.similarity < _MATCH - EPSILON] = 0
         rows, columns = linear_sum_assignment(score, maximize=True)

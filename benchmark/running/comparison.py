@@ -162,8 +162,8 @@ def left_out_of(benchmark: Benchmark, seeds: Sequence[stats.Run], scores: Sequen
         scores: that the benchmark's task knows.
     """
     wanted = [score for score in scores if _has(benchmark, seeds, score)]
-    found = stats.replicates(seeds, [_key(benchmark, score) for score in wanted], benchmark.vocabulary.groups)
-    known = dict(zip(wanted, found, strict=True))
+    replicates = stats.replicates(seeds, [_key(benchmark, score) for score in wanted], benchmark.vocabulary.groups)
+    known = dict(zip(wanted, replicates, strict=True))
     return {score: known.get(score, np.full(1 + len(seeds[0]), np.nan)) for score in scores}
 
 
@@ -178,8 +178,8 @@ def intervals_of(
         left_out: its scores, from `left_out_of`.
     """
     wanted = [score for score in left_out if _has(benchmark, seeds, score)]
-    found = stats.spreads(seeds, [_key(benchmark, score) for score in wanted], benchmark.vocabulary.groups)
-    spread = dict(zip(wanted, found, strict=True))
+    spreads = stats.spreads(seeds, [_key(benchmark, score) for score in wanted], benchmark.vocabulary.groups)
+    spread = dict(zip(wanted, spreads, strict=True))
     return {
         score: stats.interval(of_score, spread.get(score), is_fraction=is_fraction(score.value))
         for score, of_score in left_out.items()
@@ -196,14 +196,14 @@ def over_words(
         seeds: the runs of a method.
         scores: of which those of other parts are passed over.
     """
-    found, groups = {}, benchmark.vocabulary.groups
+    intervals, groups = {}, benchmark.vocabulary.groups
     for score in scores:
         if score.group in ("novel", HARMONIC) and is_fraction(score.value) and _has(benchmark, seeds, score):
             metric = _key(benchmark, score)[0]
             totals = [functools.reduce(operator.add, (video[metric] for video in run)) for run in seeds]
             words = stats.word_replicates(totals, score.value, score.group, groups)
-            found[score] = stats.interval(words, what="novel word")
-    return found
+            intervals[score] = stats.interval(words, what="novel word")
+    return intervals
 
 
 def differences_of(
@@ -231,9 +231,9 @@ def differences_of(
             one, other = (methods[name] for name in pair)
             wanted = [score for score in scores if all(_has(benchmark, seeds, score) for seeds in (one, other))]
             keys = [_key(benchmark, score) for score in wanted]
-            found = pair_tests.swap_tests(one, other, keys, benchmark.vocabulary.groups, drawn)
+            results = pair_tests.swap_tests(one, other, keys, benchmark.vocabulary.groups, drawn)
             for score in scores:
-                tests[score][pair] = dict(zip(wanted, found, strict=True)).get(score, pair_tests.NO_TEST)
+                tests[score][pair] = dict(zip(wanted, results, strict=True)).get(score, pair_tests.NO_TEST)
     return {
         score: pair_tests.tested({name: of[score] for name, of in left_out.items()}, tests[score]) for score in scores
     }

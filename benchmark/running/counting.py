@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,6 +55,11 @@ class CountedVideo:
     counts: VideoCounts
     unread: Mapping[str, Any] = field(default_factory=dict)
 
+    @cached_property
+    def line(self) -> str:
+        """It as JSON, on one line."""
+        return files.json_line(self.to_json())
+
     def to_json(self) -> dict[str, Any]:
         counts = {**self.unread, **{name: value.to_json() for name, value in self.counts.items()}}
         return {"schema": files.SCHEMA, "video": self.video, "key": self.key, "counts": counts}
@@ -101,10 +107,10 @@ def predicted_frames(benchmark: Benchmark, run: Path, video_id: str) -> FrameFol
     Raises:
         DataError: they are missing, damaged, or of another number or size of frames than the video.
     """
-    found = predictions(benchmark, run, video_id)
-    if isinstance(found, TrackFolder):
+    masks = predictions(benchmark, run, video_id)
+    if isinstance(masks, TrackFolder):
         raise DataError(f"{run}: its predictions are tracks that may overlap, no frames. Choose a panoptic run")
-    return found
+    return masks
 
 
 def predicted_tracks(benchmark: Benchmark, run: Path, video_id: str) -> TrackFolder:
@@ -113,10 +119,10 @@ def predicted_tracks(benchmark: Benchmark, run: Path, video_id: str) -> TrackFol
     Raises:
         DataError: as `predicted_frames`.
     """
-    found = predictions(benchmark, run, video_id)
-    if isinstance(found, FrameFolder):
+    masks = predictions(benchmark, run, video_id)
+    if isinstance(masks, FrameFolder):
         raise DataError(f"{run}: its predictions are frames, no tracks. Choose a run on an instance benchmark")
-    return found
+    return masks
 
 
 def predictions(benchmark: Benchmark, run: Path, video_id: str) -> FrameFolder | TrackFolder:
@@ -126,13 +132,13 @@ def predictions(benchmark: Benchmark, run: Path, video_id: str) -> FrameFolder |
         DataError: as `predicted_frames`.
     """
     entry = benchmark.entry(video_id)
-    found = open_masks(run / PREDICTIONS / video_id, benchmark.rules.task)
-    if (len(found), found.size) != (len(entry.frames), entry.size):
+    masks = open_masks(run / PREDICTIONS / video_id, benchmark.rules.task)
+    if (len(masks), masks.size) != (len(entry.frames), entry.size):
         raise DataError(
-            f"{found.folder}: expected {plural(len(entry.frames), 'frame')} of {entry.size[1]}x{entry.size[0]} pixels, "
-            f"got {len(found)} of {found.size[1]}x{found.size[0]}. Remove the folder and run again"
+            f"{masks.folder}: expected {plural(len(entry.frames), 'frame')} of {entry.size[1]}x{entry.size[0]} pixels, "
+            f"got {len(masks)} of {masks.size[1]}x{masks.size[0]}. Remove the folder and run again"
         )
-    return found
+    return masks
 
 
 def count_video(
@@ -209,12 +215,12 @@ def _overlaps(benchmark: Benchmark, truth: TrackFolder, prediction: TrackFolder)
         DataError: a mask is none, or a track has not the pixels that are written with it.
     """
     try:
-        found = _read_overlaps(benchmark, truth, prediction)
+        overlaps = _read_overlaps(benchmark, truth, prediction)
     except DataError as error:
         raise DataError(f"video {truth.video_id}: {error}") from error
-    truth.compare(found.true_areas)
-    prediction.compare(found.predicted_areas)
-    return found
+    truth.compare(overlaps.true_areas)
+    prediction.compare(overlaps.predicted_areas)
+    return overlaps
 
 
 def _read_overlaps(benchmark: Benchmark, truth: TrackFolder, prediction: TrackFolder) -> TrackOverlaps:

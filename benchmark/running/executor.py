@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from ovsbench.benchmark.progress import SILENT, Progress, Report, unreported
 LOCAL = "local"
 IN_FLIGHT = 2
 """Videos that are handed to a process or an actor at a time: one at work, and one that waits for it there."""
+_WHERE = re.compile(r"ray|(ray://)?(auto|[\w.-]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5})")
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 Work = Callable[[_Item, Progress], _Result]
@@ -96,9 +99,11 @@ class Local:
 
     Attributes:
         jobs: processes; with one the work is done in this process, a frame at a time reported.
+        alone: seconds for which it is done here before processes start, which takes about as long.
     """
 
     jobs: int = 1
+    alone: float = 0.0
     is_remote: bool = False
 
     def each(
@@ -112,14 +117,18 @@ class Local:
         fresh: bool = False,
     ) -> Generator[tuple[Piece[_Item], _Result], None, None]:
         """See `Executor`; `begin` is called of work in this process alone, and none is fresh."""
-        if self.jobs > 1 and len(pieces) > 1:
-            yield from _in_processes(make, longest_first(pieces), min(self.jobs, len(pieces)), progress)
-            return
-        work = make()
-        if begin is not None:
-            begin(getattr(work, "about", None), "")
-        for piece in pieces:
-            yield piece, work(piece.item, progress)
+        is_shared = self.jobs > 1 and len(pieces) > 1
+        todo = longest_first(pieces) if is_shared else pieces
+        done = 0
+        if not is_shared or self.alone:
+            work, until = make(), time.monotonic() + self.alone
+            if begin is not None:
+                begin(getattr(work, "about", None), "")
+            while done < len(todo) and not (is_shared and time.monotonic() > until):
+                yield todo[done], work(todo[done].item, progress)
+                done += 1
+        if done < len(todo):
+            yield from _in_processes(make, todo[done:], min(self.jobs, len(todo) - done), progress)
 
 
 def _in_processes(
@@ -145,6 +154,8 @@ def longest_first(pieces: Sequence[Piece[_Item]]) -> list[Piece[_Item]]:
     return sorted(pieces, key=lambda piece: -piece.frames)
 
 
+_ALONE = 1.0
+"""Seconds: a process imports and compiles for about as long."""
 Workers = int | Executor
 """Processes of this machine, or an executor."""
 
@@ -190,8 +201,13 @@ def executor_on(machines: Machines, jobs: int = 1, report: Report = unreported) 
         for option, value in (("--actors", machines.actors), ("--gpus-per-actor", machines.gpus_per_actor)):
             if value is not None:
                 raise UsageError(f"{option} {value} is of a cluster, and the work is done here. Add --on ray")
-        yield Local(core_count(jobs))
+        yield Local(core_count(jobs), alone=0.0 if jobs else _ALONE)
         return
+    if not _WHERE.fullmatch(machines.on):
+        raise UsageError(
+            f"expected a place for the work as local, ray, auto, HOST:PORT or ray://HOST:PORT, got {machines.on!r}. "
+            "Without --on it is done on this machine"
+        )
     if machines.gpus_per_actor is not None and not _can_be(machines.gpus_per_actor):
         raise UsageError(
             f"expected GPUs for each actor as a fraction of one or a whole number, got {machines.gpus_per_actor}. "
@@ -204,4 +220,4 @@ def executor_on(machines: Machines, jobs: int = 1, report: Report = unreported) 
 
 
 def _can_be(gpus: float) -> bool:
-    return 0 <= gpus < 1 or gpus == int(gpus) >= 0
+    return gpus >= 0 and (gpus < 1 or gpus.is_integer())

@@ -41,10 +41,10 @@ def check_instance_frame(frame: InstanceFrame, size: tuple[int, int], vocabulary
     if not isinstance(frame.objects, (tuple, list)):
         raise MethodError(f"{where}: expected a tuple of InstanceMask, got {type(frame.objects).__name__}. Make one")
     tracks: set[int] = set()
-    for place, one in enumerate(frame.objects):
+    for index, one in enumerate(frame.objects):
         if not isinstance(one, InstanceMask):
-            raise MethodError(f"{where}: expected an InstanceMask as object {place}, got {type(one).__name__}")
-        _check_id(one.track, f"{where}, object {place}")
+            raise MethodError(f"{where}: expected an InstanceMask as object {index}, got {type(one).__name__}")
+        _check_id(one.track, f"{where}, object {index}")
         if one.track in tracks:
             raise MethodError(
                 f"{where}: track {one.track} has two masks. Give every object of a frame its own track, and further "

@@ -80,8 +80,8 @@ class AnsweredTracks:
         for track in self._spool:
             extent, names = self._spool.extent(track), self._names[track]
             ranked = [names.best()] if self._is_panoptic else names.ranked()
-            for place, (category, score) in enumerate(ranked):
-                of_name = InstanceTrack(track if not place else next(free), category, (), score)
+            for rank, (category, score) in enumerate(ranked):
+                of_name = InstanceTrack(track if not rank else next(free), category, (), score)
                 self._writer.add_parts(of_name, extent, self._spool.parts(track))
 
     def __exit__(

@@ -63,43 +63,47 @@ class InstanceVideo:
         if "association" in choice:
             for (_, track), one in self.matches.objects.items():
                 scores["object", one].append(self.prediction.tracks[track].score)
-        for number, (key, shown) in enumerate(masks.items(), 1):
-            kind, place = key
-            score = self.prediction.tracks[place].score if kind == "track" else _mean(scores[key])
+        for track_id, (key, shown) in enumerate(masks.items(), 1):
+            kind, source = key
+            score = self.prediction.tracks[source].score if kind == "track" else _mean(scores[key])
             texts = tuple(shown.get(frame) for frame in range(len(self.truth)))
-            yield InstanceTrack(number, self._category(key, choice), texts, score)
+            yield InstanceTrack(track_id, self._category(key, choice), texts, score)
 
     def _masks(self, choice: Collection[str]) -> dict[Key, dict[int, str]]:
         """The masks of each corrected track by frame, in the order of the predicted tracks, by which AP breaks ties."""
         matches, masks = self.matches, defaultdict[Key, dict[int, str]](dict)
         on_nothing: list[tuple[int, int, str]] = []
-        for place, track in enumerate(self.prediction.tracks):
-            masks["track", place] = {}
+        for track_index, track in enumerate(self.prediction.tracks):
+            masks["track", track_index] = {}
             for frame, text in enumerate(track.masks):
-                one = matches.objects.get((frame, place))
+                one = matches.objects.get((frame, track_index))
                 if text is None or one is None:
-                    on_nothing += [] if text is None else [(place, frame, text)]
+                    on_nothing += [] if text is None else [(track_index, frame, text)]
                     continue
                 true = self._objects[one].masks[frame]
                 assert true is not None, "what is matched is seen"
-                key = ("object", one) if "association" in choice else ("track", place)
+                key = ("object", one) if "association" in choice else ("track", track_index)
                 masks[key][frame] = true if "mask" in choice else text
-        for place, frame, text in on_nothing:
-            error = "classification" if (frame, place) in matches.further_names else "false"
+        for track_index, frame, text in on_nothing:
+            error = "classification" if (frame, track_index) in matches.further_names else "false"
             if error not in choice:
-                masks[self._home(place, frame, masks, choice)][frame] = text
+                masks[self._home(track_index, frame, masks, choice)][frame] = text
         if "missed" in choice:
             self._add_missed(masks, choice)
-        shows_nothing = {place for place, track in enumerate(self.prediction.tracks) if not any(track.masks)}
+        shows_nothing = {
+            track_index for track_index, track in enumerate(self.prediction.tracks) if not any(track.masks)
+        }
         kept = shows_nothing if "false" not in choice else ()
         return {key: shown for key, shown in masks.items() if shown or (key[0] == "track" and key[1] in kept)}
 
-    def _home(self, place: int, frame: int, masks: Mapping[Key, Mapping[int, str]], choice: Collection[str]) -> Key:
+    def _home(
+        self, track_index: int, frame: int, masks: Mapping[Key, Mapping[int, str]], choice: Collection[str]
+    ) -> Key:
         """The track of a mask that lies on nothing: where the rest of its predicted track is, if there is room."""
-        one = self.matches.object_of.get(place)
+        one = self.matches.object_of.get(track_index)
         if "association" in choice and one is not None and frame not in masks.get(("object", one), {}):
             return "object", one
-        return "track", place
+        return "track", track_index
 
     def _add_missed(self, masks: dict[Key, dict[int, str]], choice: Collection[str]) -> None:
         """Adds what no mask lies on to the track that found the object in other frames, or as a track of its own."""
@@ -125,14 +129,14 @@ class InstanceVideo:
         """A track has a wrong name if no object that it lies on has this name, and then the name of the one that it
         lies on in most frames is the true one; a track of several has the true name if one of them has.
         """
-        kind, place = key
+        kind, index = key
         if kind == "track":
-            own = self.prediction.tracks[place].category
-            if "classification" not in choice or own in self._names_of_objects.get(place, {own}):
+            own = self.prediction.tracks[index].category
+            if "classification" not in choice or own in self._names_of_objects.get(index, {own}):
                 return own
-            return self._objects[self.matches.object_of[place]].category
-        true = self._objects[place].category
-        parts = {track: frames for (track, one), frames in self.matches.frames.items() if one == place}
+            return self._objects[self.matches.object_of[index]].category
+        true = self._objects[index].category
+        parts = {track: frames for (track, one), frames in self.matches.frames.items() if one == index}
         names = {self.prediction.tracks[track].category for track in parts}
         if not parts or "classification" in choice or true in names:
             return true

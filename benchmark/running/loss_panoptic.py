@@ -103,10 +103,10 @@ class _Frame:
     @cached_property
     def _on(self) -> dict[int, int]:
         """Number of a predicted segment to that of the true one that it lies on."""
-        number = {self.places.true(s.id): n for n, s in enumerate(self.true.segments, 1)}
-        found = {n: self.matches.objects.get((self.index, self.places.predicted(s.id)))
+        numbers_of_objects = {self.places.true(s.id): n for n, s in enumerate(self.true.segments, 1)}
+        objects = {n: self.matches.objects.get((self.index, self.places.predicted(s.id)))
                  for n, s in enumerate(self.predicted.segments, 1)}  # fmt: skip
-        return {n: number[one] for n, one in found.items() if one is not None}
+        return {n: numbers_of_objects[one] for n, one in objects.items() if one is not None}
 
     def corrected(self, choice: Collection[str], numbers: dict[Hashable, int]) -> DenseFrame:
         """The frame with the corrections of a choice; true masks lie on top of what was predicted.
@@ -120,9 +120,9 @@ class _Frame:
         of_true = np.zeros(len(self.true.segments) + 1, dtype=np.uint32)
 
         def segment(key: Hashable, category: int) -> int:
-            number = numbers.setdefault(key, len(numbers) + 1)
-            segments[number] = Segment(number, category)
-            return number
+            track_id = numbers.setdefault(key, len(numbers) + 1)
+            segments[track_id] = Segment(track_id, category)
+            return track_id
 
         for n, own in enumerate(self.predicted.segments, 1):
             on = self._on.get(n)
@@ -131,8 +131,8 @@ class _Frame:
                 continue
             true = self.true.segments[on - 1]
             key = ("object", true.id) if "association" in choice else ("track", own.id)
-            number = segment(key, true.category if "classification" in choice else own.category)
-            (of_true if "mask" in choice else of_predicted)[on if "mask" in choice else n] = number
+            track_id = segment(key, true.category if "classification" in choice else own.category)
+            (of_true if "mask" in choice else of_predicted)[on if "mask" in choice else n] = track_id
         if "missed" in choice:
             for on, missed in self._missed(choice):
                 of_true[on] = segment(missed, self.true.segments[on - 1].category)
@@ -144,11 +144,11 @@ class _Frame:
 
     def _missed(self, choice: Collection[str]) -> Iterator[tuple[int, Hashable]]:
         """The true segments that no other lies on, each with the track that found its object in other frames."""
-        found = set(self._on.values())
+        covered = set(self._on.values())
         here = {s.id for s in self.predicted.segments}
         ids = list(self.places.of_predicted)
         for on, true in enumerate(self.true.segments, 1):
-            if on in found or true.is_crowd:
+            if on in covered or true.is_crowd:
                 continue
             track = self.matches.track_of.get(self.places.true(true.id))
             is_free = track is not None and ids[track] not in here and "association" not in choice

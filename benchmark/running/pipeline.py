@@ -57,9 +57,9 @@ class ReadAhead:
                 self._coming.clear()
                 wanted = self._pool.submit(self._read, index)
             if index == self._last + 1:
-                for number in range(index + 1, min(index + 1 + self._ahead, self._length)):
-                    if number not in self._coming:
-                        self._coming[number] = self._pool.submit(self._read, number)
+                for ahead in range(index + 1, min(index + 1 + self._ahead, self._length)):
+                    if ahead not in self._coming:
+                        self._coming[ahead] = self._pool.submit(self._read, ahead)
             self._last = index
         return wanted.result()
 

@@ -126,7 +126,7 @@ class _OpenRun:
         self.facts: RunRecord | None = None
         self.notes: dict[str, str] = {}
 
-    def begin(self, facts: RunRecord, place: str) -> None:
+    def begin(self, facts: RunRecord, machine: str) -> None:
         """Opens the run for the first method; others have to be the same.
 
         Raises:
@@ -139,7 +139,7 @@ class _OpenRun:
             self.facts = open_run(self._run, facts, fresh=self._fresh)
         elif differences := self.facts.differences(facts):
             raise UserError(
-                f"{place} would make other predictions than the machines before: {', '.join(differences)}. "
+                f"{machine} would make other predictions than the machines before: {', '.join(differences)}. "
                 "Install the same packages and checkpoints on all machines"
             )
 
@@ -154,9 +154,9 @@ class _OpenRun:
 
 
 def _refuse_impossible(shard: tuple[int, int], limit: int | None, fresh: bool) -> None:
-    number, count = shard
-    if not 1 <= number <= count:
-        raise UsageError(f"expected a shard i/n with 1 <= i <= n, got {number}/{count}. Number shards from 1")
+    index, count = shard
+    if not 1 <= index <= count:
+        raise UsageError(f"expected a shard i/n with 1 <= i <= n, got {index}/{count}. Number shards from 1")
     if limit is not None and limit < 1:
         raise UsageError(f"expected a limit of at least 1 video, got {limit}. Leave it out for all videos")
     if fresh and count > 1:
@@ -178,13 +178,13 @@ class _Predictor:
         settings: Settings,
         shard: tuple[int, int],
     ) -> None:
-        made, (number, count) = make(), shard
+        made, (index, count) = make(), shard
         self.about = record.describe(made, settings, benchmark, uses_labels=hasattr(made, "with_labels"))
         self._made, self._method = made, given_labels(made, benchmark)
         self._benchmark, self._run, self._seed = benchmark, run, settings.seed
         self._rules = dataclasses.replace(benchmark.rules, offered=self.about.offered)
         self._node = os.environ.get(NODE, "")
-        part = f"-{number}-of-{count}" if count > 1 else ""
+        part = f"-{index}-of-{count}" if count > 1 else ""
         process = f"-{self._node}-{os.getpid()}" if self._node else ""  # so that each file has one writer
         self._timing = run / f"timing{part}{process}.jsonl"
         self._stopwatch = Stopwatch()

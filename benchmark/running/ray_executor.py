@@ -87,14 +87,14 @@ def _connect(on: str, report: Report) -> None:
     try:
         if ":" in (place := address.removeprefix("ray://")):
             host, _, port = place.rpartition(":")
-            socket.create_connection((host, int(port)), timeout=10).close()  # Ray would try for minutes
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()  # Ray would try for minutes
         # No runtime environment: nothing of this folder is sent. Machines have ovsbench and see the same files.
         context = ray.init(address=address, log_to_driver=False, logging_level="CRITICAL", namespace="ovsbench")
     except Exception as error:  # of many kinds, by what is wrong
-        told = " ".join(str(error).split()) or type(error).__name__
+        told = " ".join(str(error).split())[:400].rstrip(".") or type(error).__name__
         raise UserError(
             f"--on {on}: expected a Ray cluster of version {ray.__version__} and Python {platform.python_version()}, "
-            f"got: {told[:400]}. Start one there with: ray start --head; or give --on ray for one on this machine alone"
+            f"got: {told}. Start one there with: ray start --head; or give --on ray for one on this machine alone"
         ) from error
     if url := getattr(context, "dashboard_url", None):
         report(f"Ray's dashboard: http://{url}")

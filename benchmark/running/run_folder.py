@@ -24,10 +24,10 @@ def refuse_other_folders(run: Path) -> None:
     Raises:
         UserError: it is such a folder.
     """
-    found = sorted(path.name for path in run.iterdir() if not path.name.startswith(".")) if run.is_dir() else []
-    if found and not (run / record.RECORD).exists():
+    names = sorted(path.name for path in run.iterdir() if not path.name.startswith(".")) if run.is_dir() else []
+    if names and not (run / record.RECORD).exists():
         raise UserError(
-            f"{run}: expected a new folder or a run, found no {record.RECORD} but {', '.join(found[:3])}. "
+            f"{run}: expected a new folder or a run, found no {record.RECORD} but {', '.join(names[:3])}. "
             "Choose another output folder with -o"
         )
 
@@ -39,12 +39,12 @@ def locked(run: Path, shard: tuple[int, int]) -> Iterator[None]:
     Raises:
         BusyError: another process is at work that must not be.
     """
-    number, count = shard
+    index, count = shard
     if count == 1:
         with files.folder_lock(run):
             yield
         return
-    with files.folder_lock(run, shared=True), files.folder_lock(run, f".lock-{number}-of-{count}"):
+    with files.folder_lock(run, shared=True), files.folder_lock(run, f".lock-{index}-of-{count}"):
         for other in {"." + path.name.split(".")[1] for path in run.glob(".lock-*-of-*")}:  # a lease adds to the name
             if not other.endswith(f"-of-{count}"):
                 with files.folder_lock(run, other):  # shards of another n take other videos: not at the same time

@@ -182,16 +182,15 @@ def scores_of(
 
 def _by_class(counts: Counts, ids: Sequence[int]) -> list[dict[str, float | None]]:
     """For each class what `counts.scores` gives of it alone; numbers that add up are read together."""
-    known = [c for c in ids if c in counts.classes]
-    if not known or not isinstance(counts, SummedCounts):
+    if not isinstance(counts, SummedCounts) or not (known := [c for c in ids if c in counts.classes]):
         return [counts.scores(frozenset({c})) for c in ids]
-    found = {
+    values_of_metric = {
         name: values.tolist()
         for name, values in counts.read(np.stack([counts.row([c]) for c in known]), is_whole=False).items()
     }
     rows = {
-        c: {name: None if math.isnan(values[place]) else values[place] for name, values in found.items()}
-        for place, c in enumerate(known)
+        c: {name: None if math.isnan(values[row]) else values[row] for name, values in values_of_metric.items()}
+        for row, c in enumerate(known)
     }
     nothing = counts.scores(frozenset())
     return [rows.get(c, nothing) for c in ids]
@@ -210,8 +209,8 @@ def read_counts(benchmark: Benchmark, run: Path) -> dict[str, VideoCounts]:
     if not path.exists():
         raise UserError(f"{run}: it has no {COUNTS}, so it was not scored. Run: ovsbench score {run}")
     versions = Scores.read(run).metrics if (run / SCORES).exists() else FIRST_VERSIONS
-    found = read_stored(path, benchmark.rules, versions)
-    return {entry.id: found[entry.id] for entry in benchmark.entries if entry.id in found}
+    stored = read_stored(path, benchmark.rules, versions)
+    return {entry.id: stored[entry.id] for entry in benchmark.entries if entry.id in stored}
 
 
 def gaps(benchmark: Benchmark, run: Path) -> list[str]:

@@ -71,7 +71,7 @@ def score(
                 for piece, counted in results:
                     if counted is not None:
                         known[piece.name] = counted
-                        files.append_line(run / PARTIAL_COUNTS, counted.to_json())
+                        files.append_line(run / PARTIAL_COUNTS, counted.line)
                     done += 1
                     progress.video()
         except KeyboardInterrupt:
@@ -152,7 +152,7 @@ class _Counter:
 
 def _write_scores(benchmark: Benchmark, run: Path, counted: Sequence[CountedVideo]) -> Scores:
     """Writes counts in the benchmark's order, then scores; only then the unordered counts may go."""
-    content = "".join(files.json_line(one.to_json()) for one in counted).encode()
+    content = "".join(one.line for one in counted).encode()
     files.write_bytes(run / COUNTS, content)
     scores = scores_of(
         benchmark,

@@ -6,7 +6,7 @@ import codecs
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -20,6 +20,11 @@ LONGEST = 1 << 28
 _SPACE = re.compile(r"[ \t\n\r]*")
 _MARK = codecs.BOM_UTF8.decode("latin-1")
 """What some editors write before a text in UTF-8."""
+
+
+Shortcut = Callable[[bytes, int], tuple[Any, int] | None]
+"""Reads an element sooner than the parser does: from a window and a place in it, the value and the place behind it;
+None if it cannot."""
 
 
 class Span(NamedTuple):
@@ -60,9 +65,9 @@ def elements(path: Path, what: str) -> Iterator[Element]:
         yield from parser.members()
 
 
-def list_elements(path: Path, what: str) -> Iterator[tuple[Any, Span]]:
+def list_elements(path: Path, what: str, shortcut: Shortcut | None = None) -> Iterator[tuple[Any, Span]]:
     """The elements of a JSON list and their places, of which one at a time is in memory; otherwise as `elements`."""
-    with _reading(path, what) as parser:
+    with _reading(path, what, shortcut) as parser:
         yield from parser.rows()
 
 
@@ -71,11 +76,11 @@ class NotUtf8Error(ValueError):
 
 
 @contextlib.contextmanager
-def _reading(path: Path, what: str) -> Iterator[_Parser]:
+def _reading(path: Path, what: str, shortcut: Shortcut | None = None) -> Iterator[_Parser]:
     try:
         refuse_pipe(path)
         with path.open("rb") as file:
-            yield _Parser(file)
+            yield _Parser(file, shortcut)
     except (ValueError, RecursionError) as error:
         reason = "its brackets are nested too deeply" if isinstance(error, RecursionError) else error
         advice = "" if isinstance(error, NotUtf8Error) else ". The file may have been cut off; get it again"
@@ -105,9 +110,9 @@ class _EndError(ValueError):
 class _Parser:
     """Reads a file through a window of text in which every character is one byte."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._text = ""
+    def __init__(self, file: BinaryIO, shortcut: Shortcut | None) -> None:
+        self._file, self._shortcut = file, shortcut
+        self._window, self._text = b"", ""
         self._place = 0  # in the window
         self._offset = 0  # of the window in the file
         self._last = 0  # length of the value before, about that of the next in most lists
@@ -172,8 +177,17 @@ class _Parser:
 
     def _value(self) -> tuple[Any, Span]:
         self._peek()
-        if len(self._text) - self._place < self._last:
-            self._grow(self._last)
+        if len(self._text) - self._place < self._last + min(self._last, CHUNK):  # the next may be a little longer
+            self._grow(max(self._last, CHUNK))
+        found = self._shortcut(self._window, self._place) if self._shortcut else None
+        value, end = found or self._parsed()
+        span = Span(self._offset + self._place, self._offset + end)
+        self._last = end - self._place
+        self._place = end
+        return value, span
+
+    def _parsed(self) -> tuple[Any, int]:
+        """The value that begins here, and the place behind it."""
         length = CHUNK
         while True:
             try:
@@ -189,15 +203,13 @@ class _Parser:
         text = self._text[self._place : end]
         if not text.isascii():
             value = json.loads(text.encode("latin-1"))
-        span = Span(self._offset + self._place, self._offset + end)
-        self._last = end - self._place
-        self._place = end
-        return value, span
+        return value, end
 
     def _grow(self, length: int) -> bool:
         """Lets the window forget what was read and reach further; whether there was more."""
         more = self._file.read(length)
-        self._text = self._text[self._place :] + more.decode("latin-1")
+        self._window = self._window[self._place :] + more
+        self._text = self._window.decode("latin-1")
         self._offset += self._place
         self._place = 0
         return bool(more)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -14,7 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ovsbench.benchmark.errors import BusyError, DataError
 from ovsbench.benchmark.storage.lease import lease, refuse_lost
@@ -45,6 +46,11 @@ def indented_json(value: Any, depth: int = 1) -> str:
     containers = (dict, list, tuple)
     if not isinstance(value, containers) or not value:
         return _COMPACT.encode(value)
+    pad = "\n" + " " * depth
+    children = value.values() if isinstance(value, dict) else value
+    if not any(map(isinstance, children, itertools.repeat(containers))):
+        text = _LINES.encode(value)
+        return text[0] + pad + text[1:-1].replace("\n", pad) + pad[:-1] + text[-1]
     items = sorted(value.items()) if isinstance(value, dict) else list(enumerate(value))
     plain = [(key, None if isinstance(child, containers) else child) for key, child in items]
     text = _LINES.encode(dict(plain) if isinstance(value, dict) else [child for _, child in plain])
@@ -53,7 +59,6 @@ def indented_json(value: Any, depth: int = 1) -> str:
         if isinstance(child, containers):
             head, _, end = lines[place].rpartition("null")
             lines[place] = head + indented_json(child, depth + 1) + end
-    pad = "\n" + " " * depth
     return text[0] + pad + pad.join(lines) + pad[:-1] + text[-1]
 
 
@@ -206,15 +211,15 @@ def _compact(value: object) -> str:
     return _COMPACT.encode(value)
 
 
-def append_line(path: Path, value: Mapping[str, Any]) -> None:
-    """Adds one JSON line to a file; a last line that a crash cut off is dropped first."""
+def append_line(path: Path, value: Mapping[str, Any] | str) -> None:
+    """Adds one JSON line, or what `json_line` made, to a file; a last line that a crash cut off is dropped first."""
+    line = value if isinstance(value, str) else json_line(value)
     if isinstance(path, RemotePath):
-        path.add(json_line(value).encode())
+        path.add(line.encode())
         return
-    with writing(path):
-        drop_cut_line(path)
-        with path.open("ab") as file:
-            file.write(json_line(value).encode())
+    with writing(path), path.open("a+b") as file:
+        _drop_cut_line(file)
+        file.write(line.encode())
 
 
 def join_lines(path: Path) -> None:
@@ -236,13 +241,17 @@ def drop_cut_line(path: Path) -> None:
     if not path.exists():
         return
     with path.open("r+b") as file:
-        end = file.seek(0, os.SEEK_END)
-        if end == 0:
-            return
-        file.seek(end - 1)
-        if file.read(1) != b"\n":
-            file.seek(0)
-            file.truncate(file.read().rfind(b"\n") + 1)
+        _drop_cut_line(file)
+
+
+def _drop_cut_line(file: BinaryIO) -> None:
+    end = file.seek(0, os.SEEK_END)
+    if end == 0:
+        return
+    file.seek(end - 1)
+    if file.read(1) != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

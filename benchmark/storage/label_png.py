@@ -9,7 +9,7 @@ predictions in the colours of Pascal VOC. It is read by its index where that is 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.panoptic import DenseFrame, dense_of_rgb, listed, rgb_to_ids
 from ovsbench.benchmark.storage.image_files import BROKEN, PngHeader, open_image, png_header
-from ovsbench.benchmark.storage.png_loop import decode_plain
+from ovsbench.benchmark.storage.png_loop import decode_plain, number_plain
 from ovsbench.benchmark.storage.text_files import refuse_pipe
-from ovsbench.benchmark.types import Image
+from ovsbench.benchmark.types import VOID, Ids, Image, Segment
 
 Values = npt.NDArray[Any]
 _GREY, _RGB, _PALETTE = 0, 2, 3
@@ -91,6 +92,20 @@ def read_colours(path: Path, size: tuple[int, int] | None = None) -> Image:
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
 
 
+def read_ids(path: Path, size: tuple[int, int], likely: Iterable[int]) -> Ids:
+    """The ids of an image, R + 256 G + 65536 B of each pixel; errors are those of `read_colours`.
+
+    Args:
+        path: a PNG.
+        size: (height, width) that it must have.
+        likely: ids; an image that has no others is read in half of the time.
+    """
+    data, _ = _read(path, size)
+    ids = sorted({VOID, *likely})
+    numbers = number_plain(data, ids) if len(ids) <= 1 << 8 else None
+    return rgb_to_ids(read_colours(path, size)) if numbers is None else np.array(ids, dtype=np.uint32).take(numbers)
+
+
 def decode_rgb(data: bytes) -> Image:
     """The pixels of an RGB PNG of 8 bits, uint8 (H, W, 3); by a compiled loop or libspng, else by Pillow.
 
@@ -112,6 +127,20 @@ def decode_rgb(data: bytes) -> Image:
             return pixels[..., :3]  # one colour that tRNS makes transparent brings a fourth channel
     with open_image(data, ("PNG",)) as image:
         return np.asarray(image)
+
+
+def dense_of_png(data: bytes, segments: Mapping[int, Segment]) -> DenseFrame:
+    """`panoptic.dense_of_rgb` of an RGB PNG of 8 bits; by a compiled loop without the way over colours.
+
+    Raises:
+        DataError: a pixel has a nonzero id that is not among the segments.
+        one of BROKEN: the file is broken.
+    """
+    ids = sorted(segments)
+    numbers = number_plain(data, [VOID, *ids]) if len(ids) <= 0xFF else None
+    if numbers is None:
+        return dense_of_rgb(decode_rgb(data), segments)
+    return DenseFrame(numbers, tuple(segments[key] for key in ids), listed(segments))
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import socket
 import threading
@@ -19,11 +20,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ovsbench.benchmark.errors import BusyError, UserError
+from ovsbench.benchmark.errors import BusyError, UsageError, UserError
 from ovsbench.benchmark.storage.remote import RemotePath
 
-SECONDS = float(os.environ.get("OVSBENCH_LEASE_SECONDS", "60"))
-"""After which a claim that is not renewed ends."""
+_VARIABLE = "OVSBENCH_LEASE_SECONDS"
+_GIVEN = os.environ.get(_VARIABLE, "60")
+SECONDS = float(_GIVEN) if re.fullmatch(r"[0-9]{1,6}", _GIVEN) else 0.0
+"""After which a claim that is not renewed ends; 0 where what the environment says is no such time."""
 _lost: set[str] = set()  # folders whose claim another has taken over
 
 
@@ -33,7 +36,10 @@ def lease(folder: Path, name: str, *, shared: bool, wait: bool) -> Iterator[None
 
     Raises:
         BusyError: another holds a claim.
+        UsageError: the environment says an odd time.
     """
+    if not SECONDS:
+        raise UsageError(f"{_VARIABLE}: expected a whole number of seconds from 1, got {_GIVEN!r}. Correct it")
     while True:
         try:
             claim = _claim(folder, name, shared)

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-from ovsbench.benchmark.errors import UsageError
+from ovsbench.benchmark.errors import DataError, UsageError
 
 FOLDER, SIZE = "OVSBENCH_REMOTE_CACHE", "OVSBENCH_REMOTE_CACHE_MB"
 """Variables of the environment: where the folder lies, and how many megabytes of copies each process keeps."""
@@ -84,7 +84,12 @@ def local_cache() -> LocalCache:
         if not text.isdecimal() or int(text) < 1:
             raise UsageError(f"{SIZE}: expected a whole number of megabytes, at least 1, got {text!r}. Correct it")
         folder = Path(os.environ.get(FOLDER) or tempfile.gettempdir())
-        _caches[os.getpid()] = LocalCache(folder, int(text) << 20)
+        try:
+            _caches[os.getpid()] = LocalCache(folder, int(text) << 20)
+        except OSError as error:
+            raise DataError(
+                f"{folder}: copies of remote files cannot be kept here: {error.strerror}. Name another one in {FOLDER}"
+            ) from error
     return _caches[os.getpid()]
 
 

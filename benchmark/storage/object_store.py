@@ -6,6 +6,9 @@ which may hold parts of credentials: they give its kind and its code.
 
 from __future__ import annotations
 
+import asyncio
+import atexit
+import contextlib
 import datetime
 import functools
 import random
@@ -170,7 +173,24 @@ class ObjectStore:
 @functools.cache
 def store_of(scheme: str) -> ObjectStore:
     """The store of a kind of URL, opened once a process."""
-    return ObjectStore(scheme)
+    store = ObjectStore(scheme)
+    atexit.register(_drop_requests)
+    return store
+
+
+def _drop_requests() -> None:
+    """Drops what is still asked of stores when the process ends, as after Ctrl-C; else Python complains of each."""
+    from fsspec import asyn
+
+    async def cancel() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    if asyn.loop[0] is not None:
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(cancel(), asyn.loop[0]).result(5)
 
 
 def _entry(row: dict[str, Any]) -> Entry:
@@ -220,6 +240,11 @@ def _refusal(error: Exception, url: str) -> UserError | None:
         return DataError(
             f"{url}: access is refused{f' ({code})' if code else ''}. Check the credentials of this machine and what "
             "the bucket allows them"
+        )
+    if code in ("NotImplemented", "501"):
+        return DataError(
+            f"{url}: this store does not know what was asked of it ({code}), such as a put on condition that nothing "
+            "is there, by which two writers are told apart. Choose a store that has conditional puts"
         )
     if code in ("PermanentRedirect", "301"):
         return DataError(f"{url}: the bucket lies in another region. Set AWS_REGION to it")

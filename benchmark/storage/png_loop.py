@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,11 +39,51 @@ def decode_plain(data: bytes) -> PlainPng | None:
     Raises:
         ValueError: it is no PNG.
     """
+    (height, width), _, kind = png_header(data)
+    compiled = UNFILTER.ready(height * width if kind == 2 else 0)
+    if kind == 2 and compiled is None:  # colours without filters are rare
+        return None
+    if (unpacked := _unpack(data)) is None:
+        return None
+    rows, palette = unpacked
+    if not rows[:, 0].any():
+        pixels = rows[:, 1:].copy()
+    elif compiled is None:
+        return None
+    else:
+        pixels = np.empty((height, rows.shape[1] - 1), dtype=np.uint8)
+        if not compiled(rows, _CHANNELS[kind], pixels):
+            return None
+    return PlainPng(pixels.reshape((height, width, 3) if kind == 2 else (height, width)), palette)
+
+
+def number_plain(data: bytes, ids: Sequence[int]) -> npt.NDArray[np.uint8] | None:
+    """Which of some ids each pixel of a file of colours has; None if that is for others, or one has none of them.
+
+    Args:
+        data: the file; the id of a pixel is R + 256 G + 65536 B.
+        ids: rising, 0 first, at most 256.
+
+    Returns:
+        uint8 (H, W), places in `ids`.
+
+    Raises:
+        ValueError: it is no PNG.
+    """
+    (height, width), _, kind = png_header(data)
+    compiled = NUMBER.ready(height * width) if kind == 2 else None
+    if compiled is None or (unpacked := _unpack(data)) is None:
+        return None
+    numbers = np.empty((height, width), dtype=np.uint8)
+    rows = unpacked[0]
+    words = rows.reshape(-1)[: rows.size // 8 * 8].view(np.uint64)
+    return numbers if compiled(rows, words, np.array(ids, dtype=np.int64), numbers) else None
+
+
+def _unpack(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes] | None:
+    """The lines of a plain file, each with the number of its filter first, and its palette; None of other files."""
     (height, width), depth, kind = png_header(data)
     if depth != 8 or kind not in _CHANNELS or not 0 < height * width <= MOST_PIXELS or data[26:29] != b"\0\0\0":
-        return None
-    compiled = UNFILTER.ready(height * width) if kind == 2 else UNFILTER.ready(0)
-    if kind == 2 and compiled is None:  # colours without filters are rare
         return None
     palette, packed = b"", []
     try:
@@ -58,15 +98,7 @@ def decode_plain(data: bytes) -> PlainPng | None:
         rows = np.frombuffer(_inflate(b"".join(packed), height * line), dtype=np.uint8).reshape(height, line)
     except (ValueError, RuntimeError, zlib.error):
         return None
-    if not rows[:, 0].any():
-        pixels = rows[:, 1:].copy()
-    elif compiled is None:
-        return None
-    else:
-        pixels = np.empty((height, line - 1), dtype=np.uint8)
-        if not compiled(rows, _CHANNELS[kind], pixels):
-            return None
-    return PlainPng(pixels.reshape((height, width, 3) if kind == 2 else (height, width)), palette)
+    return rows, palette
 
 
 def _inflate(packed: bytes, size: int) -> bytes:
@@ -166,4 +198,93 @@ def unfilter(rows: Any, channels: int, pixels: Any) -> bool:
     return True
 
 
+def number_rows(rows: Any, words: Any, ids: Any, numbers: Any) -> bool:
+    """Undoes the filters of an image of ids without its colours: most pixels have the id of a neighbour.
+
+    Where the bytes of a line are 0, the line above goes on, or the pixel to the left does.
+
+    Args:
+        rows: uint8 (H, 1 + 3 W), as for `unfilter`.
+        words: uint64, the same bytes, eight at once; what is left at the end may be missing.
+        ids: int64 (K,), rising, 0 first; the id of a pixel is R + 256 G + 65536 B.
+        numbers: uint8 (H, W), filled with places in `ids`.
+
+    Returns:
+        Whether all filters are known and every pixel has one of the ids.
+    """
+    height, width = numbers.shape
+    above = np.zeros(width, dtype=np.uint8)  # beyond the border all is 0
+    likely = np.zeros(1 << 16, dtype=np.uint8)  # the place of an id by its lower bits
+    for place in range(len(ids)):
+        likely[ids[place] & 0xFFFF] = place
+    for y in range(height):
+        kind, row, own, begin = rows[y, 0], rows[y, 1:], numbers[y], y * (3 * width + 1) + 1
+        if kind > 4:
+            return False
+        x, left, corner = 0, 0, 0
+        while x < width:
+            is_above = kind == 2 or (kind == 4 and left == corner)
+            if is_above or kind < 2:
+                word = (begin + 3 * x) // 8
+                while word < len(words) and words[word] == 0:
+                    word += 1
+                end = min((8 * word - begin) // 3, width)  # up to here all bytes are 0
+                if end > x:
+                    if is_above:
+                        own[x:end] = above[x:end]
+                    else:
+                        own[x:end] = left if kind == 1 else 0
+                    x, left, corner = end, int(own[end - 1]), int(above[end - 1])
+                    continue
+            up, number = int(above[x]), -1
+            change = int(row[3 * x]) | int(row[3 * x + 1]) << 8 | int(row[3 * x + 2]) << 16
+            if change == 0:
+                if is_above:
+                    number = up
+                elif kind == 1 or (kind == 4 and up == corner) or (kind == 3 and left == up):
+                    number = left
+            if number < 0:
+                colour = _colour(kind, change, ids[left], ids[up], ids[corner])
+                number = int(likely[colour & 0xFFFF])
+                if ids[number] != colour:
+                    number = _place(ids, colour)
+                if number < 0:
+                    return False
+            own[x] = number
+            x, left, corner = x + 1, number, up
+        above = own
+    return True
+
+
+def _colour(kind: int, change: int, left: int, up: int, corner: int) -> int:
+    """The id of a pixel by its filter, what is written of it, and the ids of its neighbours."""
+    guess = 0
+    if kind == 1 or (kind == 4 and up == corner):
+        guess = left
+    elif kind == 2 or (kind == 4 and left == corner):
+        guess = up
+    elif kind > 2:
+        for shift in range(0, 24, 8):
+            a, b, c = left >> shift & 255, up >> shift & 255, corner >> shift & 255
+            by_left, by_up, by_corner = abs(b - c), abs(a - c), abs(a + b - 2 * c)
+            one = b if by_up <= by_corner else c
+            if by_left <= by_up and by_left <= by_corner:
+                one = a
+            guess |= ((a + b) // 2 if kind == 3 else one) << shift
+    return (guess & 0x7F7F7F) + (change & 0x7F7F7F) ^ (guess ^ change) & 0x808080  # byte by byte, without carries
+
+
+def _place(ids: Any, key: int) -> int:
+    """Where a number is among rising ones, -1 if it is not there."""
+    low, high = 0, len(ids)
+    while low < high:
+        middle = (low + high) // 2
+        if ids[middle] < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < len(ids) and ids[low] == key else -1
+
+
 UNFILTER = Loop(unfilter, after=100_000_000)  # pixels, half a second of what is saved
+NUMBER = Loop(number_rows, after=100_000_000)  # likewise

@@ -18,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.storage.rle_loop import READ
+from ovsbench.benchmark.storage.rle_loop import READ, SHARED
 from ovsbench.benchmark.types import VOID, Ids, InstanceTrack
 
 Tube = npt.NDArray[np.int64]
 """(2n,): begin and end of n runs of pixels, strictly increasing; frame f of a video begins at f * height * width."""
 
 _GROUPS = 7  # of five bits: lengths below 2**34
+_ALL = 1 << 62  # pixels: all frames as one
 
 
 def encode(mask: npt.NDArray[np.bool_]) -> str:
@@ -156,55 +157,91 @@ def read_tracks(tracks: Sequence[Sequence[str | None]], size: tuple[int, int], f
         DataError: a text is no mask of this size.
     """
     areas = np.zeros((len(tracks), frames), dtype=np.int64)
-    compiled = READ.ready(sum(len(text) for masks in tracks for text in masks if text is not None))
-    tubes = None if compiled is None else _tubes_of_loop(compiled, tracks, size, areas)
-    if tubes is None:
-        tubes = [tube_of(masks, size, areas[place]) for place, masks in enumerate(tracks)]
+    compiled, tubes = compiled_for(tracks), []
+    reader = None if compiled is None else ListReader(compiled, wants_tube=True)
+    for masks, own in zip(tracks, areas, strict=True):
+        listed = reader.texts(masks, size) if reader else None
+        if listed:
+            own[:] = listed.areas
+        tubes.append(listed.tube if listed else tube_of(masks, size, own))
     return Tracks(tuple(tubes), areas)
 
 
-def _tubes_of_loop(
-    compiled: Callable[..., int],
-    tracks: Sequence[Sequence[str | None]],
-    size: tuple[int, int],
-    areas: npt.NDArray[np.int64],
-) -> list[Tube] | None:
-    """All tubes by the compiled loop; None if a text is no mask. The areas are put into `areas`, (tracks, frames)."""
-    joined = joined_letters(tracks)
-    if joined is None:
-        return None
-    pixels = size[0] * size[1]
-    is_shown = joined.is_shown.reshape(areas.shape)
-    begins = np.nonzero(is_shown)[1] * pixels
-    ends = np.cumsum(np.count_nonzero(is_shown, axis=1))
-    bounds = np.empty(len(joined.letters) + len(joined.ends), dtype=np.int64)
-    own = np.zeros(len(joined.ends), dtype=np.int64)
-    if compiled(joined.letters, joined.ends, begins, ends, pixels, bounds, own) < 0:
-        return None
-    areas[is_shown] = own
-    return np.split(bounds[: ends[-1]], ends[:-1]) if len(ends) else []
+def compiled_for(tracks: Sequence[Sequence[str | None]]) -> Callable[..., int] | None:
+    """The loop for a `ListReader` of the texts of tracks, None as long as there is too little work for it."""
+    return READ.ready(sum(len(text) for masks in tracks for text in masks if text is not None))
 
 
-class Letters(NamedTuple):
-    """The texts of tracks, one after the other: uint8 letters, where each text ends, and which masks there are."""
+class ListedMasks(NamedTuple):
+    """The masks of a track, read from a list in JSON.
 
-    letters: npt.NDArray[np.uint8]
-    ends: npt.NDArray[np.int64]
-    is_shown: npt.NDArray[np.bool_]
+    Attributes:
+        end: the place behind the list.
+        size: (height, width) of the frames.
+        text: what `json_list` makes of the masks; empty where it was not asked for.
+        tube: likewise.
+        areas: int64 (frames,), pixels of each mask.
+        pixels, shown, box: of the track, see `track_extents.Extent`.
+    """
+
+    end: int
+    size: tuple[int, int]
+    text: bytes
+    tube: Tube
+    areas: npt.NDArray[np.int64]
+    pixels: int
+    shown: int
+    box: tuple[int, int, int, int]
 
 
-def joined_letters(tracks: Sequence[Sequence[str | None]]) -> Letters | None:
-    """The letters of tracks, read track by track; None if there are some that occur in no mask."""
-    masks = [text for own in tracks for text in own]
-    texts = [text for text in masks if text is not None]
-    is_shown = np.ones(len(masks), dtype=bool)
-    if len(texts) < len(masks):
-        is_shown[:] = [text is not None for text in masks]
-    try:
-        letters = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8)
-    except UnicodeEncodeError:
-        return None
-    return Letters(letters, np.cumsum(np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))), is_shown)
+Bytes = npt.NDArray[np.uint8]
+Marks = tuple[Bytes, Bytes]
+"""What stands before and after the text of each mask of a list; the second begins with a quote."""
+QUOTES: Marks = (np.frombuffer(b'"', dtype=np.uint8), np.frombuffer(b'"', dtype=np.uint8))
+
+
+class ListReader:
+    """Reads lists of masks by the compiled loop, see `rle_loop.read_masks`, into buffers that it keeps.
+
+    Args:
+        compiled: that loop.
+        wants_text, wants_tube: what of the masks is wanted beside their areas.
+    """
+
+    def __init__(self, compiled: Callable[..., int], *, wants_text: bool = False, wants_tube: bool = False) -> None:
+        self._compiled = compiled
+        self._wants_text, self._wants_tube = wants_text, wants_tube
+        self._room = 0
+        self._found = np.empty(9, dtype=np.int64)
+
+    def texts(self, masks: Sequence[str | None], size: tuple[int, int]) -> ListedMasks | None:
+        """The masks of texts; None if one of them is none."""
+        try:
+            source = np.frombuffer(json_list(masks) + b"]", dtype=np.uint8)
+        except UnicodeEncodeError:
+            return None
+        listed = self.read(source, 0, QUOTES, size)
+        return listed if listed and len(listed.areas) == len(masks) else None  # a quote within a text makes two of one
+
+    def read(self, source: Bytes, at: int, marks: Marks, size: tuple[int, int]) -> ListedMasks | None:
+        """The masks of the list whose elements begin at a place of the source; None if numpy has to read them."""
+        if self._room < len(source):
+            self._make_room(len(source))
+        end = self._compiled(source, at, marks, size, self._text, self._bounds, self._areas, self._found)
+        if end < 0:
+            return None
+        written, frames, filled, pixels, shown, top, left, bottom, right = self._found.tolist()
+        text, tube = self._text[:written].tobytes(), self._bounds[:filled].copy()
+        return ListedMasks(
+            end, size, text, tube, self._areas[:frames].copy(), pixels, shown, (top, left, bottom, right)
+        )
+
+    def _make_room(self, length: int) -> None:
+        """Buffers for any list of so many bytes: of a mask with its comma there are four or more."""
+        self._room = length
+        self._text = np.empty(length * self._wants_text, dtype=np.uint8)
+        self._bounds = np.empty(length * self._wants_tube, dtype=np.int64)
+        self._areas = np.empty(length // 4 + 1, dtype=np.int64)
 
 
 def tube_of(masks: Sequence[str | None], size: tuple[int, int], areas: npt.NDArray[np.int64]) -> Tube:
@@ -303,6 +340,10 @@ def intersection(first: Tube, second: Tube) -> int:
     """The number of pixels that two tubes share."""
     if not first.size or not second.size or first[-1] <= second[0] or second[-1] <= first[0]:
         return 0
+    if (compiled := SHARED.ready(len(first) + len(second))) is not None:
+        shared = np.zeros((1, 1), dtype=np.int64)
+        compiled(first, second, np.array([len(second)]), _ALL, shared)
+        return int(shared[0, 0])
     if len(first) > len(second):
         first, second = second, first
     # Pixels of `second` before each bound of `first`: linear between its own bounds, exact below 2**53.

@@ -13,143 +13,164 @@ from ovsbench.benchmark.compiled import Loop
 _GROUPS = 7  # as in rle.py
 
 
-def read_letters(letters: Any, ends: Any, begins: Any, texts: Any, pixels: int, bounds: Any, areas: Any) -> Any:
-    """Reads the texts of tracks.
-
-    Args:
-        letters: uint8 (N,), all texts one after the other.
-        ends: int64 (T,), where each text ends.
-        begins: int64 (T,), the first pixel of the frame of each.
-        texts: int64 (K,), where the texts of each track end.
-        pixels: of a frame.
-        bounds: int64 (N + T,), filled with the begin and end of each run of pixels, track by track.
-        areas: int64 (T,) zeros, filled with the pixels of each mask.
-
-    Returns:
-        Where the bounds of the last track end, after `texts` was filled with where those of each do; -1 if a text is no
-        mask of the size.
-    """
-    filled, at, text = 0, 0, 0
-    for track in range(len(texts)):
-        begin = filled
-        while text < texts[track]:
-            if at == ends[text]:
-                return -1
-            position, number, before, last = 0, 0, 0, 0
-            while at < ends[text]:
-                length, shift, goes_on = 0, 0, True
-                while goes_on:
-                    letter = int(letters[at]) - 48
-                    if letter < 0 or letter > 63 or shift == 5 * _GROUPS:
-                        return -1
-                    length |= (letter & 31) << shift
-                    shift += 5
-                    at += 1
-                    goes_on = letter & 32 != 0
-                    if goes_on and at == ends[text]:
-                        return -1
-                if letter & 16:
-                    length |= -1 << shift
-                if number > 2:
-                    length += before
-                if length < 0:
-                    return -1
-                before, last = last, length
-                if number % 2 == 1 and length > 0:
-                    start = begins[text] + position
-                    if filled > begin and bounds[filled - 1] == start:
-                        bounds[filled - 1] = start + length
-                    else:
-                        bounds[filled] = start
-                        bounds[filled + 1] = start + length
-                        filled += 2
-                    areas[text] += length
-                position += length
-                number += 1
-            if position != pixels:
-                return -1
-            text += 1
-        texts[track] = filled
-    return filled
-
-
-def measure_letters(
-    letters: Any, ends: Any, frames: Any, tracks: Any, size: tuple[int, int], areas: Any, boxes: Any
+def read_masks(
+    source: Any, at: int, marks: tuple[Any, Any], size: tuple[int, int], text: Any, bounds: Any, areas: Any, found: Any
 ) -> Any:
-    """Reads the texts of tracks for their areas and boxes alone, see `Extent.of`.
+    """Reads the masks of a track from a list in JSON: each is null, or a text between two marks.
 
     Args:
-        letters, ends: as for `read_letters`.
-        frames: int64 (T,), the place of each text in `areas`, read line by line.
-        tracks: int64 (T,), the place of the track of each text.
+        source: uint8 (N,), JSON.
+        at: the place behind the list's opening bracket.
+        marks: uint8 arrays, what stands before and after each text; the second begins with a quote.
         size: (height, width) of the frames.
-        areas: int64 (K * frames,) zeros, filled with the pixels of each mask.
-        boxes: int64 (K, 4) zeros, filled with top, left, bottom and right, the last two exclusive.
+        text: uint8, filled with what `rle.json_list` makes of the masks; of length 0 to leave it out.
+        bounds: int64, filled with the track's tube; of length 0 to leave it out.
+        areas: int64, filled with the pixels of each mask.
+        found: int64 (9,), filled with the lengths of `text`, `areas` and `bounds`, and with the track's pixels, the
+            frames that show it, and its box: top, left, bottom, right, see `Extent`.
 
     Returns:
-        The number of texts; -1 if one is no mask of the size.
+        The place behind the closing bracket; -1 if something is not as expected, or the source ends before.
     """
-    height, width = size
-    at = 0
-    for text in range(len(ends)):
-        end = ends[text]
-        if at == end:
-            return -1
-        top, left, bottom, right = height, width, 0, 0
-        row, column, number, before, last, area = 0, 0, 0, 0, 0, 0
-        while at < end:
-            letter = int(letters[at]) - 48
+    stop, written, frame = len(source), 0, 0
+    found[:] = 0
+    found[5], found[6] = size
+    follows = 44  # a comma
+    while follows == 44:
+        at = _after_space(source, at)
+        if frame == 0 and at < stop and source[at] == 93:  # the bracket of an empty list
             at += 1
-            length = letter & 31
-            if letter < 0 or letter > 63:
-                return -1
-            shift = 5
-            while letter & 32:
-                if at == end or shift == 5 * _GROUPS:
-                    return -1
-                letter = int(letters[at]) - 48
-                at += 1
-                if letter < 0 or letter > 63:
-                    return -1
-                length |= (letter & 31) << shift
-                shift += 5
-            if letter & 16:
-                length -= 1 << shift
-            if number > 2:
-                length += before
-            if length < 0:
-                return -1
-            before, last = last, length
-            is_inside = number & 1 == 1 and length > 0
-            if is_inside:
-                area += length
-                top, left = min(top, row), min(left, column)
-            row += length
-            if row > height:  # the run ends in a later column
-                if is_inside:
-                    top, bottom = 0, height
-                if row > 2 * height:
-                    column += (row - 1) // height
-                    row -= (row - 1) // height * height
-                else:
-                    column += 1
-                    row -= height
-            if is_inside:
-                bottom, right = max(bottom, row), column + 1
-            if row == height:
-                row = 0
-                column += 1
-            number += 1
-        if row != 0 or column != width:
+            break
+        if at + 4 > stop or frame == len(areas):
             return -1
-        if area:
-            areas[frames[text]] = area
-            box = boxes[tracks[text]]
-            if box[2] == 0:
-                box[0], box[1] = top, left
-            box[0], box[1] = min(box[0], top), min(box[1], left)
-            box[2], box[3] = max(box[2], bottom), max(box[3], right)
-    return len(ends)
+        begin, end = at, at + 4
+        areas[frame] = 0
+        if source[at] == 110 and source[at + 1] == 117 and source[at + 2] == 108 and source[at + 3] == 108:  # null
+            at = end
+        else:
+            at = _after_mark(source, at, marks[0])
+            begin = at - 1  # with its quotes
+            if at > 0:
+                at = _read_mask(source, at, size, frame, bounds, areas, found)
+            if at > 0:
+                end = at + 1
+                at = _after_mark(source, at, marks[1])
+            if at < 0:
+                return -1
+        frame += 1
+        at = _after_space(source, at)
+        if at == stop or (source[at] != 44 and source[at] != 93):
+            return -1
+        follows = source[at]
+        at += 1
+        if len(text):
+            if written > 0:
+                text[written] = 44
+                written += 1
+            text[written : written + end - begin] = source[begin:end]
+            written += end - begin
+    found[0], found[1] = written, frame
+    if found[3] == 0:
+        found[5], found[6] = 0, 0
+    return at
+
+
+def _after_space(source: Any, at: int) -> Any:
+    while at < len(source) and (source[at] == 32 or source[at] == 10 or source[at] == 13 or source[at] == 9):
+        at += 1
+    return at
+
+
+def _after_mark(source: Any, at: int, mark: Any) -> Any:
+    """The place behind a mark, -1 if another one stands here."""
+    if at + len(mark) > len(source):
+        return -1
+    for place in range(len(mark)):
+        if source[at + place] != mark[place]:
+            return -1
+    return at + len(mark)
+
+
+def _read_mask(source: Any, at: int, size: tuple[int, int], frame: int, bounds: Any, areas: Any, found: Any) -> Any:
+    """Reads the text of a mask; the place of the quote behind it, -1 if it is none. Arguments as of `read_masks`."""
+    height, width = size
+    row, column, outside, inside, area, filled, is_first = 0, 0, 0, 0, 0, found[2], True
+    top, left, bottom, right = found[5], found[6], found[7], found[8]
+    while at < len(source) and source[at] != 34:
+        length, at = _read_length(source, at)
+        outside += length
+        if at < 0 or outside < 0:
+            return -1
+        row += outside
+        if row >= 2 * height:
+            column += row // height
+            row %= height
+        elif row >= height:
+            column += 1
+            row -= height
+        if is_first:
+            outside = 0  # the next length outside is no difference yet
+        if at == len(source) or source[at] == 34:
+            break
+        length, at = _read_length(source, at)
+        inside += length
+        is_first = False
+        if at < 0 or inside < 0:
+            return -1
+        if inside == 0:
+            continue
+        area += inside
+        top, left = min(top, row), min(left, column)
+        if len(bounds):
+            first = (frame * width + column) * height + row
+            if filled > 0 and bounds[filled - 1] == first:  # also across frames both runs are one
+                filled -= 2
+            else:
+                bounds[filled] = first
+            bounds[filled + 1] = first + inside
+            filled += 2
+        row += inside
+        if row > height:  # it ends in a later column
+            top, bottom = 0, height
+            column += (row - 1) // height
+            row -= (row - 1) // height * height
+        bottom, right = max(bottom, row), max(right, column + 1)
+        if row == height:
+            row = 0
+            column += 1
+    if row != 0 or column != width:
+        return -1
+    areas[frame] = area
+    found[2] = filled
+    found[3] += area
+    found[4] += area > 0
+    found[5], found[6], found[7], found[8] = top, left, bottom, right
+    return at
+
+
+def _read_length(source: Any, at: int) -> Any:
+    """The number that begins here, and the place behind it, -1 if there is none."""
+    letter = int(source[at]) - 48
+    at += 1
+    if letter < 0 or letter > 63:
+        return 0, -1
+    if letter < 32:
+        return (letter ^ 16) - 16, at  # of five bits the highest is the sign
+    length, shift = letter & 31, 5
+    while letter & 32:
+        if letter == 44:  # a backslash, which JSON has twice
+            at += 1
+            if at > len(source) or source[at - 1] != 92:
+                return 0, -1
+        if at >= len(source) or shift == 5 * _GROUPS:
+            return 0, -1
+        letter = int(source[at]) - 48
+        at += 1
+        if letter < 0 or letter > 63:
+            return 0, -1
+        length |= (letter & 31) << shift
+        shift += 5
+    return length - ((letter & 16) << (shift - 4)), at
 
 
 def shared_pixels(tube: Any, bounds: Any, ends: Any, pixels: int, shared: Any) -> Any:
@@ -166,7 +187,13 @@ def shared_pixels(tube: Any, bounds: Any, ends: Any, pixels: int, shared: Any) -
     for other in range(len(ends)):
         own, place, frame, border = 0, begin, 0, pixels
         begin = ends[other]
-        while own < len(tube) and place < ends[other]:
+        while True:
+            while own < len(tube) and place < ends[other] and tube[own + 1] <= bounds[place]:
+                own += 2
+            while place < ends[other] and own < len(tube) and bounds[place + 1] <= tube[own]:
+                place += 2
+            if own >= len(tube) or place >= ends[other]:
+                break
             start, stop = max(tube[own], bounds[place]), min(tube[own + 1], bounds[place + 1])
             if tube[own + 1] <= bounds[place + 1]:
                 own += 2
@@ -180,6 +207,5 @@ def shared_pixels(tube: Any, bounds: Any, ends: Any, pixels: int, shared: Any) -
                 start = min(stop, border)
 
 
-READ = Loop(read_letters, after=10_000_000)  # letters, half a second
-MEASURE = Loop(measure_letters, after=10_000_000)  # likewise
+READ = Loop(read_masks, after=10_000_000)  # letters, half a second
 SHARED = Loop(shared_pixels, after=50_000_000)  # bounds of pairs of tubes, likewise

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.storage import rle
-from ovsbench.benchmark.storage.rle_loop import MEASURE
 from ovsbench.benchmark.types import InstanceTrack
 
 _AT_ONCE = 512
@@ -53,6 +52,11 @@ class Extent(NamedTuple):
             top, bottom = ((starts % height).min(), (lasts % height).max() + 1) if within else (0, height)
             box = (int(top), int(left), int(bottom), int(right))
         return Extent(sum(areas), sum(area > 0 for area in areas), box)
+
+    @staticmethod
+    def of_list(masks: rle.ListedMasks) -> Extent:
+        """Of masks that a `ListReader` read."""
+        return Extent(masks.pixels, masks.shown, masks.box)
 
     def plus(self, later: Extent) -> Extent:
         """Of these masks and those of later frames of the track; both boxes are known."""
@@ -137,18 +141,17 @@ def measured_texts(
     Raises:
         DataError: a text is no mask of this size.
     """
-    compiled = MEASURE.ready(sum(len(text) for masks in tracks for text in masks if text is not None))
-    joined = rle.joined_letters(tracks) if compiled else None
-    areas, boxes = np.zeros((len(tracks), frames), dtype=np.int64), np.zeros((len(tracks), 4), dtype=np.int64)
-    if compiled and joined:
-        places = np.flatnonzero(joined.is_shown)
-        own = areas.reshape(-1)
-        if compiled(joined.letters, joined.ends, places, places // max(frames, 1), size, own, boxes) >= 0:
-            pixels, shown = areas.sum(axis=1).tolist(), np.count_nonzero(areas, axis=1).tolist()
-            found = [(top, left, bottom, right) for top, left, bottom, right in boxes.tolist()]
-            return list(map(Extent, pixels, shown, found)), areas
-    masks = rle.read_tracks(tracks, size, frames)
-    return [Extent.of(tube, own.tolist(), size) for tube, own in zip(*masks, strict=True)], masks.areas
+    compiled = rle.compiled_for(tracks)
+    reader = None if compiled is None else rle.ListReader(compiled)
+    extents, areas = [], np.zeros((len(tracks), frames), dtype=np.int64)
+    for masks, own in zip(tracks, areas, strict=True):
+        listed = reader.texts(masks, size) if reader else None
+        if listed:
+            own[:] = listed.areas
+        extents.append(
+            Extent.of_list(listed) if listed else Extent.of(rle.tube_of(masks, size, own), own.tolist(), size)
+        )
+    return extents, areas
 
 
 def united(first: Extent, second: Extent) -> Extent:

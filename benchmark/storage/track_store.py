@@ -24,12 +24,15 @@ import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.storage import rle
-from ovsbench.benchmark.storage.files import json_line, read_json
+from ovsbench.benchmark.storage.files import read_json
 from ovsbench.benchmark.storage.folder_writer import FolderWriter
-from ovsbench.benchmark.storage.track_extents import Described, Extent, measured_texts
+from ovsbench.benchmark.storage.rle_loop import READ
+from ovsbench.benchmark.storage.track_extents import Described, Extent
 from ovsbench.benchmark.types import Ids, InstanceTrack, PanopticFrame, Segment, Vocabulary
 
 TRACKS = "tracks.jsonl"
+_READ_AHEAD = 1 << 18
+"""Bytes; lines are long."""
 _AT_ONCE = 64
 """Frames that are read together where they are wanted one by one."""
 
@@ -114,12 +117,19 @@ class TrackWriter(FolderWriter):
 
 def around_masks(track: InstanceTrack, extent: Extent) -> tuple[bytes, bytes]:
     """What stands before and after the masks in the line of a track."""
-    rest = {
-        "id": track.id, "category": track.category, "masks": [], "score": track.score, "is_crowd": track.is_crowd,
-        "area": track.area,
-    }  # fmt: skip
-    head, brackets, tail = json_line({**rest, **extent._asdict()}).encode().partition(b'"masks":[]')
-    return head + brackets[:-1], brackets[-1:] + tail
+    area = "null" if track.area is None else _finite(track.area)
+    box = "null" if extent.box is None else f"[{','.join(map(str, extent.box))}]"
+    head = (
+        f'{{"area":{area},"box":{box},"category":{track.category:d},"id":{track.id:d},'
+        f'"is_crowd":{"true" if track.is_crowd else "false"},"masks":['
+    )
+    tail = f'],"pixels":{extent.pixels:d},"score":{_finite(track.score)},"shown":{extent.shown:d}}}\n'
+    return head.encode(), tail.encode()
+
+
+def _finite(value: float) -> str:
+    """A finite number as `json.dumps` writes it."""
+    return float.__repr__(value) if isinstance(value, float) else f"{value:d}"
 
 
 def _refuse_odd(track: InstanceTrack, frames: int, where: str) -> None:
@@ -172,7 +182,7 @@ class TrackFolder:
     def _lines(self) -> Iterator[bytes]:
         """The lines of the file, of which one at a time is in memory."""
         try:
-            with (self.folder / TRACKS).open("rb") as file:
+            with (self.folder / TRACKS).open("rb", buffering=_READ_AHEAD) as file:
                 yield from (line.removesuffix(b"\n") for line in file)
         except OSError as error:
             raise self._broken(error.strerror or str(error)) from error
@@ -245,30 +255,49 @@ class TrackFolder:
                 takes longest, where all are.
         """
         tracks, written = self.described
-        is_needed = [
+        needed = [
             ids is None or track.id in ids or extent is None for track, extent in zip(tracks, written, strict=True)
         ]
-        nothing = (None,) * len(self)
-        wanted = [
-            self._texts(line) if needed else nothing for line, needed in zip(self._lines(), is_needed, strict=True)
-        ]
-        try:
-            masks = rle.read_tracks(wanted, self.size, len(self))
-        except DataError as error:
-            raise self._broken(str(error)) from error
-        areas = rle.mean_areas(masks.areas)
-        whole = measured_texts(wanted, self.size, len(self))[0] if ids is None else None
-        for place, (track, extent, needed) in enumerate(zip(tracks, written, is_needed, strict=True)):
-            if extent is None:
+        tubes, areas = [np.zeros(0, dtype=np.int64)] * len(tracks), np.zeros((len(tracks), len(self)), dtype=np.int64)
+        for place, tube, own, found in self._read(needed, wants_boxes=ids is None):
+            tubes[place], areas[place], extent = tube, own, written[place]
+            if extent is not None and not extent.agrees(found):
+                raise self._broken(
+                    f"track {tracks[place].id} has {found.pixels} pixels in {found.box}, but says {extent}"
+                )
+        means = rle.mean_areas(areas)
+        for place, extent in enumerate(written):
+            if extent is not None and not needed[place]:
+                means[place] = extent.pixels / max(extent.shown, 1)
+        return rle.DecodedTracks(tracks, rle.Tracks(tuple(tubes), areas), means)
+
+    def _read(
+        self, needed: Sequence[bool], *, wants_boxes: bool
+    ) -> Iterator[tuple[int, rle.Tube, npt.NDArray[np.int64], Extent]]:
+        """The masks of some tracks, by the place of each: its tube, the pixels of each mask, and its extent."""
+        reader: rle.ListReader | None = None
+        for place, line in enumerate(self._lines()):
+            if not needed[place]:
                 continue
-            if not needed:
-                areas[place] = extent.pixels / max(extent.shown, 1)
+            compiled = READ.ready(len(line))
+            if compiled and not reader:
+                reader = rle.ListReader(compiled, wants_tube=True)
+            if reader and (found := self._listed(reader, line)):
+                extent = Extent.of_list(found)
+                yield place, found.tube, found.areas, extent if wants_boxes else extent._replace(box=None)
                 continue
-            own = masks.areas[place].tolist()
-            found = Extent(sum(own), sum(area > 0 for area in own), None) if whole is None else whole[place]
-            if not extent.agrees(found):
-                raise self._broken(f"track {track.id} has {found.pixels} pixels in {found.box}, but says {extent}")
-        return rle.DecodedTracks(tracks, masks, areas)
+            areas = np.zeros(len(self), dtype=np.int64)
+            try:
+                tube = rle.tube_of(self._texts(line), self.size, areas)
+            except DataError as error:
+                raise self._broken(str(error)) from error
+            yield place, tube, areas, Extent.of(tube, areas.tolist(), self.size if wants_boxes else None)
+
+    def _listed(self, reader: rle.ListReader, line: bytes) -> rle.ListedMasks | None:
+        """The masks of a line as a `TrackWriter` writes it."""
+        start = line.find(_MASKS) + len(_MASKS)
+        found = reader.read(np.frombuffer(line, dtype=np.uint8), start, rle.QUOTES, self.size)
+        return found if found and len(found.areas) == len(self) and found.end == line.rfind(b"]") + 1 else None
 
     def compare(self, areas: npt.NDArray[np.integer[Any]]) -> None:
         """Raises a `DataError` if masks with these areas, (tracks, frames), are not those that extents speak of."""
@@ -379,9 +408,8 @@ def _without_masks(line: bytes) -> bytes:
     >>> _without_masks(b'{"id":1,"masks":["04",null],"score":1.0}')
     b'{"id":1,"masks":[],"score":1.0}'
     """
-    head, start, rest = line.partition(_MASKS)
-    _, end, tail = rest.rpartition(b"]")
-    return head + start + end + tail if start and end else line
+    start, end = line.find(_MASKS) + len(_MASKS), line.rfind(b"]")
+    return line[:start] + line[end:] if len(_MASKS) <= start <= end else line
 
 
 def _track(row: dict[str, Any]) -> InstanceTrack:

@@ -78,12 +78,20 @@ def _gif(file: BinaryIO, size: int) -> str:
     def colours(flags: int) -> int:
         return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
+    is_later = file.read(6) == b"GIF89a"  # whose pictures FFmpeg tells apart without times too
     file.seek(10)
     file.seek(13 + colours(file.read(1)[0]))
+    is_timed = True  # the first picture needs none
     while (kind := file.read(1)) in (b"!", b","):
         if kind == b"!":  # an extension: its label, then blocks
-            file.seek(1, 1)
+            is_timed |= file.read(1) == b"\xf9"
         else:  # a picture: place and size, flags, its colours, the width of codes, then blocks
+            if not is_timed:
+                raise DataError(
+                    f"{file.name}: expected a time for each picture of a GIF87a, found one without; FFmpeg leaves it "
+                    "out. Save it anew with times (in Pillow: duration=100), or as a folder of images"
+                )
+            is_timed = is_later
             file.seek(colours((file.read(9) or b"\0")[-1]) + 1, 1)
         while length := file.read(1):
             if length == b"\0":

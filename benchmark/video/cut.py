@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left
 from dataclasses import replace
 
-from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.errors import UsageError, UserError
 from ovsbench.benchmark.types import Video
 
 
@@ -20,7 +20,8 @@ def cut(video: Video, *, start: str = "", end: str = "", every: int = 1) -> Vide
         every: 1 takes every frame.
 
     Raises:
-        UserError: not such a place, seconds in a video without times or a frame rate, or no frame left.
+        UsageError: not such a place.
+        UserError: seconds in a video without times or a frame rate, or no frame left.
     """
     if every < 1:
         raise UserError(f"expected every frame or every n-th, n at least 1, got {every}. Write 1 for all")
@@ -45,14 +46,14 @@ def cut(video: Video, *, start: str = "", end: str = "", every: int = 1) -> Vide
 def _frame(text: str, video: Video, default: int) -> int:
     if not text:
         return default
-    if text.isdecimal():
+    if text.isdecimal() and len(text) < 19:
         return int(text)
     try:
         seconds = float(text.removesuffix("s")) if text.endswith("s") else math.nan
     except ValueError:
         seconds = math.nan
     if not (0 <= seconds < 1e9):
-        raise UserError(f"expected a frame number or seconds, such as 120 or 4.5s, got {text!r}. Write it that way")
+        raise UsageError(f"expected a frame number or seconds, such as 120 or 4.5s, got {text!r}. Write it that way")
     if video.seconds(0) is None:
         raise UserError(f"{video.id}: its frame rate is unknown, so {text!r} is no place in it. Give a frame number")
     return bisect_left(range(len(video)), seconds - 1e-6, key=lambda number: video.seconds(number) or 0.0)

@@ -55,7 +55,9 @@ def opened_image(path: str | Path) -> Iterator[PIL.Image.Image]:
     except FileNotFoundError:
         raise DataError(f"{path}: expected an image, found no such file. Check the image root") from None
     except BROKEN as error:
-        raise DataError(f"{path}: expected a readable image, got an error: {error}. Replace the file") from error
+        raise DataError(
+            f"{path}: expected a readable image, got an error: {str(error).rstrip('.')}. Replace the file"
+        ) from error
 
 
 def frame_count(file: PIL.Image.Image) -> int:

@@ -86,8 +86,8 @@ class Card:
 
 ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}(/[A-Za-z0-9_-]{1,80}){2}")
 """Benchmark, method and name of an entry."""
-_LINK = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?([/?#][!#-&(-;=?-_a-~]*)?")
-"""A host without a name before it; behind it printable ASCII without quotes, brackets or a backslash."""
+_LINK = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?([/?#][!#-&(-;=?-Z^_a-~]*)?")
+"""A host without a name before it; behind it printable ASCII without quotes, < > [ ] or a backslash."""
 
 FIELDS: Mapping[str, Kind] = {field.name: field.metadata["kind"] for field in dataclasses.fields(Card)}
 _READER = Reader(is_untrusted=True)

@@ -187,7 +187,7 @@ def read_benchmark(content: dict[str, Any], where: str) -> Benchmark:
             UNTRUSTED.table(Category, category, f"{where}: categories")
         for video in content["videos"]:
             entry = UNTRUSTED.table(VideoEntry, video, f"{where}: videos")
-            if len(entry.size) != 2 or not all(0 < side <= 1 << 16 for side in entry.size) or not entry.frames:
+            if not all(0 < side <= 1 << 16 for side in entry.size) or not entry.frames:
                 raise DataError(f"{where}: video {entry.id[:60]!r} has no frames, or frames of no size")
     except (KeyError, TypeError) as error:
         raise DataError(f"{where}: a part of the benchmark is missing or odd: {error}. Pack the bundle anew") from error

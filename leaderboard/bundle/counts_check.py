@@ -32,25 +32,25 @@ def read_counts(content: bytes, benchmark: Benchmark, metrics: Mapping[str, int]
     """
     if content and not content.endswith(b"\n"):
         raise DataError(f"{where}: its last line is cut off. Score the run again")
-    found = dict(_read_lines(content, benchmark, metrics, where))
-    missing = [entry.id for entry in benchmark.entries if entry.id not in found]
+    counts = dict(_read_lines(content, benchmark, metrics, where))
+    missing = [entry.id for entry in benchmark.entries if entry.id not in counts]
     if missing:
         raise DataError(
             f"{where}: {len(missing)} of {len(benchmark.entries)} videos of {benchmark.name} are missing: "
             f"{', '.join(missing[:3])}. Finish the run and score it"
         )
-    if list(found) != [entry.id for entry in benchmark.entries]:
+    if list(counts) != [entry.id for entry in benchmark.entries]:
         raise DataError(f"{where}: its videos are in another order than those of {benchmark.name}. Score the run again")
-    return found
+    return counts
 
 
 def _read_lines(
     content: bytes, benchmark: Benchmark, metrics: Mapping[str, int], where: str
 ) -> Iterator[tuple[str, VideoCounts]]:
     seen: set[str] = set()
-    for number, line in enumerate(io.BytesIO(content), 1):
-        at = f"{where}, line {number}"
-        if number > len(benchmark.entries) + 1 or len(line) > MOST_LINE:
+    for line_number, line in enumerate(io.BytesIO(content), 1):
+        at = f"{where}, line {line_number}"
+        if line_number > len(benchmark.entries) + 1 or len(line) > MOST_LINE:
             raise DataError(
                 f"{at}: expected {len(benchmark.entries)} lines of {MOST_LINE >> 20} MB at most. Score again"
             )

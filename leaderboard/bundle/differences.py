@@ -14,8 +14,8 @@ def differences(given: Any, true: Any, name: str = "") -> Iterator[tuple[str, An
         for key in sorted(given.keys() | true.keys()):
             yield from differences(given.get(key, _ABSENT), true.get(key, _ABSENT), f"{name}.{key}" if name else key)
     elif isinstance(given, list) and isinstance(true, list) and len(given) == len(true):
-        for number, (one, other) in enumerate(zip(given, true, strict=True)):
-            label = other.get("name", number) if isinstance(other, dict) else number
+        for index, (one, other) in enumerate(zip(given, true, strict=True)):
+            label = other.get("name", index) if isinstance(other, dict) else index
             yield from differences(one, other, f"{name}[{label}]")
     elif type(given) is not type(true) or given != true:
         yield name, given, true

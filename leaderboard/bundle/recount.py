@@ -99,8 +99,8 @@ def _count_again(
         try:
             counted = count_video(data, Path(temporary), entry.id, versions=metrics, decode_all=True)
         except (DataError, MemoryError) as error:
-            told = str(error).replace(f"{temporary}/", "")
-            raise DataError(f"{where}: its predictions cannot be counted: {told}") from error
+            reason = str(error).replace(f"{temporary}/", "")
+            raise DataError(f"{where}: its predictions cannot be counted: {reason}") from error
     true = json.loads(files.json_line(counted.to_json())) if counted else given
     given = {**given, "counts": {name: value for name, value in given["counts"].items() if name in true["counts"]}}
     for name, one, other in differences(given, true):

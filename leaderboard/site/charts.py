@@ -63,9 +63,9 @@ def _names(marks: Sequence[tuple[float, float, str]]) -> Iterator[Markup]:
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y, _ in marks]
     for x, y, name in marks:
         wide = _LETTER * len(name)
-        places = [(x + 8, y + 4), (x - 8 - wide, y + 4), (x - wide / 2, y - 9), (x - wide / 2, y + 17)]
-        boxes = [(left, base - _LINE + 2, left + wide, base + 2) for left, base in places]
-        for (left, base), box in zip(places, boxes, strict=True):
+        corners = [(x + 8, y + 4), (x - 8 - wide, y + 4), (x - wide / 2, y - 9), (x - wide / 2, y + 17)]
+        boxes = [(left, base - _LINE + 2, left + wide, base + 2) for left, base in corners]
+        for (left, base), box in zip(corners, boxes, strict=True):
             inside = box[0] >= LEFT and box[2] <= WIDTH and box[1] >= 0 and box[3] <= HEIGHT - BOTTOM + 6
             if inside and not any(_meet(box, other) for other in taken):
                 taken.append(box)

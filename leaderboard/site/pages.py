@@ -92,25 +92,25 @@ class PageTable:
 
     def overs(self, places: Sequence[int]) -> list[tuple[str, int]]:
         """Heads above groups of columns, and how many columns each."""
-        columns = [self.table.columns[place] for place in places]
+        columns = [self.table.columns[index] for index in places]
         return [(over, len(list(group))) for over, group in groupby(columns, key=lambda column: column.over)]
 
-    def text(self, line: PageLine, place: int) -> str:
+    def text(self, line: PageLine, index: int) -> str:
         """A cell."""
-        return number(self.table.columns[place], line.values[place])
+        return number(self.table.columns[index], line.values[index])
 
-    def attributes(self, line: PageLine, place: int) -> Markup:
+    def attributes(self, line: PageLine, index: int) -> Markup:
         """The class of a cell: s starts a group, w has a bar, n is novel, best is best."""
-        column, value = self.table.columns[place], line.values[place]
-        is_best = line.rank is not None and bool(value) and value == self.best[place]
+        column, value = self.table.columns[index], line.values[index]
+        is_best = line.rank is not None and bool(value) and value == self.best[index]
         marks = {"s": column.starts, "w": column.unit == "score", "n": column.is_novel, "best": is_best}
         names = " ".join(name for name, holds in marks.items() if holds)
         return Markup(f' class="{names}"') if names else Markup("")
 
     def interval(self, line: PageLine) -> str:
         """The 95 % interval of the score that ranks."""
-        found = line.interval
-        return "" if found is None else f"{percent(found.low)}–{percent(found.high)}"
+        interval = line.interval
+        return "" if interval is None else f"{percent(interval.low)}–{percent(interval.high)}"
 
     @property
     def protocol(self) -> str:
@@ -223,13 +223,13 @@ def _column_words(name: str) -> str:
 
 
 def _tile(row: Row, column: Column, value: float | None) -> dict[str, str]:
-    found = row.summary.interval(column.key) if row.summary else None
-    has_interval = found is not None and found.low is not None
+    interval = row.summary.interval(column.key) if row.summary else None
+    has_interval = interval is not None and interval.low is not None
     return {
         "rule": column.rule,
         "name": column.short,
         "text": number(column, value),
-        "interval": f"{percent(found.low)}–{percent(found.high)}" if found and has_interval else "",
+        "interval": f"{percent(interval.low)}–{percent(interval.high)}" if interval and has_interval else "",
     }
 
 
@@ -276,10 +276,10 @@ def entry_data(table: PageTable, line: PageLine) -> dict[str, Any]:
     assert summary is not None
     metrics, known, scores = _of_categories(row), described(row.windows), []
     for key in (f"{name}.{part}" for name in known for part in GROUP_WORDS):
-        if found := summary.interval(key):
+        if interval := summary.interval(key):
             name = key.partition(".")[0]
             words = _column_words(key) if known[name].value.by_part else name
-            scores.append([key, words, row.value(key), found.low, found.high])
+            scores.append([key, words, row.value(key), interval.low, interval.high])
     videos = len(summary.videos)
     return {
         "page": line.page,
@@ -302,14 +302,14 @@ def entry_data(table: PageTable, line: PageLine) -> dict[str, Any]:
 def _of_table(table: PageTable, line: PageLine) -> dict[str, Any]:
     """What the table says of the differences of an entry in the score that ranks: p-values by page, or in a large table
     the largest p of a t-test that is clear after the correction over all pairs."""
-    found, own = table.table.found, str(line.row.folder)
-    if found is None or own not in found.left_out:
+    tested, own = table.table.found, str(line.row.folder)
+    if tested is None or own not in tested.left_out:
         return {}
     key = table.table.ranked_by.key
-    if len(found.left_out) > MOST_SWAPPED:
-        return {"key": key, "most": float(np.max(found.alone[found.clear], initial=-1.0))}
-    others = [other for other in table.lines if str(other.row.folder) in found.left_out and other.page != line.page]
-    return {"key": key, "p": {other.page: found.between(own, str(other.row.folder)).p for other in others}}
+    if len(tested.left_out) > MOST_SWAPPED:
+        return {"key": key, "most": float(np.max(tested.alone[tested.clear], initial=-1.0))}
+    others = [other for other in table.lines if str(other.row.folder) in tested.left_out and other.page != line.page]
+    return {"key": key, "p": {other.page: tested.between(own, str(other.row.folder)).p for other in others}}
 
 
 def _short(value: float | None) -> float | None:

@@ -189,9 +189,9 @@ def _environment() -> jinja2.Environment:
 
 def _refuse_other_folders(out: Path) -> None:
     """Before anything is removed: a folder of these names may be a person's own."""
-    found = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
-    strange = sorted(found - {*FILES, *FOLDERS})
-    if not strange and found and not (out / MARK).exists():
+    names = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.is_dir() else set()
+    strange = sorted(names - {*FILES, *FOLDERS})
+    if not strange and names and not (out / MARK).exists():
         inside = [path for name in FOLDERS for path in (out / name).glob("*")]
         strange = sorted(
             str(path)

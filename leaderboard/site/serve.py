@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from http import HTTPStatus
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ovsbench.benchmark.errors import UserError
+from ovsbench.benchmark.storage.remote import RemotePath
 
 
 @contextlib.contextmanager
@@ -27,14 +29,29 @@ def serving(site: Path, port: int) -> Iterator[ThreadingHTTPServer]:
     """
     if not (site / "index.html").is_file():
         raise UserError(f"{site}: expected a site, found no index.html. Make one with: ovsbench board build -o {site}")
-    try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Quiet, directory=str(site)))
-    except OSError as error:
-        raise UserError(
-            f"port {port} cannot be used: {error.strerror}. Choose another with --port, 0 for any"
-        ) from error
-    with server:
-        yield server
+    with _on_this_machine(site) as folder:
+        try:
+            server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Quiet, directory=str(folder)))
+        except OSError as error:
+            raise UserError(
+                f"port {port} cannot be used: {error.strerror}. Choose another with --port, 0 for any"
+            ) from error
+        with server:
+            yield server
+
+
+@contextlib.contextmanager
+def _on_this_machine(site: Path) -> Iterator[Path]:
+    """The folder itself, or for the block a copy of one in a store."""
+    if not isinstance(site, RemotePath):
+        yield site
+        return
+    with tempfile.TemporaryDirectory(prefix="ovsbench-site-") as copy:
+        for path in site.rglob("*"):
+            here = Path(copy, path.relative_to(site))
+            here.parent.mkdir(parents=True, exist_ok=True)
+            here.write_bytes(path.read_bytes())
+        yield Path(copy)
 
 
 CONTENT_POLICY = (

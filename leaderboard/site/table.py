@@ -112,12 +112,12 @@ def unique_slug(name: str, taken: set[str]) -> str:
     ('my-b-run-b', 'gkc-2')
     """
     stem = slug(name)
-    found, number = stem, 1
-    while found.casefold() in taken:
-        number += 1
-        found = f"{stem}-{number}"
-    taken.add(found.casefold())
-    return found
+    unique, copy = stem, 1
+    while unique.casefold() in taken:
+        copy += 1
+        unique = f"{stem}-{copy}"
+    taken.add(unique.casefold())
+    return unique
 
 
 def _table(rows: Sequence[Row], slug: str) -> Table:
@@ -125,16 +125,22 @@ def _table(rows: Sequence[Row], slug: str) -> Table:
     columns = _columns(rows)
     by_key = {column.key: i for i, column in enumerate(columns)}
     score = ranking_score({name: by_group for row in rows for name, by_group in row.scores.items()}, first.offered)
-    place = by_key.get(str(score), 0)  # without one: all classes
-    ranked_by = columns[place]
-    values, found = _tested([row for row in rows if row.is_contestant], ScoreName.read(ranked_by.key))
+    ranking_column = by_key.get(str(score), 0)  # without one: all classes
+    ranked_by = columns[ranking_column]
+    values, tested = _tested([row for row in rows if row.is_contestant], ScoreName.read(ranked_by.key))
     lower = ranked_by.lower_is_better
-    ranked = ranks(values, found, lower_is_better=lower)
+    ranked = ranks(values, tested, lower_is_better=lower)
     lines = [
         Line(row, ranked.get(str(row.folder)), tuple(row.value(c.key) for c in columns), _interval(row, ranked_by.key))
         for row in rows
     ]
-    lines.sort(key=lambda line: (not line.row.is_contestant, *_by_value(line.values[place], ranked_by), line.row.title))
+    lines.sort(
+        key=lambda line: (
+            not line.row.is_contestant,
+            *_by_value(line.values[ranking_column], ranked_by),
+            line.row.title,
+        )
+    )
     lines.sort(key=lambda line: line.rank or 1 + len(rows))  # a better value may be behind one that varies more
     offered = {"all": "all names offered", "base": "only base names offered", "novel": "only novel names offered"}
     words = offered.get(first.offered, first.offered)
@@ -153,8 +159,8 @@ def _table(rows: Sequence[Row], slug: str) -> Table:
         columns,
         ranked_by,
         tuple(lines),
-        found,
-        neighbours(values, found, lower_is_better=lower) if found else (),
+        tested,
+        neighbours(values, tested, lower_is_better=lower) if tested else (),
     )
 
 
@@ -192,8 +198,8 @@ def is_older(row: Row, key: str) -> bool:
 
 
 def _interval(row: Row, key: str) -> stats.Interval | None:
-    found = row.summary.interval(key) if row.summary else None
-    return None if found is None or found.low is None else found
+    interval = row.summary.interval(key) if row.summary else None
+    return None if interval is None or interval.low is None else interval
 
 
 def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
@@ -225,7 +231,7 @@ def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
 
 def _started(columns: Sequence[Column]) -> list[Column]:
     """A group of columns; the first one knows that it is."""
-    return [dataclasses.replace(column, starts=number == 0) for number, column in enumerate(columns)]
+    return [dataclasses.replace(column, starts=index == 0) for index, column in enumerate(columns)]
 
 
 def _alone(value: Value, part: Offer) -> Column:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class LoadedMethod:
         settings: what it was made with; the record of a run holds them.
     """
 
-    method: Method | LabelReader
+    method: Method | LabelReader = field(repr=False)  # a network prints itself on hundreds of lines
     settings: Settings
 
     def predict(

@@ -21,7 +21,7 @@ from ovsbench.plans.video_prediction import VideoResult, predict_file
 State = Literal["receiving", "running", "done", "failed", "cancelled"]
 BUSY = ("receiving", "running")
 PATIENCE = 10.0
-"""Seconds that the end of the server waits for a job to notice that it is cancelled."""
+"""Seconds that the end of the server, or the next job, waits for one that is cancelled or over to end."""
 
 
 class TooLargeError(UserError):
@@ -158,6 +158,8 @@ class Desk:
         Raises:
             BusyError: one is not over.
         """
+        if self._thread is not None and self.job is not None and self.job.state not in BUSY:
+            self._thread.join(PATIENCE)  # it has said its last word, and has a file to remove
         if self.job is not None and (self.job.state in BUSY or (self._thread and self._thread.is_alive())):
             raise BusyError("expected one job at a time, and one is not over yet. Wait, or cancel it")
         if self.job is not None:

@@ -20,16 +20,16 @@ import numpy.typing as npt
 import PIL.Image
 
 from ovsbench.bench.score_peer import measure_peers
-from ovsbench.benchmark.frame_loops import NUMBER, PAIRS, TRIPLES
+from ovsbench.benchmark.frame_loops import PAIRS, TRIPLES
 from ovsbench.benchmark.machine import peak_memory_gb
 from ovsbench.benchmark.metrics import frame_metrics_for
 from ovsbench.benchmark.metrics.base import Accumulator
-from ovsbench.benchmark.panoptic import DenseFrame, dense_of_rgb, ids_to_rgb, overlap_dense
+from ovsbench.benchmark.panoptic import DenseFrame, ids_to_rgb, overlap_dense
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.storage.files import writing
 from ovsbench.benchmark.storage.image_files import open_image
-from ovsbench.benchmark.storage.label_png import decode_rgb
-from ovsbench.benchmark.storage.png_loop import UNFILTER
+from ovsbench.benchmark.storage.label_png import dense_of_png
+from ovsbench.benchmark.storage.png_loop import NUMBER, UNFILTER
 from ovsbench.benchmark.storage.store import FrameFolder, VideoWriter
 from ovsbench.benchmark.timing.stages import OTHER, StageClock, stage
 from ovsbench.benchmark.types import Category, Image, PanopticFrame, Rules, Segment, Vocabulary
@@ -268,10 +268,8 @@ def _score(
             for path in paths:
                 _decode(path)
         with _timed(rows["png"]):
-            with stage("decode"):
-                images = [decode_rgb(path.read_bytes()) for path in paths]
-            with stage("numbering"):
-                frames = [dense_of_rgb(rgb, which) for rgb, which in zip(images, described, strict=True)]
+            with stage("decode, number"):
+                frames = [dense_of_png(path.read_bytes(), own) for path, own in zip(paths, described, strict=True)]
             _add(from_png, *frames)
         for stored in both:
             with _timed(rows["read"]), stage("read"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import threading
 from collections.abc import Iterator
 
 OFFLINE = "OVSBENCH_OFFLINE"
@@ -19,6 +20,7 @@ def close() -> None:
 
 
 _closed: list[str] = []  # reasons of the blocks that are open now
+_one_at_a_time = threading.RLock()  # threads would put back what another one has set
 
 
 @contextlib.contextmanager
@@ -36,14 +38,15 @@ def connection(refused: str = "") -> Iterator[str]:
         return
     from huggingface_hub import constants
 
-    before, wished = constants.HF_HUB_OFFLINE, os.environ.get(OFFLINE)
-    is_offline = before if wished is None else wished.upper() in _TRUE
-    _closed.extend([refused] if refused else [])
-    reason = "HF_HUB_OFFLINE is set" if is_offline and not _closed else "".join(_closed[:1])
-    constants.HF_HUB_OFFLINE = bool(reason)
-    try:
-        yield reason
-    finally:
-        constants.HF_HUB_OFFLINE = before
-        if refused:
-            _closed.pop()
+    with _one_at_a_time:
+        before, wished = constants.HF_HUB_OFFLINE, os.environ.get(OFFLINE)
+        is_offline = before if wished is None else wished.upper() in _TRUE
+        _closed.extend([refused] if refused else [])
+        reason = "HF_HUB_OFFLINE is set" if is_offline and not _closed else "".join(_closed[:1])
+        constants.HF_HUB_OFFLINE = bool(reason)
+        try:
+            yield reason
+        finally:
+            constants.HF_HUB_OFFLINE = before
+            if refused:
+                _closed.pop()

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ovsbench.benchmark.errors import MethodError, did_you_mean
 from ovsbench.benchmark.storage.files import parse_json
@@ -29,6 +29,8 @@ _BESIDE = re.compile(r"(?!.*\.index\.json$)[\w.-]+\.(json|txt|model)")
 _TOKENIZER = {"tokenizer.json", "tokenizer_config.json"}
 _SHARD = re.compile(r"[\w.-]+\.safetensors")
 _MOST_HEADER = 100_000_000
+_MOST_BESIDE = 100_000_000
+"""Bytes of a file that is read whole, such as an index or a tokenizer."""
 _SECONDS = 10.0
 _BUSY = (408, 429)  # codes of a hub that would answer at another time
 
@@ -183,14 +185,16 @@ def _online(reference: Reference, revision: str | None) -> Collection[str]:
         raise MethodError(_refusal(reference, error)) from error
     except Exception as error:  # of the HTTP client that huggingface_hub has: unknown host, refused, timeout, proxy
         raise _UnreachableError(f"{_endpoint()} cannot be reached: {_short(error)}") from error
-    return [sibling.rfilename for sibling in about.siblings or ()]
+    return [str(sibling.rfilename) for sibling in about.siblings or ()]
 
 
 def _cached(repo: str, revision: str | None) -> Collection[str]:
     """Names of the files of a revision that the cache holds."""
     folder = _repo_folder(repo)
     ref = folder / "refs" / (revision or "main")
-    commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else revision or "main"
+    commit = ref.read_text(encoding="utf-8", errors="replace").strip() if ref.is_file() else revision or "main"
+    if not re.fullmatch(r"[\w./-]+", commit):  # a damaged file
+        return []
     snapshot = folder / "snapshots" / commit
     return [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
 
@@ -203,11 +207,14 @@ def _repo_folder(repo: str) -> Path:
 
 def _get(reference: Reference, revision: str | None, name: str, reason: str) -> Path:
     """A file as it lies in the cache, fetched if there is no `reason` against it."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import get_session, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
+    hooks = get_session().event_hooks["response"]
+    if _refuse_paths not in hooks:
+        hooks.append(_refuse_paths)
     try:
-        return Path(hf_hub_download(reference.repo, name, revision=revision, local_files_only=bool(reason)))
+        path = Path(hf_hub_download(reference.repo, name, revision=revision, local_files_only=bool(reason)))
     except HfHubHTTPError as error:
         raise MethodError(_refusal(reference, error)) from error
     except EntryNotFoundError as error:
@@ -222,6 +229,24 @@ def _get(reference: Reference, revision: str | None, name: str, reason: str) -> 
             f"{reference.text}: {name} did not arrive whole: {_short(error)}. Nothing of it is used; run the same "
             "command again"
         ) from error
+    if path.suffix != ".safetensors" and path.stat().st_size > _MOST_BESIDE:
+        raise MethodError(
+            f"{reference.text}: expected {name} of at most {_MOST_BESIDE // 10**6} MB, got {path.stat().st_size} "
+            "bytes. Choose another repository"
+        )
+    return path
+
+
+def _refuse_paths(response: Any) -> None:
+    """Refuses an answer whose headers, by which the cache names files, would lead out of the folder of a repository.
+
+    Raises:
+        ValueError: so it is.
+    """
+    for header in ("etag", "x-linked-etag", "x-repo-commit"):
+        value = response.headers.get(header, "").removeprefix("W/").strip('"')
+        if response.request.method == "HEAD" and ({"/", "\\"} & set(value) or value in (".", "..")):
+            raise ValueError(f"the hub calls it {value!r}, which is no name of a file")
 
 
 def _shards(reference: Reference, index: Path, names: Collection[str]) -> list[str]:
@@ -329,5 +354,5 @@ def _endpoint() -> str:
 
 
 def _short(error: BaseException) -> str:
-    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    text = re.sub(r"\?[^\s'\"]+", "", " ".join(str(error).split())).rstrip(".") or type(error).__name__  # signed URLs
     return text if len(text) <= 200 else f"{text[:200]}..."

@@ -59,6 +59,8 @@ def references(name: str) -> Iterator[str]:
         yield name
     elif name in models():
         yield from models()[name].references
+    elif name.count("/") == 1:
+        raise MethodError(f"expected weights of a hub as hf:ORG/NAME, got {name!r}. Write hf:{name}")
     else:
         methods.info(name, also=models())
         raise MethodError(

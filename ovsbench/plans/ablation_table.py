@@ -235,9 +235,9 @@ def _with_spread(value: float | None, spread: float | None) -> str:
 
 
 def _change(cell: Cell, seeds: int) -> str:
-    found = cell.change
-    if found.value is None:
+    change = cell.change
+    if change.value is None:
         return "–"
     spread = "" if cell.change_spread is None else f" ± {percent(cell.change_spread)}"
-    between = "" if found.low is None else f" [{percent(found.low)}, {percent(found.high)}]"
-    return f"{percent(found.value, signed=True)}{spread}{between} ({cell.better}/{seeds})"
+    between = "" if change.low is None else f" [{percent(change.low)}, {percent(change.high)}]"
+    return f"{percent(change.value, signed=True)}{spread}{between} ({cell.better}/{seeds})"

@@ -33,6 +33,6 @@ def check_on_worlds(settings: Settings) -> tuple[Finding, ...]:
             findings = check(lambda: create(settings), build_world(Path(folder) / "world", drawn))
         if "instance" in tasks:
             world = build_instance_world(Path(folder) / "tracks", drawn)
-            found = check(lambda: create(settings), world)
-            findings += tuple(dataclasses.replace(one, rule=f"instances: {one.rule}") for one in found)
+            of_instances = check(lambda: create(settings), world)
+            findings += tuple(dataclasses.replace(one, rule=f"instances: {one.rule}") for one in of_instances)
     return findings

@@ -42,12 +42,12 @@ def fetch_all(name: str, report: Callable[[Here], None]) -> list[Here]:
     from ovsbench.hub.resolve import localise, references
 
     prepare()
-    found = []
+    cached = []
     for text in references(name):
         fetched = localise(text).fetched
-        found.append(Here(text, fetched.path, fetched.revision, dict(fetched.sha256)))
-        report(found[-1])
-    return found
+        cached.append(Here(text, fetched.path, fetched.revision, dict(fetched.sha256)))
+        report(cached[-1])
+    return cached
 
 
 def best_at_hand(settings: Settings) -> Settings:
@@ -64,15 +64,15 @@ def best_at_hand(settings: Settings) -> Settings:
     from ovsbench.hub.models import at_hand, models
 
     prepare()
-    found = next(at_hand(), None)
-    if found is None:
+    best = next(at_hand(), None)
+    if best is None:
         first, small = (f"-m {name} fetches {models()[name].gigabytes} GB once" for name in (FOR_PHOTOGRAPHS, SMALL))
         raise UserError(
             f"expected a model, got none, and none was fetched yet. Name one: {first}, {small}; ovsbench list models "
             "has them all. Of what comes with the package, -c gkc-world has seen drawn shapes only"
         )
     with connection("nothing was named that may be fetched"):
-        return resolved(dataclasses.replace(settings, method=found))
+        return resolved(dataclasses.replace(settings, method=best))
 
 
 def choices(device: str) -> tuple[dict[str, Settings], dict[str, str]]:
@@ -89,16 +89,16 @@ def choices(device: str) -> tuple[dict[str, Settings], dict[str, str]]:
     from ovsbench.hub.models import at_hand
 
     prepare()
-    found = {name: Settings(name, device=device) for name in at_hand()}
+    models = {name: Settings(name, device=device) for name in at_hand()}
     shipped = {name: Settings("gkc", name, device=device) for name in checkpoint.shipped() if name.startswith("gkc")}
-    found |= shipped
+    models |= shipped
     remedy = f"for photographs: ovsbench fetch {SMALL} or {FOR_PHOTOGRAPHS}, then start the page again"
     warnings = {
         name: f"{name} has seen {DRAWN} only; {remedy}"
         for name, settings in shipped.items()
         if misfit(settings, PHOTOGRAPHS)
     }
-    return found, warnings
+    return models, warnings
 
 
 def misfit(settings: Settings, shown: str) -> str | None:

@@ -11,6 +11,8 @@ from ovsbench.benchmark.errors import UsageError
 
 ON_RAY = ("run", "score", "suite", "ablate", "speed", "data build", "data check")
 """Verbs that hand their work to a cluster with --on."""
+GRACE = 60
+"""Seconds before its time limit at which a job is told to end."""
 _KINDS = {
     "name": (r"[\w.-]+", "letters, digits, dots and hyphens"),
     "gpus": (r"([\w.-]+:)?\d+", "a number, or TYPE:NUMBER such as a100:4"),
@@ -57,6 +59,11 @@ class SlurmJob:
             pattern, meaning = _KINDS[kind]
             if value and not re.fullmatch(pattern, value, re.ASCII):
                 raise UsageError(f"--{kind}: expected {meaning}, got {value!r}")
+        if 0 < _seconds(self.time) <= 2 * GRACE:  # 0 is no limit
+            raise UsageError(
+                f"--time: expected more than {2 * GRACE} s, got {self.time!r}: SLURM tells the command to end {GRACE} "
+                "s before the limit, and Ray has to start. Give more, such as 30 for half an hour"
+            )
         if min(self.nodes, self.cpus) < 1:
             raise UsageError(f"expected at least one node and one CPU, got {self.nodes} and {self.cpus}")
         for line in (*self.setup, self.container, *self.command):
@@ -73,12 +80,22 @@ class SlurmJob:
             )
 
 
+def _seconds(time: str) -> int:
+    """Seconds of a time as sbatch takes it: minutes, M:S, H:M:S, D-H, D-H:M or D-H:M:S; 0 for none."""
+    days, dash, rest = time.rpartition("-")
+    parts = [int(part) for part in rest.split(":") if part]
+    if not dash:
+        parts = parts if len(parts) == 3 else [0, *parts]  # of one or two the first is minutes
+    hours, minutes, seconds = (*parts, 0, 0, 0)[:3]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
 def job_script(job: SlurmJob) -> str:
     """The job script, for sbatch; stopped by its time limit it can be sent again and goes on."""
     asked = {
         "job-name": job.name, "nodes": job.nodes, "ntasks-per-node": 1, "cpus-per-task": job.cpus,
         "gpus-per-node": "" if job.gpus == "0" else job.gpus, "time": job.time, "partition": job.partition,
-        "account": job.account, "output": f"{job.name}-%j.log", "signal": "B:TERM@60",
+        "account": job.account, "output": f"{job.name}-%j.log", "signal": f"B:TERM@{GRACE}",
     }  # fmt: skip
     options = [*(f"--{key}={value}" for key, value in asked.items() if value), *job.sbatch]
     inside = ["apptainer", "exec", *(["--nv"] if job.gpus != "0" else []), job.container] if job.container else ["env"]

@@ -225,7 +225,7 @@ def _to_json(table: SuiteTable) -> dict[str, Any]:
 
 
 def _plain(intervals: Mapping[ScoreName, stats.Interval]) -> dict[str, Any]:
-    return {str(score): dataclasses.asdict(found) for score, found in intervals.items()}
+    return {str(score): dataclasses.asdict(interval) for score, interval in intervals.items()}
 
 
 def markdown(table: SuiteTable) -> str:
@@ -261,16 +261,16 @@ def _other_chance(table: SuiteTable) -> list[str]:
         "seeds": [(line.name, line.over_seeds) for line in table.lines],
         "novel words": [(line.name, line.over_words) for line in table.lines],
     }
-    found = []
+    sentences = []
     for what, lines in of.items():
         known = [(name, one) for name, by in lines if (one := by.get(table.rank_by)) and one.low is not None]
         intervals = ", ".join(f"{name} [{percent(one.low)}, {percent(one.high)}]" for name, one in known)
-        found += [f"95 % intervals of {table.rank_by} over {what}: {intervals}."] if known else []
-    return found
+        sentences += [f"95 % intervals of {table.rank_by} over {what}: {intervals}."] if known else []
+    return sentences
 
 
 def _cell(line: Line, score: ScoreName) -> str:
-    found = line.scores[score]
-    between = "" if found.low is None else f" [{percent(found.low)}, {percent(found.high)}]"
+    interval = line.scores[score]
+    between = "" if interval.low is None else f" [{percent(interval.low)}, {percent(interval.high)}]"
     spread = f" ± {percent(line.spread[score])}" if score in line.spread else ""
-    return f"{percent(found.value)}{spread}{between}"
+    return f"{percent(interval.value)}{spread}{between}"

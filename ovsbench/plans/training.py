@@ -69,10 +69,10 @@ def parts_of(
         return [TrainingPart(file, tables, out)]
     if out is None and not isinstance(tables.get("out"), str):
         raise UserError("expected the checkpoint to write, got none. Give -o, or out = in the training file")
-    place = out or Path(tables["out"])
-    begin = place.with_name(f"{place.stem}.start.safetensors")
+    written = out or Path(tables["out"])
+    begin = written.with_name(f"{written.stem}.start.safetensors")
     before = parts_of(Path(start), begin, read, (*later, file.resolve()))
-    return [*before, TrainingPart(file, {**tables, "start": str(begin)}, place, follows=True)]
+    return [*before, TrainingPart(file, {**tables, "start": str(begin)}, written, follows=True)]
 
 
 def read_part(overrides: Mapping[str, str], text_bank: Path | None, file: Path, is_last: bool) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ovsbench.benchmark import methods
-from ovsbench.benchmark.errors import StoppedError, UserError
+from ovsbench.benchmark.errors import StoppedError, UsageError, UserError
 from ovsbench.benchmark.pictures.legend import with_legend
 from ovsbench.benchmark.pictures.overlay import OverlayPainter
 from ovsbench.benchmark.progress import SILENT, Progress
@@ -22,6 +22,7 @@ from ovsbench.benchmark.running.instances import AnsweredTracks
 from ovsbench.benchmark.running.pipeline import adding
 from ovsbench.benchmark.running.prediction_files import ObjectLines, Sheet
 from ovsbench.benchmark.storage.files import SCHEMA, whole_folder, write_json, writing
+from ovsbench.benchmark.storage.remote import refuse_url
 from ovsbench.benchmark.storage.store import VideoWriter
 from ovsbench.benchmark.storage.track_store import TrackFolder, on_top
 from ovsbench.benchmark.types import Image, InstanceTrack, Method, PanopticFrame, Rules, Video, Vocabulary
@@ -89,13 +90,16 @@ def predict_file(
         progress: gets a step for each frame.
 
     Raises:
-        UserError: the output is no .mp4 or would replace something else.
+        UsageError: the output is no .mp4, or a path is a URL.
+        UserError: the output would replace something else.
         DataError: the video is damaged, or the disk is full; nothing is kept.
         MethodError: the method fails or needs labels.
         StoppedError: Ctrl-C.
     """
+    for path in (video, out):
+        refuse_url(path)
     if out.suffix.lower() != ".mp4":
-        raise UserError(f"expected an output file that ends in .mp4, got {out}")
+        raise UsageError(f"expected an output file that ends in .mp4, got {out}. Name one with -o")
     refuse_to_replace(video, out)
     whole = open_video(video, decoder, stream=stream, allow_truncated=allow_truncated)
     clip = cut(whole, start=start, end=end, every=every)
@@ -196,9 +200,9 @@ class _Outputs:
 
     def _painted(self, frames: Iterator[PanopticFrame | tuple[InstanceTrack, ...]]) -> Iterator[Image]:
         painter = OverlayPainter(self.vocabulary, numbered=True)
-        for index, found in enumerate(frames):
-            self.lines.add(found)
-            frame = found if isinstance(found, PanopticFrame) else on_top(found, 0, self.clip.size)
+        for index, answer in enumerate(frames):
+            self.lines.add(answer)
+            frame = answer if isinstance(answer, PanopticFrame) else on_top(answer, 0, self.clip.size)
             seen = {(segment.category, segment.id) for segment in frame.segments.values()}
             self.frames_with.update({category for category, _ in seen})
             self.tracks |= seen

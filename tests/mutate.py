@@ -2,10 +2,10 @@
 
     python tests/mutate.py --mutants 400 --seed 0 --jobs 2 --json survivors.json
 
-The checkout stays as it is: each job works in a copy of its own. Mutants come from cosmic-ray. Two kinds are left out:
-those inside annotations, which never run, and `is` for `==` and `is not` for `!=`, which ask whether Python keeps equal
-numbers and texts once: its own affair. The tests run without `../shared`, as they ship. docs/mutants.md says what
-survives, and why.
+The checkout stays as it is: each job works in a copy of its own. Mutants come from cosmic-ray. Left out are those inside
+annotations, which never run; `is` for `==` and `is not` for `!=`, which ask whether Python keeps equal numbers and texts
+once: its own affair; another mark than the `*` between parameters; and `strict=False` of zip. The tests run without
+`../shared`, as they ship. docs/mutants.md says what survives, and why.
 """
 
 from __future__ import annotations
@@ -92,28 +92,40 @@ class Mutant:
     line: int
 
 
-def annotations(path: Path) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Start and end, (line, column) each, of every annotation and type alias of a file; none of them ever runs."""
+Span = tuple[tuple[int, int], tuple[int, int]]
+
+
+def span(node: ast.expr) -> Span:
+    """Start and end, (line, column) each."""
+    return (node.lineno, node.col_offset), (node.end_lineno or node.lineno, node.end_col_offset or 0)
+
+
+def out_of_reach(tree: ast.AST) -> list[Span]:
+    """Annotations and type aliases, which never run, and `strict=` of zip, which no input can be at odds with."""
     spans = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        for name in ("annotation", "returns"):
-            part = getattr(node, name, None)
-            if part is not None:
-                spans.append(((part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset)))
+    for node in ast.walk(tree):
+        parts = [getattr(node, name, None) for name in ("annotation", "returns")]
+        if isinstance(node, ast.keyword) and node.arg == "strict":
+            parts.append(node.value)
+        spans += [span(part) for part in parts if part is not None]
     return spans
 
 
 def mutants_of(path: Path) -> list[Mutant]:
-    """Everything that cosmic-ray would change in a file, apart from annotations and the operators of `SAME`."""
-    skipped, tree, mutants = annotations(path), get_ast_from_path(path), []
+    """Everything that cosmic-ray would change in a file and that could matter, see above."""
+    tree, concrete, mutants = ast.parse(path.read_text()), get_ast_from_path(path), []
+    skipped = out_of_reach(tree)
+    sums = [span(node) for node in ast.walk(tree) if isinstance(node, ast.BinOp)]
     for name in operator_names():
         operator_class = get_operator(name)
         if operator_class.arguments() or name in SAME:
             continue
-        operator = operator_class()
-        positions = (start for node in ast_nodes(tree) for start, _ in operator.mutation_positions(node))
+        operator, is_binary = operator_class(), "BinaryOperator" in name  # the * between parameters is none
+        positions = (p for node in ast_nodes(concrete) for p, _ in operator.mutation_positions(node))
         for occurrence, start in enumerate(positions):
-            if not any(first <= start < last for first, last in skipped):
+            if any(first <= start < last for first, last in skipped):
+                continue
+            if not is_binary or any(first <= start < last for first, last in sums):
                 mutants.append(Mutant(str(path.relative_to(ROOT)), name, occurrence, start[0]))
     return mutants
 

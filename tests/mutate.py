@@ -2,10 +2,10 @@
 
     python tests/mutate.py --mutants 400 --seed 0 --jobs 2 --json survivors.json
 
-The checkout stays as it is: each job works in a copy of its own. Mutants come from cosmic-ray. Left out are those inside
-annotations, which never run; `is` for `==` and `is not` for `!=`, which ask whether Python keeps equal numbers and texts
-once: its own affair; another mark than the `*` between parameters; and `strict=False` of zip. The tests run without
-`../shared`, as they ship. docs/mutants.md says what survives, and why.
+The checkout stays as it is: each job works in a copy of its own. Mutants come from cosmic-ray. Left out are those
+inside annotations, which never run; `is` for `==` and `is not` for `!=`, which ask whether Python keeps equal numbers
+and texts once: its own affair; another mark than the `*` between parameters; and `strict=False` of zip. The tests run
+without `../shared`, as they ship. docs/mutants.md says what survives, and why.
 """
 
 from __future__ import annotations

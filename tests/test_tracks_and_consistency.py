@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovsbench.benchmark.metrics.hota import Hota
+from ovsbench.benchmark.metrics.hota import Hota, _Table, alignment_of
 from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.metrics.stq import Stq
 from ovsbench.benchmark.metrics.vc import Vc, VcCounts, Windows
@@ -257,6 +257,32 @@ def slow_hota(truth: Frames, prediction: Frames, classes: Sequence[int]) -> dict
         "DetA": sum(det.values()) / 19,
         "AssA": sum(ass.values()) / 19,
     }
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_global_alignment_is_its_definition_number_by_number(seed: int):
+    """Few similarities are alike, so that rows, columns and the pair itself each matter."""
+    rng = np.random.default_rng(seed)
+    tables = [
+        _Table(rng.permutation(4)[:true], rng.permutation(5)[:predicted], rng.random((true, predicted)))
+        for true, predicted in [(2, 3), (3, 2), (1, 4), (4, 1), (1, 1), (4, 5)]
+    ]
+    tables[0].similarity[0] = 0.0
+    found = alignment_of(tables, 4, 5)
+    for g, p in itertools.product(range(4), range(5)):
+        true = sum(g in table.true for table in tables)
+        predicted = sum(p in table.predicted for table in tables)
+        together = 0.0
+        for table in tables:
+            s = {
+                (t, q): table.similarity[i, j] for i, t in enumerate(table.true) for j, q in enumerate(table.predicted)
+            }
+            row, column = (sum(v for pair, v in s.items() if pair[side] == one) for side, one in ((0, g), (1, p)))
+            if s.get((g, p)):
+                together += s[g, p] / (row + column - s[g, p])
+        assert found.true[g] == true
+        assert found.predicted[p] == predicted
+        assert found.score[g, p] == pytest.approx(together / (true + predicted - together), abs=1e-12)
 
 
 def moving_squares(seed: int, *, wrong: bool) -> list[PanopticFrame]:

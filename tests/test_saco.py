@@ -18,7 +18,8 @@ from ovsbench.benchmark import engine, manifest
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.formats.sacoveval_layout import export_sacoveval, import_sacoveval
 from ovsbench.benchmark.metrics.cgf1 import CgF1
-from ovsbench.benchmark.metrics.phota import PhraseHota
+from ovsbench.benchmark.metrics.hota import Tracks
+from ovsbench.benchmark.metrics.phota import PhraseHota, PhraseHotaCounts
 from ovsbench.benchmark.metrics.teta import Teta
 from ovsbench.benchmark.metrics.tracking import Tracking
 from ovsbench.benchmark.record import Settings
@@ -470,6 +471,14 @@ def test_teta_beside_a_slow_twin(seed):
     assert counts.scores(None)["TETA"] == pytest.approx(float(np.mean(values)), abs=1e-12)
     again = Teta().counts_from_json(json.loads(json.dumps(counts.to_json())))
     assert again == counts
+
+
+def test_phota_of_a_phrase_without_any_track_is_undefined_and_that_of_all_phrases_is_not():
+    counts = PhraseHotaCounts({1: Tracks(4, 4, (2,) * 19, (1.0,) * 19)})
+    assert set(counts.scores(frozenset({2})).values()) == {None}
+    assert counts.scores(frozenset({1, 2})) == counts.scores(frozenset({1}))
+    assert counts.scores(None)["pDetA"] == pytest.approx(2 / 6)
+    assert PhraseHotaCounts().scores(None)["pHOTA"] == 0.0
 
 
 @pytest.mark.parametrize("metric", [CgF1(), PhraseHota(), Teta(), Tracking()])

@@ -293,6 +293,18 @@ def test_numbers_of_events_are_tested_by_all_exchanges(seeds: int):
     assert found == (pytest.approx(np.mean([one >= sums[0] - 1e-9 for one in sums])), 0)
 
 
+@pytest.mark.parametrize("seeds", [(1, 3), (3, 1)])
+def test_unequal_numbers_of_seeds_are_taken_each_with_each(seeds: tuple[int, int]):
+    rng = np.random.default_rng(0)
+    first, second = ([[{"clear": Clear().counts_from_json({"1": [9, int(n), 0, 0, 0.0, 0]})} for n in run]
+                      for run in rng.integers(0, 9, (count, 7))] for count in seeds)  # fmt: skip
+    score, swaps = ("clear", "FP", "all"), pair_tests.exchanges(7)
+    as_pairs = [list(side) for side in zip(*itertools.product(first, second), strict=True)]
+    assert pair_tests.swap_tests(first, second, [score], {}, swaps) == pair_tests.swap_tests(
+        *as_pairs, [score], {}, swaps
+    )
+
+
 def test_a_part_of_which_no_video_has_a_class_is_undefined():
     rows = [{"vpq-video": VideoVpqCounts({1: (1.5, 2, 0, 1)})} for _ in range(3)]
     groups = {"base": frozenset({1}), "novel": frozenset({2})}

@@ -160,6 +160,18 @@ def test_void_that_stays_void_counts_only_by_the_official_rule():
     assert scores(Vc(windows=(2,)), truth, prediction) == {"VC@2": 0.5, "VC_strict@2": 1.0}
 
 
+@pytest.mark.parametrize("classes", [20, 254, 255, 300, 600])
+def test_consistency_tells_every_two_of_many_classes_apart(classes: int):
+    """Positions that are equal in their last eight bits among them."""
+    many = Vocabulary(tuple(Category(n, f"class {n}", False) for n in range(classes)))
+    for first, second in ((0, classes - 1), (classes - 1, max(0, classes - 257)), (17, 18)):
+        accumulator = Vc(windows=(2,)).start(many, Rules())
+        for category in (first, second, second):
+            true, predicted = dense(frame_of([[1]], {1: 3})), dense(frame_of([[1]], {1: category}))
+            accumulator.add(true, predicted, overlap_dense(true, predicted))
+        assert accumulator.counts().scores(None) == {"VC@2": 0.0 if first != second else 1.0, "VC_strict@2": 0.0}
+
+
 def test_one_object_followed_for_half_of_its_time_has_an_association_of_one_half():
     truth = [frame_of([[1, 1]], {1: 0})] * 2
     prediction = [frame_of([[5, 5]], {5: 0}), frame_of([[6, 6]], {6: 0})]

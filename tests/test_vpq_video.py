@@ -62,6 +62,7 @@ def test_what_labels_decide_and_what_cannot_be():
     shape = VideoShape(frames=2, pixels=40, categories=BOXES.ids, rules=Rules())
     fine = VideoVpqCounts({4: (1.2, 2, 1, 3), 5: (0.0, 0, 1, 0)})
     assert fine.labelled() == {"4": 5}
+    assert VideoVpqCounts({4: (0.7, 1, 0, 1)}).labelled() == {"4": 2}
     assert not list(fine.problems(shape, {}))
     for row, said in (
         ((2.1, 2, 0, 0), "a sum of IoUs of 2.1 in 2"),

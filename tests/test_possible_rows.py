@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 
 from ovsbench.benchmark.metrics.cgf1 import PairCounts
 from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.metrics.teta import TetaCounts
-from ovsbench.benchmark.metrics.tracking import TrackingCounts
+from ovsbench.benchmark.metrics.track_overlaps import FrameTable
+from ovsbench.benchmark.metrics.tracking import TrackingCounts, identity
 from ovsbench.benchmark.types import Rules
 
 SHAPE = VideoShape(frames=9, pixels=900, categories=frozenset({4}), rules=Rules(task="instance"))
@@ -101,3 +103,12 @@ def test_teta_and_tracking_count_the_same_labels():
     assert not list(teta.problems(SHAPE, {"tracking": TrackingCounts({4: HALF + HALF})}))
     other = TrackingCounts({4: changed(HALF, {0: 6}) + changed(HALF, {0: 6})})
     assert list(teta.problems(SHAPE, {"tracking": other})) == ["teta and tracking disagree about the labelled masks"]
+
+
+def test_what_is_below_one_half_counts_as_nothing_in_an_assignment_and_not_as_a_loss():
+    """Two masks that fit well are worth more than three that hardly fit."""
+    similarity = np.array([[1.0, 0.55, 0.0], [0.0, 1.0, 0.55], [0.55, 0.0, 0.3]])
+    found = identity([FrameTable(0, np.arange(3), np.arange(3), similarity)], 3, 3)
+    assert found.matches.tolist() == [1, 1, 0]
+    assert found.iou.tolist() == [1.0, 1.0, 0.0]
+    assert found.kept.sum() == 3

@@ -30,6 +30,7 @@ def test_constants_are_those_of_the_documentation():
     )
     assert (pair_tests.SWAPS, pair_tests.EXACT_BELOW, pair_tests.MOST_SWAPPED) == (10_000, 12, 12)
     assert pair_tests.NO_TEST == (None, 0)
+    assert stats.leave_one_out(1).tolist() == [[1], [0]]
 
 
 @pytest.mark.parametrize("videos", [1, 2, 7, 11])

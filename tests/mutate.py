@@ -50,7 +50,7 @@ TESTS = {  # the first pattern that fits a file says which tests are its own
     "benchmark/metrics/plausible.py": "test_counts_bounds",
     "benchmark/metrics/cgf1.py": "test_possible_rows test_saco",
     "benchmark/metrics/phota.py": "test_saco",
-    "benchmark/metrics/phrase_ap.py": "test_saco",
+    "benchmark/metrics/phrase_ap.py": "test_saco test_ap",
     "benchmark/metrics/teta.py": "test_possible_rows test_saco test_long_tracks",
     "benchmark/metrics/tracking.py": "test_possible_rows test_saco test_trackeval",
     "benchmark/metrics/track_overlaps.py": "test_track_overlaps test_long_tracks test_saco",

@@ -11,6 +11,7 @@ import pytest
 from ovsbench.bench.ap_peer import average_precisions
 from ovsbench.benchmark.metrics.ap import Ap, ApCounts, value_names
 from ovsbench.benchmark.metrics.ap_matching import AREAS, KEPT, THRESHOLDS
+from ovsbench.benchmark.metrics.phrase_ap import PhraseApCounts
 from ovsbench.benchmark.metrics.plausible import VideoShape
 from ovsbench.benchmark.storage import rle
 from ovsbench.benchmark.storage.rle import DecodedTracks
@@ -331,3 +332,18 @@ def test_a_choice_of_videos_scores_what_its_videos_score():
                     total = total + one
             for name, value in total.scores(part).items():
                 assert drawn[name][number] == pytest.approx(np.nan if value is None else value, nan_ok=True), name
+
+
+def test_a_choice_of_videos_scores_what_its_phrases_score():
+    """AP of phrases: all pairs of a video and a phrase together; of a part without a label it is undefined."""
+    videos = [Ap().count(*one) for one in scored_anew(random_videos(11, count=4, guesses=60))]
+    rows = [PhraseApCounts(({c: one for c, (one,) in video.by_class.items()},)) for video in videos]
+    times = np.random.default_rng(2).multinomial(4, [0.25] * 4, 4)
+    for part in (None, frozenset({1, 3}), frozenset({99})):
+        for name in ("phrase_AP", "phrase_AP50", "phrase_AP75"):
+            drawn = rows[0].drawn(rows, part, times, name)
+            for number, row_of in enumerate(times.tolist()):
+                chosen = sum((row for row, n in zip(rows, row_of, strict=True) for _ in range(n)), PhraseApCounts())
+                value = chosen.scores(part)[name]
+                assert (value is None) == (part == {99})
+                assert drawn[number] == pytest.approx(np.nan if value is None else value, nan_ok=True)

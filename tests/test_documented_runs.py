@@ -120,6 +120,7 @@ export runs/theirs --format ytvis -o out ++ -o returned
 run data/ytvis --oracle -o runs/oracle
 association data/dev -c gkc-world --variant steady --variant likelihood ... ++ {CPU}
 association DATA -c CKPT ++ {CPU}
+speed gkc,side=192 gkc,checkpoint=gkc-world-encoder-only -c gkc-world-fast --threads 1 ++ --frames 1 --repeats 1 {CPU}
 speed gkc two-stage -c gkc-world ++ --frames 1 --repeats 1 {CPU}
 speed gkc two-stage,clip=clip-world gkc,batch=4 -c gkc-world-fast --regions 20 ++ --frames 4 --repeats 1 {CPU}
 train configs/world-fast.toml --set training.hold_out=6 -o held-out.safetensors ++ {TINY}
@@ -185,7 +186,7 @@ ELSEWHERE = {
 HOURS, REAL = "trains for hours; test_ablation.py runs a small file", "needs real video"
 NOT_RUN = {
     "bench statistics --repetitions 1000 --pairs 0 --tables 0": "takes an hour",
-    "bench statistics --population zipf --repetitions 0 --pairs 4000 --tables 0 --videos 5 --videos 32 --videos 100": (
+    "bench statistics --population KIND --repetitions 0 --pairs 4000 --tables 0 --videos N": (
         "takes an hour"
     ),
     "ablate configs/ablation-world-cpu.toml": HOURS,

@@ -7,9 +7,9 @@ from typer.testing import CliRunner
 from ovsbench.benchmark import engine, methods
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.record import Settings
-from ovsbench.benchmark.running.conformance import check
 from ovsbench.benchmark.types import PanopticFrame, Segment
 from ovsbench.cli import app
+from ovsbench.plans.conformance import check
 
 SIZE = (70, 120)
 

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from ovsbench.benchmark import engine, methods
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.record import Settings
-from ovsbench.benchmark.running import conformance, instances
+from ovsbench.benchmark.running import instances
 from ovsbench.benchmark.running.counting import predicted_tracks
 from ovsbench.benchmark.storage import mask_spool, rle
 from ovsbench.benchmark.storage.track_store import TrackFolder, TrackWriter
@@ -38,6 +38,7 @@ from ovsbench.benchmark.types import (
 from ovsbench.cli import app
 from ovsbench.data_prep.world.build import WorldSettings
 from ovsbench.data_prep.world.instances import build_instance_world
+from ovsbench.plans import conformance
 
 
 class Seen:

@@ -11,7 +11,7 @@ from ovsbench.benchmark import methods
 from ovsbench.benchmark.record import Settings
 
 if TYPE_CHECKING:
-    from ovsbench.benchmark.running.conformance import Finding
+    from ovsbench.plans.conformance import Finding
 
 
 def check_on_worlds(settings: Settings) -> tuple[Finding, ...]:
@@ -20,9 +20,9 @@ def check_on_worlds(settings: Settings) -> tuple[Finding, ...]:
     Raises:
         UserError: it cannot be built.
     """
-    from ovsbench.benchmark.running.conformance import check
     from ovsbench.data_prep.world.build import WorldSettings, build_world
     from ovsbench.data_prep.world.instances import build_instance_world
+    from ovsbench.plans.conformance import check
     from ovsbench.plans.runs import create, resolved
 
     tasks = methods.facts(methods.info(resolved(settings).built.method)).tasks

@@ -1,6 +1,9 @@
-"""The embedded world: same settings, same bytes; labels that say what was drawn; novel things kept from training."""
+"""The embedded world: same settings, same bytes; enough of every category by construction; val keeps its novel words."""
+
+from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +16,19 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.labels.manifest_check import check
 from ovsbench.benchmark.types import Rules
 from ovsbench.benchmark.video.video_io import open_video
-from ovsbench.data_prep.world.build import WorldSettings, build_world, draw_video
+from ovsbench.data_prep.world.build import Part, WorldSettings, build_world, draw_video
+from ovsbench.data_prep.world.camera import GROUND, HEIGHT, Camera
+from ovsbench.data_prep.world.cast import cast_of
 from ovsbench.data_prep.world.shapes import FILLS, REACH, SHAPES
+from ovsbench.data_prep.world.stage import CANVAS
 from ovsbench.data_prep.world.textures import TEXTURES
-from ovsbench.data_prep.world.words import FILL_WORDS, SHAPE_WORDS, STUFF_WORDS, load_world
+from ovsbench.data_prep.world.words import DEV_WORDS, FILL_WORDS, SHAPE_WORDS, STUFF_WORDS, load_world
 from ovsbench.data_prep.world.world_captions import SIDE, build_captions, captions_of, draw_pictures
 
-WORLD = load_world()
-SMALL = WorldSettings("val", videos=2, frames=3)
+WHOLE, DEV, VAL = (load_world(part) for part in ("train", "dev", "val"))
+SMALL = WorldSettings("val", videos=2, frames=3, size=(96, 160))
+GROUPS = ("novel combinations", "novel shapes", "novel stuff")
+SCORED: tuple[Part, ...] = ("val", "dev")
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
@@ -32,24 +40,11 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_every_word_can_be_drawn_and_has_synonyms():
-    """Of both versions; nothing can be drawn that neither names."""
-    worlds = (WORLD, load_world(2))
-    assert {t.shape for w in worlds for t in w.things} == set(SHAPES) == set(SHAPE_WORDS)
-    assert {t.fill for w in worlds for t in w.things} == set(FILLS) == set(FILL_WORDS)
-    assert {s.name for w in worlds for s in w.stuffs} == set(TEXTURES) == set(STUFF_WORDS)
-    assert all(len(category.synonyms) >= 2 for category in WORLD.vocabulary)
-
-
-def test_the_three_novel_groups_are_what_they_say():
-    base = [t for t in WORLD.things if not t.is_novel]
-    groups = WORLD.vocabulary.groups
-    for thing in WORLD.things:
-        if thing.id in groups["novel combinations"]:
-            assert thing.shape in {t.shape for t in base}, "the shape alone was seen"
-            assert thing.fill in {t.fill for t in base}, "the fill alone was seen"
-        if thing.id in groups["novel shapes"]:
-            assert thing.shape not in {t.shape for t in base}
-    assert groups["novel combinations"] | groups["novel shapes"] | groups["novel stuff"] == WORLD.vocabulary.novel
+    """Nothing can be drawn that no word names."""
+    assert {t.shape for t in WHOLE.things} == set(SHAPES) == set(SHAPE_WORDS)
+    assert {t.fill for t in WHOLE.things} == set(FILLS) == set(FILL_WORDS)
+    assert {s.name for s in WHOLE.stuffs} == set(TEXTURES) == set(STUFF_WORDS)
+    assert all(len(category.synonyms) >= 2 for category in WHOLE.vocabulary)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -60,33 +55,144 @@ def test_an_outline_lies_within_reach_and_has_an_inside(shape: str):
     assert np.hypot(x, y)[inside].max() <= REACH
 
 
+def plan(part: Part):
+    """The casts of all videos of a part."""
+    number = ("val", "dev", "train", "unlabelled").index(part)
+    return [cast_of(load_world(part), 0, number, video) for video in range(WorldSettings().videos)]
+
+
+def test_dev_and_val_share_every_base_class_and_no_novel_one_of_any_group():
+    assert DEV.vocabulary.base == VAL.vocabulary.base == WHOLE.vocabulary.base
+    assert not DEV.vocabulary.novel & VAL.vocabulary.novel
+    assert DEV.vocabulary.novel | VAL.vocabulary.novel == WHOLE.vocabulary.novel
+    for group in GROUPS:
+        assert DEV.vocabulary.groups[group], group
+        assert VAL.vocabulary.groups[group], group
+    assert {c.name for c in DEV.vocabulary if c.is_novel} == DEV_WORDS
+    novel_shapes = [{t.shape for t in w.things if t.id in w.vocabulary.groups["novel shapes"]} for w in (DEV, VAL)]
+    assert not novel_shapes[0] & novel_shapes[1], "not in another colour either"
+
+
+def test_groups_are_what_they_say():
+    groups, base = WHOLE.vocabulary.groups, [t for t in WHOLE.things if not t.is_novel]
+    fills, shapes = {t.fill for t in base}, {t.shape for t in base}
+    for thing in WHOLE.things:
+        assert thing.fill in fills, "no fill is new"
+        assert (thing.shape in shapes) == (thing.id not in groups["novel shapes"])
+        assert thing.is_novel == (thing.id in groups["novel combinations"] | groups["novel shapes"])
+    assert groups["base things"] | groups["base stuff"] == WHOLE.vocabulary.base
+    assert len({(t.fill, t.shape) for t in WHOLE.things}) == len(WHOLE.things)
+
+
+@pytest.mark.parametrize("part", SCORED)
+def test_every_category_has_many_objects_in_many_videos(part: Part):
+    casts = plan(part)
+    assert len(casts) >= 160
+    world = load_world(part)
+    objects = Counter(t.id for cast in casts for t in cast.things) + Counter(s.id for c in casts for s in c.stuffs)
+    videos = Counter(i for cast in casts for i in {*(t.id for t in cast.things), *(s.id for s in cast.stuffs)})
+    assert objects.keys() == world.vocabulary.ids
+    assert min(objects.values()) >= 15, "at least 12 are seen, even if some stay hidden"
+    assert min(videos.values()) >= 12
+
+
+def test_cards_are_dealt_equally_whatever_the_number_of_videos():
+    for videos in (7, 40, 160):
+        casts = [cast_of(VAL, 3, 0, video) for video in range(videos)]
+        dealt = Counter(t.id for cast in casts for t in cast.things[: len(cast.things) - _extra(cast.plot)])
+        assert max(dealt.values()) - min(dealt[t.id] for t in VAL.things) <= 1
+
+
+def _extra(plot: str) -> int:
+    return int(plot in ("twins", "look-alikes"))
+
+
+def test_twins_are_of_one_category_and_look_alikes_share_fill_or_shape():
+    plots = Counter()
+    for cast in plan("val"):
+        plots[cast.plot] += 1
+        first, last = cast.things[0], cast.things[-1]
+        if cast.plot == "twins":
+            assert first == last
+        if cast.plot == "look-alikes":
+            assert (first.fill == last.fill) != (first.shape == last.shape)
+    assert len(plots) == 6
+    assert min(plots.values()) >= 5
+
+
+def test_no_camera_looks_beyond_the_painted_ground():
+    corners = np.array([[0, 320, 0, 320], [0, 0, 192, 192], [1, 1, 1, 1]])
+    left, far, right, near = CANVAS
+    for seed in range(300):
+        camera = Camera.draw(np.random.default_rng(seed))
+        for time in range(0, 200, 20):
+            x, y, w = camera.to_ground(time, (192, 320)) @ corners
+            assert (w > 0).all()
+            assert left < (x / w).min() < (x / w).max() < right
+            assert far < (y / w).min() < (y / w).max() < near
+
+
+def test_what_is_near_is_larger():
+    """A homography by hand: straight ahead, tilt .25, the lower edge is magnified 1.25 times and the upper .75."""
+    camera = Camera((0, 0), (0, 0, 0, 0), 0.0, 1.0, 0.0, 0.25)
+    to_ground = camera.to_ground(0, (HEIGHT, 160))
+
+    def width(y: float) -> float:
+        ends = [to_ground @ (x, y, 1) for x in (79, 81)]
+        return float(ends[1][0] / ends[1][2] - ends[0][0] / ends[0][2])
+
+    assert width(0) == pytest.approx(2 / 0.75)
+    assert width(HEIGHT / 2) == pytest.approx(2)
+    assert width(HEIGHT) == pytest.approx(2 / 1.25)
+
+
+def test_things_of_a_scene_shrink_with_their_distance():
+    stage = draw_video(VAL, SMALL, 0)
+    camera = Camera((0, 0), (0, 0, 0, 0), 0.0, 1.0, 0.0, 0.3)
+    to_frame = np.linalg.inv(camera.to_ground(0, stage.size))
+    placed = sorted((stage._project(a, 0, to_frame)[1:], a.radius * (1 + _growth(a))) for a in stage.actors)
+    per_unit = [radius / own for (_, radius), own in placed]
+    assert per_unit == sorted(per_unit), "from the far edge to the near one"
+    assert max(per_unit) > 1.1 * min(per_unit)
+    assert all(-HEIGHT < a.path.at(0, *GROUND)[1] < 2 * HEIGHT for a in stage.actors)
+
+
+def _growth(actor) -> float:
+    amount, _, phase = actor.growth
+    return amount * np.sin(phase)
+
+
 def test_a_frame_can_be_drawn_without_those_before_it():
-    scene, again = (draw_video(WORLD, SMALL, 1) for _ in range(2))
-    for index in range(5):
-        scene.frame(index)
-    late, alone = scene.frame(7), again.frame(7)
+    stage, again = (draw_video(VAL, SMALL, 1) for _ in range(2))
+    for index in range(4):
+        stage.frame(index)
+    late, alone = stage.frame(6), again.frame(6)
     assert np.array_equal(late[0], alone[0])
     assert np.array_equal(late[1].ids, alone[1].ids)
 
 
 def test_a_larger_frame_shows_the_same_scene():
-    small = draw_video(WORLD, SMALL, 0).frame(1)[1]
-    large = draw_video(WORLD, WorldSettings("val", 2, 3, size=(192, 320)), 0).frame(1)[1]
-    agree = small.ids == large.ids[::2, ::2]
-    assert agree.mean() > 0.95
+    small = draw_video(VAL, SMALL, 0).frame(1)[1]
+    large = draw_video(VAL, WorldSettings(), 0).frame(1)[1]
+    assert (small.ids == large.ids[::2, ::2]).mean() > 0.93
 
 
-def test_labels_list_the_pixels_that_are_there():
-    for number in range(6):
-        _, frame = draw_video(WORLD, SMALL, number).frame(0)
+def test_labels_list_the_pixels_that_are_there_and_posts_are_void():
+    posts = 0
+    for number in range(12):
+        stage = draw_video(VAL, SMALL, number)
+        _, frame = stage.frame(0)
         assert set(np.unique(frame.ids).tolist()) - {0} == set(frame.segments)
+        if stage.posts:
+            posts += int((frame.ids == 0).sum())
+    assert posts > 0
 
 
 def test_things_move_meet_and_leave():
     """Over thirty scenes something is hidden or out of view, and returns under its old track."""
     returned = 0
     for number in range(30):
-        scene = draw_video(WORLD, SMALL, number)
+        scene = draw_video(WHOLE, SMALL, number)
         seen = [set(scene.frame(t)[1].segments) for t in range(0, 40, 4)]
         for track in set().union(*seen):
             present = [track in frame for frame in seen]
@@ -95,16 +201,8 @@ def test_things_move_meet_and_leave():
     assert returned >= 3
 
 
-def test_every_category_appears_among_the_videos_that_are_scored():
-    seen = set()
-    for number in range(WorldSettings().videos):
-        scene = draw_video(WORLD, WorldSettings(), number)
-        seen |= {actor.thing.id for actor in scene.actors} | {ground.stuff.id for ground in scene.grounds}
-    assert seen == WORLD.vocabulary.ids
-
-
 def test_parts_share_no_scene():
-    frames = [draw_video(WORLD, WorldSettings(part, 1, 1), 0).frame(0)[0] for part in ("val", "dev", "train")]
+    frames = [draw_video(WHOLE, WorldSettings(part, 1, 1), 0).frame(0)[0] for part in ("val", "dev", "train")]
     assert not np.array_equal(frames[0], frames[1])
     assert not np.array_equal(frames[0], frames[2])
 
@@ -112,8 +210,12 @@ def test_parts_share_no_scene():
 def test_the_same_settings_give_the_same_bytes_with_any_number_of_processes(tmp_path: Path):
     build_world(tmp_path / "one", SMALL)
     build_world(tmp_path / "two", SMALL, jobs=2)
-    assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
-    assert check(manifest.load(tmp_path / "one")) == []
+    one, two = manifest.load(tmp_path / "one"), manifest.load(tmp_path / "two")
+    assert (one.name, one.version, one.digest) == ("world-val", "2", two.digest)
+    for path in sorted((tmp_path / "one" / "images").rglob("*.jpg")):
+        assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+    assert check(one) == []
+    assert one.vocabulary == VAL.vocabulary
 
 
 def test_a_world_of_other_settings_is_not_drawn_over(tmp_path: Path):
@@ -146,7 +248,7 @@ def test_a_stopped_build_goes_on_and_ends_the_same(tmp_path: Path):
 
 
 def test_a_training_set_that_ignores_holds_novel_things_as_void(tmp_path: Path):
-    data = build_world(tmp_path / "train", WorldSettings("train", videos=8, frames=1))
+    data = build_world(tmp_path / "train", WorldSettings("train", videos=8, frames=1, size=SMALL.size))
     labelled, void = set(), 0
     for video in data.videos:
         frame = data.truth(video.id, 0)
@@ -157,11 +259,16 @@ def test_a_training_set_that_ignores_holds_novel_things_as_void(tmp_path: Path):
     assert check(data) == []
 
 
-def test_a_training_set_that_deletes_draws_no_novel_thing():
-    settings = WorldSettings("train", videos=8, frames=1, variant="delete")
-    for number in range(8):
-        _, frame = draw_video(WORLD, settings, number).frame(0)
-        assert {s.category for s in frame.segments.values()} <= WORLD.vocabulary.base
+def test_a_training_set_shows_base_classes_alone_and_those_more_often_than_chance():
+    ignored = WorldSettings("train")
+    deleted = WorldSettings("train", variant="delete")
+    things = Counter()
+    for number in range(20):
+        stage = draw_video(WHOLE, ignored, number)
+        things.update(actor.thing.is_novel for actor in stage.actors)
+        assert not any(owner.is_novel for owner in draw_video(WHOLE, deleted, number).owners.values())
+    base = len([t for t in WHOLE.things if not t.is_novel])
+    assert things[False] / sum(things.values()) > base / len(WHOLE.things) + 0.05
 
 
 def test_short_videos_are_scored_over_the_windows_that_they_fill(tmp_path: Path):
@@ -171,7 +278,7 @@ def test_short_videos_are_scored_over_the_windows_that_they_fill(tmp_path: Path)
 
 
 def test_an_unlabelled_set_has_no_labels(tmp_path: Path):
-    data = build_world(tmp_path / "frames", WorldSettings("unlabelled", videos=1, frames=2))
+    data = build_world(tmp_path / "frames", WorldSettings("unlabelled", videos=1, frames=2, size=SMALL.size))
     assert data.role == "unlabelled"
     with pytest.raises(DataError, match="no labels"):
         data.truth("0000", 0)
@@ -180,7 +287,7 @@ def test_an_unlabelled_set_has_no_labels(tmp_path: Path):
 def test_an_mp4_beside_the_images_shows_the_same_frames(tmp_path: Path):
     pytest.importorskip("av")
     pytest.importorskip("decord")
-    data = build_world(tmp_path / "data", WorldSettings("val", videos=1, frames=4), mp4=True)
+    data = build_world(tmp_path / "data", WorldSettings("val", videos=1, frames=4, size=SMALL.size), mp4=True)
     film = open_video(tmp_path / "data" / "images" / "0000.mp4")
     assert len(film) == 4
     difference = film.image(3).astype(int) - data.video("0000").image(3).astype(int)
@@ -214,14 +321,14 @@ def test_pictures_come_with_captions_and_never_with_masks(tmp_path: Path):
 
 
 def test_pictures_are_the_same_for_the_same_seed():
-    first, again, other = (list(draw_pictures(WORLD, 4, seed)) for seed in (1, 1, 2))
+    first, again, other = (list(draw_pictures(WHOLE, 4, seed)) for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) and c == d for (a, c), (b, d) in zip(first, again, strict=True))
     assert not all(np.array_equal(a, b) for (a, _), (b, _) in zip(first, other, strict=True))
 
 
 def test_captions_use_synonyms_of_the_right_thing():
     rng = np.random.default_rng(0)
-    thing = next(t for t in WORLD.things if t.name == "red star")
+    thing = next(t for t in WHOLE.things if t.name == "red star")
     words = {"red", "crimson", "scarlet", "star", "pentagram", "starburst", "thing"}
     for caption in captions_of(thing, rng, 200):
         assert words & set(caption.split()), caption

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image as Pillow
@@ -24,48 +24,41 @@ from ovsbench.benchmark.storage.remote import place
 from ovsbench.benchmark.types import Image, PanopticFrame, Rules
 from ovsbench.benchmark.video.video_io import write_video
 from ovsbench.data_prep.world.cast import cast_of
-from ovsbench.data_prep.world.scene import MOST_THINGS, Scene, draw_scene
 from ovsbench.data_prep.world.stage import Stage, set_stage
-from ovsbench.data_prep.world.words import Thing, World, load_world
+from ovsbench.data_prep.world.words import World, load_world
 from ovsbench.data_prep.world.world_captions import frame_caption
 
 Part = Literal["val", "dev", "train", "unlabelled"]
 Variant = Literal["ignore", "delete"]
-Version = Literal[1, 2]
 CAPTIONS = "captions.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class WorldSettings:
-    """What is drawn; equal settings draw equal bytes.
+    """What is drawn, in perspective, with lights, clutter and cuts; equal settings draw equal bytes.
 
     Attributes:
-        part: val (tables come from it), dev (choices are made on it), train (novel masks withheld) or unlabelled
-            (frames only, all categories appear); parts never share a scene.
+        part: val (tables come from it), dev (choices are made on it; it has no novel category in common with val),
+            train (novel masks withheld) or unlabelled (frames only, all categories appear); parts never share a scene.
         videos, frames: number of videos and of frames in each.
-        size: (height, width); 96 high shows a thing 28 to 52 pixels wide, and larger frames show more detail.
+        size: (height, width); larger frames show more detail of the same scene.
         seed: another seed draws other scenes.
         variant: of a training set: ignore (novel things and stuff appear, as void) or delete (scenes without them).
-        stride: time between successive frames, in frames of the world; training sets skip to see more.
-        version: of the world: 1, on which the checkpoints that come with the package were trained, or 2, which has
-            perspective, lights, clutter and cuts, and in which dev and val have no novel category in common.
+        stride: time between successive frames, in steps of the world's motion; training sets skip more to see more.
     """
 
     part: Part = "val"
-    videos: int = 32
-    frames: int = 24
-    size: tuple[int, int] = (96, 160)
+    videos: int = 160
+    frames: int = 8
+    size: tuple[int, int] = (192, 320)
     seed: int = 0
     variant: Variant = "ignore"
-    stride: int = 1
-    version: Version = 1
+    stride: int = 3
 
     def __post_init__(self) -> None:
         for what, value, known in (("part", self.part, Part), ("variant", self.variant, Variant)):
             if value not in get_args(known):
                 raise DataError(f"the world has no {what} {value!r}; {did_you_mean(value, get_args(known))}")
-        if self.version not in get_args(Version):
-            raise DataError(f"the world has no version {self.version}; there are 1 and 2. Choose one")
         if self.seed < 0:
             raise DataError(f"expected a seed of at least 0, got {self.seed}. Choose another")
         if min(self.videos, self.frames, self.stride) < 1 or min(self.size) < 32:
@@ -75,48 +68,16 @@ class WorldSettings:
             )
 
 
-DEFAULTS: Mapping[int, Mapping[str, Any]] = {
-    1: {},
-    2: {"videos": 160, "frames": 8, "size": (192, 320), "stride": 3},
-}
-"""What `world_settings` takes where nothing is said, by version; for version 1 the defaults of `WorldSettings`."""
-
-
-def world_settings(version: Version = 1, **given: Any) -> WorldSettings:
-    """Settings of a version of the world; what is None or left out is the version's own default.
-
-    Raises:
-        DataError: there is no such version, or the settings cannot be drawn.
-        TypeError: a setting that there is none of.
-    """
-    said = {key: value for key, value in given.items() if value is not None}
-    return WorldSettings(version=version, **{**DEFAULTS.get(version, {}), **said})
-
-
-def draw_video(world: World, settings: WorldSettings, number: int) -> Scene | Stage:
+def draw_video(world: World, settings: WorldSettings, number: int) -> Stage:
     """The scene of video `number`; it does not depend on how many videos there are."""
     part = get_args(Part).index(settings.part)
     rng = np.random.default_rng([settings.seed, part, number])
     if settings.part == "train" and settings.variant == "delete":
         world = world.without(frozenset(c.name for c in world.vocabulary if c.is_novel))
-    if settings.version == 2:
-        if settings.part == "train":  # half of what is drawn would be void otherwise
-            seen = tuple(t for t in world.things if not t.is_novel)
-            world = dataclasses.replace(world, things=world.things + seen)
-        return set_stage(cast_of(world, settings.seed, part, number), settings.size, rng)
-    if settings.part in ("val", "dev"):
-        return draw_scene(world, settings.size, rng, _hand(world, settings.seed, part, number), once=True)
-    return draw_scene(world, settings.size, rng, world.things)
-
-
-def _hand(world: World, seed: int, part: int, number: int) -> tuple[Thing, ...]:
-    """The things that may appear in a video to be scored: dealt like cards, so that none is left out for long."""
-    cards = []
-    for card_index in range(number * MOST_THINGS, (number + 1) * MOST_THINGS):
-        shuffle, card = divmod(card_index, len(world.things))
-        deck = np.random.default_rng([seed, part, 0xDECC, shuffle]).permutation(len(world.things))
-        cards.append(world.things[deck[card]])
-    return tuple(cards)
+    if settings.part == "train":  # half of what is drawn would be void otherwise
+        seen = tuple(t for t in world.things if not t.is_novel)
+        world = dataclasses.replace(world, things=world.things + seen)
+    return set_stage(cast_of(world, settings.seed, part, number), settings.size, rng)
 
 
 def build_world(
@@ -143,14 +104,10 @@ def build_world(
     """
     settings = settings or WorldSettings()
     folder = place(folder)
-    world = load_world(settings.version, settings.part)
+    world = load_world(settings.part)
     role: Role = {"train": "train", "unlabelled": "unlabelled"}.get(settings.part, "benchmark")  # type: ignore[assignment]
     suffix = f"-{settings.variant}" if settings.part == "train" else ""
-    said = dataclasses.asdict(settings)
-    if settings.version == 1:
-        del said["version"]
-    name = "world" if settings.version == 1 else f"world-{settings.version}"
-    note = ", ".join(f"{key} {value}" for key, value in said.items())
+    note = ", ".join(f"{key} {value}" for key, value in dataclasses.asdict(settings).items())
     if (folder / MANIFEST).exists() and (there := load(folder).source.note) != note:
         raise DataError(
             f"{folder}: expected a new folder or one with the same settings ({note}), found {there or 'another'}. "
@@ -158,8 +115,8 @@ def build_world(
         )
     writer = BenchmarkWriter(
         folder,
-        name=f"{name}-{settings.part}{suffix}",
-        version=str(settings.version),
+        name=f"world-{settings.part}{suffix}",
+        version="2",
         source=Source("embedded world", note=note, licence="Apache-2.0, drawn by ovsbench"),
         rules=_rules(settings, role),
         vocabulary=world.vocabulary,
@@ -281,5 +238,5 @@ def _draw_frames(
         write_video(folder / "images" / f"{number:04d}.mp4", _images(scene, settings), fps=10.0)
 
 
-def _images(scene: Scene | Stage, settings: WorldSettings) -> Iterator[Image]:
+def _images(scene: Stage, settings: WorldSettings) -> Iterator[Image]:
     return (scene.frame(index * settings.stride)[0] for index in range(settings.frames))

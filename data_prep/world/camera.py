@@ -1,4 +1,4 @@
-"""How version 2 of the world is looked at: a camera over a plane, and the light on it."""
+"""How the world is looked at: a camera over a plane, and the light on it."""
 
 from __future__ import annotations
 

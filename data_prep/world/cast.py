@@ -1,4 +1,4 @@
-"""Who is in each video of version 2 of the world: categories are dealt like cards, so that none is rare by chance."""
+"""Who is in each video of the world: categories are dealt like cards, so that none is rare by chance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A video of version 2 of the world: grounds seen in perspective, things on them, and how a frame of it is drawn."""
+"""A video of the world: grounds seen in perspective, things on them, and how a frame of it is drawn."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ DEV_WORDS = frozenset(
         *("lava", "marble"),
     }
 )
-"""Novel categories of version 2 on which choices are made; `val` has all others, so no choice has seen them."""
+"""Novel categories on which choices are made; `val` has all others, so no choice has seen them."""
 
 
 def _thing(category: Category) -> Thing:
@@ -111,16 +111,9 @@ def _world(vocabulary: Vocabulary) -> World:
     return World(vocabulary, things, stuffs)
 
 
-def load_world(version: int = 1, part: str = "train") -> World:
-    """The categories of a version of the world.
-
-    Args:
-        version: 1, or 2, whose parts dev and val have no novel category in common.
-        part: of version 2: dev and val hold their own novel categories, other parts hold all.
-    """
-    if version == 1:
-        return _world(load_split("world").vocabulary)
-    world = _world(load_split("world-2").vocabulary)
+def load_world(part: str = "train") -> World:
+    """The categories of a part of the world: dev and val hold their own novel ones, other parts hold all."""
+    world = _world(load_split("world").vocabulary)
     if part == "val":
         return world.without(DEV_WORDS)
     if part == "dev":

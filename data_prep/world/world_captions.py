@@ -18,7 +18,6 @@ from ovsbench.benchmark.pictures.crops import GREY, cut_out
 from ovsbench.benchmark.storage.files import whole_folder, writing
 from ovsbench.benchmark.types import Image, PanopticFrame, Vocabulary
 from ovsbench.data_prep.world.cast import cast_of
-from ovsbench.data_prep.world.scene import Scene, draw_scene
 from ovsbench.data_prep.world.stage import Stage, set_stage
 from ovsbench.data_prep.world.words import FILL_WORDS, SHAPE_WORDS, STUFF_WORDS, Stuff, Thing, World, load_world
 
@@ -28,8 +27,9 @@ COLUMNS, ROWS = 32, 16
 """Pictures on a sheet."""
 _TEMPLATES = ("{}", "a photo of a {}", "a picture of a {}", "one {}", "a {} in the scene", "a close-up of a {}")
 _STUFF_TEMPLATES = ("{}", "a photo of {}", "a surface of {}", "some {}", "a patch of {}", "{} all over")
-_FRAMES = {1: (96, 160), 2: (192, 320)}  # size by version of the world
-_SMALLEST = {1: 110, 2: 260}  # pixels of the frame; less cannot be recognised
+_FRAME = (192, 320)
+_SMALLEST = 260  # pixels of the frame; in a cut-out less cannot be recognised
+_MENTIONED = 110  # pixels of the frame; less is left out of its sentence
 
 
 def captions_of(thing: Thing | Stuff, rng: np.random.Generator, count: int) -> list[str]:
@@ -52,43 +52,40 @@ def frame_caption(vocabulary: Vocabulary, frame: PanopticFrame, rng: np.random.G
     """One sentence about a whole frame: what is large enough in it, by names or synonyms, things before stuff."""
     said: dict[bool, list[str]] = {True: [], False: []}
     for track, segment in frame.segments.items():
-        if (frame.ids == track).sum() >= _SMALLEST[1]:
+        if (frame.ids == track).sum() >= _MENTIONED:
             category = vocabulary.by_id[segment.category]
             word = str(rng.choice((category.name, category.name, *category.synonyms)))
             said[category.is_thing].append(f"a {word}" if category.is_thing else word)
     return " on ".join(filter(None, (", ".join(said[True]), " and ".join(said[False])))) or "nothing"
 
 
-def _pictures(scene: Scene | Stage, rng: np.random.Generator, smallest: int) -> Iterator[tuple[Image, Thing | Stuff]]:
+def _pictures(scene: Stage, rng: np.random.Generator) -> Iterator[tuple[Image, Thing | Stuff]]:
     image, frame = scene.frame(int(rng.integers(0, 40)))
     owners = scene.owners
     for track in frame.segments:
         mask = frame.ids == track
         owner = owners[track]
-        if mask.sum() < smallest or (isinstance(owner, Stuff) and rng.random() < 0.5):
+        if mask.sum() < _SMALLEST or (isinstance(owner, Stuff) and rng.random() < 0.5):
             continue
         style = rng.random()
         backdrop = GREY if style < 0.75 else None if style < 0.85 else tuple(int(c) for c in rng.integers(0, 256, 3))
         yield cut_out(image, mask, SIDE, backdrop), owner  # type: ignore[arg-type]
 
 
-def draw_pictures(world: World, count: int, seed: int, version: int = 1) -> Iterator[tuple[Image, list[str]]]:
+def draw_pictures(world: World, count: int, seed: int) -> Iterator[tuple[Image, list[str]]]:
     """`count` pictures, uint8 (SIDE, SIDE, 3), each with three captions; the same seed draws the same."""
-    made, number, size = 0, 0, _FRAMES[version]
+    made, number = 0, 0
     while made < count:
         rng = np.random.default_rng([seed, 0xCA, number])
-        if version == 1:
-            scene: Scene | Stage = draw_scene(world, size, rng, world.things)
-        else:
-            scene = set_stage(cast_of(world, seed, 0xCA, number), size, rng)
+        scene = set_stage(cast_of(world, seed, 0xCA, number), _FRAME, rng)
         number += 1
-        for picture, owner in _pictures(scene, rng, _SMALLEST[version]):
+        for picture, owner in _pictures(scene, rng):
             if made < count:
                 made += 1
                 yield picture, captions_of(owner, rng, 3)
 
 
-def build_captions(folder: Path, *, pictures: int, seed: int = 0, version: int = 1) -> Path:
+def build_captions(folder: Path, *, pictures: int, seed: int = 0) -> Path:
     """Writes `sheet-000.jpg`, ... (32 x 16 pictures each) and `captions.jsonl`, a line for each picture.
 
     Raises:
@@ -99,15 +96,15 @@ def build_captions(folder: Path, *, pictures: int, seed: int = 0, version: int =
             f"expected at least one picture and a seed of 0 or more, got {pictures} and {seed}. Correct them"
         )
     with whole_folder(folder) as partial, writing(folder):
-        _write(partial, pictures, seed, version)
+        _write(partial, pictures, seed)
     return folder
 
 
-def _write(folder: Path, pictures: int, seed: int, version: int) -> None:
+def _write(folder: Path, pictures: int, seed: int) -> None:
     per_sheet = COLUMNS * ROWS
     sheet = np.full((ROWS * SIDE, COLUMNS * SIDE, 3), 128, np.uint8)
     lines = []
-    for number, (picture, captions) in enumerate(draw_pictures(load_world(version), pictures, seed, version)):
+    for number, (picture, captions) in enumerate(draw_pictures(load_world(), pictures, seed)):
         page, tile = divmod(number, per_sheet)
         row, column = divmod(tile, COLUMNS)
         sheet[row * SIDE : (row + 1) * SIDE, column * SIDE : (column + 1) * SIDE] = picture

@@ -27,32 +27,21 @@ app.command()(data_split.novelty)
 app.command()(data_detectron2.detectron2)
 
 
-WorldVersion = Annotated[
-    Literal[1, 2],
-    typer.Option(help="1, which the shipped checkpoints know, or 2, harder, whose dev and val share no novel name."),
-]
-
-
 @build.command("world")
 def build_world(
     out: Out,
     part: Annotated[
         Literal["val", "dev", "train", "unlabelled"],
-        typer.Option(help="Of train novel masks are withheld, unlabelled has captions."),
+        typer.Option(help="Dev and val share no novel name; train withholds novel masks; unlabelled has captions."),
     ] = "val",
-    videos: Annotated[int | None, typer.Option(min=1, help="Number of videos; 32, of version 2 160.")] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Frames in each video; 24, of version 2 8.")] = None,
-    size: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Width and height in pixels; 160x96, of version 2 320x192.")
-    ] = None,
+    videos: Annotated[int, typer.Option(min=1, help="Number of videos.")] = 160,
+    frames: Annotated[int, typer.Option(min=1, help="Frames in each video.")] = 8,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Width and height in pixels.")] = "320x192",
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other scenes.")] = 0,
     variant: Annotated[
         Literal["ignore", "delete"], typer.Option(help="Of train: novel objects are void, or not drawn.")
     ] = "ignore",
-    stride: Annotated[
-        int | None, typer.Option(min=1, help="Time between frames, in frames of the world; 1, of version 2 3.")
-    ] = None,
-    version: WorldVersion = 1,
+    stride: Annotated[int, typer.Option(min=1, help="Time between frames, in steps of the world's motion.")] = 3,
     mp4: Annotated[bool, typer.Option("--mp4", help="Also write each video as an mp4 file.")] = False,
     jobs: BuildJobs = 1,
     on: On = "local",
@@ -64,17 +53,14 @@ def build_world(
     \b
     [bold]Examples[/bold]
       ovsbench data build world -o data/world
-      ovsbench data build world --version 2 -o data/world-2
+      ovsbench data build world --part dev -o data/dev
       ovsbench data build world --part train --videos 400 --stride 6 -o data/train
       ovsbench data build world --size 1920x1080 --videos 1 -o data/large
     """
+    from ovsbench.data_prep.world.build import WorldSettings
     from ovsbench.data_prep.world.build import build_world as draw
-    from ovsbench.data_prep.world.build import world_settings
 
-    shape = None if size is None else parse_size(size)
-    settings = world_settings(
-        version, part=part, videos=videos, frames=frames, size=shape, seed=seed, variant=variant, stride=stride
-    )
+    settings = WorldSettings(part, videos, frames, parse_size(size), seed, variant, stride)
     with executor(on, actors, None, jobs=jobs) as where:
         built = draw(out, settings, mp4=mp4, jobs=where, progress=progress(quiet=as_json))
     _built(built, out, as_json)
@@ -85,7 +71,6 @@ def build_captions(
     out: Out,
     pictures: Annotated[int, typer.Option(min=1, help="Number of captioned pictures.")] = 20000,
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other pictures.")] = 0,
-    version: WorldVersion = 1,
     as_json: Json = False,
 ) -> None:
     """Draw captioned pictures of the embedded world, without masks: what its image-text teacher learns from.
@@ -96,9 +81,9 @@ def build_captions(
     """
     from ovsbench.data_prep.world.world_captions import build_captions as draw
 
-    draw(out, pictures=pictures, seed=seed, version=version)
+    draw(out, pictures=pictures, seed=seed)
     if as_json:
-        print_json({"folder": str(out), "pictures": pictures, "seed": seed, "version": version})
+        print_json({"folder": str(out), "pictures": pictures, "seed": seed})
     else:
         finish(out, ["ovsbench", "train", "configs/world-clip.toml"])
 

@@ -77,12 +77,12 @@ def build_benchmarks(
 
 
 def _world(folder: Path, settings: dict[str, Any], report: Report, progress: Progress) -> None:
-    from ovsbench.data_prep.world.build import build_world, world_settings
+    from ovsbench.data_prep.world.build import WorldSettings, build_world
 
     if "size" in settings:
         settings["size"] = tuple(settings["size"])
     jobs = int(settings.pop("jobs", 1))
-    build_world(folder, world_settings(**settings), jobs=jobs, progress=progress)
+    build_world(folder, WorldSettings(**settings), jobs=jobs, progress=progress)
 
 
 def _captions(folder: Path, settings: dict[str, Any], report: Report, progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""The embedded world: same settings, same bytes; enough of every category by construction; val keeps its novel words."""
+"""The embedded world: same settings, same bytes; enough of every category by construction; novel words of val for val."""
 
 from __future__ import annotations
 

@@ -35,8 +35,8 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("data")
-    build_world(root / "train", WorldSettings("train", videos=4, frames=2))
-    build_world(root / "unlabelled", WorldSettings("unlabelled", videos=2, frames=2))
+    build_world(root / "train", WorldSettings("train", videos=4, frames=2, size=(96, 160)))
+    build_world(root / "unlabelled", WorldSettings("unlabelled", videos=2, frames=2, size=(96, 160)))
     build_captions(root / "captions", pictures=96, seed=4)
     return {path.name: path for path in root.iterdir()}
 

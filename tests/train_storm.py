@@ -62,8 +62,8 @@ def storm(folder: Path, kills: int, seed: int = 0) -> dict[str, int]:
     Raises:
         AssertionError: weights differ, or something is left over.
     """
-    build_world(folder / "labelled", WorldSettings("train", videos=4, frames=2))
-    build_world(folder / "unlabelled", WorldSettings("unlabelled", videos=2, frames=2))
+    build_world(folder / "labelled", WorldSettings("train", videos=4, frames=2, size=(96, 160)))
+    build_world(folder / "unlabelled", WorldSettings("unlabelled", videos=2, frames=2, size=(96, 160)))
     begin = time.monotonic()
     assert os.waitpid(child(recipe(folder, None), folder / "whole.safetensors"), 0)[1] == 0
     whole, rng = time.monotonic() - begin, random.Random(seed)

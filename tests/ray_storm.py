@@ -62,7 +62,7 @@ class Storm:
         self.removed.touch()
         (folder / "slow.py").write_text(SLOW % (f"{VIDEOS - 1:04d}", self.removed))
         self.settings = Settings(f"{folder}/slow.py:build")
-        self.drawn = WorldSettings(videos=VIDEOS, frames=FRAMES)
+        self.drawn = WorldSettings(videos=VIDEOS, frames=FRAMES, size=(96, 160))
         self.data = folder / "data"
         build_world(self.data, self.drawn)
         self.wanted = {

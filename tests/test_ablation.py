@@ -146,8 +146,8 @@ def test_the_ablations_of_this_repository_are_plans_whose_trainings_can_be(monke
 def recipe(tmp_path: Path) -> None:
     from ovsbench.data_prep.world.build import WorldSettings, build_world
 
-    build_world(tmp_path / "train", WorldSettings("train", videos=2, frames=2))
-    build_world(tmp_path / "val", WorldSettings("val", videos=1, frames=2))
+    build_world(tmp_path / "train", WorldSettings("train", videos=2, frames=2, size=(96, 160)))
+    build_world(tmp_path / "val", WorldSettings("val", videos=1, frames=2, size=(96, 160)))
     (tmp_path / "base.toml").write_text(
         'kind = "gkc"\nstart = "gkc-world-fast"\nside = 96\n[data.labelled]\nfolder = "train"\n'
         '[clip]\ncheckpoint = "clip-world"\n[model]\nqueries = 20\nwidth = 96\nencoder_layers = 1\n'

@@ -32,7 +32,9 @@ METHODS: dict[str, tuple[str, dict[str, str], int]] = {
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> manifest.Benchmark:
-    return build_world(tmp_path_factory.mktemp("world") / "dev", WorldSettings("dev", videos=1, frames=FRAMES))
+    return build_world(
+        tmp_path_factory.mktemp("world") / "dev", WorldSettings("dev", videos=1, frames=FRAMES, size=(96, 160))
+    )
 
 
 @pytest.fixture

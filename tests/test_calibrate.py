@@ -36,8 +36,8 @@ def quiet(line: str) -> None:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("data")
-    build_world(root / "train", WorldSettings("train", videos=4, frames=2))
-    build_world(root / "dev", WorldSettings("dev", videos=2, frames=2))
+    build_world(root / "train", WorldSettings("train", videos=4, frames=2, size=(96, 160)))
+    build_world(root / "dev", WorldSettings("dev", videos=2, frames=2, size=(96, 160)))
     return {path.name: path for path in root.iterdir()}
 
 

@@ -37,8 +37,8 @@ DENSE = POOLED | {"vit", "dfn"}
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("families")
     clip_families.register(root)
-    build_world(root / "world", WorldSettings("train", videos=1, frames=2))
-    build_world(root / "more", WorldSettings("unlabelled", videos=1, frames=1))
+    build_world(root / "world", WorldSettings("train", videos=1, frames=2, size=(96, 160)))
+    build_world(root / "more", WorldSettings("unlabelled", videos=1, frames=1, size=(96, 160)))
     return root
 
 

@@ -99,8 +99,8 @@ def launch(tmp_path: Path, name: str, size: int) -> list[subprocess.Popen[str]]:
 
 @pytest.mark.slow
 def test_two_processes_compute_what_one_does(tmp_path: Path):
-    build_world(tmp_path / "train", WorldSettings("train", videos=4, frames=2))
-    build_world(tmp_path / "unlabelled", WorldSettings("unlabelled", videos=2, frames=2))
+    build_world(tmp_path / "train", WorldSettings("train", videos=4, frames=2, size=(96, 160)))
+    build_world(tmp_path / "unlabelled", WorldSettings("unlabelled", videos=2, frames=2, size=(96, 160)))
     (tmp_path / "t.toml").write_text(RECIPE.format(train=tmp_path / "train", unlabelled=tmp_path / "unlabelled"))
     workers = [*launch(tmp_path, "one", 1), *launch(tmp_path, "two", 2)]
     texts = [worker.communicate(timeout=300)[0] for worker in workers]

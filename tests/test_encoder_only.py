@@ -111,7 +111,7 @@ def test_blocks_give_masked_attention_up_one_after_another():
 
 
 def test_masked_attention_belongs_to_the_encoder_only_model(tmp_path: Path):
-    build_world(tmp_path / "train", WorldSettings("train", videos=1, frames=2))
+    build_world(tmp_path / "train", WorldSettings("train", videos=1, frames=2, size=(96, 160)))
     tables = recipe({"train": tmp_path / "train", "unlabelled": tmp_path / "train"}, masked_attention=0.5)
     with pytest.raises(DataError, match="masked_attention is for"):
         train(tables, tmp_path / "m.safetensors", device="cpu", log=lambda line: None)
@@ -148,7 +148,7 @@ def test_an_unknown_architecture_is_refused_and_the_papers_is_not_named():
 
 
 def test_it_is_trained_by_the_same_verb_and_its_checkpoint_runs(tmp_path: Path):
-    build_world(tmp_path / "train", WorldSettings("train", videos=4, frames=2))
+    build_world(tmp_path / "train", WorldSettings("train", videos=4, frames=2, size=(96, 160)))
     tables = recipe({"train": tmp_path / "train", "unlabelled": tmp_path / "train"}, steps=40, batch=4,
                     learning_rate=2e-3, masked_attention=0.5)  # fmt: skip
     tables["model"] = {"trunk": "ovsbench-world-vit", "queries": 6, "width": 32, "decoder_layers": 2,

@@ -22,8 +22,8 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> dict:
     root = tmp_path_factory.mktemp("data")
-    build_world(root / "train", WorldSettings("train", videos=3, frames=2))
-    build_world(root / "dev", WorldSettings("dev", videos=2, frames=2))
+    build_world(root / "train", WorldSettings("train", videos=3, frames=2, size=(96, 160)))
+    build_world(root / "dev", WorldSettings("dev", videos=2, frames=2, size=(96, 160)))
     return {
         "kind": "gkc",
         "side": 96,

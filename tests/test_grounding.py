@@ -234,8 +234,8 @@ def test_captions_that_are_missing_or_too_large_are_refused(write, tmp_path: Pat
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("data")
-    build_world(root / "train", WorldSettings("train", videos=2, frames=2))
-    build_world(root / "captioned", WorldSettings("unlabelled", videos=3, frames=2))
+    build_world(root / "train", WorldSettings("train", videos=2, frames=2, size=(96, 160)))
+    build_world(root / "captioned", WorldSettings("unlabelled", videos=3, frames=2, size=(96, 160)))
     return {path.name: path for path in root.iterdir()}
 
 

@@ -37,7 +37,7 @@ def quiet(line: str) -> None:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("data")
-    build_world(root / "train", WorldSettings("train", videos=3, frames=2))
+    build_world(root / "train", WorldSettings("train", videos=3, frames=2, size=(96, 160)))
     return {"train": root / "train"}
 
 

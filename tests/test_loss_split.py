@@ -292,7 +292,7 @@ def test_a_value_that_cannot_be_split_is_refused_with_those_that_can(instances, 
 
 def test_further_names_of_one_mask_are_the_loss_of_classification(tmp_path):
     """Every track comes once more under a name that nothing has, as from methods with several names for a mask."""
-    data = build_instance_world(tmp_path / "world", WorldSettings(part="dev", videos=1, frames=3))
+    data = build_instance_world(tmp_path / "world", WorldSettings(part="dev", videos=1, frames=3, size=(96, 160)))
     here = {track.category for track in data.truth_tracks(data.entries[0].id).tracks}
     other = next(c.id for c in data.vocabulary if c.id not in here)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,12 +19,13 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.metrics import METRICS, OPTIONAL, Value
 from ovsbench.benchmark.metrics.base import ratio
 from ovsbench.benchmark.metrics.miou import Miou, MiouCounts
-from ovsbench.benchmark.running.scores import SCORES, Scores, gaps, read_counts
+from ovsbench.benchmark.running.counting import CountedVideo
+from ovsbench.benchmark.running.scores import SCORES, Scores, gaps, read_counts, scores_of
+from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.types import Rules
 from ovsbench.leaderboard import entries
 from ovsbench.leaderboard.bundle import pack
 from ovsbench.leaderboard.bundle.check import check
-from ovsbench.leaderboard.own_runs import ENTRIES as OWN
 from ovsbench.leaderboard.site.table import tables
 from ovsbench.leaderboard.verify import verify
 
@@ -292,14 +293,29 @@ def test_a_metric_that_every_entry_has_cannot_be_left_out(make_bundle, tmp_path)
     assert "it was scored without the metric miou" in problem
 
 
-def test_the_entries_of_before_metrics_had_versions_are_sound_and_keep_their_bytes(tmp_path):
-    board = tmp_path / "entries"
-    shutil.copytree(OWN, board)
-    stored = {path: path.read_bytes() for path in board.rglob("*.json*")}
-    assert any(b'"target"' in content for path, content in stored.items() if path.name == "run.json")
-    assert not any(b'"metrics"' in content for path, content in stored.items() if path.name == SCORES)
+def test_an_entry_of_before_metrics_had_versions_is_sound_and_keeps_its_bytes(make_bundle, tmp_path):
+    """It has the metrics of that time alone, which its scores do not name, and "target" for the entry point."""
+    board = tmp_path / "board"
+    folder = board / filed(make_bundle("first"), board)
+    benchmark = entries.check_entry(board, folder.relative_to(board).as_posix()).benchmark
+    lines = [json.loads(line) for line in (folder / "counts.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["counts"] = {name: one for name, one in line["counts"].items() if name in metrics.FIRST_VERSIONS}
+    content = "".join(map(files.json_line, lines)).encode()
+    read = [CountedVideo.from_json(line, benchmark.rules, folder) for line in lines]
+    sha = hashlib.sha256(content).hexdigest()
+    scores = dataclasses.asdict(scores_of(benchmark, {one.video: one.counts for one in read}, counts_sha256=sha))
+    record, mark = (json.loads((folder / name).read_text()) for name in ("run.json", "verified.json"))
+    del scores["metrics"], mark["scores_sha256"]
+    record["target"] = record.pop("entry_point")
+    of_before = {
+        "counts.jsonl": content, SCORES: pack.json_bytes(scores), "run.json": pack.json_bytes(record),
+        "verified.json": pack.json_bytes(mark | {"counts_sha256": sha}),
+    }  # fmt: skip
+    for name, stored in of_before.items():
+        (folder / name).write_bytes(stored)
     assert verify(board) == []
-    assert {path: path.read_bytes() for path in stored} == stored
+    assert {name: (folder / name).read_bytes() for name in of_before} == of_before
 
 
 def test_versions_of_the_time_before_files_had_them_are_never_changed():

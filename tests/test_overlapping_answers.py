@@ -349,7 +349,7 @@ def test_the_template_for_instances_keeps_the_rules_and_runs(benchmark, tmp_path
     assert done.exit_code == 0, done.output
     assert {row["is_kept"] for row in json.loads(done.stdout)} == {True}
     assert all(row["rule"].startswith("instances") for row in json.loads(done.stdout))
-    world = build_instance_world(tmp_path / "world", WorldSettings(part="dev", videos=1, frames=2))
+    world = build_instance_world(tmp_path / "world", WorldSettings(part="dev", videos=1, frames=2, size=(96, 160)))
     run = predicted(world, tmp_path / "run", methods.create(f"{file}:build"))
     assert len(predicted_tracks(world, run, "0000").tracks) == 3
     file.write_text(file.read_text().replace("{names[0]: 0.5", "{names[0]: 5"))

@@ -159,7 +159,7 @@ def test_a_crop_is_stretched_bicubic_on_grey():
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("paper")
-    build_world(root / "world", WorldSettings("train", videos=3, frames=2))
+    build_world(root / "world", WorldSettings("train", videos=3, frames=2, size=(96, 160)))
     return root
 
 

@@ -49,7 +49,7 @@ pytestmark = [
     ),
 ]
 
-DRAWN = WorldSettings(videos=9, frames=4)
+DRAWN = WorldSettings(videos=9, frames=4, size=(96, 160))
 ODD = '''
 import os, time
 from pathlib import Path
@@ -152,7 +152,7 @@ def test_predictions_and_counts_are_those_of_one_process_and_the_record_names_th
 
 def test_a_built_folder_and_what_is_found_in_one_are_the_same(machines, world, tmp_path):
     assert content(build_world(tmp_path / "built", DRAWN, jobs=machines).folder) == content(world.folder)
-    unlabelled = WorldSettings("unlabelled", videos=4, frames=3)
+    unlabelled = WorldSettings("unlabelled", videos=4, frames=3, size=(96, 160))
     here = content(build_world(tmp_path / "here", unlabelled).folder)
     assert content(build_world(tmp_path / "there", unlabelled, jobs=machines).folder) == here
     (tmp_path / "built" / "images" / "0002" / "00001.jpg").write_bytes(b"no image")

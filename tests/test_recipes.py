@@ -72,7 +72,7 @@ def test_every_recipe_has_settings_that_can_be(path: Path):
 @pytest.mark.parametrize("name", TREES)
 def test_a_recipe_of_real_data_trains_on_a_tiny_tree_of_its_layout(name: str, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    world = build_world(tmp_path / "world", WorldSettings("train", videos=4, frames=2))
+    world = build_world(tmp_path / "world", WorldSettings("train", videos=4, frames=2, size=(96, 160)))
     TREES[name](world, tmp_path / "raw")
     tables = tomllib.loads((CONFIGS / f"{name}.toml").read_text())
     evaluates = "evaluation" in tables
@@ -95,7 +95,9 @@ def test_a_recipe_of_real_data_trains_on_a_tiny_tree_of_its_layout(name: str, tm
 
 def test_the_recipe_of_coco_learns_from_captions_too(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_coco(build_world(tmp_path / "w", WorldSettings("train", videos=2, frames=2)), tmp_path / "raw")
+    write_coco(
+        build_world(tmp_path / "w", WorldSettings("train", videos=2, frames=2, size=(96, 160))), tmp_path / "raw"
+    )
     names = sorted(path.name for path in Path("raw/train2017").iterdir())
     text = ["Two dogs lie on a sofa.", "A cow near some buses"]
     captions = {
@@ -120,7 +122,7 @@ def test_crowds_are_void_to_a_training(tmp_path: Path):
     from ovsbench.data_prep.coco_panoptic import build_coco_panoptic
 
     trees.write_coco_panoptic(
-        build_world(tmp_path / "world", WorldSettings("train", videos=2, frames=1)), tmp_path / "raw"
+        build_world(tmp_path / "world", WorldSettings("train", videos=2, frames=1, size=(96, 160))), tmp_path / "raw"
     )
     data = build_coco_panoptic(tmp_path / "raw", tmp_path / "built", split=None)
     source = FrameSource(data, Augmentation((96, 160), brightness=0.0))

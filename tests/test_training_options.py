@@ -36,7 +36,7 @@ SHAPE = {"queries": 6, "width": 32, "encoder_layers": 1, "decoder_layers": 2, "f
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "train"
-    build_world(folder, WorldSettings("train", videos=3, frames=2))
+    build_world(folder, WorldSettings("train", videos=3, frames=2, size=(96, 160)))
     return folder
 
 

@@ -156,7 +156,7 @@ def test_elsewhere_a_training_file_is_no_checkpoint(files: Path):
 def test_an_unlabelled_part_of_the_world_is_built_again_over_its_captions(tmp_path: Path):
     from ovsbench.data_prep.world.build import WorldSettings, build_world
 
-    settings = WorldSettings("unlabelled", videos=1, frames=1)
+    settings = WorldSettings("unlabelled", videos=1, frames=1, size=(96, 160))
     digest = build_world(tmp_path, settings).digest
     captions = json.loads((tmp_path / "captions.json").read_text())
     assert build_world(tmp_path, settings).digest == digest

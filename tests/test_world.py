@@ -1,4 +1,4 @@
-"""The embedded world: same settings, same bytes; enough of every category by construction; novel words of val for val."""
+"""The embedded world: same settings, same bytes; enough of every category; no novel word of val on dev."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def demo(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for data, runs and site.")] = Path(
         "demo"
     ),
-    videos: Annotated[int, typer.Option(min=1, help="Videos of the world to draw.")] = 16,
+    videos: Annotated[int, typer.Option(min=1, help="Videos of the world to draw.")] = 24,
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove earlier runs first.")] = False,
 ) -> None:
     """Show everything: draw the embedded world, run four methods, score them, build the leaderboard page.

@@ -17,7 +17,7 @@ from remote_store import BUCKET, Faults, store_with_faults
 from ovsbench.benchmark.storage.remote import place
 
 STAGES = {
-    "build": "data build world -o {0}/world --videos {1}",
+    "build": "data build world -o {0}/world --videos {1} --frames 24 --size 160x96",
     "run and score, gkc-world": "run {0}/world -m gkc -c gkc-world -o {0}/gkc --threads 1 --device cpu -j 1",
     "score alone": "score {0}/gkc -j 1",
 }

@@ -74,7 +74,7 @@ def test_options_of_a_cluster_are_refused_without_one_and_those_of_a_machine_wit
     with pytest.raises(UsageError, match=r"--gpus-per-actor 0\.5 is of a cluster"):
         with executor_on(Machines(gpus_per_actor=0.5)):
             pass
-    with pytest.raises(UsageError, match="--jobs 2 is of this machine, and the work is done on ray. Give --actors"):
+    with pytest.raises(UsageError, match=r"--jobs 2 is of this machine, and the work is done on ray\. Give --actors"):
         with executor_on(Machines("ray"), jobs=2):
             pass
 

@@ -37,7 +37,7 @@ def speed(
         Path | None, typer.Option("--data", help="Benchmark folder whose first video is used; by default one is drawn.")
     ] = None,
     checkpoint: Checkpoint = None,
-    size: Annotated[str, typer.Option("--size", metavar="WxH", help="Of the drawn frames.")] = "320x192",
+    size: Annotated[str, typer.Option("--size", metavar="WxH", help="Of the drawn frames.")] = "160x96",
     frames: Annotated[int, typer.Option("--frames", min=1, help="Frames of each run.")] = 24,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds.")] = 5,
     against: Annotated[str | None, typer.Option("--against", help="The method that ratios are to.")] = None,
@@ -74,7 +74,7 @@ def speed(
     [bold]Examples[/bold]
       ovsbench speed gkc two-stage -c gkc-world --regions 20
       ovsbench speed gkc gkc,batch=8 -c gkc-world --flops --count --plot speed
-      ovsbench speed gkc gkc,batch=4 gkc,precision=bfloat16 -c gkc-world --size 640x384
+      ovsbench speed gkc gkc,batch=4 gkc,precision=bfloat16 -c gkc-world --size 320x192
       ovsbench speed gkc two-stage,clip=random,clip_model=ViT-B-16 -c random:RN50-quickgelu --size 854x480
     """
     from ovsbench.benchmark.cores import use_threads

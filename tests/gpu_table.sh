@@ -25,4 +25,4 @@ for where in cpu "$device"; do
 done
 [ "$device" = cpu ] || python -m ovsbench compare "$out/run-cpu" "$out/run-$device"
 
-python -m pytest -q tests/test_device_path.py tests/test_batches.py tests/test_speed.py tests/test_encoder_only.py
+python -m pytest -q tests/test_device_path.py tests/test_batches.py tests/test_batch_reads.py tests/test_speed.py tests/test_encoder_only.py

@@ -78,7 +78,7 @@ class Tour:
 
 def prepared(tour: Tour) -> subprocess.Popen[bytes]:
     """Data, a server with a phase and two teams, started; both teams are logged in."""
-    tour.type("data", "build", "world", "-o", "world")
+    tour.type("data", "build", "world", "--videos", "32", "-o", "world")
     tour.ask("server", "init", "server", "--name", "World challenge")
     config = tour.folder / "server" / "server.toml"
     config.write_text(config.read_text().replace("port = 8080", f"port = {free_port()}"))

@@ -149,7 +149,7 @@ def recipe(tmp_path: Path) -> None:
     build_world(tmp_path / "train", WorldSettings("train", videos=2, frames=2, size=(96, 160)))
     build_world(tmp_path / "val", WorldSettings("val", videos=1, frames=2, size=(96, 160)))
     (tmp_path / "base.toml").write_text(
-        'kind = "gkc"\nstart = "gkc-world-fast"\nside = 96\n[data.labelled]\nfolder = "train"\n'
+        'kind = "gkc"\nstart = "gkc-world-fast"\nside = 128\n[data.labelled]\nfolder = "train"\n'
         '[clip]\ncheckpoint = "clip-world"\n[model]\nqueries = 20\nwidth = 96\nencoder_layers = 1\n'
         "decoder_layers = 3\nfeed_forward = 256\nheads = 4\n[augmentation]\nsize = [64, 96]\n"
         "[training]\nbatch = 1\nlearning_rate = 1e-4\nsave_every = 1\n"
@@ -190,7 +190,7 @@ def test_an_ablation_trains_runs_compares_and_goes_on(tmp_path: Path, monkeypatc
     assert lines[3]["cells"]["mIoU.base"] != lines[0]["cells"]["mIoU.base"], "the same masks, named by the teacher"
     assert {"mIoU.things", "mIoU.stuff", "object_IoU.things", "object_IoU.novel stuff"} <= lines[0]["cells"].keys()
     assert lines[0]["cost"]["labelled"] == 2
-    assert 0.1 < lines[0]["cells"]["mIoU.base"]["mean"] < 1, "names begin anew on the shipped masks"
+    assert 0.2 < lines[3]["cells"]["mIoU.base"]["mean"] < 1, "shipped masks named so have .43, masks from nothing .09"
     assert sorted(path.name for path in Path("out/checkpoints").glob("*.safetensors")) == [
         "plain-seed0.safetensors", "plain-seed1.safetensors", "start.safetensors", "tgkd-seed0.safetensors",
         "tgkd-seed1.safetensors",

@@ -16,7 +16,7 @@ from ovsbench.cli.run import print_overview
 
 NEEDED = ("torch", "torchvision", "open_clip", "transformers", "safetensors")
 """Modules of the methods."""
-DEMO_NAMES = "red star, blue ring, grass, brick, water"
+DEMO_NAMES = "blue arrow, white bar, red square, cobblestone, asphalt"
 
 
 def demo(

@@ -201,8 +201,14 @@ def _assign(
     """For each threshold the places of predictions and labels that are matched."""
     order = sorted(range(len(is_ignored)), key=is_ignored.__getitem__)  # labels that count go before ignored ones
     hopeful = [place for place, row in enumerate(overlaps) if max(row) >= THRESHOLDS[0]]
-    assigned = []
+    high = [overlap for place in hopeful for overlap in overlaps[place]]
+    assigned, before = list[list[tuple[int, int]]](), -1
     for threshold in THRESHOLDS.tolist():
+        enough = sum(overlap >= min(threshold, 1 - 1e-10) for overlap in high)
+        if enough == before:  # the same pairs may match as at the threshold before
+            assigned.append(assigned[-1])
+            continue
+        before = enough
         pairs, taken = list[tuple[int, int]](), set[int]()
         for place in hopeful:
             row, best, highest = overlaps[place], -1, min(threshold, 1 - 1e-10)

@@ -7,11 +7,9 @@ comes sooner. What was compiled is kept on disk for the next process.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
-
 
 _SOONER = 100
 """How many times less work is done without a loop where numba is there already."""
@@ -24,6 +22,8 @@ class Loop:
         function: plain loops; never called uncompiled.
         after: as much work, in units of the caller, is done without it first.
     """
+
+    has_numba = False  # whether this process has loaded it for any loop
 
     def __init__(self, function: Callable[..., Any], after: int) -> None:
         self._function, self._after = function, after
@@ -38,7 +38,7 @@ class Loop:
             work: that is to be done now.
         """
         self._done += work
-        if self._done > (self._after // _SOONER if "numba" in sys.modules else self._after):
+        if self._done > (self._after // _SOONER if Loop.has_numba else self._after):
             self.load()
         return self._compiled
 
@@ -47,6 +47,7 @@ class Loop:
         if not self._was_tried:
             self._was_tried = True
             self._compiled = _compile(self._function)
+            Loop.has_numba |= self._compiled is not None
 
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any] | None:

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.formats.conversion import import_tracks
+from ovsbench.benchmark.formats.conversion import Metrics, import_tracks
 from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.formats.foreign_json import read_raw
 from ovsbench.benchmark.formats.ytvis_layout import is_empty, measured, read_track
@@ -50,7 +50,13 @@ def _plain(name: str) -> str:
 
 
 def import_burst(
-    benchmark: Benchmark, predictions: str | Path, run: str | Path, *, name: str, progress: Progress = SILENT
+    benchmark: Benchmark,
+    predictions: str | Path,
+    run: str | Path,
+    *,
+    name: str,
+    metrics: Metrics = None,
+    progress: Progress = SILENT,
 ) -> RunRecord:
     """Makes a run of predictions of BURST; a video without a prediction has no track.
 
@@ -59,6 +65,7 @@ def import_burst(
         predictions: the JSON file, or a folder with `predictions.json`.
         run: the run folder to make.
         name: of the method, for tables.
+        metrics: to score the run with at once, see `conversion.Metrics`.
         progress: told of frames and videos.
 
     Raises:
@@ -99,6 +106,7 @@ def import_burst(
         what=f"{path} (BURST layout)",
         digest=sha256(path.read_bytes()).hexdigest(),
         notes={"layout": "burst"},
+        metrics=metrics,
         progress=progress,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ovsbench.benchmark import record
@@ -13,15 +13,19 @@ from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.methods import MethodInfo
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord, Settings
-from ovsbench.benchmark.running.counting import PREDICTIONS
+from ovsbench.benchmark.running.counting import PREDICTIONS, CountedVideo, count_video, predictions
+from ovsbench.benchmark.running.scoring import write_scores
 from ovsbench.benchmark.storage.files import whole_folder
 from ovsbench.benchmark.storage.store import VideoWriter
-from ovsbench.benchmark.storage.track_store import TrackWriter
+from ovsbench.benchmark.storage.track_extents import Described
+from ovsbench.benchmark.storage.track_store import TrackFolder, TrackWriter
 from ovsbench.benchmark.types import PanopticFrame, Vocabulary, check_frame
 
 _MEND = "Mend the files and import again"
 ReadFrame = Callable[[VideoEntry, int], PanopticFrame]
 """Video and frame number to the predicted frame; raises a DataError if it cannot be read."""
+Metrics = Mapping[str, int] | None
+"""Name and version of each metric to score the run with while it is made, see `metrics_to_count`; None not to."""
 
 
 def import_run(
@@ -34,6 +38,7 @@ def import_run(
     what: str,
     digest: str,
     notes: Mapping[str, str],
+    metrics: Metrics = None,
     progress: Progress = SILENT,
 ) -> RunRecord:
     """Makes a run folder of predictions in another layout.
@@ -47,6 +52,7 @@ def import_run(
         what: the files, for messages and the record.
         digest: sha256 over the files' list of segments or names, for the record.
         notes: more facts for the record.
+        metrics: to score the run with at once.
         progress: told of frames and videos.
 
     Raises:
@@ -54,10 +60,14 @@ def import_run(
     """
     vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
 
-    def write(folder: Path, entry: VideoEntry) -> None:
-        _import_video(folder, entry, vocabulary, read, faults, progress)
+    def write(folder: Path) -> Iterator[tuple[VideoEntry, None]]:
+        for entry in benchmark.entries:
+            with faults.collecting():
+                _import_video(folder, entry, vocabulary, read, faults, progress)
+            yield entry, None
 
-    return _import(benchmark, run, write, faults, name, what, {**notes, "imported_files_sha256": digest}, progress)
+    notes = {**notes, "imported_files_sha256": digest}
+    return import_videos(benchmark, run, write, faults, name, what, notes, metrics, progress)
 
 
 def import_tracks(
@@ -70,13 +80,14 @@ def import_tracks(
     what: str,
     digest: str,
     notes: Mapping[str, str],
+    metrics: Metrics = None,
     progress: Progress = SILENT,
 ) -> RunRecord:
     """`import_run` for an instance benchmark.
 
     Args:
         put: adds the tracks of a video.
-        benchmark, run, faults, name, what, digest, notes, progress: as for `import_run`.
+        benchmark, run, faults, name, what, digest, notes, metrics, progress: as for `import_run`.
 
     Raises:
         DataError: as `import_run`.
@@ -84,32 +95,48 @@ def import_tracks(
     vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
     faults.stop(what, _MEND)
 
-    def write(folder: Path, entry: VideoEntry) -> None:
-        with TrackWriter(folder / entry.id, entry.id, entry.size, len(entry.frames), vocabulary) as writer:
-            put(writer, entry)
-        progress.frame(len(entry.frames))
+    def write(folder: Path) -> Iterator[tuple[VideoEntry, None]]:
+        for entry in benchmark.entries:
+            with faults.collecting(), track_writer(folder, entry, vocabulary) as writer:
+                put(writer, entry)
+            progress.frame(len(entry.frames))
+            yield entry, None
 
-    return _import(benchmark, run, write, faults, name, what, {**notes, "imported_files_sha256": digest}, progress)
+    notes = {**notes, "imported_files_sha256": digest}
+    return import_videos(benchmark, run, write, faults, name, what, notes, metrics, progress)
 
 
-def _import(
+def track_writer(folder: Path, entry: VideoEntry, vocabulary: Vocabulary) -> TrackWriter:
+    """Who writes the predicted tracks of a video into the folder of all predictions."""
+    return TrackWriter(folder / entry.id, entry.id, entry.size, len(entry.frames), vocabulary)
+
+
+def import_videos(
     benchmark: Benchmark,
     run: Path,
-    write: Callable[[Path, VideoEntry], None],
+    write: Callable[[Path], Iterable[tuple[VideoEntry, Described | None]]],
     faults: Faults,
     name: str,
     what: str,
     notes: Mapping[str, str],
+    metrics: Metrics,
     progress: Progress,
 ) -> RunRecord:
-    """Makes the run folder; `write` puts the predictions of a video into a folder."""
+    """Makes the run folder.
+
+    Args:
+        write: writes the predictions of all videos into a folder; gives each video that is there, in the order of the
+            benchmark, and what is known of its tracks.
+        benchmark, run, faults, name, what, notes, metrics, progress: as for `import_run`.
+    """
+    counted = []
     with whole_folder(run) as partial:
         frames = sum(len(entry.frames) for entry in benchmark.entries)
         progress.start(len(benchmark.entries), frames, f"importing {what}")
         try:
-            for entry in benchmark.entries:
-                with faults.collecting():
-                    write(partial / PREDICTIONS, entry)
+            for entry, described in write(partial / PREDICTIONS):
+                if metrics is not None and not faults.count:
+                    counted.append(_counted(benchmark, partial, entry, described, metrics))
                 progress.video()
         finally:
             progress.stop()
@@ -119,7 +146,21 @@ def _import(
         )
         facts = dataclasses.replace(facts, device="", device_name="", notes=notes)
         facts.write(partial)
+        if metrics is not None:
+            write_scores(benchmark, partial, counted)
     return facts
+
+
+def _counted(
+    benchmark: Benchmark, run: Path, entry: VideoEntry, described: Described | None, metrics: Mapping[str, int]
+) -> CountedVideo:
+    """The counts of a video whose predictions were just written."""
+    fresh = predictions(benchmark, run, entry.id)
+    if described is not None and isinstance(fresh, TrackFolder):
+        fresh.described = described
+    counted = count_video(benchmark, run, entry.id, versions=metrics, fresh=fresh)
+    assert counted is not None, "no counts were known before"
+    return counted
 
 
 def _import_video(

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from ovsbench.benchmark.formats.conversion import import_run
+from ovsbench.benchmark.formats.conversion import Metrics, import_run
 from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.formats.frame_names import compare_names, stems
 from ovsbench.benchmark.formats.vipseg_json import read_frame, read_predictions
@@ -40,7 +40,13 @@ _PREDICTED_MASKS, _PREDICTIONS = "pan_pred", "pred.json"
 
 
 def import_vipseg(
-    benchmark: Benchmark, predictions: str | Path, run: str | Path, *, name: str, progress: Progress = SILENT
+    benchmark: Benchmark,
+    predictions: str | Path,
+    run: str | Path,
+    *,
+    name: str,
+    metrics: Metrics = None,
+    progress: Progress = SILENT,
 ) -> RunRecord:
     """Makes a run of predictions in the layout of VIPSeg.
 
@@ -49,6 +55,7 @@ def import_vipseg(
         predictions: folder with `pred.json` and `pan_pred`.
         run: the run folder to make.
         name: of the method, for tables.
+        metrics: to score the run with at once, see `conversion.Metrics`.
         progress: told of frames and videos.
 
     Raises:
@@ -85,6 +92,7 @@ def import_vipseg(
         what=f"{folder} (VIPSeg layout)",
         digest=sha256(path.read_bytes()).hexdigest(),
         notes={"layout": "vipseg"},
+        metrics=metrics,
         progress=progress,
     )
 

@@ -21,7 +21,7 @@ import PIL.Image
 
 from ovsbench.benchmark.errors import DataError, did_you_mean
 from ovsbench.benchmark.formats import LabelForm
-from ovsbench.benchmark.formats.conversion import import_run
+from ovsbench.benchmark.formats.conversion import Metrics, import_run
 from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.formats.frame_names import compare_names, stems
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
@@ -45,6 +45,7 @@ def import_vspw(
     *,
     name: str,
     label_form: LabelForm = "shifted",
+    metrics: Metrics = None,
     progress: Progress = SILENT,
 ) -> RunRecord:
     """Makes a run of predictions in the layout of VSPW.
@@ -55,6 +56,7 @@ def import_vspw(
         run: the run folder to make.
         name: of the method, for tables.
         label_form: how classes are numbered.
+        metrics: to score the run with at once, see `conversion.Metrics`.
         progress: told of frames and videos.
 
     Raises:
@@ -93,6 +95,7 @@ def import_vspw(
         what=f"{folder} (VSPW layout)",
         digest=json_digest([[video, sorted(names)] for video, names in there.items()]),
         notes={"layout": "vspw", "label_form": label_form},
+        metrics=metrics,
         progress=progress,
     )
 

@@ -148,6 +148,7 @@ def count_video(
     known_key: str | None = None,
     versions: Mapping[str, int] | None = None,
     *,
+    fresh: FrameFolder | TrackFolder | None = None,
     decode_all: bool = False,
 ) -> CountedVideo | None:
     """Counts a video for every metric: each frame is decoded once and one joint histogram is made of it.
@@ -159,6 +160,7 @@ def count_video(
         known_key: of counts that are there already; if the bytes still give this key, nothing is counted.
         versions: names and versions of the metrics to count, by default those that are always counted; one that is not
             installed here enters the key alone.
+        fresh: the predictions, where this process wrote them just now, so that their bytes need no second look.
         decode_all: whether masks that can match nothing are decoded as well, to find out whether the pixels that are
             written with them are true; for files of others.
 
@@ -168,9 +170,11 @@ def count_video(
     Raises:
         DataError: a file is missing, damaged or changed since it was written.
     """
-    truth, prediction = benchmark.labels(video_id), predictions(benchmark, run, video_id)
+    truth, prediction = benchmark.labels(video_id), fresh
     truth.verify()
-    prediction.verify()
+    if prediction is None:
+        prediction = predictions(benchmark, run, video_id)
+        prediction.verify()
     versions = versions_for(benchmark.rules) if versions is None else versions
     key = counts_key(benchmark, truth, prediction, versions)
     if key == known_key:

@@ -38,7 +38,8 @@ class FolderWriter(ABC):
                 beside = self.folder.with_name(f".{self.folder.name}.{node}-{os.getpid()}.partial")
             self._partial = stack.enter_context(whole_folder(self.folder, replace=True, beside=beside))
             with writing(self.folder):
-                self._lines = stack.enter_context((self._partial / self._name).open("wb"))
+                self._lines = (self._partial / self._name).open("wb")
+                stack.callback(self.pause)
             self._stack = stack.pop_all()
         return self
 
@@ -46,11 +47,26 @@ class FolderWriter(ABC):
         """Writes a line, and files that belong to it."""
         assert self._lines is not None, "add() belongs inside the `with` block"
         with writing(self.folder):
+            if self._lines.closed:
+                self._lines = (self._partial / self._name).open("ab")
             for name, content in (files or {}).items():
                 (self._partial / name).write_bytes(content)
             self._lines.write(line)
         for content in (line, *(files or {}).values()):
             self._sha.update(content)
+
+    def pause(self) -> None:
+        """Closes the file of lines until the next one comes, so that many folders may be written at a time."""
+        if self._lines is not None:
+            with writing(self.folder):
+                self._lines.close()
+
+    def read_back(self, begin: int, end: int) -> bytes:
+        """What was written of the file of lines from one place up to another."""
+        self.pause()
+        with writing(self.folder), (self._partial / self._name).open("rb") as file:
+            file.seek(begin)
+            return file.read(end - begin)
 
     @abstractmethod
     def _facts(self) -> Mapping[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import platform
 import random
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,8 @@ def path_digest(path: Path) -> str:
     return files.json_digest([[p.relative_to(path).as_posix(), path_digest(p)] for p in inside])
 
 
-def versions() -> dict[str, str]:
+@functools.cache
+def versions() -> Mapping[str, str]:
     """Versions of Python, ovsbench, and those packages that matter and are installed."""
     found = {"python": platform.python_version(), "ovsbench": ovsbench.__version__}
     for name in _PACKAGES:

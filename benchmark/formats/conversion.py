@@ -107,8 +107,8 @@ def import_tracks(
 
 
 def track_writer(folder: Path, entry: VideoEntry, vocabulary: Vocabulary) -> TrackWriter:
-    """Who writes the predicted tracks of a video into the folder of all predictions."""
-    return TrackWriter(folder / entry.id, entry.id, entry.size, len(entry.frames), vocabulary)
+    """Who writes the predicted tracks of a video into the folder of all, which is not there yet under its name."""
+    return TrackWriter(folder / entry.id, entry.id, entry.size, len(entry.frames), vocabulary, in_place=True)
 
 
 def import_videos(

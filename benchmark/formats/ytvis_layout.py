@@ -147,19 +147,20 @@ class _Kept:
         self.extents: list[Extent] = []
         self.alike: dict[Hashable, list[tuple[int, int]]] = {}  # numbers of predictions, and where their masks begin
 
-    def add(self, track: InstanceTrack, extent: Extent, line: bytes) -> None:
-        """Appends a track and its line."""
+    def add(self, track: InstanceTrack, extent: Extent, *line: bytes) -> None:
+        """Appends a track and its line, given in parts."""
         self.tracks.append(replace(track, masks=()) if track.masks else track)
         self.extents.append(extent)
-        self._waiting.append(line)
-        self.end += len(line)
+        self._waiting += line
+        self.end += sum(map(len, line))
         if self.end - self._written > _WAITING:
             self._flush()
 
     def _flush(self) -> None:
-        self._writer.add_lines([b"".join(self._waiting)], range(1, len(self.tracks) + 1))
-        self._waiting.clear()
-        self._written = self.end
+        if self._waiting:
+            self._writer.add_lines([b"".join(self._waiting)], range(1, len(self.tracks) + 1))
+            self._waiting.clear()
+            self._written = self.end
 
     def pause(self) -> None:
         """Closes the file until the next line comes."""
@@ -204,7 +205,7 @@ class _Reader:
             self._begin = lambda entry: _Kept(stack.enter_context(track_writer(folder, entry, self._vocabulary)))
             self._read()
             for video in self._entries:
-                self._turn_to(video)  # also of those without a prediction
+                self._turn_to(video).pause()  # also of those without a prediction
         for entry in self._benchmark.entries:
             kept = self._kept.pop(entry.id)
             self._progress.frame(len(entry.frames))
@@ -279,7 +280,7 @@ class _Reader:
                 if kept.stored(begin, begin + len(masks.text)) == masks.text:
                     raise DataError(f"{where}: it repeats prediction {earlier} to the last pixel")
             alike.append((number, kept.end + len(head)))
-        kept.add(track, extent, head + masks.text + tail)
+        kept.add(track, extent, head, masks.text, tail)
 
 
 def _listed(track: InstanceTrack, entry: VideoEntry, where: str) -> ListedMasks:

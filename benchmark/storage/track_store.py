@@ -49,10 +49,20 @@ class TrackWriter(FolderWriter):
         size: (height, width) of every frame.
         frames: of the video.
         vocabulary: the classes that tracks may have.
+        in_place: see `FolderWriter`.
     """
 
-    def __init__(self, folder: Path, video_id: str, size: tuple[int, int], frames: int, vocabulary: Vocabulary) -> None:
-        super().__init__(folder, TRACKS)
+    def __init__(
+        self,
+        folder: Path,
+        video_id: str,
+        size: tuple[int, int],
+        frames: int,
+        vocabulary: Vocabulary,
+        *,
+        in_place: bool = False,
+    ) -> None:
+        super().__init__(folder, TRACKS, in_place=in_place)
         self.video_id = video_id
         self.size = size
         self.frames = frames
@@ -117,19 +127,17 @@ class TrackWriter(FolderWriter):
 
 def around_masks(track: InstanceTrack, extent: Extent) -> tuple[bytes, bytes]:
     """What stands before and after the masks in the line of a track."""
-    area = "null" if track.area is None else _finite(track.area)
-    box = "null" if extent.box is None else f"[{','.join(map(str, extent.box))}]"
-    head = (
-        f'{{"area":{area},"box":{box},"category":{track.category:d},"id":{track.id:d},'
-        f'"is_crowd":{"true" if track.is_crowd else "false"},"masks":['
-    )
-    tail = f'],"pixels":{extent.pixels:d},"score":{_finite(track.score)},"shown":{extent.shown:d}}}\n'
-    return head.encode(), tail.encode()
+    area = b"null" if track.area is None else _finite(track.area)
+    box = b"null" if extent.box is None else b"[%d,%d,%d,%d]" % extent.box
+    is_crowd = b"true" if track.is_crowd else b"false"
+    head = b'{"area":%b,"box":%b,"category":%d,"id":%d,"is_crowd":%b,"masks":['
+    tail = b'],"pixels":%d,"score":%b,"shown":%d}\n' % (extent.pixels, _finite(track.score), extent.shown)
+    return head % (area, box, track.category, track.id, is_crowd), tail
 
 
-def _finite(value: float) -> str:
+def _finite(value: float) -> bytes:
     """A finite number as `json.dumps` writes it."""
-    return float.__repr__(value) if isinstance(value, float) else f"{value:d}"
+    return float.__repr__(value).encode() if isinstance(value, float) else b"%d" % value
 
 
 def _refuse_odd(track: InstanceTrack, frames: int, where: str) -> None:

@@ -162,10 +162,11 @@ class _Parser:
     def _peek(self) -> str:
         """The next character that is no space."""
         while True:
+            found = self._text[self._place : self._place + 1]
+            if found not in " \t\n\r":
+                return found
             self._place = _SPACE.match(self._text, self._place).end()  # type: ignore[union-attr]
-            if self._place < len(self._text):
-                return self._text[self._place]
-            if not self._grow(CHUNK):
+            if self._place == len(self._text) and not self._grow(CHUNK):
                 raise _EndError(f"it ends at byte {self._offset + self._place}")
 
     def _expect(self, characters: str) -> str:

@@ -13,11 +13,10 @@ from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.methods import MethodInfo
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord, Settings
-from ovsbench.benchmark.running.counting import PREDICTIONS, CountedVideo, count_video, predictions
+from ovsbench.benchmark.running.counting import PREDICTIONS, count_video, predictions
 from ovsbench.benchmark.running.scoring import write_scores
 from ovsbench.benchmark.storage.files import whole_folder
 from ovsbench.benchmark.storage.store import VideoWriter
-from ovsbench.benchmark.storage.track_extents import Described
 from ovsbench.benchmark.storage.track_store import TrackFolder, TrackWriter
 from ovsbench.benchmark.types import PanopticFrame, Vocabulary, check_frame
 
@@ -114,7 +113,7 @@ def track_writer(folder: Path, entry: VideoEntry, vocabulary: Vocabulary) -> Tra
 def import_videos(
     benchmark: Benchmark,
     run: Path,
-    write: Callable[[Path], Iterable[tuple[VideoEntry, Described | None]]],
+    write: Callable[[Path], Iterable[tuple[VideoEntry, TrackFolder | None]]],
     faults: Faults,
     name: str,
     what: str,
@@ -126,7 +125,7 @@ def import_videos(
 
     Args:
         write: writes the predictions of all videos into a folder; gives each video that is there, in the order of the
-            benchmark, and what is known of its tracks.
+            benchmark, and perhaps what was written.
         benchmark, run, faults, name, what, notes, metrics, progress: as for `import_run`.
     """
     counted = []
@@ -134,9 +133,10 @@ def import_videos(
         frames = sum(len(entry.frames) for entry in benchmark.entries)
         progress.start(len(benchmark.entries), frames, f"importing {what}")
         try:
-            for entry, described in write(partial / PREDICTIONS):
+            for entry, written in write(partial / PREDICTIONS):
                 if metrics is not None and not faults.count:
-                    counted.append(_counted(benchmark, partial, entry, described, metrics))
+                    fresh = predictions(benchmark, partial, entry.id) if written is None else written
+                    counted.append(count_video(benchmark, partial, entry.id, versions=metrics, fresh=fresh))
                 progress.video()
         finally:
             progress.stop()
@@ -147,20 +147,8 @@ def import_videos(
         facts = dataclasses.replace(facts, device="", device_name="", notes=notes)
         facts.write(partial)
         if metrics is not None:
-            write_scores(benchmark, partial, counted)
+            write_scores(benchmark, partial, [video for video in counted if video is not None])
     return facts
-
-
-def _counted(
-    benchmark: Benchmark, run: Path, entry: VideoEntry, described: Described | None, metrics: Mapping[str, int]
-) -> CountedVideo:
-    """The counts of a video whose predictions were just written."""
-    fresh = predictions(benchmark, run, entry.id)
-    if described is not None and isinstance(fresh, TrackFolder):
-        fresh.described = described
-    counted = count_video(benchmark, run, entry.id, versions=metrics, fresh=fresh)
-    assert counted is not None, "no counts were known before"
-    return counted
 
 
 def _import_video(

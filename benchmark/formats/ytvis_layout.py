@@ -40,8 +40,8 @@ from ovsbench.benchmark.storage.folder_listing import forward
 from ovsbench.benchmark.storage.rle import ListedMasks
 from ovsbench.benchmark.storage.rle_loop import READ
 from ovsbench.benchmark.storage.text_files import no_collection
-from ovsbench.benchmark.storage.track_extents import Described, Extent, Measured, measured_texts
-from ovsbench.benchmark.storage.track_store import TrackWriter, around_masks
+from ovsbench.benchmark.storage.track_extents import Extent, Measured, measured_texts
+from ovsbench.benchmark.storage.track_store import TrackFolder, TrackWriter, around_masks
 from ovsbench.benchmark.types import InstanceTrack, Vocabulary
 
 RESULTS = "results.json"
@@ -142,7 +142,7 @@ class _Kept:
         self._writer = writer
         self._waiting: list[bytes] = []
         self._written = 0  # bytes
-        self.end = 0  # of all lines
+        self.ends = [0]  # of the lines
         self.tracks: list[InstanceTrack] = []
         self.extents: list[Extent] = []
         self.alike: dict[Hashable, list[tuple[int, int]]] = {}  # numbers of predictions, and where their masks begin
@@ -152,15 +152,15 @@ class _Kept:
         self.tracks.append(replace(track, masks=()) if track.masks else track)
         self.extents.append(extent)
         self._waiting += line
-        self.end += sum(map(len, line))
-        if self.end - self._written > _WAITING:
+        self.ends.append(self.ends[-1] + sum(map(len, line)))
+        if self.ends[-1] - self._written > _WAITING:
             self._flush()
 
     def _flush(self) -> None:
         if self._waiting:
             self._writer.add_lines([b"".join(self._waiting)], range(1, len(self.tracks) + 1))
             self._waiting.clear()
-            self._written = self.end
+            self._written = self.ends[-1]
 
     def pause(self) -> None:
         """Closes the file until the next line comes."""
@@ -194,8 +194,8 @@ class _Reader:
         self._kept: dict[str, _Kept] = {}
         self._video = ""  # that lines are written of
 
-    def write(self, folder: Path) -> Iterator[tuple[VideoEntry, Described]]:
-        """Writes all predictions that nothing is wrong with; then gives each video with its tracks.
+    def write(self, folder: Path) -> Iterator[tuple[VideoEntry, TrackFolder]]:
+        """Writes all predictions that nothing is wrong with; then gives each video with them.
 
         Raises:
             DataError: the file is no list of predictions on this benchmark, more is wrong than is worth to note, or the
@@ -209,7 +209,8 @@ class _Reader:
         for entry in self._benchmark.entries:
             kept = self._kept.pop(entry.id)
             self._progress.frame(len(entry.frames))
-            yield entry, (tuple(kept.tracks), tuple(kept.extents))
+            described = tuple(kept.tracks), tuple(kept.extents)
+            yield entry, TrackFolder(folder / entry.id).knowing(described, kept.ends[1:])
 
     def _turn_to(self, video: str) -> _Kept:
         """Who keeps the predictions of a video; the file of the one before is closed, as there may be many."""
@@ -279,7 +280,7 @@ class _Reader:
             for earlier, begin in alike:
                 if kept.stored(begin, begin + len(masks.text)) == masks.text:
                     raise DataError(f"{where}: it repeats prediction {earlier} to the last pixel")
-            alike.append((number, kept.end + len(head)))
+            alike.append((number, kept.ends[-1] + len(head)))
         kept.add(track, extent, head, masks.text, tail)
 
 

@@ -197,10 +197,11 @@ def _count_tracks(
     decode_all: bool,
 ) -> VideoCounts:
     metrics = [metric for metric in metrics_for(benchmark.rules, versions) if metric.name in versions]
-    needs_overlaps = any(isinstance(m, OverlapMetric) and not isinstance(m, TrackMetric) for m in metrics)
+    of_masks = [m for m in metrics if isinstance(m, TrackMetric)]
+    needs_overlaps = any(isinstance(m, OverlapMetric) for m in metrics if m not in of_masks)
     of_overlaps = [m for m in metrics if needs_overlaps and isinstance(m, OverlapMetric)]
     taken = {m.name for m in of_overlaps}
-    of_masks = [m for m in metrics if isinstance(m, TrackMetric) and m.name not in taken]
+    of_masks = [m for m in of_masks if m.name not in taken]
     counts: dict[str, Any] = {}
     if of_masks or decode_all:  # all masks of a video at once
         true = truth.decoded(None if decode_all else matchable(truth.described, prediction.described))

@@ -30,9 +30,13 @@ def path_digest(path: Path) -> str:
     return files.json_digest([[p.relative_to(path).as_posix(), path_digest(p)] for p in inside])
 
 
-@functools.cache
-def versions() -> Mapping[str, str]:
+def versions() -> dict[str, str]:
     """Versions of Python, ovsbench, and those packages that matter and are installed."""
+    return dict(_versions())
+
+
+@functools.cache
+def _versions() -> Mapping[str, str]:
     found = {"python": platform.python_version(), "ovsbench": ovsbench.__version__}
     for name in _PACKAGES:
         try:

@@ -184,6 +184,8 @@ class _Reader:
         progress: told of frames.
     """
 
+    _begin: Callable[[VideoEntry], _Kept]
+
     def __init__(
         self, path: Path, benchmark: Benchmark, layout: ResultLayout, faults: Faults, progress: Progress
     ) -> None:
@@ -223,6 +225,7 @@ class _Reader:
         return self._kept[video]
 
     def _read(self) -> None:
+        """Goes through the file; what may be wrong is said at `write`."""
         number, first = 0, None
         strangers: set[str] | None = set()  # videos that the benchmark lacks, as long as it lacks all
         has_video, those_read = False, "its videos"

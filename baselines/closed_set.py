@@ -28,6 +28,7 @@ from ovsbench.gkc_video.model import (
     InstanceOptions,
     PostProcessing,
     RawOutputs,
+    computed,
     objects_of,
     post_process,
     prepare_torchvision,
@@ -204,15 +205,21 @@ class ClosedSet:
             yield from self._instances(video, vocabulary, matrix)
             return
         linker = Linker(vocabulary, self.association, self.delay, video.fps, video.times)
-        for frames in uploaded(linker.watched(video.images()), self.batch, self.device):
-            for proposals in self._propose(frames, matrix, is_open=False):
+        batches = uploaded(linker.watched(video.images()), self.batch, self.device)
+        for batch in computed(lambda frames: self._propose(frames, matrix, is_open=False), batches, self.device):
+            for proposals in batch:
                 yield from linker.add(proposals)
         yield from linker.rest()
 
     def _instances(self, video: Video, vocabulary: Vocabulary, matrix: torch.Tensor) -> Iterator[InstanceFrame]:
         linker = InstanceLinker(vocabulary, self.association, self.instances.top_k, video.fps, video.times)
-        for frames in uploaded(linker.watched(video.images()), self.batch, self.device):
-            for objects in objects_of(self._run(frames, matrix, is_open=False), vocabulary, self.instances):
+        batches = uploaded(linker.watched(video.images()), self.batch, self.device)
+        for batch in computed(
+            lambda frames: list(objects_of(self._run(frames, matrix, is_open=False), vocabulary, self.instances)),
+            batches,
+            self.device,
+        ):
+            for objects in batch:
                 yield linker.link(objects)
 
     def reader(self, vocabulary: Vocabulary) -> Propose:

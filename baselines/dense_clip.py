@@ -122,19 +122,17 @@ class DenseClip:
     def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
         """Yields one frame for each image."""
         from ovsbench.baselines.dense.by_mask import class_winners
-        from ovsbench.gkc_video.model import one_ahead, uploaded
+        from ovsbench.gkc_video.model import computed, uploaded
 
         score = self.scorer.reader(vocabulary)
 
-        def batches() -> Iterator[Packed]:
-            for frames in uploaded(video.images(), self.batch, self.device):
-                with stage("model"):
-                    chance = score(frames)
-                with stage("post-processing"):
-                    packed = class_winners(chance)
-                yield packed
+        def winners(frames: torch.Tensor) -> Packed:
+            with stage("model"):
+                chance = score(frames)
+            with stage("post-processing"):
+                return class_winners(chance)
 
-        for packed in one_ahead(batches()):
+        for packed in computed(winners, uploaded(video.images(), self.batch, self.device), self.device):
             for winner, means, areas in packed.frames():
                 yield by_class(winner, means, areas, vocabulary)
 

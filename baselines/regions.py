@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,7 +15,7 @@ import torch
 
 from ovsbench.benchmark.timing.stages import StageClock, is_heard, stage
 from ovsbench.benchmark.types import PanopticFrame, Rules, Video, Vocabulary
-from ovsbench.gkc_video.model import uploaded
+from ovsbench.gkc_video.model import computed, uploaded
 from ovsbench.gkc_video.tracking import Association, Linker, Proposals
 
 Propose = Callable[[torch.Tensor], list[Proposals]]
@@ -64,7 +65,7 @@ class RegionNamer(Protocol):
 
 
 class Cost:
-    """Seconds by stage over all frames but the first batch of a process, in which models warm up.
+    """Seconds by stage over all frames but the first ones of a process, in which models warm up.
 
     Args:
         device: whose queued work is waited for at the end of each stage.
@@ -72,27 +73,33 @@ class Cost:
 
     def __init__(self, device: str) -> None:
         self.frames = 0
+        self.seconds: dict[str, float] = {}
         self._is_warm = False
         self._wait = (lambda: torch.cuda.synchronize(device)) if device.startswith("cuda") else (lambda: None)
-        self._clock = StageClock(wait=self._wait)
+        self._adding = threading.Lock()
 
     @contextlib.contextmanager
     def frames_of(self, count: int) -> Iterator[None]:
-        """Times a batch of frames, unless somebody else is timing the method."""
+        """Times a batch of frames in this thread, unless somebody else is timing the method."""
         if is_heard():
             yield
             return
-        with (self._clock if self._is_warm else StageClock(wait=self._wait)).listening():
+        was_warm = self._is_warm
+        with StageClock(wait=self._wait).listening() as clock:
             yield
-        self.frames += count if self._is_warm else 0
-        self._is_warm = True
+        with self._adding:
+            self._is_warm = True
+            if was_warm:
+                self.frames += count
+                for name, spent in clock.seconds.items():
+                    self.seconds[name] = self.seconds.get(name, 0.0) + spent
 
     @property
     def notes(self) -> Mapping[str, str]:
         """The cost in words; nothing before the second batch."""
         if self.frames < 1:
             return {}
-        parts = [f"{name} {1000 * spent / self.frames:.1f}" for name, spent in self._clock.seconds.items()]
+        parts = [f"{name} {1000 * spent / self.frames:.1f}" for name, spent in self.seconds.items()]
         return {"milliseconds a frame": f"{', '.join(parts)} (over {self.frames} frames)"}
 
 
@@ -135,13 +142,15 @@ class RegionMethod:
         """Yields one frame for each image; its memory does not grow with the video."""
         propose, name = self.masks.reader(vocabulary), self.names.reader(vocabulary)
         linker = Linker(vocabulary, self.masks.association, self.masks.delay, video.fps, video.times)
-        for frames in uploaded(linker.watched(video.images()), self.masks.batch, self.masks.device):
+
+        def named(frames: torch.Tensor) -> list[tuple[Proposals, npt.NDArray[np.float32]]]:
             with self.cost.frames_of(len(frames)):
-                ready: list[PanopticFrame] = []
                 found = propose(frames)
                 with stage("naming"):
-                    named = name(frames, found)
-                for proposals, probabilities in zip(found, named, strict=True):
-                    ready += linker.add(proposals, probabilities)
-            yield from ready
+                    return list(zip(found, name(frames, found), strict=True))
+
+        batches = uploaded(linker.watched(video.images()), self.masks.batch, self.masks.device)
+        for batch in computed(named, batches, self.masks.device):
+            for proposals, probabilities in batch:
+                yield from linker.add(proposals, probabilities)
         yield from linker.rest()

@@ -25,7 +25,7 @@ from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.types import PanopticFrame, Vocabulary
 from ovsbench.gkc_video.method import GKCMethod
-from ovsbench.gkc_video.model import class_maps, post_process, uploaded
+from ovsbench.gkc_video.model import class_maps, post_process
 from ovsbench.gkc_video.proposals import paint
 from ovsbench.gkc_video.text import NameTable
 from ovsbench.gkc_video.tracking import Linker
@@ -185,8 +185,11 @@ def _panoptic(
     linkers = {value: Linker(classes.offered, method.association, method.delay, entry.fps) for value in values}
     table, penalty = _without_penalty(method, classes)
     of_seen: npt.NDArray[np.float32] = penalty.cpu().numpy()
-    for images in uploaded(benchmark.video(entry.id).images(), method.batch, method.network.device):
-        for proposals in post_process(method.network.run(images, table), method.post_processing):
+    for batch in method.computed(
+        lambda frames: post_process(method.network.run(frames, table), method.post_processing),
+        benchmark.video(entry.id).images(),
+    ):
+        for proposals in batch:
             for value, linker in linkers.items():
                 for frame in linker.add(proposals, penalised(proposals.probabilities, np.float32(value) * of_seen)):
                     yield value, frame
@@ -199,8 +202,9 @@ def _semantic(
     method: GKCMethod, benchmark: Benchmark, classes: Classes, values: Sequence[float], entry: VideoEntry
 ) -> Iterator[tuple[float, PanopticFrame]]:
     table, penalty = _without_penalty(method, classes)
-    for images in uploaded(benchmark.video(entry.id).images(), method.batch, method.network.device):
-        outputs = method.network.run(images, table)
+    for outputs in method.computed(
+        lambda frames: method.network.run(frames, table), benchmark.video(entry.id).images()
+    ):
         for value in values:
             for class_map in class_maps(outputs, value * penalty):
                 yield value, paint(class_map, classes.offered)

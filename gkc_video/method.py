@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -19,8 +20,8 @@ from ovsbench.gkc_video.model import (
     Network,
     PostProcessing,
     class_maps,
+    computed,
     objects_of,
-    one_ahead,
     post_process,
     uploaded,
 )
@@ -35,6 +36,8 @@ from ovsbench.gkc_video.tracking import association as settings_of
 
 TASKS = ("semantic", "panoptic", "instance")
 NEEDS = "-c GKC; extra gkc"
+
+Result = TypeVar("Result")
 
 
 def build(
@@ -223,20 +226,27 @@ class GKCMethod:
     def _instances(self, video: Video, vocabulary: Vocabulary) -> Iterator[InstanceFrame]:
         table = self.name_table(vocabulary)
         linker = InstanceLinker(vocabulary, self.association, self.instances.top_k, video.fps, video.times)
-        for frames in uploaded(linker.watched(video.images()), self.batch, self.network.device):
-            for objects in objects_of(self.network.run(frames, table), vocabulary, self.instances):
+        images = linker.watched(video.images())
+        for batch in self.computed(
+            lambda frames: list(objects_of(self.network.run(frames, table), vocabulary, self.instances)), images
+        ):
+            for objects in batch:
                 yield linker.link(objects)
 
     def _regions(self, images: Iterator[Image], vocabulary: Vocabulary) -> Iterator[Proposals]:
-        """The regions of each frame; a GPU already works on the next batch while those of the last one are taken."""
+        """The regions of each frame."""
         table = self.name_table(vocabulary)
-        batches = uploaded(images, self.batch, self.network.device)
-        launched = (launch(self.network.run(frames, table), self.post_processing) for frames in batches)
-        for packed in one_ahead(launched):
+        for packed in self.computed(
+            lambda frames: launch(self.network.run(frames, table), self.post_processing), images
+        ):
             yield from unpacked(packed, self.post_processing)
 
     def _semantic(self, video: Video, vocabulary: Vocabulary) -> Iterator[PanopticFrame]:
         table = self.name_table(vocabulary)
-        for frames in uploaded(video.images(), self.batch, self.network.device):
-            for classes in class_maps(self.network.run(frames, table)):
+        for maps in self.computed(lambda frames: class_maps(self.network.run(frames, table)), video.images()):
+            for classes in maps:
                 yield paint(classes, vocabulary)
+
+    def computed(self, compute: Callable[[torch.Tensor], Result], images: Iterator[Image]) -> Iterator[Result]:
+        """What a function makes of each batch of frames, uint8 (B, 3, H, W) on the model's device, in order."""
+        return computed(compute, uploaded(images, self.batch, self.network.device), self.network.device)

@@ -13,7 +13,7 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.storage.files import whole_folder, writing
 from ovsbench.benchmark.types import Video, Vocabulary
 from ovsbench.gkc_video.method import GKCMethod
-from ovsbench.gkc_video.model import uploaded
+from ovsbench.gkc_video.model import computed, uploaded
 from ovsbench.gkc_video.proposals import Proposals
 
 
@@ -27,7 +27,8 @@ def record(method: GKCMethod, video: Video, vocabulary: Vocabulary, folder: Path
         propose = method.reader(vocabulary)
         with whole_folder(folder) as partial, writing(folder):
             batches = uploaded(video.images(), method.batch, method.device)
-            for index, proposals in enumerate(proposals for frames in batches for proposals in propose(frames)):
+            found = computed(propose, batches, method.device)
+            for index, proposals in enumerate(proposals for batch in found for proposals in batch):
                 _save(partial / f"{index:05d}.npz", proposals)
     return Recorded(folder, len(video))
 

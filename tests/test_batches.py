@@ -1,76 +1,127 @@
-"""Frames in batches: every frame-wise method gives what it gives one by one, and reads tensors once or twice a batch.
+"""What is computed of several batches at a time comes in order, and as one thread alone would give it."""
 
-A method that names the masks of another one has to know how many there are before it can cut them out; it reads twice.
-"""
-
-from __future__ import annotations
-
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-from test_closed_set import mask2former, saved  # noqa: E402
-
-from ovsbench.benchmark import manifest, methods  # noqa: E402
-from ovsbench.data_prep.world.build import WorldSettings, build_world  # noqa: E402
-from ovsbench.gkc_video.checkpoint import shipped  # noqa: E402
-
-torch.set_num_threads(1)
-FRAMES = 8
-METHODS: dict[str, tuple[str, dict[str, str], int]] = {
-    "gkc": ("gkc-world-fast", {}, 1),
-    "closed-set": ("", {"clip": "clip-world", "threshold": "0", "objectness": "0"}, 1),
-    "dense": ("clip-world", {}, 1),
-    "dense on masks": ("clip-world", {"masks": "gkc-world-fast"}, 2),
-    "two-stage": ("gkc-world-fast", {"clip": "clip-world"}, 2),
-    "fc-clip": ("gkc-world-fast", {"clip": "clip-world"}, 2),
-}
-"""Of each its checkpoint, its options, and how often it reads in a batch."""
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> manifest.Benchmark:
-    return build_world(tmp_path_factory.mktemp("world") / "dev", WorldSettings("dev", videos=1, frames=FRAMES))
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.timing.stages import StageClock
+from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Video, Vocabulary
+from ovsbench.gkc_video.method import build
+from ovsbench.gkc_video.model import batches, computed
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """The shapes of the tensors that were read by the host."""
-    seen: list[tuple[int, ...]] = []
-    for name in ("numpy", "tolist", "item", "__array__"):
-        real = getattr(torch.Tensor, name)
-
-        def counted(tensor: Any, *args: Any, real: Any = real, **kwargs: Any) -> Any:
-            seen.append(tuple(tensor.shape))
-            return real(tensor, *args, **kwargs)
-
-        monkeypatch.setattr(torch.Tensor, name, counted)
-    return seen
+def threads() -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield 3
+    torch.set_num_threads(before)
 
 
-@pytest.mark.skipif("gkc-world-fast" not in shipped(), reason="the shipped checkpoints are not here")
-@pytest.mark.parametrize("name", METHODS)
-def test_batches_change_nothing_and_are_read_once_or_twice(
-    name: str, world: manifest.Benchmark, reads: list[tuple[int, ...]], tmp_path: Path
-):
-    checkpoint, options, expected = METHODS[name]
-    if name == "closed-set":
-        checkpoint = str(saved(mask2former, tmp_path / "folder"))
-    video, answers = world.videos[0], {}
-    for batch in (1, FRAMES // 2):
-        method = methods.create(name.split()[0], checkpoint=checkpoint, device="cpu",
-                                options={**options, "batch": str(batch)})  # fmt: skip
-        frames = method.predict(video, world.vocabulary, world.rules)
-        answers[batch] = [next(frames)]
-        reads.clear()  # of the names, once a video, and of the first batch
-        answers[batch] += list(frames)
-        assert len(reads) == expected * (FRAMES // batch - 1), reads
-    for one, other in zip(answers[1], answers[FRAMES // 2], strict=True):
-        assert (one.ids == other.ids).mean() > 0.999
-        assert {key: part.category for key, part in one.segments.items()} == {
-            key: part.category for key, part in other.segments.items()}  # fmt: skip
-        for key, part in one.segments.items():
-            assert part.score == pytest.approx(other.segments[key].score, abs=1e-3)
-    assert all(frame.segments for frame in answers[1])
+def numbered(count: int) -> list[torch.Tensor]:
+    return [torch.full((1, 3, 2, 2), index, dtype=torch.uint8) for index in range(count)]
+
+
+def number(batch: torch.Tensor) -> int:
+    return int(batch[0, 0, 0, 0])
+
+
+def test_results_come_in_the_order_of_the_batches(threads: int) -> None:
+    def compute(batch: torch.Tensor) -> int:
+        time.sleep(0.002 * (number(batch) % 3))
+        return number(batch)
+
+    assert list(computed(compute, numbered(20), "cpu")) == list(range(20))
+
+
+def test_as_many_batches_are_worked_on_at_a_time_as_torch_has_threads(threads: int) -> None:
+    together = threading.Barrier(threads)
+
+    def compute(batch: torch.Tensor) -> tuple[str, int]:
+        together.wait(60)  # breaks unless so many are there
+        return threading.current_thread().name, torch.get_num_threads()
+
+    found = list(computed(compute, numbered(6), "cpu"))
+    assert len({name for name, _ in found}) == threads
+    assert {inner for _, inner in found} == {1}
+    assert torch.get_num_threads() == threads
+
+
+def test_threads_beyond_the_most_batches_share_out_the_operations(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "MOST_AT_ONCE", 1)
+    assert set(computed(lambda _: torch.get_num_threads(), numbered(3), "cpu")) == {3}
+
+
+def test_no_more_is_read_than_is_worked_on_and_the_next(threads: int) -> None:
+    read: list[int] = []
+
+    def source() -> Iterator[torch.Tensor]:
+        for batch in numbered(20):
+            read.append(number(batch))
+            yield batch
+
+    for index, _ in enumerate(computed(number, source(), "cpu")):
+        assert len(read) <= index + 1 + threads
+
+
+def test_one_thread_answers_before_the_next_batch_is_read(threads: int) -> None:
+    torch.set_num_threads(1)
+    read: list[int] = []
+
+    def source() -> Iterator[torch.Tensor]:
+        for batch in numbered(4):
+            read.append(number(batch))
+            yield batch
+
+    for index, _ in enumerate(computed(number, source(), "cpu")):
+        assert read == list(range(index + 1))
+
+
+def test_a_clock_that_hears_every_stage_keeps_the_work_in_its_thread(threads: int) -> None:
+    with StageClock(one_thread=True).listening():
+        assert set(computed(lambda _: threading.get_ident(), numbered(4), "cpu")) == {threading.get_ident()}
+    with StageClock().listening():
+        assert threading.get_ident() not in set(computed(lambda _: threading.get_ident(), numbered(4), "cpu"))
+
+
+def test_an_error_of_a_batch_comes_out_where_its_result_would(threads: int) -> None:
+    def compute(batch: torch.Tensor) -> int:
+        if number(batch) == 2:
+            raise MethodError("the third")
+        return number(batch)
+
+    results = computed(compute, numbered(9), "cpu")
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(MethodError, match="the third"):
+        next(results)
+    assert torch.get_num_threads() == threads
+
+
+def test_a_caller_who_leaves_early_gets_the_threads_back(threads: int) -> None:
+    results = computed(number, numbered(9), "cpu")
+    assert next(results) == 0
+    results.close()
+    assert torch.get_num_threads() == threads
+
+
+def test_frames_do_not_depend_on_the_number_of_threads(threads: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 40, 56, 3), dtype=np.uint8)
+    video = Video("one", tuple(f"{index}" for index in range(5)), (40, 56), images.__getitem__)
+    words = Vocabulary(tuple(Category(key, name, True) for key, name in enumerate(("dog", "cat", "grass"), 1)))
+    method = build(checkpoint=Path("gkc-world-fast"), device="cpu")
+
+    def frames(count: int) -> list[PanopticFrame]:
+        torch.set_num_threads(count)
+        return [frame for frame in method.predict(video, words, Rules()) if isinstance(frame, PanopticFrame)]
+
+    for one, other in zip(frames(1), frames(3), strict=True):
+        assert np.array_equal(one.ids, other.ids)
+        assert one.segments == other.segments

@@ -121,6 +121,7 @@ run data/ytvis --oracle -o runs/oracle
 association data/dev -c gkc-world --variant steady --variant likelihood ... ++ {CPU}
 association DATA -c CKPT ++ {CPU}
 speed gkc,side=192 gkc,checkpoint=gkc-world-encoder-only -c gkc-world-fast --threads 1 ++ --frames 1 --repeats 1 {CPU}
+speed gkc -c gkc-world ++ --frames 3 --repeats 1 {CPU}
 speed gkc two-stage -c gkc-world ++ --frames 1 --repeats 1 {CPU}
 speed gkc two-stage,clip=clip-world gkc,batch=4 -c gkc-world-fast --regions 20 ++ --frames 4 --repeats 1 {CPU}
 train configs/world-fast.toml --set training.hold_out=6 -o held-out.safetensors ++ {TINY}

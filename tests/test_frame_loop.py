@@ -15,6 +15,7 @@ from ovsbench.benchmark.errors import DataError, MethodError
 from ovsbench.benchmark.record import Settings, Timing
 from ovsbench.benchmark.running import frame_loop
 from ovsbench.benchmark.running.frame_loop import Stopwatch, predict_video
+from ovsbench.benchmark.timing.stages import working_beside
 from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Video, Vocabulary
 from ovsbench.plans import video_prediction
 
@@ -126,6 +127,16 @@ def test_times_are_of_the_method_and_of_images_and_the_first_answers_are_warm_up
     assert first == Timing(frames=2, seconds=5, image_seconds=20, store_seconds=0, warmup_frames=2, warmup_seconds=21)
     second = predict_video(TwoAtATime(), clip(4, read), WORDS, Rules(), list, stopwatch=watch)
     assert second == Timing(frames=4, seconds=6, image_seconds=40), "warm-up is once a run"
+
+    class Beside(TwoAtATime):
+        def predict(self, video: Video, vocabulary: Vocabulary, rules: Rules) -> Iterator[PanopticFrame]:
+            with working_beside():
+                yield from super().predict(video, vocabulary, rules)
+
+    third = predict_video(Beside(), clip(4, read), WORDS, Rules(), list, stopwatch=watch)
+    assert third == Timing(frames=4, seconds=46), "what works meanwhile has all of the time"
+    fourth = predict_video(TwoAtATime(), clip(4, read), WORDS, Rules(), list, stopwatch=watch)
+    assert fourth == second
 
 
 def test_the_painter_of_a_users_video_reads_no_image_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

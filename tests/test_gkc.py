@@ -274,6 +274,15 @@ def test_words_of_a_name_share_their_class():
     assert name_table(Letters(), WORDS, synonyms=False).owner.tolist() == [0, 1]
 
 
+def test_a_text_that_the_text_tower_would_cut_is_refused(teacher: clip.Clip):
+    longest = teacher.tokenize(["red"]).shape[1] - 2
+    assert teacher.encode_text(["red " * longest]).isfinite().all()
+    with pytest.raises(
+        MethodError, match=f"reads at most {longest + 2} tokens of a text, got {longest + 3}: 'star red"
+    ):
+        teacher.encode_text(["green", "star " + "red " * longest])
+
+
 def test_templates_are_averaged(teacher: clip.Clip):
     one, two = "a photo of a red star", "one red star"
     vectors = teacher.encode_text([one, two])

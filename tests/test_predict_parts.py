@@ -33,6 +33,7 @@ def test_what_looks_the_same_is_one_name():
 def test_words_of_every_script_and_emoji_are_names():
     words = ["собака", "犬", "كلب", "🐕", "naïve"]
     assert names_of(parse_names(", ".join(words))) == words
+    assert names_of(parse_names("dog|puppy|Puppy|DOG")) == ["dog"], "a word twice for one class does no harm"
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,8 @@ def test_words_of_every_script_and_emoji_are_names():
         ("dog|" + "y" * 300, "got one of 300"),
         ("do\x07g", "can be printed"),
         (", ".join(f"thing {n}" for n in range(5001)), "at most 5000 of them, got 5001"),
+        ("dog|cat, Cat", "each word to name one class, got 'cat' for 2"),
+        ("dog|pet, cat|Pet", "each word to name one class, got 'pet' for 2"),
     ],
 )
 def test_odd_names_are_refused_in_one_short_sentence(text: str, part: str):

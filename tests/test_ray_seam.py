@@ -68,11 +68,14 @@ def test_without_ray_one_sentence_says_what_to_install(tmp_path: Path, build_ben
     assert "Traceback" not in done.stderr
 
 
-def test_options_of_a_cluster_are_refused_without_one():
+def test_options_of_a_cluster_are_refused_without_one_and_those_of_a_machine_with_one():
     with pytest.raises(UsageError, match="--actors 3 is of a cluster"), executor_on(Machines(actors=3)):
         pass
     with pytest.raises(UsageError, match=r"--gpus-per-actor 0\.5 is of a cluster"):
         with executor_on(Machines(gpus_per_actor=0.5)):
+            pass
+    with pytest.raises(UsageError, match=r"--jobs 2 is of this machine, and the work is done on ray\. Give --actors"):
+        with executor_on(Machines("ray"), jobs=2):
             pass
 
 

@@ -123,7 +123,7 @@ def test_a_machine_that_slows_down_half_way_does_not_change_the_ratio():
 def test_stages_hold_the_time_of_a_frame(monkeypatch: pytest.MonkeyPatch):
     hand = HandClock()
     clock = StageClock
-    monkeypatch.setattr(speed, "StageClock", lambda mark: clock(now=hand, mark=mark))
+    monkeypatch.setattr(speed, "StageClock", lambda **of: clock(now=hand, **of))
     (found,) = measure([Contestant("one", Method(hand, 2.0, []))], still(3), WORDS, repeats=1)
     assert found.stages["model"] == 2.0
     assert set(found.stages) == {"other", "decode", "model", "write"}

@@ -193,7 +193,7 @@ def executor_on(machines: Machines, jobs: int = 1, report: Report = unreported) 
         report: gets the address of Ray's dashboard.
 
     Raises:
-        UsageError: options of a cluster without one, or no such place.
+        UsageError: options of a cluster without one or the other way round, or no such place.
         UserError: the cluster cannot be reached, or Ray there is another.
         ModuleNotFoundError: Ray is not installed.
     """
@@ -213,6 +213,8 @@ def executor_on(machines: Machines, jobs: int = 1, report: Report = unreported) 
             f"expected GPUs for each actor as a fraction of one or a whole number, got {machines.gpus_per_actor}. "
             "0.5 lets two actors share one"
         )
+    if jobs > 1:
+        raise UsageError(f"--jobs {jobs} is of this machine, and the work is done on {machines.on}. Give --actors")
     from ovsbench.benchmark.running.ray_executor import connected
 
     with connected(machines, report) as executor:

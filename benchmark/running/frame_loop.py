@@ -18,6 +18,7 @@ from ovsbench.benchmark.progress import SILENT, Progress, plural
 from ovsbench.benchmark.record import Timing
 from ovsbench.benchmark.running.instance_checks import check_instance_frame, check_track, refuse_instances
 from ovsbench.benchmark.running.pipeline import Behind, ReadAhead, own, own_instances, own_track
+from ovsbench.benchmark.timing.stages import works_beside
 from ovsbench.benchmark.types import (
     Answer,
     Image,
@@ -56,13 +57,15 @@ class Stopwatch:
                 return read(index)
             finally:
                 if threading.get_ident() == self._thread:  # a thread that reads ahead keeps nobody waiting
-                    self._image_seconds += time.perf_counter() - start
+                    self._image_seconds += 0.0 if works_beside() else time.perf_counter() - start
                     self._images += 1
 
         return timed
 
     def answers(self, answers: Iterator[_Answer], frames: int) -> Iterator[_Answer]:
         """The answers of a method; what is done with one until the next is asked for counts as storing.
+
+        While the method works elsewhere, on several frames at a time, all time is its own.
 
         Args:
             answers: a frame for each frame, or whole tracks, whose time is that of all frames together.
@@ -75,6 +78,7 @@ class Stopwatch:
             made = time.perf_counter()
             yield answer
             now = time.perf_counter()
+            made = now if works_beside() else made
             if isinstance(answer, InstanceTrack):
                 seconds, stored = seconds + made - start, stored + now - made
             else:

@@ -172,7 +172,7 @@ def count_by_stage(
     """
     first = dataclasses.replace(video, frames=video.frames[:frames])
     predict_all(contestant, first, vocabulary)
-    clock = StageClock(now=count)
+    clock = StageClock(now=count, one_thread=True)
     with counting, clock.listening():
         predict_all(contestant, first, vocabulary)
     return {name: int(found) for name, found in clock.seconds.items() if found}
@@ -230,7 +230,7 @@ class _Runner:
             MethodError: the method does not return a frame for each frame.
         """
         count = len(self.video) if limit is None else min(limit, len(self.video))
-        made, segments, clock = 0, 0, StageClock(mark=self.event)
+        made, segments, clock = 0, 0, StageClock(mark=self.event, one_thread=not self.pipeline)
         with TemporaryDirectory(prefix="ovsbench-speed-") as folder, ReadAhead(self.video.read, count) as images:
             read = _decoding(images if self.pipeline else self.video.read)
             video = dataclasses.replace(self.video, frames=self.video.frames[:count], read=read)

@@ -8,6 +8,7 @@ costs next to nothing while nobody listens, so it may stay in the code that is r
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ class StageClock:
         now: the time in seconds.
         wait: called at each boundary before the time is taken, so that work queued on a device is counted where it
             was ordered.
+        one_thread: whether a method has to work in the thread that asks it, in which alone its stages are heard.
         mark: called at each boundary, for a time that is known later, such as that of an event on a device.
 
     Attributes:
@@ -39,9 +41,12 @@ class StageClock:
         now: Callable[[], float] = time.perf_counter,
         wait: Callable[[], None] = lambda: None,
         mark: Callable[[], Any] = lambda: None,
+        *,
+        one_thread: bool = False,
     ) -> None:
         self.seconds: dict[str, float] = {}
         self.marks: list[tuple[str, Any]] = []
+        self.one_thread = one_thread
         self._now, self._wait, self._mark = now, wait, mark
         self._open = [OTHER]
         self._since = 0.0
@@ -87,6 +92,34 @@ _CLOCK: ContextVar[StageClock | None] = ContextVar("stage clock", default=None)
 def is_heard() -> bool:
     """Whether a clock listens at this moment, in this thread."""
     return _CLOCK.get() is not None
+
+
+_BESIDE = threading.local()
+
+
+@contextmanager
+def working_beside() -> Iterator[None]:
+    """Says that a method's work goes on elsewhere, on a device or in other threads, until the block ends.
+
+    What this thread waits for meanwhile, such as images or room for answers, then takes no time off the method's.
+    A generator may yield from within the block.
+    """
+    before, _BESIDE.works = works_beside(), True
+    try:
+        yield
+    finally:
+        _BESIDE.works = before
+
+
+def works_beside() -> bool:
+    """Whether this thread is within a block of `working_beside`."""
+    return getattr(_BESIDE, "works", False)
+
+
+def keeps_to_one_thread() -> bool:
+    """Whether a clock listens that has to hear each stage of a method."""
+    clock = _CLOCK.get()
+    return clock is not None and clock.one_thread
 
 
 @contextmanager

@@ -215,8 +215,9 @@ def enough_memory(device: torch.device, batch: int, size: tuple[int, ...]) -> It
         is_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
         if not is_memory and not any(sign in str(error) for sign in ("can't allocate memory", "not enough memory")):
             raise
+        other = "--threads 1" if device.type == "cpu" else "--device cpu"
         raise MethodError(
             f"the memory of {device.type} is not enough for {batch} {'frame' if batch == 1 else 'frames'} of "
             f"{size[1]}x{size[0]} pixels at once. "
-            "Lower --option side=..., use --option batch=1 or --option precision=bfloat16, or --device cpu"
+            f"Lower --option side=..., use --option batch=1 or --option precision=bfloat16, or {other}"
         ) from error

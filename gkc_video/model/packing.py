@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,13 +55,3 @@ def pack(tensors: Sequence[torch.Tensor]) -> Packed:
         arrival.record()
     layout = tuple((tensors[index].dtype, tuple(tensors[index].shape[1:])) for index in widest)
     return Packed(block, layout, tuple(widest.index(index) for index in range(len(tensors))), arrival)
-
-
-def one_ahead(batches: Iterable[Packed]) -> Iterator[Packed]:
-    """Passes batches on; a GPU already works on the next one while those of the last are taken."""
-    waiting = deque[Packed]()
-    for packed in batches:
-        waiting.append(packed)
-        if packed.arrival is None or len(waiting) > 1:
-            yield waiting.popleft()
-    yield from waiting

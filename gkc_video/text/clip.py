@@ -65,12 +65,27 @@ class Clip:
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
-        """Unit vectors, float32 (N, D)."""
+        """Unit vectors, float32 (N, D).
+
+        Raises:
+            MethodError: a text is longer than the text tower reads.
+        """
         vectors = [
-            self.model.encode_text(self.tokenize(list(texts[i : i + 256])).to(self.device))
+            self.model.encode_text(self._tokens(list(texts[i : i + 256])).to(self.device))
             for i in range(0, len(texts), 256)
         ]
         return F.normalize(torch.cat(vectors).float(), dim=-1)
+
+    def _tokens(self, texts: list[str]) -> torch.Tensor:
+        tokens: torch.Tensor = self.tokenize(texts)
+        encode = getattr(self.tokenize, "encode", None)  # of open_clip's own tokenizer, which cuts without a word
+        for text, is_full in zip(texts, (tokens[:, -1] != 0).tolist(), strict=True):
+            if encode is not None and is_full and (count := len(encode(text)) + 2) > tokens.shape[1]:
+                raise MethodError(
+                    f"{self.name} reads at most {tokens.shape[1]} tokens of a text, got {count}: {text[:60]!r}. "
+                    "Shorten the name"
+                )
+        return tokens
 
     @torch.no_grad()
     def encode_images(self, images: Sequence[Image], batch: int = 64) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,10 @@ def _vocabulary(parts: list[str], stuff: str, expected: str) -> Vocabulary:
         )
     )
     vocabulary.refuse_same_names()
+    owners = Counter(word for group in words for word in {word.casefold() for word in group})
+    shared = next((word for word, count in owners.items() if count > 1), None)
+    if shared is not None:
+        raise UserError(f"expected each word to name one class, got {shared!r} for {owners[shared]}. Leave one out")
     return vocabulary
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import platform
 import random
 import subprocess
 import sys
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -32,11 +30,6 @@ def path_digest(path: Path) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python, ovsbench, and those packages that matter and are installed."""
-    return dict(_versions())
-
-
-@functools.cache
-def _versions() -> Mapping[str, str]:
     found = {"python": platform.python_version(), "ovsbench": ovsbench.__version__}
     for name in _PACKAGES:
         try:

@@ -17,8 +17,8 @@ from ovsbench.benchmark.storage.text_files import refuse_pipe
 CHUNK = 1 << 20
 LONGEST = 1 << 28
 """Bytes of one element, at most: more is no label of one video, and would fill the memory."""
-_SPACE = re.compile(rb"[ \t\n\r]*")
-_MARK = codecs.BOM_UTF8
+_SPACE = re.compile(r"[ \t\n\r]*")
+_MARK = codecs.BOM_UTF8.decode("latin-1")
 """What some editors write before a text in UTF-8."""
 
 
@@ -108,12 +108,11 @@ class _EndError(ValueError):
 
 
 class _Parser:
-    """Reads a file through a window, as bytes or as text in which every character is one byte."""
+    """Reads a file through a window of text in which every character is one byte."""
 
     def __init__(self, file: BinaryIO, shortcut: Shortcut | None) -> None:
         self._file, self._shortcut = file, shortcut
-        self._window = b""
-        self._decoded: str | None = None  # the window as text, once it was asked for
+        self._window, self._text = b"", ""
         self._place = 0  # in the window
         self._offset = 0  # of the window in the file
         self._last = 0  # length of the value before, about that of the next in most lists
@@ -147,7 +146,7 @@ class _Parser:
     def _begin(self) -> None:
         if self._peek() in "ÿþ":  # what text in UTF-16 begins with, and no UTF-8 does
             raise NotUtf8Error("it is text in UTF-16, as Windows PowerShell writes it; save it as UTF-8")
-        if self._window.startswith(_MARK, self._place):
+        if self._peek() == _MARK[0] and self._text.startswith(_MARK, self._place):
             self._place += len(_MARK)
 
     def _list(self) -> Iterator[tuple[Any, Span]]:
@@ -163,10 +162,11 @@ class _Parser:
     def _peek(self) -> str:
         """The next character that is no space."""
         while True:
-            if self._place < len(self._window) and (code := self._window[self._place]) not in b" \t\n\r":
-                return chr(code)
-            self._place = _SPACE.match(self._window, self._place).end()  # type: ignore[union-attr]
-            if self._place == len(self._window) and not self._grow(CHUNK):
+            if self._place < len(self._text) and self._text[self._place] in " \t\n\r":
+                self._place = _SPACE.match(self._text, self._place).end()  # type: ignore[union-attr]
+            if self._place < len(self._text):
+                return self._text[self._place]
+            if not self._grow(CHUNK):
                 raise _EndError(f"it ends at byte {self._offset + self._place}")
 
     def _expect(self, characters: str) -> str:
@@ -178,7 +178,7 @@ class _Parser:
 
     def _value(self) -> tuple[Any, Span]:
         self._peek()
-        if len(self._window) - self._place < self._last + min(self._last, CHUNK):  # the next may be a little longer
+        if len(self._text) - self._place < self._last + min(self._last, CHUNK):  # the next may be a little longer
             self._grow(max(self._last, CHUNK))
         found = self._shortcut(self._window, self._place) if self._shortcut else None
         value, end = found or self._parsed()
@@ -186,12 +186,6 @@ class _Parser:
         self._last = end - self._place
         self._place = end
         return value, span
-
-    @property
-    def _text(self) -> str:
-        if self._decoded is None:
-            self._decoded = self._window.decode("latin-1")
-        return self._decoded
 
     def _parsed(self) -> tuple[Any, int]:
         """The value that begins here, and the place behind it."""
@@ -216,7 +210,7 @@ class _Parser:
         """Lets the window forget what was read and reach further; whether there was more."""
         more = self._file.read(length)
         self._window = self._window[self._place :] + more
-        self._decoded = None
+        self._text = self._window.decode("latin-1")
         self._offset += self._place
         self._place = 0
         return bool(more)

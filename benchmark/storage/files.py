@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -47,7 +48,7 @@ def indented_json(value: Any, depth: int = 1) -> str:
         return _COMPACT.encode(value)
     pad = "\n" + " " * depth
     children = value.values() if isinstance(value, dict) else value
-    if _SCALARS.issuperset(map(type, children)) or not any(isinstance(child, containers) for child in children):
+    if not any(map(isinstance, children, itertools.repeat(containers))):
         text = _LINES.encode(value)
         return text[0] + pad + text[1:-1].replace("\n", pad) + pad[:-1] + text[-1]
     items = sorted(value.items()) if isinstance(value, dict) else list(enumerate(value))
@@ -202,7 +203,6 @@ def json_line(value: Mapping[str, Any]) -> str:
     return _compact(value) + "\n"
 
 
-_SCALARS = frozenset({str, int, float, bool, type(None)})
 _COMPACT = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _LINES = json.JSONEncoder(sort_keys=True, separators=(",\n", ": "), ensure_ascii=False, allow_nan=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Required, TypedDict, Unpack
 
 from ovsbench.benchmark import record
 from ovsbench.benchmark.errors import DataError, MethodError
@@ -23,8 +24,20 @@ from ovsbench.benchmark.types import PanopticFrame, Vocabulary, check_frame
 _MEND = "Mend the files and import again"
 ReadFrame = Callable[[VideoEntry, int], PanopticFrame]
 """Video and frame number to the predicted frame; raises a DataError if it cannot be read."""
-Metrics = Mapping[str, int] | None
-"""Name and version of each metric to score the run with while it is made, see `metrics_to_count`; None not to."""
+
+
+class How(TypedDict, total=False):
+    """How predictions become a run.
+
+    Attributes:
+        name: of the method, for tables.
+        metrics: name and version of each that the run is scored with at once, see `metrics_to_count`; None for none.
+        progress: told of frames and videos.
+    """
+
+    name: Required[str]
+    metrics: Mapping[str, int] | None
+    progress: Progress
 
 
 def import_run(
@@ -33,12 +46,10 @@ def import_run(
     read: ReadFrame,
     faults: Faults,
     *,
-    name: str,
     what: str,
     digest: str,
     notes: Mapping[str, str],
-    metrics: Metrics = None,
-    progress: Progress = SILENT,
+    **how: Unpack[How],
 ) -> RunRecord:
     """Makes a run folder of predictions in another layout.
 
@@ -47,12 +58,10 @@ def import_run(
         run: the new run folder.
         read: gives the frames.
         faults: those found before any mask was opened; videos that are missing altogether were noted there.
-        name: of the method, for tables.
         what: the files, for messages and the record.
         digest: sha256 over the files' list of segments or names, for the record.
         notes: more facts for the record.
-        metrics: to score the run with at once.
-        progress: told of frames and videos.
+        how: see `How`.
 
     Raises:
         DataError: anything is wrong; all of it is told at once and no run is made.
@@ -62,11 +71,11 @@ def import_run(
     def write(folder: Path) -> Iterator[tuple[VideoEntry, None]]:
         for entry in benchmark.entries:
             with faults.collecting():
-                _import_video(folder, entry, vocabulary, read, faults, progress)
+                _import_video(folder, entry, vocabulary, read, faults, how.get("progress", SILENT))
             yield entry, None
 
     notes = {**notes, "imported_files_sha256": digest}
-    return import_videos(benchmark, run, write, faults, name, what, notes, metrics, progress)
+    return import_videos(benchmark, run, write, faults, what, notes, **how)
 
 
 def import_tracks(
@@ -75,18 +84,16 @@ def import_tracks(
     put: Callable[[TrackWriter, VideoEntry], None],
     faults: Faults,
     *,
-    name: str,
     what: str,
     digest: str,
     notes: Mapping[str, str],
-    metrics: Metrics = None,
-    progress: Progress = SILENT,
+    **how: Unpack[How],
 ) -> RunRecord:
     """`import_run` for an instance benchmark.
 
     Args:
         put: adds the tracks of a video.
-        benchmark, run, faults, name, what, digest, notes, metrics, progress: as for `import_run`.
+        benchmark, run, faults, what, digest, notes, how: as for `import_run`.
 
     Raises:
         DataError: as `import_run`.
@@ -98,11 +105,11 @@ def import_tracks(
         for entry in benchmark.entries:
             with faults.collecting(), track_writer(folder, entry, vocabulary) as writer:
                 put(writer, entry)
-            progress.frame(len(entry.frames))
+            how.get("progress", SILENT).frame(len(entry.frames))
             yield entry, None
 
     notes = {**notes, "imported_files_sha256": digest}
-    return import_videos(benchmark, run, write, faults, name, what, notes, metrics, progress)
+    return import_videos(benchmark, run, write, faults, what, notes, **how)
 
 
 def track_writer(folder: Path, entry: VideoEntry, vocabulary: Vocabulary) -> TrackWriter:
@@ -115,20 +122,18 @@ def import_videos(
     run: Path,
     write: Callable[[Path], Iterable[tuple[VideoEntry, TrackFolder | None]]],
     faults: Faults,
-    name: str,
     what: str,
     notes: Mapping[str, str],
-    metrics: Metrics,
-    progress: Progress,
+    **how: Unpack[How],
 ) -> RunRecord:
     """Makes the run folder.
 
     Args:
         write: writes the predictions of all videos into a folder; gives each video that is there, in the order of the
             benchmark, and perhaps what was written.
-        benchmark, run, faults, name, what, notes, metrics, progress: as for `import_run`.
+        benchmark, run, faults, what, notes, how: as for `import_run`.
     """
-    counted = []
+    name, metrics, progress, counted = how["name"], how.get("metrics"), how.get("progress", SILENT), []
     with whole_folder(run) as partial:
         frames = sum(len(entry.frames) for entry in benchmark.entries)
         progress.start(len(benchmark.entries), frames, f"importing {what}")

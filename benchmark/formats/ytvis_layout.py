@@ -19,13 +19,13 @@ import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.formats.conversion import Metrics, import_videos, track_writer
+from ovsbench.benchmark.formats.conversion import How, import_videos, track_writer
 from ovsbench.benchmark.formats.faults import Faults, TooManyFaultsError
 from ovsbench.benchmark.formats.quick_rows import QuickRows, with_texts
 from ovsbench.benchmark.machine import path_digest
@@ -78,15 +78,7 @@ LARGEST = sys.float_info.max
 """A number above it is infinite, or an integer that is no float."""
 
 
-def import_ytvis(
-    benchmark: Benchmark,
-    predictions: str | Path,
-    run: str | Path,
-    *,
-    name: str,
-    metrics: Metrics = None,
-    progress: Progress = SILENT,
-) -> RunRecord:
+def import_ytvis(benchmark: Benchmark, predictions: str | Path, run: str | Path, **how: Unpack[How]) -> RunRecord:
     """Makes a run of predictions in the layout of YouTube-VIS; a video without a prediction has no track.
 
     An empty list is an answer: nothing was found.
@@ -95,14 +87,12 @@ def import_ytvis(
         benchmark: what was predicted; its videos are called by the numbers that the predictions use.
         predictions: the JSON file, or a folder with `results.json`.
         run: the run folder to make.
-        name: of the method, for tables.
-        metrics: to score the run with at once, see `conversion.Metrics`.
-        progress: told of frames and videos.
+        how: see `How`.
 
     Raises:
         DataError: anything is wrong with the file, all of it told at once.
     """
-    return import_results(benchmark, predictions, run, YTVIS, name=name, metrics=metrics, progress=progress)
+    return import_results(benchmark, predictions, run, YTVIS, **how)
 
 
 def import_results(
@@ -110,10 +100,7 @@ def import_results(
     predictions: str | Path,
     run: str | Path,
     layout: ResultLayout,
-    *,
-    name: str,
-    metrics: Metrics = None,
-    progress: Progress = SILENT,
+    **how: Unpack[How],
 ) -> RunRecord:
     """`import_ytvis` for any layout of the kind."""
     path = Path(predictions)
@@ -125,10 +112,10 @@ def import_results(
         )
     with no_collection():
         faults = Faults()
-        reader = _Reader(path, benchmark, layout, faults, progress)
+        reader = _Reader(path, benchmark, layout, faults, how.get("progress", SILENT))
         what, notes = f"{path} ({layout.title} layout)", {"layout": layout.name}
         notes["imported_files_sha256"] = path_digest(path)
-        return import_videos(benchmark, Path(run), reader.write, faults, name, what, notes, metrics, progress)
+        return import_videos(benchmark, Path(run), reader.write, faults, what, notes, **how)
 
 
 class _Kept:

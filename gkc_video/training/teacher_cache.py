@@ -1,7 +1,7 @@
 """What the teacher says about the labelled regions of a training set; it is always the same, so it is paid for once.
 
 For each region: the vector of the region alone on grey (what distillation copies) and, where synonyms are chosen by it,
-that of its box. Readers cut the crops, see `teacher_crops`; here the teacher is asked about those of a step together.
+that of its box. Readers cut the crops, see `teacher_crops`; here the teacher is asked about those of each frame.
 Vectors are rounded to float16 whether they are kept or not, so that a cache changes nothing.
 """
 
@@ -85,13 +85,13 @@ class TeacherCache:
             return TeacherVectors(vectors[0], vectors[1] if self.crops.boxes else None)
 
     def _asked(self, samples: Sequence[Sample], writer: VectorWriter | None) -> list[Vectors]:
-        """The vectors of each frame; the teacher looks at the crops of all frames together."""
+        """The vectors of each frame, whose crops the teacher looks at by themselves: beside others a value may round up
+        that rounds down alone, and which others there are depends on what the cache holds."""
         seen = [sample.seen for sample in samples]
         assert all(of is not None for of in seen), "the readers were told of the teacher"
-        new = [of.crops for of in seen if of is not None and of.crops is not None]
-        pixels = torch.from_numpy(np.concatenate([*new, np.zeros((0, self.crops.side, self.crops.side, 3), np.uint8)]))
-        answers = self.clip.encode_pixels(pixels.permute(0, 3, 1, 2)).half().cpu().numpy()
-        apart = iter(np.split(answers, np.cumsum([len(crops) for crops in new])[:-1]) if new else [])
+        new = [torch.from_numpy(of.crops) for of in seen if of is not None and of.crops is not None]
+        answers = [self.clip.encode_pixels(pixels.permute(0, 3, 1, 2)).half() for pixels in new]
+        apart = iter([vectors.cpu().numpy() for vectors in answers])
         found = []
         for sample, of in zip(samples, seen, strict=True):
             vectors = of.vectors if of is not None and of.vectors is not None else next(apart)

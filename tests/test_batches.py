@@ -85,6 +85,18 @@ def test_one_thread_answers_before_the_next_batch_is_read(threads: int) -> None:
         assert read == list(range(index + 1))
 
 
+def test_a_gpu_works_on_the_next_batch_while_the_last_one_is_taken():
+    made: list[int] = []
+
+    def compute(batch: torch.Tensor) -> int:
+        made.append(number(batch))
+        return number(batch)
+
+    for index, found in enumerate(computed(compute, numbered(4), "cuda")):
+        assert found == index
+        assert made == list(range(min(index + 2, 4)))
+
+
 def test_a_clock_that_hears_every_stage_keeps_the_work_in_its_thread(threads: int) -> None:
     with StageClock(one_thread=True).listening():
         assert set(computed(lambda _: threading.get_ident(), numbered(4), "cpu")) == {threading.get_ident()}

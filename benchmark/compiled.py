@@ -1,8 +1,8 @@
 """Loops that numba compiles, where it is installed and there is enough to do; numpy's way beside each gives the same.
 
-Numba and a loop take half a second to load, so a loop is compiled only after its process has spent about as long on the
-same work without it: then it may be expected to go on, and at worst the time doubles. What was compiled is kept on disk
-for the next process.
+Numba takes half a second to load, so a loop is compiled only after its process has spent about as long on the same work
+without it: then it may be expected to go on, and at worst the time doubles. A further loop takes milliseconds, so it
+comes sooner. What was compiled is kept on disk for the next process.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
+
+_SOONER = 100
+"""How many times less work is done without a loop where numba is there already."""
 
 
 class Loop:
@@ -19,6 +22,8 @@ class Loop:
         function: plain loops; never called uncompiled.
         after: as much work, in units of the caller, is done without it first.
     """
+
+    has_numba = False  # whether this process has loaded it for any loop
 
     def __init__(self, function: Callable[..., Any], after: int) -> None:
         self._function, self._after = function, after
@@ -33,7 +38,7 @@ class Loop:
             work: that is to be done now.
         """
         self._done += work
-        if self._done > self._after:
+        if self._done > (self._after // _SOONER if Loop.has_numba else self._after):
             self.load()
         return self._compiled
 
@@ -42,6 +47,7 @@ class Loop:
         if not self._was_tried:
             self._was_tried = True
             self._compiled = _compile(self._function)
+            Loop.has_numba |= self._compiled is not None
 
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any] | None:

@@ -9,6 +9,7 @@ labels/<video>/    the true segments of each frame, see `ovsbench.benchmark.stor
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -147,6 +148,11 @@ class Benchmark:
     def hides_labels(self) -> bool:
         """Whether its labels are somewhere else: the manifest describes them, and this folder has none at all."""
         return any(entry.labels_sha256 for entry in self.entries) and not (self.folder / "labels").exists()
+
+    @cached_property
+    def ids_as_json(self) -> str:
+        """The ids of all categories, sorted."""
+        return json.dumps(sorted(self.vocabulary.ids), separators=(",", ":"))
 
     def labels_folder(self, video_id: str) -> Path:
         """Where the labels of a video lie."""

@@ -32,6 +32,13 @@ def number(batch: torch.Tensor) -> int:
     return int(batch[0, 0, 0, 0])
 
 
+def noted(count: int, read: list[int]) -> Iterator[torch.Tensor]:
+    """Numbered batches; the numbers of those that were asked for are put into a list."""
+    for batch in numbered(count):
+        read.append(number(batch))
+        yield batch
+
+
 def test_results_come_in_the_order_of_the_batches(threads: int) -> None:
     def compute(batch: torch.Tensor) -> int:
         time.sleep(0.002 * (number(batch) % 3))
@@ -62,27 +69,27 @@ def test_threads_beyond_the_most_batches_share_out_the_operations(
 
 def test_no_more_is_read_than_is_worked_on_and_the_next(threads: int) -> None:
     read: list[int] = []
-
-    def source() -> Iterator[torch.Tensor]:
-        for batch in numbered(20):
-            read.append(number(batch))
-            yield batch
-
-    for index, _ in enumerate(computed(number, source(), "cpu")):
+    for index, _ in enumerate(computed(number, noted(20, read), "cpu")):
         assert len(read) <= index + 1 + threads
 
 
 def test_one_thread_answers_before_the_next_batch_is_read(threads: int) -> None:
     torch.set_num_threads(1)
     read: list[int] = []
-
-    def source() -> Iterator[torch.Tensor]:
-        for batch in numbered(4):
-            read.append(number(batch))
-            yield batch
-
-    for index, _ in enumerate(computed(number, source(), "cpu")):
+    for index, _ in enumerate(computed(number, noted(4, read), "cpu")):
         assert read == list(range(index + 1))
+
+
+def test_a_gpu_works_on_the_next_batch_while_the_last_one_is_taken():
+    made: list[int] = []
+
+    def compute(batch: torch.Tensor) -> int:
+        made.append(number(batch))
+        return number(batch)
+
+    for index, found in enumerate(computed(compute, numbered(4), "cuda")):
+        assert found == index
+        assert made == list(range(min(index + 2, 4)))
 
 
 def test_a_clock_that_hears_every_stage_keeps_the_work_in_its_thread(threads: int) -> None:

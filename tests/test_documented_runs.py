@@ -173,6 +173,8 @@ ELSEWHERE = {
     "train FILE --profile '[--json]'": "test_training_options.py",
     "bench statistics": "test_statistics_bench.py",
     "bench compare": "test_score_bench.py",
+    "import --score --only ap": "test_import_scored.py",
+    "import data/ytvis results.json --format ytvis -o runs/theirs --score --only ap": "test_import_scored.py",
     "score --only ap": "test_cli.py",
 }
 """Documented command to the file of tests that runs it: it needs a server, a hub, or a browser, on the same machine."""

@@ -140,8 +140,9 @@ def test_the_compiled_loops_leave_what_is_no_mask_to_numpy(loops, text):
     assert said[0] == said[1]
 
 
-def test_a_loop_is_compiled_after_enough_work_alone():
+def test_a_loop_is_compiled_after_enough_work_alone_and_another_one_sooner(monkeypatch):
     pytest.importorskip("numba")
+    monkeypatch.setattr(Loop, "has_numba", False)
     loop = Loop(rle_loop.read_masks, after=10)
     assert [loop.ready(5), loop.ready(5)] == [None, None]
     assert loop.ready(1) is not None

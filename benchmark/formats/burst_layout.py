@@ -19,10 +19,10 @@ from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Unpack
 
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.formats.conversion import import_tracks
+from ovsbench.benchmark.formats.conversion import How, import_tracks
 from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.formats.foreign_json import read_raw
 from ovsbench.benchmark.formats.ytvis_layout import is_empty, measured, read_track
@@ -49,17 +49,14 @@ def _plain(name: str) -> str:
     return name.casefold().replace("_", " ").replace("-", " ")
 
 
-def import_burst(
-    benchmark: Benchmark, predictions: str | Path, run: str | Path, *, name: str, progress: Progress = SILENT
-) -> RunRecord:
+def import_burst(benchmark: Benchmark, predictions: str | Path, run: str | Path, **how: Unpack[How]) -> RunRecord:
     """Makes a run of predictions of BURST; a video without a prediction has no track.
 
     Args:
         benchmark: what was predicted.
         predictions: the JSON file, or a folder with `predictions.json`.
         run: the run folder to make.
-        name: of the method, for tables.
-        progress: told of frames and videos.
+        how: see `How`.
 
     Raises:
         DataError: anything is wrong with the file, all of it told at once.
@@ -95,11 +92,10 @@ def import_burst(
         Path(run),
         put,
         faults,
-        name=name,
         what=f"{path} (BURST layout)",
         digest=sha256(path.read_bytes()).hexdigest(),
         notes={"layout": "burst"},
-        progress=progress,
+        **how,
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Required, TypedDict, Unpack
 
 from ovsbench.benchmark import record
 from ovsbench.benchmark.errors import DataError, MethodError
@@ -13,15 +14,30 @@ from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.methods import MethodInfo
 from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord, Settings
-from ovsbench.benchmark.running.counting import PREDICTIONS
+from ovsbench.benchmark.running.counting import PREDICTIONS, count_video, predictions
+from ovsbench.benchmark.running.scoring import write_scores
 from ovsbench.benchmark.storage.files import whole_folder
 from ovsbench.benchmark.storage.store import VideoWriter
-from ovsbench.benchmark.storage.track_store import TrackWriter
+from ovsbench.benchmark.storage.track_store import TrackFolder, TrackWriter
 from ovsbench.benchmark.types import PanopticFrame, Vocabulary, check_frame
 
 _MEND = "Mend the files and import again"
 ReadFrame = Callable[[VideoEntry, int], PanopticFrame]
 """Video and frame number to the predicted frame; raises a DataError if it cannot be read."""
+
+
+class How(TypedDict, total=False):
+    """How predictions become a run.
+
+    Attributes:
+        name: of the method, for tables.
+        metrics: name and version of each that the run is scored with at once, see `metrics_to_count`; None for none.
+        progress: told of frames and videos.
+    """
+
+    name: Required[str]
+    metrics: Mapping[str, int] | None
+    progress: Progress
 
 
 def import_run(
@@ -30,11 +46,10 @@ def import_run(
     read: ReadFrame,
     faults: Faults,
     *,
-    name: str,
     what: str,
     digest: str,
     notes: Mapping[str, str],
-    progress: Progress = SILENT,
+    **how: Unpack[How],
 ) -> RunRecord:
     """Makes a run folder of predictions in another layout.
 
@@ -43,21 +58,24 @@ def import_run(
         run: the new run folder.
         read: gives the frames.
         faults: those found before any mask was opened; videos that are missing altogether were noted there.
-        name: of the method, for tables.
         what: the files, for messages and the record.
         digest: sha256 over the files' list of segments or names, for the record.
         notes: more facts for the record.
-        progress: told of frames and videos.
+        how: see `How`.
 
     Raises:
         DataError: anything is wrong; all of it is told at once and no run is made.
     """
     vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
 
-    def write(folder: Path, entry: VideoEntry) -> None:
-        _import_video(folder, entry, vocabulary, read, faults, progress)
+    def write(folder: Path) -> Iterator[tuple[VideoEntry, None]]:
+        for entry in benchmark.entries:
+            with faults.collecting():
+                _import_video(folder, entry, vocabulary, read, faults, how.get("progress", SILENT))
+            yield entry, None
 
-    return _import(benchmark, run, write, faults, name, what, {**notes, "imported_files_sha256": digest}, progress)
+    notes = {**notes, "imported_files_sha256": digest}
+    return import_videos(benchmark, run, write, faults, what, notes, **how)
 
 
 def import_tracks(
@@ -66,17 +84,16 @@ def import_tracks(
     put: Callable[[TrackWriter, VideoEntry], None],
     faults: Faults,
     *,
-    name: str,
     what: str,
     digest: str,
     notes: Mapping[str, str],
-    progress: Progress = SILENT,
+    **how: Unpack[How],
 ) -> RunRecord:
     """`import_run` for an instance benchmark.
 
     Args:
         put: adds the tracks of a video.
-        benchmark, run, faults, name, what, digest, notes, progress: as for `import_run`.
+        benchmark, run, faults, what, digest, notes, how: as for `import_run`.
 
     Raises:
         DataError: as `import_run`.
@@ -84,32 +101,47 @@ def import_tracks(
     vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
     faults.stop(what, _MEND)
 
-    def write(folder: Path, entry: VideoEntry) -> None:
-        with TrackWriter(folder / entry.id, entry.id, entry.size, len(entry.frames), vocabulary) as writer:
-            put(writer, entry)
-        progress.frame(len(entry.frames))
+    def write(folder: Path) -> Iterator[tuple[VideoEntry, None]]:
+        for entry in benchmark.entries:
+            with faults.collecting(), track_writer(folder, entry, vocabulary) as writer:
+                put(writer, entry)
+            how.get("progress", SILENT).frame(len(entry.frames))
+            yield entry, None
 
-    return _import(benchmark, run, write, faults, name, what, {**notes, "imported_files_sha256": digest}, progress)
+    notes = {**notes, "imported_files_sha256": digest}
+    return import_videos(benchmark, run, write, faults, what, notes, **how)
 
 
-def _import(
+def track_writer(folder: Path, entry: VideoEntry, vocabulary: Vocabulary) -> TrackWriter:
+    """Who writes the predicted tracks of a video into the folder of all, which is not there yet under its name."""
+    return TrackWriter(folder / entry.id, entry.id, entry.size, len(entry.frames), vocabulary, in_place=True)
+
+
+def import_videos(
     benchmark: Benchmark,
     run: Path,
-    write: Callable[[Path, VideoEntry], None],
+    write: Callable[[Path], Iterable[tuple[VideoEntry, TrackFolder | None]]],
     faults: Faults,
-    name: str,
     what: str,
     notes: Mapping[str, str],
-    progress: Progress,
+    **how: Unpack[How],
 ) -> RunRecord:
-    """Makes the run folder; `write` puts the predictions of a video into a folder."""
+    """Makes the run folder.
+
+    Args:
+        write: writes the predictions of all videos into a folder; gives each video that is there, in the order of the
+            benchmark, and perhaps what was written.
+        benchmark, run, faults, what, notes, how: as for `import_run`.
+    """
+    name, metrics, progress, counted = how["name"], how.get("metrics"), how.get("progress", SILENT), []
     with whole_folder(run) as partial:
         frames = sum(len(entry.frames) for entry in benchmark.entries)
         progress.start(len(benchmark.entries), frames, f"importing {what}")
         try:
-            for entry in benchmark.entries:
-                with faults.collecting():
-                    write(partial / PREDICTIONS, entry)
+            for entry, written in write(partial / PREDICTIONS):
+                if metrics is not None and not faults.count:
+                    fresh = predictions(benchmark, partial, entry.id) if written is None else written
+                    counted.append(count_video(benchmark, partial, entry.id, versions=metrics, fresh=fresh))
                 progress.video()
         finally:
             progress.stop()
@@ -119,6 +151,8 @@ def _import(
         )
         facts = dataclasses.replace(facts, device="", device_name="", notes=notes)
         facts.write(partial)
+        if metrics is not None:
+            write_scores(benchmark, partial, [video for video in counted if video is not None])
     return facts
 
 

@@ -17,6 +17,7 @@ _FIRST = re.compile(
     rb'(?:\s*null\s*,)*\s*(\{\s*(?:%b,\s*)?"counts"\s*:\s*")[^"{}]+("\s*(?:,\s*%b)?\})' % (_SIZE, _SIZE)
 )
 """The first mask of a list: what stands before its text, with the size or without, and what stands after it."""
+_DECODER = json.JSONDecoder()
 _IN_PLACE = "\0masks\0"
 
 
@@ -47,10 +48,10 @@ class QuickRows:
             return None
         try:
             rest = b'%b"\\u0000masks\\u0000"%b' % (window[begin : key.end() - 1], window[masks.end : end])
-            row = json.loads(rest.decode())
+            row, stop = _DECODER.raw_decode(text := rest.decode())
         except (ValueError, RecursionError):
             return None
-        if not isinstance(row, dict) or row.get("segmentations") != _IN_PLACE:
+        if stop < len(text) or not isinstance(row, dict) or row.get("segmentations") != _IN_PLACE:
             return None
         row["segmentations"] = masks
         return row, end

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.formats.conversion import How
 from ovsbench.benchmark.formats.ytvis_layout import ResultLayout, export_results, import_results, row_of_track
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
 from ovsbench.benchmark.progress import SILENT, Progress
@@ -26,22 +27,19 @@ from ovsbench.benchmark.storage.track_extents import Extent
 from ovsbench.benchmark.types import InstanceTrack
 
 
-def import_sacoveval(
-    benchmark: Benchmark, predictions: str | Path, run: str | Path, *, name: str, progress: Progress = SILENT
-) -> RunRecord:
+def import_sacoveval(benchmark: Benchmark, predictions: str | Path, run: str | Path, **how: Unpack[How]) -> RunRecord:
     """Makes a run of predictions of SA-Co/VEval; phrases that were not asked of a video may be among them.
 
     Args:
         benchmark: what was predicted; its videos are called by the numbers that the predictions use.
         predictions: the JSON file, or a folder with `results.json`.
         run: the run folder to make.
-        name: of the method, for tables.
-        progress: told of frames and videos.
+        how: see `How`.
 
     Raises:
         DataError: anything is wrong with the file, all of it told at once.
     """
-    return import_results(benchmark, predictions, run, _LAYOUT, name=name, progress=progress)
+    return import_results(benchmark, predictions, run, _LAYOUT, **how)
 
 
 def _check(row: Mapping[str, Any], score: float, areas: npt.NDArray[np.int64], where: str) -> None:

@@ -17,12 +17,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import PIL.Image
 
-from ovsbench.benchmark.formats.conversion import import_run
+from ovsbench.benchmark.formats.conversion import How, import_run
 from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.formats.frame_names import compare_names, stems
 from ovsbench.benchmark.formats.vipseg_json import read_frame, read_predictions
@@ -39,17 +39,14 @@ from ovsbench.benchmark.types import PanopticFrame
 _PREDICTED_MASKS, _PREDICTIONS = "pan_pred", "pred.json"
 
 
-def import_vipseg(
-    benchmark: Benchmark, predictions: str | Path, run: str | Path, *, name: str, progress: Progress = SILENT
-) -> RunRecord:
+def import_vipseg(benchmark: Benchmark, predictions: str | Path, run: str | Path, **how: Unpack[How]) -> RunRecord:
     """Makes a run of predictions in the layout of VIPSeg.
 
     Args:
         benchmark: what was predicted; its frames must have the names of the predictions' files.
         predictions: folder with `pred.json` and `pan_pred`.
         run: the run folder to make.
-        name: of the method, for tables.
-        progress: told of frames and videos.
+        how: see `How`.
 
     Raises:
         DataError: anything is wrong with the files, all of it told at once.
@@ -81,11 +78,10 @@ def import_vipseg(
         Path(run),
         read,
         faults,
-        name=name,
         what=f"{folder} (VIPSeg layout)",
         digest=sha256(path.read_bytes()).hexdigest(),
         notes={"layout": "vipseg"},
-        progress=progress,
+        **how,
     )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Unpack, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ import PIL.Image
 
 from ovsbench.benchmark.errors import DataError, did_you_mean
 from ovsbench.benchmark.formats import LabelForm
-from ovsbench.benchmark.formats.conversion import import_run
+from ovsbench.benchmark.formats.conversion import How, import_run
 from ovsbench.benchmark.formats.faults import Faults
 from ovsbench.benchmark.formats.frame_names import compare_names, stems
 from ovsbench.benchmark.manifest import Benchmark, VideoEntry
@@ -43,9 +43,8 @@ def import_vspw(
     predictions: str | Path,
     run: str | Path,
     *,
-    name: str,
     label_form: LabelForm = "shifted",
-    progress: Progress = SILENT,
+    **how: Unpack[How],
 ) -> RunRecord:
     """Makes a run of predictions in the layout of VSPW.
 
@@ -53,9 +52,8 @@ def import_vspw(
         benchmark: what was predicted; its frames must have the names of the predictions' files.
         predictions: folder with a folder of masks for each video.
         run: the run folder to make.
-        name: of the method, for tables.
         label_form: how classes are numbered.
-        progress: told of frames and videos.
+        how: see `How`.
 
     Raises:
         DataError: anything is wrong with the files, all of it told at once.
@@ -89,11 +87,10 @@ def import_vspw(
         Path(run),
         read,
         faults,
-        name=name,
         what=f"{folder} (VSPW layout)",
         digest=json_digest([[video, sorted(names)] for video, names in there.items()]),
         notes={"layout": "vspw", "label_form": label_form},
-        progress=progress,
+        **how,
     )
 
 

@@ -16,17 +16,16 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-import tempfile
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from ovsbench.benchmark.errors import DataError
-from ovsbench.benchmark.formats.conversion import import_tracks
+from ovsbench.benchmark.formats.conversion import How, import_videos, track_writer
 from ovsbench.benchmark.formats.faults import Faults, TooManyFaultsError
 from ovsbench.benchmark.formats.quick_rows import QuickRows, with_texts
 from ovsbench.benchmark.machine import path_digest
@@ -35,17 +34,19 @@ from ovsbench.benchmark.progress import SILENT, Progress
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.counting import predicted_tracks
 from ovsbench.benchmark.storage import rle
-from ovsbench.benchmark.storage.big_json import CHUNK, list_elements
+from ovsbench.benchmark.storage.big_json import list_elements
 from ovsbench.benchmark.storage.files import whole_folder, writing
 from ovsbench.benchmark.storage.folder_listing import forward
 from ovsbench.benchmark.storage.rle import ListedMasks
 from ovsbench.benchmark.storage.rle_loop import READ
 from ovsbench.benchmark.storage.text_files import no_collection
 from ovsbench.benchmark.storage.track_extents import Extent, Measured, measured_texts
-from ovsbench.benchmark.storage.track_store import TrackWriter, around_masks
+from ovsbench.benchmark.storage.track_store import TrackFolder, TrackWriter, around_masks
 from ovsbench.benchmark.types import InstanceTrack, Vocabulary
 
 RESULTS = "results.json"
+_WAITING = 1 << 17
+"""Bytes of lines of a video that are written together."""
 _AT_ONCE = 20_000
 """Masks that are decoded at once, so that memory does not grow with the video."""
 
@@ -77,9 +78,7 @@ LARGEST = sys.float_info.max
 """A number above it is infinite, or an integer that is no float."""
 
 
-def import_ytvis(
-    benchmark: Benchmark, predictions: str | Path, run: str | Path, *, name: str, progress: Progress = SILENT
-) -> RunRecord:
+def import_ytvis(benchmark: Benchmark, predictions: str | Path, run: str | Path, **how: Unpack[How]) -> RunRecord:
     """Makes a run of predictions in the layout of YouTube-VIS; a video without a prediction has no track.
 
     An empty list is an answer: nothing was found.
@@ -88,13 +87,12 @@ def import_ytvis(
         benchmark: what was predicted; its videos are called by the numbers that the predictions use.
         predictions: the JSON file, or a folder with `results.json`.
         run: the run folder to make.
-        name: of the method, for tables.
-        progress: told of frames and videos.
+        how: see `How`.
 
     Raises:
         DataError: anything is wrong with the file, all of it told at once.
     """
-    return import_results(benchmark, predictions, run, YTVIS, name=name, progress=progress)
+    return import_results(benchmark, predictions, run, YTVIS, **how)
 
 
 def import_results(
@@ -102,9 +100,7 @@ def import_results(
     predictions: str | Path,
     run: str | Path,
     layout: ResultLayout,
-    *,
-    name: str,
-    progress: Progress = SILENT,
+    **how: Unpack[How],
 ) -> RunRecord:
     """`import_ytvis` for any layout of the kind."""
     path = Path(predictions)
@@ -115,46 +111,53 @@ def import_results(
             f"{benchmark.rules.task}. Import on the benchmark that was predicted"
         )
     with no_collection():
-        return _import_rows(benchmark, path, Path(run), layout, name, progress)
-
-
-def _import_rows(
-    benchmark: Benchmark, path: Path, run: Path, layout: ResultLayout, name: str, progress: Progress
-) -> RunRecord:
-    faults = Faults()
-    beside = next(folder for folder in run.absolute().parents if folder.is_dir())  # on the disk that has room for it
-    with contextlib.ExitStack() as stack:
-        with writing(beside):
-            lines = stack.enter_context(tempfile.TemporaryFile("w+b", dir=beside, buffering=CHUNK))
-        reader = _Reader(path, benchmark, layout, faults, lines)
-        with writing(beside):
-            reader.read()
-        return import_tracks(
-            benchmark,
-            run,
-            reader.put,
-            faults,
-            name=name,
-            what=f"{path} ({layout.title} layout)",
-            digest=path_digest(path),
-            notes={"layout": layout.name},
-            progress=progress,
-        )
+        faults = Faults()
+        reader = _Reader(path, benchmark, layout, faults, how.get("progress", SILENT))
+        what, notes = f"{path} ({layout.title} layout)", {"layout": layout.name}
+        notes["imported_files_sha256"] = path_digest(path)
+        return import_videos(benchmark, Path(run), reader.write, faults, what, notes, **how)
 
 
 class _Kept:
-    """The tracks of a video that nothing is wrong with: how many, and where their lines are, as (begin, end)."""
+    """The predictions of a video that nothing is wrong with: their tracks, without masks, and who writes their lines.
 
-    def __init__(self) -> None:
-        self.tracks = 0
-        self.places: list[tuple[int, int]] = []
+    Args:
+        writer: of the video.
+    """
 
-    def add(self, begin: int, end: int) -> None:
-        """One more track, whose line lies there; lines that follow one another are one place."""
-        self.tracks += 1
-        if self.places and self.places[-1][1] == begin:
-            begin, _ = self.places.pop()
-        self.places.append((begin, end))
+    def __init__(self, writer: TrackWriter) -> None:
+        self._writer = writer
+        self._waiting: list[bytes] = []
+        self._written = 0  # bytes
+        self.ends = [0]  # of the lines
+        self.tracks: list[InstanceTrack] = []
+        self.extents: list[Extent] = []
+        self.alike: dict[Hashable, list[tuple[int, int]]] = {}  # numbers of predictions, and where their masks begin
+
+    def add(self, track: InstanceTrack, extent: Extent, *line: bytes) -> None:
+        """Appends a track and its line, given in parts."""
+        self.tracks.append(replace(track, masks=()) if track.masks else track)
+        self.extents.append(extent)
+        self._waiting += line
+        self.ends.append(self.ends[-1] + sum(map(len, line)))
+        if self.ends[-1] - self._written > _WAITING:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.add_lines([b"".join(self._waiting)], range(1, len(self.tracks) + 1))
+            self._waiting.clear()
+            self._written = self.ends[-1]
+
+    def pause(self) -> None:
+        """Closes the file until the next line comes."""
+        self._flush()
+        self._writer.pause()
+
+    def stored(self, begin: int, end: int) -> bytes:
+        """What the lines hold from one place up to another."""
+        self._flush()
+        return self._writer.read_back(begin, end)
 
 
 class _Reader:
@@ -165,25 +168,51 @@ class _Reader:
         benchmark: what was predicted.
         layout: of the file.
         faults: to note in.
-        lines: an empty file, which gets the line of each track in the order of the predictions.
+        progress: told of frames.
     """
 
+    _begin: Callable[[VideoEntry], _Kept]
+
     def __init__(
-        self, path: Path, benchmark: Benchmark, layout: ResultLayout, faults: Faults, lines: IO[bytes]
+        self, path: Path, benchmark: Benchmark, layout: ResultLayout, faults: Faults, progress: Progress
     ) -> None:
         self._path, self._name, self._benchmark, self._layout, self._faults = path, str(path), benchmark, layout, faults
-        self._lines, self._end = lines, 0
+        self._progress = progress
         self._entries = benchmark.by_id
         self._vocabulary = benchmark.vocabulary.offered(benchmark.rules.offered)
-        self._kept = {video: _Kept() for video in self._entries}
-        self._alike: dict[Hashable, list[tuple[int, int]]] = {}  # numbers of predictions, and where their masks begin
+        self._kept: dict[str, _Kept] = {}
+        self._video = ""  # that lines are written of
 
-    def read(self) -> None:
-        """Reads all predictions, and keeps those that nothing is wrong with.
+    def write(self, folder: Path) -> Iterator[tuple[VideoEntry, TrackFolder]]:
+        """Writes all predictions that nothing is wrong with; then gives each video with them.
 
         Raises:
-            DataError: the file is no list of predictions on this benchmark, or more is wrong than is worth to note.
+            DataError: the file is no list of predictions on this benchmark, more is wrong than is worth to note, or the
+                disk is full.
         """
+        with contextlib.ExitStack() as stack:
+            self._begin = lambda entry: _Kept(stack.enter_context(track_writer(folder, entry, self._vocabulary)))
+            self._read()
+            for video in self._entries:
+                self._turn_to(video).pause()  # also of those without a prediction
+        for entry in self._benchmark.entries:
+            kept = self._kept.pop(entry.id)
+            self._progress.frame(len(entry.frames))
+            described = tuple(kept.tracks), tuple(kept.extents)
+            yield entry, TrackFolder(folder / entry.id).knowing(described, kept.ends[1:])
+
+    def _turn_to(self, video: str) -> _Kept:
+        """Who keeps the predictions of a video; the file of the one before is closed, as there may be many."""
+        if video != self._video:
+            if self._video:
+                self._kept[self._video].pause()
+            self._video = video
+            if video not in self._kept:
+                self._kept[video] = self._begin(self._entries[video])
+        return self._kept[video]
+
+    def _read(self) -> None:
+        """Goes through the file; what may be wrong is said at `write`."""
         number, first = 0, None
         strangers: set[str] | None = set()  # videos that the benchmark lacks, as long as it lacks all
         has_video, those_read = False, "its videos"
@@ -198,8 +227,10 @@ class _Reader:
                     strangers = None
                 elif strangers is not None and isinstance(value, dict):
                     strangers.add(video)
-                with self._faults.collecting():
+                try:
                     self._take(value, number, video)
+                except DataError as error:
+                    self._faults.add(str(error))
         except TooManyFaultsError:
             if strangers is None:
                 raise
@@ -213,22 +244,6 @@ class _Reader:
                 "import it there"
             )
 
-    def put(self, writer: TrackWriter, entry: VideoEntry) -> None:
-        """Adds the kept predictions of a video, in the order of the file."""
-        kept = self._kept[entry.id]
-        blocks = (
-            self._stored(start, min(start + CHUNK, end))
-            for begin, end in kept.places
-            for start in range(begin, end, CHUNK)
-        )
-        writer.add_lines(blocks, range(1, kept.tracks + 1))
-
-    def _stored(self, begin: int, end: int) -> bytes:
-        self._lines.seek(begin)
-        found = self._lines.read(end - begin)
-        self._lines.seek(self._end)
-        return found
-
     def _take(self, value: Any, number: int, video: str) -> None:
         """Keeps a prediction.
 
@@ -240,33 +255,23 @@ class _Reader:
         if entry is None:
             raise DataError(f"{where}: expected the id of a video of {self._benchmark.name} as video_id, got {video!r}")
         where = f"{where} (video {video})"
-        track = _undecoded(value, self._kept[video].tracks + 1, entry, self._vocabulary, where, is_label=False)
-        found = value["segmentations"]
-        if not isinstance(found, ListedMasks):
-            found = _listed(track, entry, where)
-        self._layout.check(value, track.score, found.areas, where)
+        kept = self._turn_to(video)
+        track = _undecoded(value, len(kept.tracks) + 1, entry, self._vocabulary, where, is_label=False)
+        masks = value["segmentations"]
+        if not isinstance(masks, ListedMasks):
+            masks = _listed(track, entry, where)
+        self._layout.check(value, track.score, masks.areas, where)
         if value.get("bboxes") is not None:
-            _refuse_row_order(found, value["bboxes"], where)
-        self._keep(track, found, number, video, where)
-
-    def _keep(self, track: InstanceTrack, masks: ListedMasks, number: int, video: str, where: str) -> None:
-        """Writes the line of a track.
-
-        Raises:
-            DataError: one before has the same masks, score and category, and the layout has each but once.
-        """
+            _refuse_row_order(masks, value["bboxes"], where)
         extent = Extent.of_list(masks)
         head, tail = around_masks(track, extent)
         if not self._layout.may_repeat and extent.pixels:
-            alike = self._alike.setdefault((video, track.category, track.score, extent), [])
+            alike = kept.alike.setdefault((track.category, track.score, extent), [])
             for earlier, begin in alike:
-                if self._stored(begin, begin + len(masks.text)) == masks.text:
+                if kept.stored(begin, begin + len(masks.text)) == masks.text:
                     raise DataError(f"{where}: it repeats prediction {earlier} to the last pixel")
-            alike.append((number, self._end + len(head)))
-        line = head + masks.text + tail
-        self._lines.write(line)
-        self._kept[video].add(self._end, self._end + len(line))
-        self._end += len(line)
+            alike.append((number, kept.ends[-1] + len(head)))
+        kept.add(track, extent, head, masks.text, tail)
 
 
 def _listed(track: InstanceTrack, entry: VideoEntry, where: str) -> ListedMasks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from ovsbench.benchmark.storage.rle import DecodedTracks
 
 Bools = npt.NDArray[np.bool_]
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
+_THRESHOLDS = THRESHOLDS.tolist()
 AREAS = {"": (0.0, 1e10), "s": (0.0, 128.0**2), "m": (128.0**2, 256.0**2), "l": (256.0**2, 1e10)}
 KEPT = (1, 10, 100)
 _RANGES = np.array(list(AREAS.values())).T  # (2, areas)
@@ -201,8 +203,14 @@ def _assign(
     """For each threshold the places of predictions and labels that are matched."""
     order = sorted(range(len(is_ignored)), key=is_ignored.__getitem__)  # labels that count go before ignored ones
     hopeful = [place for place, row in enumerate(overlaps) if max(row) >= THRESHOLDS[0]]
-    assigned = []
-    for threshold in THRESHOLDS.tolist():
+    rising = sorted([overlap for place in hopeful for overlap in overlaps[place]])
+    assigned, before = list[list[tuple[int, int]]](), -1
+    for threshold in _THRESHOLDS:
+        too_low = bisect.bisect_left(rising, min(threshold, 1 - 1e-10))
+        if too_low == before:  # the same pairs may match as at the threshold before
+            assigned.append(assigned[-1])
+            continue
+        before = too_low
         pairs, taken = list[tuple[int, int]](), set[int]()
         for place in hopeful:
             row, best, highest = overlaps[place], -1, min(threshold, 1 - 1e-10)

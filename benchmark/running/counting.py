@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -148,6 +149,7 @@ def count_video(
     known_key: str | None = None,
     versions: Mapping[str, int] | None = None,
     *,
+    fresh: FrameFolder | TrackFolder | None = None,
     decode_all: bool = False,
 ) -> CountedVideo | None:
     """Counts a video for every metric: each frame is decoded once and one joint histogram is made of it.
@@ -159,6 +161,7 @@ def count_video(
         known_key: of counts that are there already; if the bytes still give this key, nothing is counted.
         versions: names and versions of the metrics to count, by default those that are always counted; one that is not
             installed here enters the key alone.
+        fresh: the predictions, where this process wrote them just now, so that their bytes need no second look.
         decode_all: whether masks that can match nothing are decoded as well, to find out whether the pixels that are
             written with them are true; for files of others.
 
@@ -168,9 +171,11 @@ def count_video(
     Raises:
         DataError: a file is missing, damaged or changed since it was written.
     """
-    truth, prediction = benchmark.labels(video_id), predictions(benchmark, run, video_id)
+    truth, prediction = benchmark.labels(video_id), fresh
     truth.verify()
-    prediction.verify()
+    if prediction is None:
+        prediction = predictions(benchmark, run, video_id)
+        prediction.verify()
     versions = versions_for(benchmark.rules) if versions is None else versions
     key = counts_key(benchmark, truth, prediction, versions)
     if key == known_key:
@@ -192,10 +197,11 @@ def _count_tracks(
     decode_all: bool,
 ) -> VideoCounts:
     metrics = [metric for metric in metrics_for(benchmark.rules, versions) if metric.name in versions]
-    needs_overlaps = any(isinstance(m, OverlapMetric) and not isinstance(m, TrackMetric) for m in metrics)
+    of_masks = [m for m in metrics if isinstance(m, TrackMetric)]
+    needs_overlaps = any(isinstance(m, OverlapMetric) for m in metrics if m not in of_masks)
     of_overlaps = [m for m in metrics if needs_overlaps and isinstance(m, OverlapMetric)]
     taken = {m.name for m in of_overlaps}
-    of_masks = [m for m in metrics if isinstance(m, TrackMetric) and m.name not in taken]
+    of_masks = [m for m in of_masks if m.name not in taken]
     counts: dict[str, Any] = {}
     if of_masks or decode_all:  # all masks of a video at once
         true = truth.decoded(None if decode_all else matchable(truth.described, prediction.described))
@@ -281,13 +287,13 @@ def counts_key(
     """Digest of all that decides the counts of a video; `versions` are of the metrics that are counted."""
     own = [metric.name for metric in (*METRICS, *OPTIONAL) if metric.name in versions]
     scope = benchmark.entry(truth.video_id).scope
-    return files.json_digest(
-        {
-            **({} if benchmark.rules.labelled == "wholly" else {"scope": dataclasses.asdict(scope)}),
-            "metrics": [[name, versions[name]] for name in (*own, *sorted(versions.keys() - own))],
-            "windows": list(benchmark.rules.vpq_windows),
-            "categories": sorted(benchmark.vocabulary.ids),
-            "truth": truth.digest,
-            "prediction": prediction.digest,
-        }
-    )
+    rest = {
+        **({} if benchmark.rules.labelled == "wholly" else {"scope": dataclasses.asdict(scope)}),
+        "metrics": [[name, versions[name]] for name in (*own, *sorted(versions.keys() - own))],
+        "windows": list(benchmark.rules.vpq_windows),
+        "truth": truth.digest,
+        "prediction": prediction.digest,
+    }
+    # The canonical JSON begins with the categories, thousands perhaps, which are the same for all videos.
+    content = f'{{"categories":{benchmark.ids_as_json},{files.json_line(rest)[1:-1]}'
+    return hashlib.sha256(content.encode()).hexdigest()

@@ -50,17 +50,12 @@ def score(
     """
     if isinstance(jobs, int) and jobs < 1:
         raise UsageError(f"expected at least 1 job, got {jobs}. Leave -j out for one")
-    optional = {metric.name for metric in OPTIONAL}
-    fitting = versions_for(benchmark.rules, optional)
-    _check_names(benchmark, extra, [name for name in fitting if name in optional], "optional metric", "--with")
-    _check_names(benchmark, only, list(fitting), "metric", "--only")
+    metrics_to_count(benchmark, extra, only)
     videos = _videos_to_score(benchmark, run)
     with files.folder_lock(run):
         known = _known_counts(benchmark, run)
         counted_before = {name for one in known.values() for name in one.counts}
-        versions = versions_for(benchmark.rules, {*counted_before, *extra, *only})
-        if only:
-            versions = {name: versions[name] for name in versions if name in {*only, *extra}}
+        versions = metrics_to_count(benchmark, extra, only, counted_before)
         keys = {video: known[video].key if video in known else None for video in videos}
         pieces = [Piece(video, len(benchmark.entry(video).frames), (video, key)) for video, key in keys.items()]
         work = functools.partial(_Counter, benchmark, run, versions)
@@ -85,7 +80,25 @@ def score(
             ) from error
         finally:
             progress.stop()
-        return _write_scores(benchmark, run, [known[video] for video in videos])
+        return write_scores(benchmark, run, [known[video] for video in videos])
+
+
+def metrics_to_count(
+    benchmark: Benchmark, extra: Collection[str] = (), only: Collection[str] = (), before: Collection[str] = ()
+) -> dict[str, int]:
+    """Name and version of each metric to count; `extra` and `only` as of `score`, `before` were counted already.
+
+    Raises:
+        UserError: there is no such metric, or there are no labels.
+    """
+    optional = {metric.name for metric in OPTIONAL}
+    fitting = versions_for(benchmark.rules, optional)
+    _check_names(benchmark, extra, [name for name in fitting if name in optional], "optional metric", "--with")
+    _check_names(benchmark, only, list(fitting), "metric", "--only")
+    if benchmark.role == "unlabelled":
+        raise UserError(f"benchmark {benchmark.name} has no labels to score against. Choose a labelled one")
+    versions = versions_for(benchmark.rules, {*before, *extra, *only})
+    return {name: versions[name] for name in versions if not only or name in {*only, *extra}}
 
 
 def _check_names(
@@ -102,8 +115,6 @@ def _check_names(
 def _videos_to_score(benchmark: Benchmark, run: Path) -> list[str]:
     if not run.is_dir():
         raise UserError(f"{run}: expected a run folder, found none. Make one with: ovsbench run")
-    if benchmark.role == "unlabelled":
-        raise UserError(f"benchmark {benchmark.name} has no labels to score against. Choose a labelled one")
     facts = RunRecord.read(run)
     if facts.benchmark_digest != benchmark.digest:
         raise UserError(
@@ -150,7 +161,7 @@ class _Counter:
         return counted
 
 
-def _write_scores(benchmark: Benchmark, run: Path, counted: Sequence[CountedVideo]) -> Scores:
+def write_scores(benchmark: Benchmark, run: Path, counted: Sequence[CountedVideo]) -> Scores:
     """Writes counts in the benchmark's order, then scores; only then the unordered counts may go."""
     content = "".join(one.line for one in counted).encode()
     files.write_bytes(run / COUNTS, content)

@@ -162,7 +162,8 @@ class _Parser:
     def _peek(self) -> str:
         """The next character that is no space."""
         while True:
-            self._place = _SPACE.match(self._text, self._place).end()  # type: ignore[union-attr]
+            if self._place < len(self._text) and self._text[self._place] in " \t\n\r":
+                self._place = _SPACE.match(self._text, self._place).end()  # type: ignore[union-attr]
             if self._place < len(self._text):
                 return self._text[self._place]
             if not self._grow(CHUNK):

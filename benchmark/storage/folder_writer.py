@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ovsbench.benchmark.processes import NODE
-from ovsbench.benchmark.storage.files import SCHEMA, whole_folder, write_json, writing
+from ovsbench.benchmark.storage.files import SCHEMA, indented_json, whole_folder, writing
 
 
 class FolderWriter(ABC):
@@ -22,10 +22,13 @@ class FolderWriter(ABC):
     Args:
         folder: where the video will be; a folder that is there is replaced.
         lines: name of the file that gets a line for each thing added.
+        in_place: whether the folder is filled where it is: it is new, and part of one that appears whole or not at all.
     """
 
-    def __init__(self, folder: Path, lines: str) -> None:
+    def __init__(self, folder: Path, lines: str, *, in_place: bool = False) -> None:
         self.folder = folder
+        self._partial = folder
+        self._in_place = in_place
         self.digest = ""  # SHA-256 of all that was written, known after the `with` block
         self._name = lines
         self._sha = hashlib.sha256()
@@ -36,9 +39,13 @@ class FolderWriter(ABC):
             node, beside = os.environ.get(NODE), None
             if node:  # of a cluster: a process that was thought lost may still be writing this video
                 beside = self.folder.with_name(f".{self.folder.name}.{node}-{os.getpid()}.partial")
-            self._partial = stack.enter_context(whole_folder(self.folder, replace=True, beside=beside))
+            if not self._in_place:
+                self._partial = stack.enter_context(whole_folder(self.folder, replace=True, beside=beside))
             with writing(self.folder):
-                self._lines = stack.enter_context((self._partial / self._name).open("wb"))
+                if self._in_place:
+                    self.folder.mkdir(parents=True)
+                self._lines = (self._partial / self._name).open("wb")
+                stack.callback(self.pause)
             self._stack = stack.pop_all()
         return self
 
@@ -46,11 +53,26 @@ class FolderWriter(ABC):
         """Writes a line, and files that belong to it."""
         assert self._lines is not None, "add() belongs inside the `with` block"
         with writing(self.folder):
+            if self._lines.closed:
+                self._lines = (self._partial / self._name).open("ab")
             for name, content in (files or {}).items():
                 (self._partial / name).write_bytes(content)
             self._lines.write(line)
         for content in (line, *(files or {}).values()):
             self._sha.update(content)
+
+    def pause(self) -> None:
+        """Closes the file of lines until the next one comes, so that many folders may be written at a time."""
+        if self._lines is not None:
+            with writing(self.folder):
+                self._lines.close()
+
+    def read_back(self, begin: int, end: int) -> bytes:
+        """What was written of the file of lines from one place up to another."""
+        self.pause()
+        with writing(self.folder), (self._partial / self._name).open("rb") as file:
+            file.seek(begin)
+            return file.read(end - begin)
 
     @abstractmethod
     def _facts(self) -> Mapping[str, Any]:
@@ -65,4 +87,5 @@ class FolderWriter(ABC):
                 return
             with self._stack:
                 self.digest = self._sha.hexdigest()
-                write_json(self._partial / "video.json", {"schema": SCHEMA, **self._facts(), "sha256": self.digest})
+                facts = indented_json({"schema": SCHEMA, **self._facts(), "sha256": self.digest})
+                (self._partial / "video.json").write_bytes(f"{facts}\n".encode())

@@ -95,32 +95,38 @@ def _read_mask(source: Any, at: int, size: tuple[int, int], frame: int, bounds: 
     """Reads the text of a mask; the place of the quote behind it, -1 if it is none. Arguments as of `read_masks`."""
     height, width = size
     row, column, outside, inside, area, filled, is_first = 0, 0, 0, 0, 0, found[2], True
-    top, left, bottom, right = found[5], found[6], found[7], found[8]
-    while at < len(source) and source[at] != 34:
-        length, at = _read_length(source, at)
+    top, left, bottom, last = found[5], found[6], found[7], -1
+    while True:
+        length, behind = _read_length(source, at)
+        if behind < 0:
+            break
+        at = behind
         outside += length
-        if at < 0 or outside < 0:
+        if outside < 0:
             return -1
         row += outside
-        if row >= 2 * height:
-            column += row // height
-            row %= height
-        elif row >= height:
+        if row >= height:
             column += 1
             row -= height
+            if row >= height:
+                column += row // height
+                row %= height
         if is_first:
             outside = 0  # the next length outside is no difference yet
-        if at == len(source) or source[at] == 34:
+        length, behind = _read_length(source, at)
+        if behind < 0:
             break
-        length, at = _read_length(source, at)
+        at = behind
         inside += length
         is_first = False
-        if at < 0 or inside < 0:
-            return -1
-        if inside == 0:
+        if inside <= 0:
+            if inside < 0:
+                return -1
             continue
+        if area == 0:
+            left = min(left, column)
         area += inside
-        top, left = min(top, row), min(left, column)
+        top = min(top, row)
         if len(bounds):
             first = (frame * width + column) * height + row
             if filled > 0 and bounds[filled - 1] == first:  # also across frames both runs are one
@@ -130,32 +136,36 @@ def _read_mask(source: Any, at: int, size: tuple[int, int], frame: int, bounds: 
             bounds[filled + 1] = first + inside
             filled += 2
         row += inside
-        if row > height:  # it ends in a later column
-            top, bottom = 0, height
-            column += (row - 1) // height
-            row -= (row - 1) // height * height
-        bottom, right = max(bottom, row), max(right, column + 1)
-        if row == height:
-            row = 0
-            column += 1
-    if row != 0 or column != width:
+        last = column
+        if row >= height:
+            bottom = height
+            if row > height:  # it ends in a later column
+                top = 0
+                last += (row - 1) // height
+            column += row // height
+            row %= height
+        else:
+            bottom = max(bottom, row)
+    if at >= len(source) or source[at] != 34 or row != 0 or column != width:
         return -1
     areas[frame] = area
     found[2] = filled
     found[3] += area
     found[4] += area > 0
-    found[5], found[6], found[7], found[8] = top, left, bottom, right
+    found[5], found[6], found[7], found[8] = top, left, bottom, max(found[8], last + 1)
     return at
 
 
 def _read_length(source: Any, at: int) -> Any:
     """The number that begins here, and the place behind it, -1 if there is none."""
+    if at >= len(source):
+        return 0, -1
     letter = int(source[at]) - 48
     at += 1
+    if 0 <= letter < 32:
+        return (letter ^ 16) - 16, at  # of five bits the highest is the sign
     if letter < 0 or letter > 63:
         return 0, -1
-    if letter < 32:
-        return (letter ^ 16) - 16, at  # of five bits the highest is the sign
     length, shift = letter & 31, 5
     while letter & 32:
         if letter == 44:  # a backslash, which JSON has twice

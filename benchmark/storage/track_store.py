@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -49,10 +50,20 @@ class TrackWriter(FolderWriter):
         size: (height, width) of every frame.
         frames: of the video.
         vocabulary: the classes that tracks may have.
+        in_place: see `FolderWriter`.
     """
 
-    def __init__(self, folder: Path, video_id: str, size: tuple[int, int], frames: int, vocabulary: Vocabulary) -> None:
-        super().__init__(folder, TRACKS)
+    def __init__(
+        self,
+        folder: Path,
+        video_id: str,
+        size: tuple[int, int],
+        frames: int,
+        vocabulary: Vocabulary,
+        *,
+        in_place: bool = False,
+    ) -> None:
+        super().__init__(folder, TRACKS, in_place=in_place)
         self.video_id = video_id
         self.size = size
         self.frames = frames
@@ -117,19 +128,17 @@ class TrackWriter(FolderWriter):
 
 def around_masks(track: InstanceTrack, extent: Extent) -> tuple[bytes, bytes]:
     """What stands before and after the masks in the line of a track."""
-    area = "null" if track.area is None else _finite(track.area)
-    box = "null" if extent.box is None else f"[{','.join(map(str, extent.box))}]"
-    head = (
-        f'{{"area":{area},"box":{box},"category":{track.category:d},"id":{track.id:d},'
-        f'"is_crowd":{"true" if track.is_crowd else "false"},"masks":['
-    )
-    tail = f'],"pixels":{extent.pixels:d},"score":{_finite(track.score)},"shown":{extent.shown:d}}}\n'
-    return head.encode(), tail.encode()
+    area = b"null" if track.area is None else _finite(track.area)
+    box = b"null" if extent.box is None else b"[%d,%d,%d,%d]" % extent.box
+    is_crowd = b"true" if track.is_crowd else b"false"
+    head = b'{"area":%b,"box":%b,"category":%d,"id":%d,"is_crowd":%b,"masks":['
+    tail = b'],"pixels":%d,"score":%b,"shown":%d}\n' % (extent.pixels, _finite(track.score), extent.shown)
+    return head % (area, box, track.category, track.id, is_crowd), tail
 
 
-def _finite(value: float) -> str:
+def _finite(value: float) -> bytes:
     """A finite number as `json.dumps` writes it."""
-    return float.__repr__(value) if isinstance(value, float) else f"{value:d}"
+    return float.__repr__(value).encode() if isinstance(value, float) else b"%d" % value
 
 
 def _refuse_odd(track: InstanceTrack, frames: int, where: str) -> None:
@@ -167,6 +176,7 @@ class TrackFolder:
             self.size = (int(facts["size"][0]), int(facts["size"][1]))
             self.digest = str(facts["sha256"])
             self._frames, self._tracks = int(facts["frames"]), int(facts["tracks"])
+            self._ends: Sequence[int] = ()
             if not 0 <= self._frames < 1 << 31:
                 raise ValueError(f"{self._frames} frames")
         except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -179,11 +189,21 @@ class TrackFolder:
         """The number of frames."""
         return self._frames
 
-    def _lines(self) -> Iterator[bytes]:
-        """The lines of the file, of which one at a time is in memory."""
+    def knowing(self, described: Described, ends: Sequence[int]) -> Self:
+        """This folder, told by who wrote it what need not be read: its tracks, and where the line of each ends."""
+        self.described, self._ends = described, ends
+        return self
+
+    def _lines(self, needed: Iterable[bool] = itertools.repeat(True)) -> Iterator[bytes]:
+        """The lines of the file, of which one at a time is in memory; empty ones may stand for those not needed."""
         try:
-            with (self.folder / TRACKS).open("rb", buffering=_READ_AHEAD) as file:
-                yield from (line.removesuffix(b"\n") for line in file)
+            with (self.folder / TRACKS).open("rb", buffering=-1 if self._ends else _READ_AHEAD) as file:
+                if not self._ends:
+                    yield from (line.removesuffix(b"\n") for line in file)
+                for begin, end, is_needed in zip((0, *self._ends), self._ends, needed, strict=False):
+                    if is_needed:
+                        file.seek(begin)
+                    yield file.read(end - begin - 1) if is_needed else b""
         except OSError as error:
             raise self._broken(error.strerror or str(error)) from error
 
@@ -276,7 +296,7 @@ class TrackFolder:
     ) -> Iterator[tuple[int, rle.Tube, npt.NDArray[np.int64], Extent]]:
         """The masks of some tracks, by the place of each: its tube, the pixels of each mask, and its extent."""
         reader: rle.ListReader | None = None
-        for place, line in enumerate(self._lines()):
+        for place, line in enumerate(self._lines(needed)):
             if not needed[place]:
                 continue
             compiled = READ.ready(len(line))

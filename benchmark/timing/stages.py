@@ -28,8 +28,8 @@ class StageClock:
         now: the time in seconds.
         wait: called at each boundary before the time is taken, so that work queued on a device is counted where it
             was ordered.
-        one_thread: whether a method has to work in the thread that asks it, in which alone its stages are heard.
         mark: called at each boundary, for a time that is known later, such as that of an event on a device.
+        one_thread: whether a method has to work in the thread that asks it, in which alone its stages are heard.
 
     Attributes:
         seconds: by stage.

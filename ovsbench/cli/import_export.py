@@ -10,9 +10,11 @@ from typing import Annotated
 
 import typer
 
+from ovsbench.benchmark.errors import UsageError
 from ovsbench.cli.console import complain, finish, print_json, say
-from ovsbench.cli.options import Json, MovedData, RunFolder, one_of
+from ovsbench.cli.options import Json, MovedData, Only, RunFolder, one_of
 from ovsbench.cli.progress_bar import progress
+from ovsbench.cli.run import finish_scores
 
 
 def _formats() -> tuple[str, ...]:
@@ -41,6 +43,10 @@ def import_(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="RUN", help="Run folder to make.")],
     label_form: LabelForm = "shifted",
     name: Annotated[str | None, typer.Option("--name", help="Of the method; the run folder's by default.")] = None,
+    with_scores: Annotated[
+        bool, typer.Option("--score", help="Score it at once, by this process: faster than score afterwards.")
+    ] = False,
+    only: Only = None,
     as_json: Json = False,
 ) -> None:
     """Make a run of predictions in an official layout; score, show and compare take it like any other.
@@ -52,21 +58,28 @@ def import_(
       ovsbench import data/vipseg preds --format vipseg -o runs/theirs
       ovsbench import data/vspw preds --format vspw --label-form released -o runs/theirs
       ovsbench import data/ytvis results.json --format ytvis -o runs/theirs
+      ovsbench import data/lvvis results.json --format ytvis -o runs/theirs --score --only ap
     """
     from ovsbench.benchmark import manifest
+    from ovsbench.benchmark.running.scoring import metrics_to_count
 
+    if only and not with_scores:
+        raise UsageError(f"--only {only[0]} says what --score counts, and nothing is to be scored. Add --score")
     read = _layout("import", format_, label_form)
     benchmark = manifest.load(data)
-    read(benchmark, predictions, out, name=name or out.name, progress=progress(quiet=as_json))
+    metrics = metrics_to_count(benchmark, only=only or ()) if with_scores else None
+    read(benchmark, predictions, out, name=name or out.name, metrics=metrics, progress=progress(quiet=as_json))
     form = {"label_form": label_form} if format_ == "vspw" else {}
     if form and label_form == "shifted":
         _warn_of_released(predictions)
-    if as_json:
-        print_json({"run": str(out), "benchmark": benchmark.name, "videos": len(benchmark.videos), **form})
-        return
-    if form:  # values that both forms have do not say which one they are
+    if form and not as_json:  # values that both forms have do not say which one they are
         say(f"Classes were read as {label_form} numbers; if they are the others, no score is true: --label-form")
-    finish(out, ["ovsbench", "score", out])
+    if with_scores:
+        finish_scores(out, as_json)
+    elif as_json:
+        print_json({"run": str(out), "benchmark": benchmark.name, "videos": len(benchmark.videos), **form})
+    else:
+        finish(out, ["ovsbench", "score", out])
 
 
 def _warn_of_released(predictions: Path) -> None:

@@ -37,6 +37,10 @@ MovedData = Annotated[
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", parser=place, help="A run folder, or its URL.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many videos.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="METRIC", help="Count this metric alone, such as ap or vpq. Repeatable."),
+]
 Jobs = Annotated[int, typer.Option("-j", "--jobs", min=0, envvar="OVSBENCH_JOBS", help="Processes; 0 for one a core.")]
 Threads = Annotated[
     int | None,

@@ -22,6 +22,7 @@ from ovsbench.cli.options import (
     Limit,
     MovedData,
     On,
+    Only,
     Options,
     RunFolder,
     TextBank,
@@ -100,7 +101,7 @@ def run(
     if benchmark.hides_labels:
         _finish_predictions(folder, as_json)
     elif part[1] == 1:
-        _finish_scores(folder, as_json)
+        finish_scores(folder, as_json)
     elif as_json:
         print_json({"run": str(folder), "shard": shard})
     else:
@@ -131,10 +132,7 @@ def score(
             help="Also count a metric that takes long: davis (J&F), davis_semi (of given first masks). Repeatable.",
         ),
     ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option("--only", metavar="METRIC", help="Count this metric alone, such as ap or vpq. Repeatable."),
-    ] = None,
+    only: Only = None,
     jobs: Jobs = 0,
     threads: Threads = None,
     on: On = "local",
@@ -159,7 +157,7 @@ def score(
     with executor(on, actors, None, threads=threads, jobs=jobs) as where:
         shown = progress(quiet=as_json)
         engine.score(benchmark, folder, extra=extra or (), only=only or (), jobs=where, progress=shown)
-    _finish_scores(folder, as_json)
+    finish_scores(folder, as_json)
 
 
 def show(
@@ -266,7 +264,8 @@ def _finish_predictions(folder: Path, as_json: bool) -> None:
     finish(folder, ["ovsbench", "submit", folder, "--init"], ["ovsbench", "submit", folder, "--to", "URL"])
 
 
-def _finish_scores(folder: Path, as_json: bool) -> None:
+def finish_scores(folder: Path, as_json: bool) -> None:
+    """Prints the scores of a run, and what may be done next."""
     from ovsbench.benchmark.running.scores import SCORES
     from ovsbench.benchmark.storage.files import read_json
 

@@ -44,7 +44,7 @@ def build(
         checkpoint: of GKC, which gives the masks and links them; or a folder of a closed-set segmenter.
         device: "auto", "cpu", "cuda", ...
         clip: the CLIP that names the masks: a file or shipped name, or, with `clip_model`, an open_clip tag or weights
-            file; for a shipped GKC, by default, the shipped CLIP of the same world.
+            file; for a shipped GKC, by default, the shipped CLIP.
         wording: how the CLIP is asked.
         of_masks: options of the method that gives the masks, such as objectness, side and association of gkc.
 

@@ -68,6 +68,20 @@ class WorldSettings:
             )
 
 
+def require_version(folder: Path) -> None:
+    """Makes sure that a world that is there is of this version: the same settings drew another one before.
+
+    Raises:
+        DataError: it is of another version, or no benchmark folder.
+    """
+    there = load(folder)
+    if there.version != VERSION:
+        raise DataError(
+            f"{folder}: expected version {VERSION} of the embedded world, found {there.name}, version {there.version}. "
+            "Remove it or name another folder"
+        )
+
+
 def draw_video(world: World, settings: WorldSettings, number: int) -> Stage:
     """The scene of video `number`; it does not depend on how many videos there are."""
     part = get_args(Part).index(settings.part)
@@ -108,15 +122,17 @@ def build_world(
     role: Role = {"train": "train", "unlabelled": "unlabelled"}.get(settings.part, "benchmark")  # type: ignore[assignment]
     suffix = f"-{settings.variant}" if settings.part == "train" else ""
     note = ", ".join(f"{key} {value}" for key, value in dataclasses.asdict(settings).items())
-    if (folder / MANIFEST).exists() and (there := load(folder).source.note) != note:
-        raise DataError(
-            f"{folder}: expected a new folder or one with the same settings ({note}), found {there or 'another'}. "
-            "Remove it or name another folder"
-        )
+    if (folder / MANIFEST).exists():
+        require_version(folder)
+        if (there := load(folder).source.note) != note:
+            raise DataError(
+                f"{folder}: expected a new folder or one with the same settings ({note}), found {there or 'another'}. "
+                "Remove it or name another folder"
+            )
     writer = BenchmarkWriter(
         folder,
         name=f"world-{settings.part}{suffix}",
-        version="2",
+        version=VERSION,
         source=Source("embedded world", note=note, licence="Apache-2.0, drawn by ovsbench"),
         rules=_rules(settings, role),
         vocabulary=world.vocabulary,

@@ -55,6 +55,8 @@ def build_missing(
             f"[{name}]: {folder} was built with another {', '.join(changed)}. Remove it or name another folder"
         )
     if built.exists():
+        if recipe["build"] == "world":
+            _require_world(folder)
         return
     report(f"Building {folder}, as [{name}] says")
     arguments = {key: value for key, value in table.items() if key not in ("folder", "build")}
@@ -74,6 +76,12 @@ def build_benchmarks(
     for name, table in tables.items():
         build_missing(f"benchmarks.{name}", table, report, progress)
     return {name: manifest.load(table["folder"]) for name, table in tables.items()}
+
+
+def _require_world(folder: Path) -> None:
+    from ovsbench.data_prep.world.build import require_version
+
+    require_version(folder)
 
 
 def _world(folder: Path, settings: dict[str, Any], report: Report, progress: Progress) -> None:

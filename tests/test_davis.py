@@ -209,6 +209,13 @@ def test_the_semi_supervised_rule_refuses_ids_that_no_first_mask_has():
         count(truth, [frame_of([[7, 7, 0]], {7: 0})] * 3, DavisSemi())
 
 
+def test_the_semi_supervised_rule_leaves_out_objects_that_come_later_and_crowds():
+    truth = [frame_of([[1, 1, 0]], {1: 0}), *[frame_of([[1, 2, 3]], {1: 0, 2: 0, 3: 0}, crowds=[3])] * 3]
+    alone = [frame_of(frame.ids * (frame.ids == 1), {1: 0}) for frame in truth]
+    assert count(truth, truth, DavisSemi()).scores(None) == count(truth, alone, DavisSemi()).scores(None)
+    assert count(truth, truth, DavisSemi()).scores(None)["J&F_semi"] == 1.0
+
+
 def test_a_mask_of_the_whole_frame_has_no_outline():
     full = np.ones((3, 3), dtype=np.uint8)
     assert outline_score(full, full, 1) == 1.0

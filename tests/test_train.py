@@ -19,7 +19,7 @@ from ovsbench.gkc_video.text import clip  # noqa: E402
 from ovsbench.gkc_video.training import backward  # noqa: E402
 from ovsbench.gkc_video.training.distributed import ALONE, Distributed  # noqa: E402
 from ovsbench.gkc_video.training.frame_reader import batches  # noqa: E402
-from ovsbench.gkc_video.training.frames import Augmentation, FrameSource, _recoloured  # noqa: E402
+from ovsbench.gkc_video.training.frames import Augmentation, FrameSource, Seen, _recoloured  # noqa: E402
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining  # noqa: E402
 from ovsbench.gkc_video.training.late_mean import Mean  # noqa: E402
 from ovsbench.gkc_video.training.teacher_cache import TeacherCache  # noqa: E402
@@ -371,6 +371,20 @@ def test_cached_vectors_are_those_of_the_teacher(tmp_path: Path, folders):
     assert len(alone.crops.of(source, sample).crops) == len(truth.segments), "no boxes where no synonym is chosen"
     with alone.writing() as none:
         assert none is None
+
+
+def test_a_frame_without_labelled_regions_has_no_vectors(folders):
+    source = FrameSource(load(folders["train"]), Augmentation((96, 160)))
+    sample = source.draw(np.random.default_rng(0))
+    assert sample.target is not None
+    bare = replace(sample, target=replace(sample.target, kept=()))
+    teacher = clip.load_clip("clip-world")
+    asked = TeacherCache.of(teacher, source, GKCTraining(diversify="thresRand"))
+    none = Seen(crops=np.zeros((0, teacher.side, teacher.side, 3), np.uint8))
+    labelled = replace(sample, seen=asked.crops.of(source, sample))
+    both = asked.regions([replace(bare, seen=none), labelled])
+    assert torch.equal(both.regions, asked.regions([labelled]).regions)
+    assert asked.regions([replace(bare, seen=none)]).boxes.shape == (0, both.boxes.shape[1])
 
 
 def test_a_loss_that_is_no_number_stops_with_the_frames_of_its_step(tmp_path: Path, folders, monkeypatch):

@@ -104,4 +104,4 @@ class TeacherCache:
         """(1 or 2, n, D) of the n regions that a cut has left."""
         assert sample.target is not None
         kinds = 2 if self.crops.boxes else 1
-        return vectors.reshape(kinds, len(vectors) // kinds, -1)[:, list(sample.target.kept)]
+        return vectors.reshape(kinds, len(vectors) // kinds, vectors.shape[-1])[:, list(sample.target.kept)]

@@ -181,15 +181,15 @@ class SemiAccumulator:
         if self._categories is None:
             things = [s for s, is_thing in zip(overlap.truth, self._is_thing[true], strict=True) if is_thing]
             self._categories = {s.id: s.category for s in things if not s.is_crowd}
-        things = [(n, overlap.prediction[n - 1].id) for n in 1 + np.flatnonzero(self._is_thing[predicted])]
+        found = [(n, overlap.prediction[n - 1].id) for n in (1 + np.flatnonzero(self._is_thing[predicted])).tolist()]
         later = {s.id for s in overlap.truth}  # an object that comes later has no first mask, and is left out
-        odd = [key for _, key in things if key not in self._categories and key not in later]
+        odd = [key for _, key in found if key not in self._categories and key not in later]
         if odd:
             raise DataError(
                 f"davis_semi expects predicted things with the ids of the labels of the first frame, got {odd[:5]}. "
                 "It scores methods that follow given masks; for others use --with davis"
             )
-        columns = [n for n, key in things if key in self._categories]
+        columns = [n for n, key in found if key in self._categories]
         rows = [n for n, s in enumerate(overlap.truth, 1) if s.id in self._categories]
         places = np.array(rows, dtype=np.intp), np.array(columns, dtype=np.intp)
         self._frames.append(_Frame.of(truth, prediction, overlap, *places, np.zeros(0, dtype=np.intp)))

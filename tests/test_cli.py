@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import io
 import json
@@ -17,6 +18,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import ovsbench as package
+from ovsbench.benchmark import manifest
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.storage import store
@@ -456,6 +458,16 @@ def test_training_does_not_take_data_of_another_recipe_for_its_own() -> None:
     build_missing("train", WORLD)
     with pytest.raises(UserError, match="built with another seed, videos"):
         build_missing("train", {**WORLD, "videos": 2, "seed": 1})
+
+
+def test_data_of_an_earlier_version_of_the_world_are_not_taken_for_those_of_today() -> None:
+    build_missing("train", WORLD)
+    earlier = dataclasses.replace(manifest.load("w"), version="1")
+    Path("w/manifest.json").write_text(json.dumps({**manifest.to_json(earlier), "digest": earlier.digest}))
+    with pytest.raises(UserError, match="w: expected version 2 of the embedded world, found world-val, version 1. Remove"):
+        build_missing("train", WORLD)
+    with pytest.raises(UserError, match="refuses its settings: .*'version'. Correct them"):
+        build_missing("train", {**WORLD, "folder": "new", "version": 2})
 
 
 @pytest.mark.parametrize(

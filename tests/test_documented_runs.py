@@ -270,7 +270,7 @@ def bring(command: str) -> None:
             answers = [{**one, "score": 0.5} for one in labels["annotations"] if not one["iscrowd"]]
             kept = ("video_id", "category_id", "segmentations", "score")
             Path("results.json").write_text(json.dumps([{key: one[key] for key in kept} for one in answers]))
-        case ["suite", *_]:  # eleven methods on 160 videos
+        case ["suite", *_]:  # twelve methods on 160 videos
             plan = Path("configs/suite-world.toml").read_text().replace('build = "world"\n', "")
             Path("configs").unlink()
             Path("configs").mkdir()

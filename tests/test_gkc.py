@@ -242,7 +242,7 @@ def test_a_class_map_becomes_one_segment_a_class():
 
 
 def test_the_teacher_tells_the_words_of_the_world_apart(teacher: clip.Clip):
-    """Chance is one in 47; its own training reached more than four in five."""
+    """Chance is one in 68; its own training reached more than four in five."""
     from ovsbench.data_prep.world.words import load_world
     from ovsbench.data_prep.world.world_captions import draw_pictures
 

@@ -81,6 +81,7 @@ def test_groups_are_what_they_say():
         assert (thing.shape in shapes) == (thing.id not in groups["novel shapes"])
         assert thing.is_novel == (thing.id in groups["novel combinations"] | groups["novel shapes"])
     assert groups["base things"] | groups["base stuff"] == WHOLE.vocabulary.base
+    assert groups["novel combinations"] | groups["novel shapes"] | groups["novel stuff"] == WHOLE.vocabulary.novel
     assert len({(t.fill, t.shape) for t in WHOLE.things}) == len(WHOLE.things)
 
 
@@ -212,8 +213,7 @@ def test_the_same_settings_give_the_same_bytes_with_any_number_of_processes(tmp_
     build_world(tmp_path / "two", SMALL, jobs=2)
     one, two = manifest.load(tmp_path / "one"), manifest.load(tmp_path / "two")
     assert (one.name, one.version, one.digest) == ("world-val", "2", two.digest)
-    for path in sorted((tmp_path / "one" / "images").rglob("*.jpg")):
-        assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+    assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
     assert check(one) == []
     assert one.vocabulary == VAL.vocabulary
 
@@ -226,6 +226,16 @@ def test_a_world_of_other_settings_is_not_drawn_over(tmp_path: Path):
         DataError, match=r"expected a new folder or one with the same settings \(.*seed 7, .*found .*seed"
     ):
         build_world(tmp_path, replace(SMALL, seed=7))
+    assert bytes_of(tmp_path) == before
+
+
+def test_a_world_of_an_earlier_version_is_not_drawn_over(tmp_path: Path):
+    build_world(tmp_path, SMALL)
+    earlier = replace(manifest.load(tmp_path), version="1")
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest.to_json(earlier), "digest": earlier.digest}))
+    before = bytes_of(tmp_path)
+    with pytest.raises(DataError, match="expected version 2 of the embedded world, found world-val, version 1"):
+        build_world(tmp_path, SMALL)
     assert bytes_of(tmp_path) == before
 
 

@@ -31,6 +31,8 @@ from ovsbench.data_prep.world.world_captions import frame_caption
 Part = Literal["val", "dev", "train", "unlabelled"]
 Variant = Literal["ignore", "delete"]
 CAPTIONS = "captions.json"
+VERSION = "2"
+"""Of the pixels and words: the same settings drew another world in version 1."""
 
 
 @dataclasses.dataclass(frozen=True)

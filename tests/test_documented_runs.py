@@ -117,6 +117,7 @@ association data/dev -c gkc-world --variant steady --variant likelihood ... ++ {
 association DATA -c CKPT ++ {CPU}
 speed gkc -c gkc-world ++ --frames 3 --repeats 1 {CPU}
 speed gkc two-stage -c gkc-world ++ --frames 1 --repeats 1 {CPU}
+speed gkc two-stage -c gkc-world --frames 16 --threads 1 ++ --frames 1 --repeats 1 {CPU}
 speed gkc two-stage,clip=clip-world gkc,batch=4 -c gkc-world-fast --regions 20 ++ --frames 4 --repeats 1 {CPU}
 train configs/world-fast.toml --set training.hold_out=6 -o held-out.safetensors ++ {TINY}
 calibrate data/dev -c held-out.safetensors ++ --values 0,1 {CPU}

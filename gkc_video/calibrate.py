@@ -6,8 +6,9 @@ choice between classes, so the network runs once on each frame and every value c
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -172,16 +173,17 @@ def _count(
     counters = {value: Miou().start(classes.offered, benchmark.rules) for value in values}
     done = dict.fromkeys(values, 0)
     named = _semantic if benchmark.rules.task == "semantic" else _panoptic
-    for value, frame in named(method, benchmark, classes, values, entry):
-        true, predicted = truth(done[value]), dense(frame)
-        counters[value].add(true, predicted, overlap_dense(true, predicted))
-        done[value] += 1
+    with contextlib.closing(named(method, benchmark, classes, values, entry)) as frames:
+        for value, frame in frames:
+            true, predicted = truth(done[value]), dense(frame)
+            counters[value].add(true, predicted, overlap_dense(true, predicted))
+            done[value] += 1
     return {value: counter.counts() for value, counter in counters.items()}
 
 
 def _panoptic(
     method: GKCMethod, benchmark: Benchmark, classes: Classes, values: Sequence[float], entry: VideoEntry
-) -> Iterator[tuple[float, PanopticFrame]]:
+) -> Generator[tuple[float, PanopticFrame], None, None]:
     linkers = {value: Linker(classes.offered, method.association, method.delay, entry.fps) for value in values}
     table, penalty = _without_penalty(method, classes)
     of_seen: npt.NDArray[np.float32] = penalty.cpu().numpy()
@@ -200,14 +202,16 @@ def _panoptic(
 
 def _semantic(
     method: GKCMethod, benchmark: Benchmark, classes: Classes, values: Sequence[float], entry: VideoEntry
-) -> Iterator[tuple[float, PanopticFrame]]:
+) -> Generator[tuple[float, PanopticFrame], None, None]:
     table, penalty = _without_penalty(method, classes)
-    for outputs in method.computed(
-        lambda frames: method.network.run(frames, table), benchmark.video(entry.id).images()
-    ):
-        for value in values:
-            for class_map in class_maps(outputs, value * penalty):
-                yield value, paint(class_map, classes.offered)
+
+    def maps(frames: torch.Tensor) -> list[tuple[float, npt.NDArray[np.int16]]]:
+        outputs = method.network.run(frames, table)
+        return [(value, each) for value in values for each in class_maps(outputs, value * penalty)]
+
+    for batch in method.computed(maps, benchmark.video(entry.id).images()):
+        for value, class_map in batch:
+            yield value, paint(class_map, classes.offered)
 
 
 def _without_penalty(method: GKCMethod, classes: Classes) -> tuple[NameTable, torch.Tensor]:

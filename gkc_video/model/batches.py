@@ -62,6 +62,7 @@ def _pool(at_once: int, threads: int) -> Iterator[ThreadPoolExecutor]:
     started = threading.Barrier(at_once)
 
     def start() -> None:
+        torch.get_num_threads()  # the first time a thread asks, torch sets its number to that of the last thread set
         torch.set_num_threads(threads // at_once)
         started.wait()  # nobody takes a second one of these
 

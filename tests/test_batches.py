@@ -189,8 +189,9 @@ def test_an_interrupt_begins_nothing_more(threads: int) -> None:
     def compute(batch: torch.Tensor) -> None:
         begun.add(number(batch))
         if number(batch) == 2:
+            time.sleep(0.1)  # until the fourth batch waits for a thread
             os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.7)  # while the interrupt comes, and the fourth batch waits for a thread
+        time.sleep(0.6)
 
     with pytest.raises(KeyboardInterrupt):
         list(computed(compute, numbered(9), "cpu"))

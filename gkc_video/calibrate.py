@@ -11,6 +11,7 @@ import functools
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -205,7 +206,7 @@ def _semantic(
 ) -> Generator[tuple[float, PanopticFrame], None, None]:
     table, penalty = _without_penalty(method, classes)
 
-    def maps(frames: torch.Tensor) -> list[tuple[float, npt.NDArray[np.int16]]]:
+    def maps(frames: torch.Tensor) -> list[tuple[float, npt.NDArray[Any]]]:
         outputs = method.network.run(frames, table)
         return [(value, each) for value in values for each in class_maps(outputs, value * penalty)]
 

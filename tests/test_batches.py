@@ -64,6 +64,10 @@ def test_as_many_batches_are_worked_on_at_a_time_as_torch_has_threads(threads: i
     assert len(set(computed(compute, numbered(6), "cpu"))) == threads
 
 
+def os_threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the threads of the process as Linux shows them")
 @pytest.mark.parametrize(("most", "share"), [(8, 1), (1, 3)])
 def test_operations_of_a_thread_take_its_share_from_the_first_one_on(
@@ -73,9 +77,9 @@ def test_operations_of_a_thread_take_its_share_from_the_first_one_on(
     factor = torch.rand(600, 600)
 
     def helpers(_: torch.Tensor) -> tuple[int, int]:
-        before = len(os.listdir("/proc/self/task"))
+        before = os_threads()
         factor @ factor  # by the BLAS, which does not ask torch for the number
-        return len(os.listdir("/proc/self/task")) - before, torch.get_num_threads()
+        return os_threads() - before, torch.get_num_threads()
 
     assert list(computed(helpers, numbered(1), "cpu")) == [(share - 1, share)]
 

@@ -76,7 +76,9 @@ def _pool(at_once: int, threads: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _begun(begin: Callable[[torch.Tensor], Future[Result]], batches: Iterable[torch.Tensor]) -> Iterator[Future[Result]]:
+def _begun(
+    begin: Callable[[torch.Tensor], Future[Result]], batches: Iterable[torch.Tensor]
+) -> Iterator[Future[Result]]:
     """The work on each batch; where a batch cannot be read, or not be begun, the last one, which has failed."""
     try:
         for batch in batches:

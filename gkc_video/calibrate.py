@@ -6,9 +6,8 @@ choice between classes, so the network runs once on each frame and every value c
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -174,17 +173,16 @@ def _count(
     counters = {value: Miou().start(classes.offered, benchmark.rules) for value in values}
     done = dict.fromkeys(values, 0)
     named = _semantic if benchmark.rules.task == "semantic" else _panoptic
-    with contextlib.closing(named(method, benchmark, classes, values, entry)) as frames:
-        for value, frame in frames:
-            true, predicted = truth(done[value]), dense(frame)
-            counters[value].add(true, predicted, overlap_dense(true, predicted))
-            done[value] += 1
+    for value, frame in named(method, benchmark, classes, values, entry):
+        true, predicted = truth(done[value]), dense(frame)
+        counters[value].add(true, predicted, overlap_dense(true, predicted))
+        done[value] += 1
     return {value: counter.counts() for value, counter in counters.items()}
 
 
 def _panoptic(
     method: GKCMethod, benchmark: Benchmark, classes: Classes, values: Sequence[float], entry: VideoEntry
-) -> Generator[tuple[float, PanopticFrame], None, None]:
+) -> Iterator[tuple[float, PanopticFrame]]:
     linkers = {value: Linker(classes.offered, method.association, method.delay, entry.fps) for value in values}
     table, penalty = _without_penalty(method, classes)
     of_seen: npt.NDArray[np.float32] = penalty.cpu().numpy()
@@ -203,7 +201,7 @@ def _panoptic(
 
 def _semantic(
     method: GKCMethod, benchmark: Benchmark, classes: Classes, values: Sequence[float], entry: VideoEntry
-) -> Generator[tuple[float, PanopticFrame], None, None]:
+) -> Iterator[tuple[float, PanopticFrame]]:
     table, penalty = _without_penalty(method, classes)
 
     def maps(frames: torch.Tensor) -> list[tuple[float, npt.NDArray[Any]]]:

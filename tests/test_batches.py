@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.errors import DataError, MethodError
 from ovsbench.benchmark.running.frame_loop import predict_video
 from ovsbench.benchmark.timing.stages import StageClock, works_beside
 from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Video, Vocabulary
+from ovsbench.gkc_video import region_cache
 from ovsbench.gkc_video.method import build
 from ovsbench.gkc_video.model import batches, computed
 
@@ -183,6 +184,21 @@ def test_nothing_goes_on_after_a_sink_has_failed(threads: int, device: str) -> N
     with pytest.raises(OSError, match="the disk is full") as kept:
         predict_video(Answering(device), video, WORDS, Rules(), full)
     assert kept.value.__traceback__ is not None, "which holds the loop and all that it went through"
+    assert not works_beside()
+    assert not pool_threads()
+
+
+def test_nothing_goes_on_after_regions_could_not_be_kept(
+    threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(region_cache, "_save", full)
+    video = Video("one", tuple(map(str, range(9))), (32, 32), lambda _: np.zeros((32, 32, 3), np.uint8))
+    with pytest.raises(DataError, match="the disk is full") as kept:
+        region_cache.record(build(checkpoint=Path("gkc-world-fast"), device="cpu"), video, WORDS, tmp_path / "cache")
+    assert kept.value.__cause__ is not None, "which holds all that the regions went through"
     assert not works_beside()
     assert not pool_threads()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from numbers import Real
 
 import numpy as np
@@ -21,7 +21,7 @@ def refuse_instances(answer: object, where: str) -> None:
         )
 
 
-def only_frames(answers: Iterable[Answer]) -> Generator[PanopticFrame, None, None]:
+def only_frames(answers: Iterable[Answer]) -> Iterator[PanopticFrame]:
     """Answers of a method that was asked for frames of segments; see `refuse_instances`."""
     for index, answer in enumerate(answers):
         refuse_instances(answer, f"frame {index}")

@@ -240,11 +240,8 @@ class _Runner:
                 clock.listening(),
                 VideoWriter(Path(folder) / "video", "video", video.size) as writer,
                 Behind(adding(writer.add)) as behind,
-                contextlib.closing(
-                    only_frames(contestant.method.predict(video, self.vocabulary, self.rules))
-                ) as frames,
             ):
-                for frame in frames:
+                for frame in only_frames(contestant.method.predict(video, self.vocabulary, self.rules)):
                     with stage("write"):
                         behind.put(own(frame)) if self.pipeline else writer.add(frame)
                     made, segments = made + 1, segments + len(frame.segments)

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -202,12 +203,14 @@ def _semantic(
     method: GKCMethod, benchmark: Benchmark, classes: Classes, values: Sequence[float], entry: VideoEntry
 ) -> Iterator[tuple[float, PanopticFrame]]:
     table, penalty = _without_penalty(method, classes)
-    for outputs in method.computed(
-        lambda frames: method.network.run(frames, table), benchmark.video(entry.id).images()
-    ):
-        for value in values:
-            for class_map in class_maps(outputs, value * penalty):
-                yield value, paint(class_map, classes.offered)
+
+    def maps(frames: torch.Tensor) -> list[tuple[float, npt.NDArray[Any]]]:
+        outputs = method.network.run(frames, table)
+        return [(value, each) for value in values for each in class_maps(outputs, value * penalty)]
+
+    for batch in method.computed(maps, benchmark.video(entry.id).images()):
+        for value, class_map in batch:
+            yield value, paint(class_map, classes.offered)
 
 
 def _without_penalty(method: GKCMethod, classes: Classes) -> tuple[NameTable, torch.Tensor]:

@@ -203,14 +203,16 @@ class GKCMethod:
 
     def name_table(self, vocabulary: Vocabulary) -> NameTable:
         """The vocabulary's vectors on the model's device; those of the last vocabulary are kept for the next video."""
-        if vocabulary.digest not in self._tables:
+        table = self._tables.get(vocabulary.digest)
+        if table is None:
             table = name_table(self.space, vocabulary, synonyms=self.synonyms)
             if self.base_logit_penalty:
                 rows = [self.base_logit_penalty * (category.name in self.seen) for category in vocabulary]
                 table = replace(table, penalty=torch.tensor(rows))
+            table = table.to(self.network.device)
             self._tables.clear()
-            self._tables[vocabulary.digest] = table.to(self.network.device)
-        return self._tables[vocabulary.digest]
+            self._tables[vocabulary.digest] = table
+        return table
 
     def reader(self, vocabulary: Vocabulary) -> Callable[[torch.Tensor], list[Proposals]]:
         """The function from frames, uint8 (B, 3, H, W) on the model's device, to their regions."""

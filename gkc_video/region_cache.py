@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 from zipfile import BadZipFile
@@ -25,9 +26,12 @@ def record(method: GKCMethod, video: Video, vocabulary: Vocabulary, folder: Path
     """
     if not folder.is_dir():
         propose = method.reader(vocabulary)
-        with whole_folder(folder) as partial, writing(folder):
-            batches = uploaded(video.images(), method.batch, method.device)
-            found = computed(propose, batches, method.device)
+        batches = uploaded(video.images(), method.batch, method.device)
+        with (
+            whole_folder(folder) as partial,
+            writing(folder),
+            closing(computed(propose, batches, method.device)) as found,
+        ):
             for index, proposals in enumerate(proposals for batch in found for proposals in batch):
                 _save(partial / f"{index:05d}.npz", proposals)
     return Recorded(folder, len(video))

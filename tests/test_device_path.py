@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 
 from ovsbench.gkc_video.launches import Count  # noqa: E402
-from ovsbench.gkc_video.model import Network, PostProcessing, RawOutputs, post_process, uploaded  # noqa: E402
+from ovsbench.gkc_video.model import Network, PostProcessing, RawOutputs, computed, post_process, uploaded  # noqa: E402
 from ovsbench.gkc_video.model import deformable as sampling  # noqa: E402
 from ovsbench.gkc_video.model import post_processing as processing  # noqa: E402
+from ovsbench.gkc_video.model.compiling import compile_in_place  # noqa: E402
 from ovsbench.gkc_video.model.load import random_gkc  # noqa: E402
 from ovsbench.gkc_video.model.network import GKC, ModelConfig  # noqa: E402
 from ovsbench.gkc_video.model.packing import pack  # noqa: E402
@@ -267,6 +269,25 @@ def test_a_prepared_network_runs_on_a_processor_in_either_precision(model: GKC, 
     assert made.masks.dtype == torch.float32
     least = 0.9999 if precision == "float32" else 0.95
     assert F.cosine_similarity(plain.embeddings, made.embeddings, dim=-1).min() > least
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_threads_wait_for_the_first_of_them_to_compile_a_prepared_network(model: GKC):
+    names = NameTable(F.normalize(torch.randn(3, 128), dim=-1), torch.arange(3), 3)
+    network = Network.prepared(copy.deepcopy(model), None, "float32", cuda_graphs=False)
+    frames = [torch.randint(0, 255, (1, 3, 64, 64), dtype=torch.uint8) for _ in range(3)]
+    eager = [network.run(one, names).embeddings for one in frames]
+    compile_in_place(network.model, "aot_eager")
+    captured = torch._dynamo.utils.counters["stats"]
+    before = captured["unique_graphs"]
+    torch.set_num_threads(3)
+    try:
+        made = list(computed(lambda one: network.run(one, names).embeddings, frames, "cpu"))
+    finally:
+        torch.set_num_threads(1)
+    assert captured["unique_graphs"] == before + 1
+    for own, other in zip(eager, made, strict=True):
+        assert torch.allclose(own, other, atol=1e-4)
 
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from typing import Any, TypeVar
 
 from ovsbench.benchmark.errors import MethodError, UserError
@@ -62,7 +63,7 @@ class Stopwatch:
 
         return timed
 
-    def answers(self, answers: Iterator[_Answer], frames: int) -> Iterator[_Answer]:
+    def answers(self, answers: Iterator[_Answer], frames: int) -> Generator[_Answer, None, None]:
         """The answers of a method; what is done with one until the next is asked for counts as storing.
 
         While the method works elsewhere, on several frames at a time, all time is its own.
@@ -137,13 +138,13 @@ def predict_video(
     watch = stopwatch or Stopwatch()
     with ReadAhead(video.read, len(video)) as images, Behind(sink) as behind:
         read = dataclasses.replace(video, read=watch.reading(images))
-        answers = watch.answers(answers_of(method, read, vocabulary, rules), len(video))
         frames = 0
-        for answer in accepted(answers, video, vocabulary if known is None else known, rules):
-            behind.put(answer)
-            if not isinstance(answer, InstanceTrack):
-                progress.frame()
-                frames += 1
+        with closing(watch.answers(answers_of(method, read, vocabulary, rules), len(video))) as answers:
+            for answer in accepted(answers, video, vocabulary if known is None else known, rules):
+                behind.put(answer)
+                if not isinstance(answer, InstanceTrack):
+                    progress.frame()
+                    frames += 1
         if frames < len(video):  # whole tracks, or none
             progress.frame(len(video) - frames)
         last = time.perf_counter()

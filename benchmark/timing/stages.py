@@ -94,7 +94,12 @@ def is_heard() -> bool:
     return _CLOCK.get() is not None
 
 
-_BESIDE = threading.local()
+class _OfThread(threading.local):
+    def __init__(self) -> None:
+        self.working: list[None] = []  # an item for each block that is open
+
+
+_BESIDE = _OfThread()
 
 
 @contextmanager
@@ -102,18 +107,19 @@ def working_beside() -> Iterator[None]:
     """Says that a method's work goes on elsewhere, on a device or in other threads, until the block ends.
 
     What this thread waits for meanwhile, such as images or room for answers, then takes no time off the method's.
-    A generator may yield from within the block.
+    A generator may yield from within the block; blocks may overlap, and end in another thread than they began in.
     """
-    before, _BESIDE.works = works_beside(), True
+    working = _BESIDE.working
+    working.append(None)
     try:
         yield
     finally:
-        _BESIDE.works = before
+        working.pop()
 
 
 def works_beside() -> bool:
     """Whether this thread is within a block of `working_beside`."""
-    return getattr(_BESIDE, "works", False)
+    return bool(_BESIDE.working)
 
 
 def keeps_to_one_thread() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.timing.stages import stage
-from ovsbench.gkc_video.model.network import GKC, pad
+from ovsbench.gkc_video.model.network import GKC, Prediction, pad
 from ovsbench.gkc_video.model.pointwise import use_onednn
 from ovsbench.gkc_video.model.preparing import cast_once, fold_norms
 from ovsbench.gkc_video.text.text_space import NameTable
@@ -86,6 +87,8 @@ class Network:
     precision: Precision = "float32"
     cuda_graphs: bool = False
     _heads: list[tuple[NameTable, ClassHead]] = field(default_factory=list, repr=False, compare=False)
+    _compiled: set[tuple[torch.Size, torch.dtype]] = field(default_factory=set, repr=False, compare=False)
+    _compiling: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
     _graphs: dict[tuple[torch.Size, torch.dtype], Graph] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
@@ -130,22 +133,35 @@ class Network:
     def _forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """Masks, embeddings and states in float32, of the caller's own: a graph writes over what it gave before."""
         if not (self.cuda_graphs and pixels.is_cuda):
-            last = self.model(pixels, last_only=True)[-1]
+            last = self._layers(pixels)[-1]
             return [part.to(torch.float32, copy=True) for part in (last.masks, last.embeddings, last.states)]
         key = (
             pixels.shape,
             pixels.dtype,
         )  # frames that were resized or padded are float, of the same shape others are not
-        if key not in self._graphs:
+        graph = self._graphs.get(key)
+        if graph is None:
             if len(self._graphs) >= MOST_GRAPHS:
                 self._graphs.clear()
-            self._graphs[key] = Graph(self.model, pixels)
-        return self._graphs[key].replay(pixels)
+            graph = self._graphs[key] = Graph(self.model, pixels)
+        return graph.replay(pixels)
+
+    def _layers(self, pixels: torch.Tensor) -> list[Prediction]:
+        """Of the model, which compiles for the first input of a shape: one thread does, and the others wait for it."""
+        if self.model._compiled_call_impl is not None:
+            with self._compiling:
+                if (key := (pixels.shape, pixels.dtype)) not in self._compiled:
+                    layers: list[Prediction] = self.model(pixels, last_only=True)
+                    self._compiled.add(key)
+                    return layers
+        return self.model(pixels, last_only=True)
 
     def _head(self, table: NameTable) -> ClassHead:
-        if not self._heads or self._heads[0][0] is not table:
-            self._heads[:] = [(table, ClassHead.of(self.model, table))]
-        return self._heads[0][1]
+        kept = next(iter(self._heads), None)
+        if kept is None or kept[0] is not table:
+            kept = (table, ClassHead.of(self.model, table))
+            self._heads[:] = [kept]  # which another thread may change meanwhile
+        return kept[1]
 
     def _resized(self, frames: torch.Tensor) -> torch.Tensor:
         shortest = min(frames.shape[-2:])

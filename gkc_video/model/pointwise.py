@@ -17,10 +17,10 @@ LEAST_ROWS = 256
 def takes_onednn(x: torch.Tensor) -> bool:
     """Whether a tensor can go there."""
     return (
-        x.device.type == "cpu"
+        not torch.compiler.is_compiling()  # before the others, which cannot all be compiled
+        and x.device.type == "cpu"
         and x.dtype == torch.float32
         and torch.backends.mkldnn.is_available()
-        and not torch.compiler.is_compiling()
     )
 
 

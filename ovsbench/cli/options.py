@@ -44,7 +44,12 @@ Only = Annotated[
 Jobs = Annotated[int, typer.Option("-j", "--jobs", min=0, envvar="OVSBENCH_JOBS", help="Processes; 0 for one a core.")]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", min=1, envvar=THREADS, help="Of torch and numpy; by default one a core."),
+    typer.Option(
+        "--threads",
+        min=1,
+        envvar=THREADS,
+        help="Of torch here, of torch and numpy in processes it starts; by default one a core.",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as training.steps=100.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import platform
 import random
@@ -31,12 +32,16 @@ def path_digest(path: Path) -> str:
 def versions() -> dict[str, str]:
     """Versions of Python, ovsbench, and those packages that matter and are installed."""
     found = {"python": platform.python_version(), "ovsbench": ovsbench.__version__}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return found | {name: version for name in _PACKAGES if (version := _version_of(name))}
+
+
+@functools.cache
+def _version_of(package: str) -> str:
+    """The installed version, which stays the same in a process; "" where there is none."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def code_state() -> tuple[str, bool]:

@@ -45,6 +45,8 @@ _MANY = 10
 """Tracks of a video whose pattern of right and wrong is not that of another method by chance."""
 _NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 _ALL = (*_NAMES, *(name + LVVIS for name in _NAMES))
+_NOTHING = dict[str, float | None].fromkeys(_ALL)
+"""The values of a class without labels: one table for all of them, which are most of a large vocabulary."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class ApCounts:
     def scores(self, part: Part) -> dict[str, float | None]:
         own = self._by_class
         if part is not None and own.keys().isdisjoint(part):  # most single classes of many
-            return dict.fromkeys(_ALL)
+            return _NOTHING
         if part is not None and len(part) == 1:
             return dict(own[next(iter(part))])
         rows = [values for c, values in own.items() if part is None or c in part]

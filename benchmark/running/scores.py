@@ -160,7 +160,7 @@ def scores_of(
     listed = benchmark.vocabulary.listed(occurring & benchmark.vocabulary.ids)
     by_metric = [_by_class(counts, [c.id for c in listed]) for counts in sums.values()]
     categories = tuple(
-        CategoryScores(c.id, c.name, c.is_thing, c.is_novel, c.group, functools.reduce(operator.or_, own, {}))
+        CategoryScores(c.id, c.name, c.is_thing, c.is_novel, c.group, functools.reduce(operator.or_, own))
         for c, *own in zip(listed, *by_metric, strict=True)
     )
     return Scores(

@@ -35,7 +35,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_bytes(path, (indented_json(value) + "\n").encode())
 
 
-def indented_json(value: Any, depth: int = 1) -> str:
+def indented_json(value: Any) -> str:
     """What `json.dumps` gives with `indent=1`, which it writes in slow Python: here C writes all but the nesting.
 
     A line's end is in that text only where one was put: within texts it is written as an escape.
@@ -43,23 +43,32 @@ def indented_json(value: Any, depth: int = 1) -> str:
     >>> indented_json({"b": [1, 2], "a": None})
     '{\\n "a": null,\\n "b": [\\n  1,\\n  2\\n ]\\n}'
     """
-    containers = (dict, list, tuple)
-    if not isinstance(value, containers) or not value:
-        return _COMPACT.encode(value)
-    pad = "\n" + " " * depth
-    children = value.values() if isinstance(value, dict) else value
-    if not any(map(isinstance, children, itertools.repeat(containers))):
-        text = _LINES.encode(value)
-        return text[0] + pad + text[1:-1].replace("\n", pad) + pad[:-1] + text[-1]
-    items = sorted(value.items()) if isinstance(value, dict) else list(enumerate(value))
-    plain = [(key, None if isinstance(child, containers) else child) for key, child in items]
-    text = _LINES.encode(dict(plain) if isinstance(value, dict) else [child for _, child in plain])
-    lines = text[1:-1].split("\n")
-    for place, (_, child) in enumerate(items):
-        if isinstance(child, containers):
-            head, _, end = lines[place].rpartition("null")
-            lines[place] = head + indented_json(child, depth + 1) + end
-    return text[0] + pad + pad.join(lines) + pad[:-1] + text[-1]
+    return _texts([value], 1)[0] if isinstance(value, _CONTAINERS) else _COMPACT.encode(value)
+
+
+def _texts(values: list[Any], depth: int) -> list[str]:
+    """The JSON of containers of one depth, all encoded at once; what is in several of them is written once."""
+    plain, inner = list(values), list[tuple[int, int, Any]]()  # number of the container, line in it, key
+    for number, value in enumerate(values):
+        keys = sorted(value) if isinstance(value, dict) else range(len(value))
+        found = [(number, line, key) for line, key in enumerate(keys) if isinstance(value[key], _CONTAINERS)]
+        if found:
+            plain[number] = dict(value) if isinstance(value, dict) else list(value)
+            for _, _, key in found:
+                plain[number][key] = None
+            inner += found
+    children = {id(child): child for number, _, key in inner for child in [values[number][key]]}
+    text_of = dict(zip(children, _texts(list(children.values()), depth + 1), strict=True)) if children else {}
+    lines = _LINES.encode(plain)[1:-1].split("\n")
+    starts = [0, *itertools.accumulate(len(value) or 1 for value in values)]
+    for number, line, key in inner:
+        head, _, end = lines[starts[number] + line].rpartition("null")
+        lines[starts[number] + line] = head + text_of[id(values[number][key])] + end
+    pad, texts = "\n" + " " * depth, []
+    for first, behind in itertools.pairwise(starts):
+        text = pad.join(lines[first:behind]).removesuffix(",")
+        texts.append(text if len(text) == 2 else text[0] + pad + text[1:-1] + pad[:-1] + text[-1])
+    return texts
 
 
 def write_bytes(path: Path, content: bytes, *, rivals: bool = False) -> None:
@@ -204,6 +213,7 @@ def json_line(value: Mapping[str, Any]) -> str:
 
 
 _COMPACT = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_CONTAINERS = (dict, list, tuple)
 _LINES = json.JSONEncoder(sort_keys=True, separators=(",\n", ": "), ensure_ascii=False, allow_nan=False)
 
 

@@ -293,6 +293,13 @@ def test_a_metric_that_every_entry_has_cannot_be_left_out(make_bundle, tmp_path)
     assert "it was scored without the metric miou" in problem
 
 
+def test_videos_without_a_metric_in_common_have_no_scores(build_benchmark):
+    benchmark = build_benchmark()
+    scores = scores_of(benchmark, {video.id: {} for video in benchmark.videos})
+    assert scores.values == {}
+    assert [row.scores for row in scores.categories] == [{}] * len(benchmark.vocabulary)
+
+
 def test_an_entry_of_before_metrics_had_versions_is_sound_and_keeps_its_bytes(make_bundle, tmp_path):
     """It has the metrics of that time alone, which its scores do not name, and "target" for the entry point."""
     board = tmp_path / "board"

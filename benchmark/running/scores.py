@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
-import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,7 +158,7 @@ def scores_of(
     listed = benchmark.vocabulary.listed(occurring & benchmark.vocabulary.ids)
     by_metric = [_by_class(counts, [c.id for c in listed]) for counts in sums.values()]
     categories = tuple(
-        CategoryScores(c.id, c.name, c.is_thing, c.is_novel, c.group, functools.reduce(operator.or_, own))
+        CategoryScores(c.id, c.name, c.is_thing, c.is_novel, c.group, own[0] if len(own) == 1 else _united(own))
         for c, *own in zip(listed, *by_metric, strict=True)
     )
     return Scores(
@@ -178,6 +176,10 @@ def scores_of(
         if metrics is None
         else metrics,
     )
+
+
+def _united(of_metrics: Iterable[Mapping[str, float | None]]) -> dict[str, float | None]:
+    return {name: value for values in of_metrics for name, value in values.items()}
 
 
 def _by_class(counts: Counts, ids: Sequence[int]) -> list[dict[str, float | None]]:

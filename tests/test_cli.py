@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import hashlib
 import io
 import json
@@ -18,12 +17,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import ovsbench as package
-from ovsbench.benchmark import manifest
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.storage import store
 from ovsbench.cli import app
-from ovsbench.plans.building import build_missing
+from ovsbench.data_prep.world.build import VERSION
+from ovsbench.plans.building import RECIPE, build_missing
 from ovsbench.plans.config_files import with_overrides
 from ovsbench.plans.names import parse_names
 
@@ -460,14 +459,17 @@ def test_training_does_not_take_data_of_another_recipe_for_its_own() -> None:
         build_missing("train", {**WORLD, "videos": 2, "seed": 1})
 
 
-def test_data_of_an_earlier_version_of_the_world_are_not_taken_for_those_of_today() -> None:
-    build_missing("train", WORLD)
-    earlier = dataclasses.replace(manifest.load("w"), version="1")
-    Path("w/manifest.json").write_text(json.dumps({**manifest.to_json(earlier), "digest": earlier.digest}))
-    with pytest.raises(UserError, match=r"w: expected version 2 of the embedded world, found world-val, version 1\. "):
-        build_missing("train", WORLD)
+@pytest.mark.parametrize("table", [WORLD, {"build": "captions", "folder": "c", "pictures": 8}])
+def test_data_of_an_earlier_version_of_the_world_are_not_taken_for_those_of_today(table: dict[str, object]) -> None:
+    build_missing("train", table)
+    recipe = Path(str(table["folder"]), RECIPE)
+    stored = json.loads(recipe.read_text())
+    assert stored["recipe"].pop("version") == VERSION
+    recipe.write_text(json.dumps(stored))
+    with pytest.raises(UserError, match="was built with another version"):
+        build_missing("train", table)
     with pytest.raises(UserError, match=r"refuses its settings: .*'version'\. Correct them"):
-        build_missing("train", {**WORLD, "folder": "new", "version": 2})
+        build_missing("train", {**table, "folder": "new", "version": 2})
 
 
 @pytest.mark.parametrize(

@@ -234,7 +234,7 @@ def test_a_world_of_an_earlier_version_is_not_drawn_over(tmp_path: Path):
     earlier = replace(manifest.load(tmp_path), version="1")
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest.to_json(earlier), "digest": earlier.digest}))
     before = bytes_of(tmp_path)
-    with pytest.raises(DataError, match="expected version 2 of the embedded world, found world-val, version 1"):
+    with pytest.raises(DataError, match=r"of version 2.*, found .*, of version 1"):
         build_world(tmp_path, SMALL)
     assert bytes_of(tmp_path) == before
 

@@ -70,20 +70,6 @@ class WorldSettings:
             )
 
 
-def require_version(folder: Path) -> None:
-    """Makes sure that a world that is there is of this version: the same settings drew another one before.
-
-    Raises:
-        DataError: it is of another version, or no benchmark folder.
-    """
-    there = load(folder)
-    if there.version != VERSION:
-        raise DataError(
-            f"{folder}: expected version {VERSION} of the embedded world, found {there.name}, version {there.version}. "
-            "Remove it or name another folder"
-        )
-
-
 def draw_video(world: World, settings: WorldSettings, number: int) -> Stage:
     """The scene of video `number`; it does not depend on how many videos there are."""
     part = get_args(Part).index(settings.part)
@@ -125,11 +111,11 @@ def build_world(
     suffix = f"-{settings.variant}" if settings.part == "train" else ""
     note = ", ".join(f"{key} {value}" for key, value in dataclasses.asdict(settings).items())
     if (folder / MANIFEST).exists():
-        require_version(folder)
-        if (there := load(folder).source.note) != note:
+        there = load(folder)
+        if (there.version, there.source.note) != (VERSION, note):
             raise DataError(
-                f"{folder}: expected a new folder or one with the same settings ({note}), found {there or 'another'}. "
-                "Remove it or name another folder"
+                f"{folder}: expected a new folder or one with the same settings ({note}, of version {VERSION}), found "
+                f"{there.source.note or 'another'}, of version {there.version}. Remove it or name another folder"
             )
     writer = BenchmarkWriter(
         folder,

@@ -48,6 +48,10 @@ def build_missing(
         raise UserError(
             f"[{name}]: unknown builder {recipe['build']!r}; {did_you_mean(str(recipe['build']), BUILDERS)}"
         )
+    if recipe["build"] in ("world", "captions"):
+        from ovsbench.data_prep.world.build import VERSION
+
+        recipe["version"] = VERSION  # the same settings drew another world before
     folder = place(table["folder"])
     built = folder / RECIPE
     if changed := [key for key in changed_settings(built, recipe) if key != "jobs"]:
@@ -55,8 +59,6 @@ def build_missing(
             f"[{name}]: {folder} was built with another {', '.join(changed)}. Remove it or name another folder"
         )
     if built.exists():
-        if recipe["build"] == "world":
-            _require_world(folder)
         return
     report(f"Building {folder}, as [{name}] says")
     arguments = {key: value for key, value in table.items() if key not in ("folder", "build")}
@@ -76,12 +78,6 @@ def build_benchmarks(
     for name, table in tables.items():
         build_missing(f"benchmarks.{name}", table, report, progress)
     return {name: manifest.load(table["folder"]) for name, table in tables.items()}
-
-
-def _require_world(folder: Path) -> None:
-    from ovsbench.data_prep.world.build import require_version
-
-    require_version(folder)
 
 
 def _world(folder: Path, settings: dict[str, Any], report: Report, progress: Progress) -> None:

@@ -58,11 +58,11 @@ class Farm:
 
     def wait(self) -> None:
         limit = time.monotonic() + 120
-        while time.monotonic() < limit:
+        while time.monotonic() < limit and self.process is not None and self.process.poll() is None:
             with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/health", timeout=5):
                 return
             time.sleep(0.1)
-        raise AssertionError("the server does not answer")
+        raise AssertionError(f"the server does not answer: {(self.folder.path / 'run.txt').read_text()}")
 
     def kill(self) -> None:
         """Ends the supervisor as a crash of it would."""
@@ -77,8 +77,8 @@ class Farm:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Farm]:
-        self.start()
         try:
+            self.start()
             yield self
         finally:
             if self.process is not None and self.process.poll() is None:

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import errno
 import fcntl
+import io
 import json
 import os
 import subprocess
@@ -21,6 +22,7 @@ from ovsbench.benchmark.errors import BusyError, DataError, MethodError
 from ovsbench.benchmark.formats.faults import MOST, Faults, TooManyFaultsError
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.visible_text import visible
+from ovsbench.cli import console
 from ovsbench.data_prep.burst import build_burst
 from ovsbench.data_prep.official import official_classes
 from ovsbench.data_prep.ytvis import build_own_classes
@@ -97,6 +99,27 @@ def test_a_closed_output_is_one_sentence():
     assert done.returncode == 1
     assert done.stderr.startswith("error: the standard output is closed")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("line_buffering", [False, True])
+def test_a_line_comes_in_one_piece(line_buffering, monkeypatch):
+    """Whoever reads the first line of a server and closes the pipe must not end the server with the rest of it."""
+    pieces = []
+
+    class Pipe(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, content) -> int:
+            pieces.append(bytes(content))
+            return len(content)
+
+    stream = io.TextIOWrapper(io.BufferedWriter(Pipe()), line_buffering=line_buffering, write_through=line_buffering)
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stderr", stream)
+    console.say_served("http://127.0.0.1:1/")
+    console.complain("a\nb")
+    assert pieces == [b"Result: http://127.0.0.1:1/\nStop it with Ctrl-C\n", b"a\nb\n"]
 
 
 def test_ctrl_c_during_an_import_that_swallows_it_ends_the_process_all_the_same(tmp_path):

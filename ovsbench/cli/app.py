@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ovsbench.benchmark.errors import StoppedError
-from ovsbench.cli.console import say
+from ovsbench.cli.console import say_served
 from ovsbench.cli.options import Device, Threads
 
 
@@ -38,8 +38,7 @@ def app(
     use_threads(threads)
     models, warnings = choices(device)
     with serving(models, port, warnings=warnings, most=megabytes * 1_000_000) as (address, server, listener):
-        say(f"Result: {address}")
-        say("Stop it with Ctrl-C")
+        say_served(address)
         if open_it:
             webbrowser.open(address)
         with contextlib.suppress(KeyboardInterrupt):

@@ -9,7 +9,7 @@ import typer
 
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.storage.remote import place
-from ovsbench.cli.console import complain, finish, plural, print_json, say
+from ovsbench.cli.console import complain, finish, plural, print_json, say, say_served
 from ovsbench.cli.options import Json
 from ovsbench.cli.progress_bar import progress
 from ovsbench.cli.submit import Labels, Train, checked_bundle
@@ -288,8 +288,7 @@ def serve(
 
     with serving(out, port) as server:
         address = f"http://127.0.0.1:{server.server_port}/"
-        say(f"Result: {address}")
-        say("Stop it with Ctrl-C")
+        say_served(address)
         if open_it:
             webbrowser.open(address)
         try:

@@ -30,12 +30,17 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 def complain(text: str) -> None:
     """One line on stderr."""
-    print(visible(text), file=sys.stderr, flush=True)
+    print(f"{visible(text)}\n", end="", file=sys.stderr, flush=True)
 
 
 def say(text: str = "") -> None:
-    """One line on stdout."""
-    print(visible(text), flush=True)
+    """One line on stdout, written at once: who reads it may close the pipe before a line end of its own would come."""
+    print(f"{visible(text)}\n", end="", flush=True)
+
+
+def say_served(where: str) -> None:
+    """Where a server answers, which a program may read as the first line and then close the pipe."""
+    say(f"Result: {where}\nStop it with Ctrl-C")
 
 
 def reporting(as_json: bool) -> Report:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ovsbench.cli import server_phases, server_teams
-from ovsbench.cli.console import complain, finish, plural, print_json, print_table, say
+from ovsbench.cli.console import complain, finish, plural, print_json, print_table, say, say_served
 from ovsbench.cli.options import Json, one_of
 from ovsbench.cli.server_folder import Folder, opened
 
@@ -77,10 +77,7 @@ def run(
     Database(found.database_url).create()
     parts = (only,) if only else ("web", "worker")
 
-    def ready(where: str) -> None:
-        say(f"Result: {where}\nStop it with Ctrl-C")  # at once, for a program that reads the first line alone
-
-    supervisor.run(found, parts, ready)
+    supervisor.run(found, parts, say_served)
     complain("stopped")
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from ovsbench.benchmark.storage.rle import ListedMasks, ListReader, Marks
 
 
-
 def _pattern(text: bytes) -> re.Pattern[bytes]:
     """A pattern in which a blank stands for any space that JSON allows; that of `re` has a form feed too."""
     return re.compile(text.replace(b" ", rb"[ \t\n\r]*"))

@@ -1,7 +1,8 @@
 """Plain PNG files of 8 bits decoded here: without filters, as Pillow writes palettes, or by a compiled loop.
 
 Only plain files are decoded here: 8 bits, colours or palette, not interlaced, nothing transparent, all checksums right,
-no parts but the pixels, in one piece, and what changes none of them. Of others it is said that they are for the other readers, which also find the words for what is wrong.
+no parts but the pixels, in one piece, and what changes none of them. Of others it is said that they are for the other
+readers, which also find the words for what is wrong.
 """
 
 from __future__ import annotations

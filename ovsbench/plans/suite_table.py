@@ -13,7 +13,7 @@ import numpy as np
 from ovsbench.benchmark import stats
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.manifest import Benchmark
-from ovsbench.benchmark.metrics import described_for
+from ovsbench.benchmark.metrics import described_for, is_fraction
 from ovsbench.benchmark.percent import percent
 from ovsbench.benchmark.progress import plural
 from ovsbench.benchmark.ranking import Neighbours, neighbours, ranks, separating
@@ -147,7 +147,10 @@ def _spread(by_seed: Sequence[LeftOut]) -> dict[ScoreName, float]:
 
 
 def _over_seeds(by_seed: Sequence[LeftOut]) -> dict[ScoreName, stats.Interval]:
-    return {score: stats.over_seeds([float(seed[score][0]) for seed in by_seed]) for score in _several(by_seed)}
+    return {
+        score: stats.over_seeds([float(seed[score][0]) for seed in by_seed], is_fraction=is_fraction(score.value))
+        for score in _several(by_seed)
+    }
 
 
 def _several(by_seed: Sequence[LeftOut]) -> Iterable[ScoreName]:

@@ -463,7 +463,8 @@ def videos_needed(found: Difference, videos: int, pairs: int = 1, power: float =
     """How many videos would separate two runs in `power` of such benchmarks; None where they do not differ.
 
     The difference is taken as true, its standard error as falling with the root of the number of videos, and the test
-    as one at the level of `LEVEL` over all pairs of the table.
+    as one at the level of `LEVEL` over all pairs of the table. Where the difference is not clear, it takes more videos
+    than there are.
 
     Args:
         found: the difference as it is.
@@ -479,4 +480,5 @@ def videos_needed(found: Difference, videos: int, pairs: int = 1, power: float =
     if not found.effect:
         return None
     wanted = (ndtri(1 - (1 - LEVEL) / (2 * pairs)) + ndtri(power)) / abs(found.effect)
-    return max(next(n for n in itertools.count(FEWEST) if 2.0 ** (1 - n) * pairs <= 1 - LEVEL), math.ceil(wanted**2))
+    least = FEWEST if found.is_clear else videos + 1
+    return max(next(n for n in itertools.count(least) if 2.0 ** (1 - n) * pairs <= 1 - LEVEL), math.ceil(wanted**2))

@@ -16,7 +16,7 @@ from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.metrics import described_for, is_fraction
 from ovsbench.benchmark.percent import percent
 from ovsbench.benchmark.progress import plural
-from ovsbench.benchmark.ranking import Neighbours, neighbours, ranks, separating
+from ovsbench.benchmark.ranking import Neighbours, neighbours, one_rank, ranks, separating
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.comparison import (
     LeftOut,
@@ -254,7 +254,8 @@ def markdown(table: SuiteTable) -> str:
     body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     offered = "all names" if table.offered == "all" else f"only {table.offered} names"
     title = f"**{table.benchmark}**, {videos}, {offered} offered; %, ranked by {table.rank_by}"
-    notes = (stats.meaning_of_intervals(table.videos), *_other_chance(table), separating(table.neighbours))
+    alike = one_rank(table.videos, sum(line.rank is not None for line in table.lines))
+    notes = (stats.meaning_of_intervals(table.videos), *_other_chance(table), alike, separating(table.neighbours))
     return "\n\n".join([title, body, *filter(None, notes)]) + "\n"
 
 

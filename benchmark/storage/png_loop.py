@@ -114,7 +114,8 @@ def _parts(data: bytes) -> tuple[bytes, bytes] | None:
         (first, _), *chunks = _chunks(data)
     except ValueError:
         return None
-    palette, packed, before = b"", [], first
+    palette, before = b"", first
+    packed: list[bytes] = []
     for name, content in chunks:
         if name == b"IDAT" and (not packed or before == name):
             packed.append(content)

@@ -310,8 +310,8 @@ def _of_table(table: PageTable, line: PageLine) -> dict[str, Any]:
         return {}
     key = table.table.ranked_by.key
     if len(tested.left_out) > MOST_SWAPPED:
-        clear, others = tested.alone[tested.clear], tested.alone[~tested.clear]
-        between = (np.max(clear) + np.nanmin(others, initial=1.0)) / 2 if clear.size else -1.0
+        clear, unclear = tested.alone[tested.clear], tested.alone[~tested.clear]
+        between = (np.max(clear) + np.nanmin(unclear, initial=1.0)) / 2 if clear.size else -1.0
         return {"key": key, "most": float(between)}
     others = [other for other in table.lines if str(other.row.folder) in tested.left_out and other.page != line.page]
     return {"key": key, "p": {other.page: tested.between(own, str(other.row.folder)).p for other in others}}

@@ -133,9 +133,9 @@ def make_up(kind: Kind, videos: int, seed: int, losses: Sequence[float] = (0.0,)
             if kind.clips == 1:
                 clips = [scene.counts(rng, able, taken_for, vocabulary, outcome)]
             else:
-                seed = rng.integers(1 << 30)
+                of_scene = int(rng.integers(1 << 30))
                 clips = [
-                    scene.later(place).counts(np.random.default_rng(seed), able, taken_for, vocabulary, outcome)
+                    scene.later(place).counts(np.random.default_rng(of_scene), able, taken_for, vocabulary, outcome)
                     for place in range(kind.clips)
                 ]
             of_method += [

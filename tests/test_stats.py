@@ -233,6 +233,19 @@ def test_random_exchanges_count_the_one_that_exchanges_nothing():
     assert pair_tests.swap_tests([one], [one], [MIOU], GROUPS, swaps) == [(1.0, 0)]
 
 
+@pytest.mark.parametrize(("videos", "low", "high"), [(10, 0.28, 0.43), (100, 0.03, 0.12)])
+def test_methods_of_equal_means_of_which_one_fails_rarely_and_wholly_are_told_apart_too_often(videos, low, high):
+    """Few videos hold no failure: docs/statistics.md says so. Of methods that could be exchanged it is 0.05."""
+    rng, swaps = np.random.default_rng(0), pair_tests.exchanges(videos, 999)
+
+    def share_below(draw) -> float:
+        found = [pair_tests.share_as_large(np.abs((1 - 2 * swaps) @ draw() / videos)) for _ in range(400)]
+        return float(np.mean([p <= 0.05 for p, _ in found]))
+
+    assert low < share_below(lambda: np.where(rng.random(videos) < 0.1, -0.9, 0.1) + rng.normal(0, 0.05, videos)) < high
+    assert 0.02 < share_below(lambda: rng.normal(size=videos)) < 0.08
+
+
 def test_undefined_exchanges_are_counted_as_large():
     """The second run has a label in its last video alone; it loses it where that is exchanged and no other video is."""
     labelled, empty = MiouCounts(({1: Pixels(2, 4, 4)},)), MiouCounts(({},))

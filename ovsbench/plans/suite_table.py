@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Line:
         name: of the row.
         rank: see `ranking.RULE`; None for bounds, which read labels.
         scores: value and interval over videos; over several seeds both are of their mean.
-        spread: standard deviation over seeds; empty for one seed.
+        spread: standard deviation over seeds, of scores that each has; empty for one seed.
         over_seeds: interval of the mean over seeds; empty for one seed.
         over_words: interval over novel categories, of novel and harmonic scores.
         fps: frames a second of the method alone, over all seeds; None where the clock says nothing.
@@ -143,7 +144,9 @@ def refuse_rank_by(rank_by: str | None, benchmarks: Iterable[Benchmark]) -> None
 
 
 def _spread(by_seed: Sequence[LeftOut]) -> dict[ScoreName, float]:
-    return {score: float(np.std([seed[score][0] for seed in by_seed], ddof=1)) for score in _several(by_seed)}
+    """Of the scores that every seed has."""
+    spread = {score: float(np.std([seed[score][0] for seed in by_seed], ddof=1)) for score in _several(by_seed)}
+    return {score: value for score, value in spread.items() if math.isfinite(value)}
 
 
 def _over_seeds(by_seed: Sequence[LeftOut]) -> dict[ScoreName, stats.Interval]:

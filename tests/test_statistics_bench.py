@@ -66,6 +66,18 @@ def test_a_population_without_novel_classes_has_no_harmonic_score():
     assert [one.score for one in alarms if one.one_rank is not None] == ["mIoU.all", "VPQ.all"]
 
 
+def test_scores_that_no_video_defines_are_left_out_and_json_says_so(build_benchmark, tmp_path):
+    benchmark = build_benchmark(videos=6, frames=2, categories=(4,))  # nothing novel is in it, and windows are longer
+    engine.predict(engine.OracleMethod(), benchmark, tmp_path / "run", settings=Settings("oracle"))
+    engine.score(benchmark, tmp_path / "run")
+    few = ["--repetitions", "2", "--pairs", "0", "--tables", "0", "--videos", "6", "--videos", "5"]
+    done = CliRunner().invoke(app, ["bench", "statistics", "--runs", str(tmp_path / "run"), *few, "--json"])
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)["coverage"]
+    assert {row["score"] for row in rows} == {"mIoU.all", "STQ.all", "HOTA.all"}
+    assert {row["own"]["covered"] for row in rows if row["videos"] == 5} == {None}, "no interval there"
+
+
 def test_a_worse_method_is_worse():
     same, worse = make_up(KINDS["even"], 40, 0, (0.0, 0.4)).methods
     assert score(worse) < score(same) - 0.1

@@ -56,11 +56,11 @@ class Covered:
     """Intervals of one kind.
 
     Attributes:
-        covered: share of those that hold the expected score.
-        width: their mean width; None where no sample has an interval.
+        covered: share of those that hold the expected score; None where no sample has an interval.
+        width: their mean width; None likewise.
     """
 
-    covered: float
+    covered: float | None
     width: float | None
 
 
@@ -192,8 +192,8 @@ def coverage(
         is_there = np.isfinite(low)
         inside = (low <= mean + 1e-12) & (mean - 1e-12 <= high)
         kinds = [
-            Covered(float(inside[:, kind].sum() / max(1, known.sum())),
-                    float((high - low)[known, kind].mean()) if known.any() else None)
+            Covered(float(inside[known, kind].mean()), float((high - low)[known, kind].mean()))
+            if known.any() else Covered(None, None)
             for kind, known in enumerate(is_there.T)
         ]  # fmt: skip
         rows.append(Coverage(name, videos, _name(score), mean, float(is_there[:, 0].mean()), *kinds))
@@ -201,9 +201,12 @@ def coverage(
 
 
 def _known(population: Population, scores: Sequence[stats.Score]) -> list[stats.Score]:
-    """Those of some scores that a population has."""
-    parts = {"all", *population.groups, *(["harmonic"] if population.groups.keys() >= {"base", "novel"} else [])}
-    return [score for score in scores if score[0] in population.methods[0][0] and score[2] in parts]
+    """Those of some scores that a population has, and that all of its videos together define."""
+    every, groups = population.methods[0], population.groups
+    parts = {"all", *groups, *(["harmonic"] if groups.keys() >= {"base", "novel"} else [])}
+    there = [score for score in scores if score[0] in every[0] and score[2] in parts]
+    whole = stats.values_of(every, there, groups, stats.Taken(np.ones((1, len(every)), dtype=np.int64)))
+    return [score for score, (values,) in zip(there, whole, strict=True) if np.isfinite(values).all()]
 
 
 def _clips(scenes: Places, population: Population) -> Places:

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ovsbench.benchmark.pair_tests import Tested
-from ovsbench.benchmark.stats import videos_needed
+from ovsbench.benchmark.pair_tests import EXACT_BELOW, MOST_SWAPPED, SWAPS, Tested
+from ovsbench.benchmark.stats import FEWEST, LEVEL, videos_needed
 
 RULE = (
     "A method is behind another if the p-value of their difference, corrected over all pairs of the table, is at most "
@@ -69,6 +69,27 @@ def neighbours(values: Mapping[str, float], found: Tested, *, lower_is_better: b
         )
         for first, second in itertools.pairwise(order)
     )
+
+
+def one_rank(videos: int, methods: int, swaps: int = SWAPS) -> str:
+    """Why no method can be ahead of another, in a sentence; "" where one can, or the videos are too few anyway.
+
+    Args:
+        videos: that they were scored on.
+        methods: of the table.
+        swaps: random exchanges of a test.
+
+    >>> one_rank(6, 3)
+    'One rank: the smallest p by exchanges of 6 videos is 0.0312, corrected for 3 pairs 0.0938.'
+    >>> one_rank(7, 3)
+    ''
+    """
+    pairs, least = math.comb(methods, 2), 2.0 ** (1 - videos) if videos < EXACT_BELOW else 1 / (1 + swaps)
+    if videos < FEWEST or methods > MOST_SWAPPED or least * pairs <= 1 - LEVEL:
+        return ""
+    way = f"exchanges of {videos} videos" if videos < EXACT_BELOW else f"{swaps} exchanges"
+    corrected = f", corrected for {pairs} pairs {min(1.0, least * pairs):.4f}" if pairs > 1 else ""
+    return f"One rank: the smallest p by {way} is {least:.4f}{corrected}."
 
 
 def separating(found: Sequence[Neighbours], most: int = 5) -> str:

@@ -370,7 +370,7 @@ def interval(
         return Interval(value, max(0.0, value - reach), min(1.0, value + reach))
     logit, reach = math.log(value / (1 - value)), reach / (value * (1 - value))
     low, high = (0.5 + 0.5 * math.tanh(0.5 * x) for x in (logit - reach, logit + reach))
-    return Interval(value, low, high)
+    return Interval(value, min(low, value), max(value, high))  # the way there and back loses digits
 
 
 def meaning_of_intervals(videos: int) -> str:
@@ -438,8 +438,12 @@ def reach_of(videos: int) -> float:
     return float(stdtrit(videos - 1, (1 + LEVEL) / 2))
 
 
-def over_seeds(values: Sequence[float | None]) -> Interval:
+def over_seeds(values: Sequence[float | None], *, is_fraction: bool = False) -> Interval:
     """The mean over seeds and its 95 % interval by Student's t: where the mean of as many other seeds lies about.
+
+    Args:
+        values: of the seeds; None where undefined.
+        is_fraction: whether they lie in [0, 1], which the interval does not leave then.
 
     >>> round(over_seeds([0.4, 0.5, 0.6]).low, 4), over_seeds([0.4]).reason
     (0.2516, 'one seed alone')
@@ -451,14 +455,16 @@ def over_seeds(values: Sequence[float | None]) -> Interval:
     if len(known) < 2:
         return Interval(mean, None, None, "one seed alone")
     reach = reach_of(len(known)) * float(known.std(ddof=1)) / math.sqrt(len(known))
-    return Interval(mean, mean - reach, mean + reach)
+    low, high = mean - reach, mean + reach
+    return Interval(mean, max(low, 0.0), min(high, 1.0)) if is_fraction else Interval(mean, low, high)
 
 
 def videos_needed(found: Difference, videos: int, pairs: int = 1, power: float = 0.8) -> int | None:
     """How many videos would separate two runs in `power` of such benchmarks; None where they do not differ.
 
     The difference is taken as true, its standard error as falling with the root of the number of videos, and the test
-    as one at the level of `LEVEL` over all pairs of the table.
+    as one at the level of `LEVEL` over all pairs of the table. Where the difference is not clear, it takes more videos
+    than there are.
 
     Args:
         found: the difference as it is.
@@ -474,4 +480,5 @@ def videos_needed(found: Difference, videos: int, pairs: int = 1, power: float =
     if not found.effect:
         return None
     wanted = (ndtri(1 - (1 - LEVEL) / (2 * pairs)) + ndtri(power)) / abs(found.effect)
-    return max(next(n for n in itertools.count(FEWEST) if 2.0 ** (1 - n) * pairs <= 1 - LEVEL), math.ceil(wanted**2))
+    least = FEWEST if found.is_clear else videos + 1
+    return max(next(n for n in itertools.count(least) if 2.0 ** (1 - n) * pairs <= 1 - LEVEL), math.ceil(wanted**2))

@@ -15,6 +15,7 @@ from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.metrics.vc import Vc
 from ovsbench.benchmark.panoptic import DenseFrame, dense_of_rgb, ids_to_rgb, overlap_dense
 from ovsbench.benchmark.storage import png_loop
+from ovsbench.benchmark.storage.image_files import BROKEN
 from ovsbench.benchmark.storage.label_png import decode_rgb, dense_of_png, read_ids
 from ovsbench.benchmark.storage.store import FrameFolder, VideoWriter
 from ovsbench.benchmark.types import Rules, Segment
@@ -91,6 +92,36 @@ def test_a_png_that_is_not_plain_or_is_damaged_is_left_to_the_other_readers(loop
     for broken in (unknown, bytes(flipped), whole[:-30]):
         with pytest.raises((OSError, SyntaxError, ValueError)):
             decode_rgb(broken)
+
+
+def test_files_with_parts_that_readers_see_differently_are_refused_alike(loops):
+    pytest.importorskip("imagecodecs")
+    pixels = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    whole = png(pixels, np.arange(4))
+    start, end = whole.index(b"IDAT") - 4, whole.index(b"IEND") - 4
+    packed = whole[start + 8 : end - 4]
+    pieces = [chunk(b"IDAT", packed[:9]), chunk(b"IDAT", packed[9:])]
+    before, after = whole[:start], whole[end:]
+    large = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 5, 1 << 30, 8, 2, 0, 0, 0))
+    odd = {
+        "in the pixels": before + chunk(b"tEXt", b"a\0b").join(pieces) + after,
+        "too short": before + chunk(b"gAMA", b"123") + whole[start:],
+        "an animation": before + chunk(b"acTL", b"123") + whole[start:],
+        "no colour profile": before + chunk(b"iCCP", b"") + whole[start:],
+        "a header that lies": large + whole[start:],
+    }
+    said = {}
+    for is_compiled in (True, False):
+        loops(is_compiled)
+        for name, data in odd.items():
+            with pytest.raises(BROKEN) as raised:
+                decode_rgb(data)
+            said.setdefault(name, []).append(str(raised.value))
+    assert all(one == other for one, other in said.values()), said
+    assert said["no colour profile"][0] == "it is damaged, or no image of the kind PNG"
+    loops(True)
+    for data in (before + b"".join(pieces) + after, before + chunk(b"gAMA", b"1234") + whole[start:]):
+        assert np.array_equal(png_loop.decode_plain(data).pixels, pixels)
 
 
 def test_frames_are_numbered_and_paired_alike(loops):

@@ -239,7 +239,9 @@ def test_a_table_without_counts_or_of_many_rows_is_tested_by_t(make_bundle, buil
     assert table.lines[0].rank == 1
     assert all(line.rank > 1 for line in table.lines[1:])
     data = _of_table(page_table(table, "page", {}), page_table(table, "page", {}).lines[0])
-    assert 0 < data["most"] <= 0.05 / MOST_SWAPPED, "a first p of Holm's is times the number of pairs"
+    clear, others = table.found.alone[table.found.clear], table.found.alone[~table.found.clear]
+    assert clear.max() < data["most"] < np.nanmin(others), "with a margin, as the page works p out to fewer digits"
+    assert data["most"] - clear.max() > 1e-3 * data["most"]
 
 
 def test_where_only_novel_names_are_offered_they_alone_are_shown_and_rank(make_bundle, board):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import re
 
 import numpy as np
@@ -12,7 +13,7 @@ from source_tree import source_files
 from ovsbench.benchmark import pair_tests
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.percent import percent
-from ovsbench.benchmark.ranking import neighbours, ranks, separating
+from ovsbench.benchmark.ranking import neighbours, one_rank, ranks, separating
 from ovsbench.benchmark.storage.table_files import frame_of_records, records_of, write_table
 from ovsbench.benchmark.types import Rules
 from ovsbench.plans.suite_table import refuse_rank_by
@@ -73,6 +74,23 @@ def test_neighbours_say_how_many_videos_would_separate_them():
     assert sentence == f"About {first.videos} videos would separate a from b (in 80 of 100 such benchmarks)."
     assert neighbours(values, found, lower_is_better=True)[0].first == "c"
     assert separating([second]) == ""
+
+
+@pytest.mark.parametrize(("videos", "methods"), [(6, 2), (6, 3), (7, 3), (7, 4), (8, 4), (11, 10), (12, 10)])
+def test_a_table_says_that_its_videos_are_too_few_for_its_pairs(videos, methods):
+    """The largest difference that there can be: every exchange of a video makes it smaller."""
+    left_out = {f"m{place}": np.full(1 + videos, place / 10) for place in range(methods)}
+    p = 1 / len(pair_tests.exchanges(videos))
+    tests = dict.fromkeys(itertools.combinations(left_out, 2), (p, 0))
+    found = pair_tests.tested(left_out, tests)
+    assert bool(one_rank(videos, methods)) != bool(found.clear.any())
+    assert one_rank(5, methods) == "", "which is said elsewhere"
+
+
+def test_few_random_exchanges_say_nothing_of_many_pairs():
+    assert one_rank(20, 5, 99) == "One rank: the smallest p by 99 exchanges is 0.0100, corrected for 10 pairs 0.1000."
+    assert one_rank(20, 2, 19) == ""
+    assert one_rank(6, 13) == "", "which are tested by Student's t"
 
 
 def test_a_score_that_a_benchmark_of_a_suite_lacks_is_refused_before_anything_runs(build_benchmark):

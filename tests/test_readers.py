@@ -15,7 +15,7 @@ from ovsbench.benchmark.labels.manifest_check import check
 from ovsbench.benchmark.labels.manifest_writer import BenchmarkWriter
 from ovsbench.benchmark.manifest import Benchmark, load
 from ovsbench.benchmark.panoptic import semantic
-from ovsbench.benchmark.storage.big_json import elements, read_span
+from ovsbench.benchmark.storage.big_json import elements, list_elements, read_span
 from ovsbench.benchmark.types import PanopticFrame
 from ovsbench.data_prep.coco_panoptic import build_coco_panoptic
 from ovsbench.data_prep.defects import Defects
@@ -397,6 +397,18 @@ def test_a_json_file_is_read_piece_by_piece(tmp_path, monkeypatch):
         assert [e.value for e in found if e.in_list] == value["list"]
         assert {e.key: e.value for e in found if not e.in_list} == {"info": value["info"], "n": value["n"]}
         assert all(read_span(path, e.span) == e.value for e in found)
+
+
+@pytest.mark.parametrize("chunk", [3, 1 << 20])
+@pytest.mark.parametrize(
+    ("text", "byte"),
+    [('[{"a": 1}, {"b": 2}', 19), ('[{"a": 1}, {"b" 2}]', 16), ("[1, [2, 3 4], 5]", 10)],
+)
+def test_a_fault_of_a_file_is_said_with_its_place_however_the_file_is_cut(text, byte, chunk, tmp_path, monkeypatch):
+    monkeypatch.setattr("ovsbench.benchmark.storage.big_json.CHUNK", chunk)
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(DataError, match=f"at byte {byte}\\b"):
+        list(list_elements(tmp_path / "x.json", "a test"))
 
 
 @pytest.mark.parametrize(

@@ -162,18 +162,22 @@ def test_seeds_have_an_interval_by_student():
 @pytest.mark.parametrize("pairs", [1, 3, 66])
 @pytest.mark.parametrize("effect", [0.05, -0.3, 5.0])
 @pytest.mark.parametrize("power", [0.8, 0.5])
-def test_the_videos_that_are_needed_are_those_of_the_normal_distribution(pairs: int, effect: float, power: float):
-    """And as many as a p-value by exchanges needs to be small enough after the correction."""
+@pytest.mark.parametrize("is_clear", [True, False])
+def test_the_videos_that_are_needed_are_those_of_the_normal_distribution(
+    pairs: int, effect: float, power: float, is_clear: bool
+):
+    """As many as a p-value by exchanges needs to be small enough after the correction, and more than did not do."""
     wanted = (norm.ppf(1 - 0.025 / pairs) + norm.ppf(power)) / abs(effect)
-    least = 6
+    difference = Difference(Interval(0.1, 0.05, 0.2), 0.04 if is_clear else 0.06, effect)
+    least = 6 if is_clear else 21
     while pairs * 2.0 ** (1 - least) > 0.05:
         least += 1
-    found = stats.videos_needed(Difference(Interval(0.1, 0.0, 0.2), 0.06, effect), 20, pairs, power)
+    found = stats.videos_needed(difference, 20, pairs, power)
     assert found == max(least, math.ceil(wanted**2))
     if power == 0.8:
-        assert stats.videos_needed(Difference(Interval(0.1, 0.0, 0.2), 0.06, effect), 20, pairs) == found
+        assert stats.videos_needed(difference, 20, pairs) == found
     if pairs == 1:
-        assert found == stats.videos_needed(Difference(Interval(0.1, 0.0, 0.2), 0.06, effect), 20, power=power)
+        assert found == stats.videos_needed(difference, 20, power=power)
 
 
 def test_without_a_difference_no_number_of_videos_is_enough():

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ovsbench.bench import statistics_bench
-from ovsbench.bench.made_up_videos import KINDS, Kind, make_up, of_runs
+from ovsbench.bench.made_up_videos import GIANT, KINDS, OTHER_KINDS, Kind, make_up, of_runs
 from ovsbench.benchmark import engine, pair_tests, stats
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.record import Settings
@@ -32,6 +32,50 @@ def test_kinds_differ_in_what_they_say():
     long = make_up(Kind(length_spread=0.8), 12, 0).methods[0]
     pixels = [sum(one.true for one in video["miou"].pixels.values()) for video in long]
     assert max(pixels) > 3 * min(pixels), "videos of very different length"
+
+
+def test_videos_may_go_all_right_or_all_wrong_or_count_many_times():
+    assert score(make_up(Kind(right_share=1.0), 5, 0).methods[0]) == 1.0
+    assert score(make_up(Kind(wrong_share=1.0), 5, 0).methods[0]) < 0.05
+    one, many = (make_up(Kind(giant_share=share), 4, 0).methods[0] for share in (1e-9, 1.0))
+    assert score(many) == pytest.approx(score(one))
+    for first, times in zip(one, many, strict=True):
+        pixels = [sum(c.true for c in video["miou"].pixels.values()) for video in (first, times)]
+        assert pixels[1] == GIANT * pixels[0]
+
+
+def test_clips_of_a_scene_are_much_alike_and_drawn_together():
+    population = make_up(OTHER_KINDS["clips"], 12, 0, (0.0, 0.0, 0.3))
+    assert [len(run) for run in population.methods] == [12, 12, 12]
+    labels = [set(video["miou"].classes) for video in population.methods[0]]
+    assert all(labels[4 * scene] & labels[4 * scene + 3] for scene in range(3))
+    dealt = statistics_bench._dealt(np.random.default_rng(0), population, 7, 5)
+    assert dealt.shape == (5, 3, 8), "two scenes"
+    first = dealt[..., ::4]
+    assert (dealt == np.repeat(first, 4, axis=2) + np.tile(np.arange(4), 2)).all()
+    assert (first % 4 == 0).all()
+    (row, *_) = statistics_bench.coverage("clips", population, 7, 3, [MIOU])
+    assert row.videos == 8
+
+
+def test_a_population_without_novel_classes_has_no_harmonic_score():
+    population = make_up(OTHER_KINDS["two"], 12, 0, (0.0, 0.0, 0.3))
+    rows = statistics_bench.coverage("two", population, 6, 3)
+    assert [row.score for row in rows] == ["mIoU.all", "VPQ.all", "STQ.all", "HOTA.all", "AP.all"]
+    alarms = statistics_bench.alarms("two", population, 6, 2, 1)
+    assert [one.score for one in alarms if one.one_rank is not None] == ["mIoU.all", "VPQ.all"]
+
+
+def test_scores_that_no_video_defines_are_left_out_and_json_says_so(build_benchmark, tmp_path):
+    benchmark = build_benchmark(videos=6, frames=2, categories=(4,))  # nothing novel is in it, and windows are longer
+    engine.predict(engine.OracleMethod(), benchmark, tmp_path / "run", settings=Settings("oracle"))
+    engine.score(benchmark, tmp_path / "run")
+    few = ["--repetitions", "2", "--pairs", "0", "--tables", "0", "--videos", "6", "--videos", "5"]
+    done = CliRunner().invoke(app, ["bench", "statistics", "--runs", str(tmp_path / "run"), *few, "--json"])
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)["coverage"]
+    assert {row["score"] for row in rows} == {"mIoU.all", "STQ.all", "HOTA.all"}
+    assert {row["own"]["covered"] for row in rows if row["videos"] == 5} == {None}, "no interval there"
 
 
 def test_a_worse_method_is_worse():

@@ -6,6 +6,8 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from scipy.stats import t, ttest_1samp
 
 from ovsbench.benchmark import pair_tests, stats
@@ -156,6 +158,13 @@ def test_the_interval_of_a_fraction_stays_a_fraction_and_has_the_same_slope():
     assert logit[2] - logit[1] == pytest.approx(logit[1] - logit[0])
 
 
+@given(st.floats(0, 1), st.sampled_from([0.0, 1e-17, 1e-9, 0.01]), st.integers(6, 12))
+@example(4.118507180912602e-08, 0.0, 12)
+def test_an_interval_holds_its_value_to_the_last_digit(value, spread, count):
+    found = stats.interval(np.array([value, *(value + spread * np.arange(count))]), spread)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
 def test_values_at_the_ends_reach_as_far_as_what_could_have_been_missed():
     perfect, none = (stats.interval(np.full(33, value)) for value in (1.0, 0.0))
     assert (perfect.value, perfect.high) == (1.0, 1.0)
@@ -222,6 +231,19 @@ def test_random_exchanges_count_the_one_that_exchanges_nothing():
     one, other = videos(12, 1, right=0.95), videos(12, 2, right=0.0)
     assert pair_tests.swap_tests([one], [other], [MIOU], GROUPS, swaps) == [(0.01, 0)]
     assert pair_tests.swap_tests([one], [one], [MIOU], GROUPS, swaps) == [(1.0, 0)]
+
+
+@pytest.mark.parametrize(("videos", "low", "high"), [(10, 0.28, 0.43), (100, 0.03, 0.12)])
+def test_methods_of_equal_means_of_which_one_fails_rarely_and_wholly_are_told_apart_too_often(videos, low, high):
+    """Few videos hold no failure: docs/statistics.md says so. Of methods that could be exchanged it is 0.05."""
+    rng, swaps = np.random.default_rng(0), pair_tests.exchanges(videos, 999)
+
+    def share_below(draw) -> float:
+        found = [pair_tests.share_as_large(np.abs((1 - 2 * swaps) @ draw() / videos)) for _ in range(400)]
+        return float(np.mean([p <= 0.05 for p, _ in found]))
+
+    assert low < share_below(lambda: np.where(rng.random(videos) < 0.1, -0.9, 0.1) + rng.normal(0, 0.05, videos)) < high
+    assert 0.02 < share_below(lambda: rng.normal(size=videos)) < 0.08
 
 
 def test_undefined_exchanges_are_counted_as_large():
@@ -299,6 +321,9 @@ def test_seeds_have_an_interval_of_their_own():
     assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5 - reach, 0.5 + reach))
     assert stats.over_seeds([0.4]).reason == "one seed alone"
     assert stats.over_seeds([0.4, None]).value is None
+    apart = stats.over_seeds([0.1, 0.9])
+    assert apart.low < 0 < 1 < apart.high, "differences and numbers of events may be there"
+    assert stats.over_seeds([0.1, 0.9], is_fraction=True) == stats.Interval(0.5, 0.0, 1.0)
 
 
 def test_novel_categories_are_a_sample_of_words():

@@ -115,6 +115,20 @@ def test_the_table_has_intervals_ranks_and_bounds_apart(rows, tmp_path):
     assert paths[1].read_text().startswith("benchmark,offered,rank,row,mIoU.base,mIoU.base low,mIoU.base high,")
 
 
+def test_a_score_that_is_undefined_has_no_spread_over_seeds_and_the_tables_are_written(build_benchmark, tmp_path):
+    benchmark = build_benchmark(videos=6, frames=2, categories=(4, 2))  # nothing novel is in it
+    seeds = [run(benchmark, tmp_path / f"dog-{seed}", "dog", seed) for seed in (0, 1)]
+    table = suite_table(benchmark, "all", {"dog": seeds, "cat": [run(benchmark, tmp_path / "cat", "cat")]})
+    line = next(line for line in table.lines if line.name == "dog")
+    assert line.scores[ScoreName("mIoU", "novel")].value is None
+    assert ScoreName("mIoU", "novel") not in line.spread
+    assert line.spread[ScoreName("mIoU", "base")] == 0.0
+    text = write_tables([table], tmp_path / "out")[0].read_text()
+    assert "nan" not in text
+    lines = json.loads((tmp_path / "out/table.json").read_text())["tables"][0]["lines"]
+    assert next(one for one in lines if one["name"] == "dog")["spread"]["mIoU.base"] == 0.0
+
+
 def test_the_score_that_ranks_is_one_of_the_names_offered_and_odd_runs_are_no_table(rows, tmp_path):
     benchmark, runs = rows
     assert [str(suite_table(benchmark, offered, runs).rank_by) for offered in ("all", "base", "novel")] == [

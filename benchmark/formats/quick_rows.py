@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -11,14 +12,19 @@ import numpy as np
 
 from ovsbench.benchmark.storage.rle import ListedMasks, ListReader, Marks
 
-_KEY = re.compile(rb'"segmentations"\s*:\s*\[')
-_SIZE = rb'"size"\s*:\s*\[\s*([1-9]\d{0,8})\s*,\s*([1-9]\d{0,8})\s*\]\s*'
-_FIRST = re.compile(
-    rb'(?:\s*null\s*,)*\s*(\{\s*(?:%b,\s*)?"counts"\s*:\s*")[^"{}]+("\s*(?:,\s*%b)?\})' % (_SIZE, _SIZE)
-)
+
+def _pattern(text: bytes) -> re.Pattern[bytes]:
+    """A pattern in which a blank stands for any space that JSON allows; that of `re` has a form feed too."""
+    return re.compile(text.replace(b" ", rb"[ \t\n\r]*"))
+
+
+_KEY = _pattern(rb'"segmentations" : \[')
+_SIZE = rb'"size" : \[ ([1-9]\d{0,8}) , ([1-9]\d{0,8}) \] '
+_FIRST = _pattern(rb'(?: null ,)* (\{ (?:%b, )?"counts" : ")[^"{}]+(" (?:, %b)?\})' % (_SIZE, _SIZE))
 """The first mask of a list: what stands before its text, with the size or without, and what stands after it."""
 _DECODER = json.JSONDecoder()
-_IN_PLACE = "\0masks\0"
+_IN_PLACE = f"masks {secrets.token_hex(8)}"
+"""What stands for the masks while JSON is parsed; no file can have it in a second member `segmentations`."""
 
 
 class QuickRows:
@@ -47,7 +53,7 @@ class QuickRows:
         if key is None or masks is None or end < 1:
             return None
         try:
-            rest = b'%b"\\u0000masks\\u0000"%b' % (window[begin : key.end() - 1], window[masks.end : end])
+            rest = b'%b"%b"%b' % (window[begin : key.end() - 1], _IN_PLACE.encode(), window[masks.end : end])
             row, stop = _DECODER.raw_decode(text := rest.decode())
         except (ValueError, RecursionError):
             return None

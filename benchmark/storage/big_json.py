@@ -193,14 +193,17 @@ class _Parser:
         while True:
             try:
                 value, end = self._decoder.raw_decode(self._text, self._place)
+                long = end - self._place
                 if end < len(self._text) or not self._grow(CHUNK):  # a number might go on
                     break
             except json.JSONDecodeError as error:
+                odd = self._offset + error.pos
                 if len(self._text) - self._place > LONGEST:
                     raise ValueError(f"an element is longer than {LONGEST} bytes") from None
                 if not self._grow(length):
-                    raise ValueError(f"{error.msg} at byte {self._offset + error.pos}") from None
+                    raise ValueError(f"{error.msg} at byte {odd}") from None
                 length *= 4
+        end = self._place + long  # where the file ends the window has moved
         text = self._text[self._place : end]
         if not text.isascii():
             value = json.loads(text.encode("latin-1"))

@@ -11,7 +11,7 @@ import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import PIL.Image
 
@@ -70,8 +70,15 @@ def open_image(source: Path | str | bytes, formats: Sequence[str] = PHOTOS) -> I
         refuse_pipe(source)
     with (
         io.BytesIO(source) if isinstance(source, bytes) else place(source).open("rb") as file,
-        PIL.Image.open(file, formats=tuple(formats)) as image,
+        _identified(file, formats) as image,
     ):
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"it has {image.width}x{image.height} pixels, and at most {MOST_PIXELS} are read")
         yield image
+
+
+def _identified(file: BinaryIO, formats: Sequence[str]) -> PIL.Image.Image:
+    try:
+        return PIL.Image.open(file, formats=tuple(formats))
+    except PIL.UnidentifiedImageError as error:
+        raise ValueError(f"it is damaged, or no image of the kind {' or '.join(formats)}") from error

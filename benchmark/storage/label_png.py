@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.panoptic import DenseFrame, dense_of_rgb, listed, rgb_to_ids
 from ovsbench.benchmark.storage.image_files import BROKEN, PngHeader, open_image, png_header
-from ovsbench.benchmark.storage.png_loop import decode_plain, number_plain
+from ovsbench.benchmark.storage.png_loop import decode_plain, is_plain, number_plain
 from ovsbench.benchmark.storage.text_files import refuse_pipe
 from ovsbench.benchmark.types import VOID, Ids, Image, Segment
 
@@ -118,13 +118,13 @@ def decode_rgb(data: bytes) -> Image:
     if plain is not None and not plain.palette and plain.pixels.ndim == 3:
         return plain.pixels
     fast = _fast_decoder()
-    if fast is not None:
+    if fast is not None and is_plain(data):
         try:
             pixels: Image = fast(data)
         except RuntimeError:
-            pass  # Pillow says in words what is wrong, or reads what only libspng refuses
+            pass  # Pillow says in words what is wrong
         else:
-            return pixels[..., :3]  # one colour that tRNS makes transparent brings a fourth channel
+            return pixels
     with open_image(data, ("PNG",)) as image:
         return np.asarray(image)
 

@@ -1,7 +1,8 @@
 """Plain PNG files of 8 bits decoded here: without filters, as Pillow writes palettes, or by a compiled loop.
 
-Only plain files are decoded here: 8 bits, colours or palette, not interlaced, nothing transparent, all checksums right.
-Of others it is said that they are for the other readers, which also find the words for what is wrong.
+Only plain files are decoded here: 8 bits, colours or palette, not interlaced, nothing transparent, all checksums right,
+no parts but the pixels, in one piece, and what changes none of them. Of others it is said that they are for the other
+readers, which also find the words for what is wrong.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from ovsbench.benchmark.storage.image_files import MOST_PIXELS, png_header
 
 _CHANNELS = {2: 3, 3: 1}
 """Of the kinds of a PNG: colours, palette."""
+_HARMLESS = {b"gAMA": 4, b"pHYs": 9, b"sRGB": 1, b"tIME": 7}
+"""Parts of a file that say nothing of label images, and how long each is."""
 
 
 class PlainPng(NamedTuple):
@@ -80,25 +83,48 @@ def number_plain(data: bytes, ids: Sequence[int]) -> npt.NDArray[np.uint8] | Non
     return numbers if compiled(rows, words, np.array(ids, dtype=np.int64), numbers) else None
 
 
+def is_plain(data: bytes) -> bool:
+    """Whether every reader sees the same in a file, as far as its parts tell.
+
+    Raises:
+        ValueError: it is no PNG.
+    """
+    return _parts(data) is not None
+
+
 def _unpack(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes] | None:
     """The lines of a plain file, each with the number of its filter first, and its palette; None of other files."""
+    if (parts := _parts(data)) is None:
+        return None
+    (height, width), _, kind = png_header(data)
+    line = 1 + width * _CHANNELS[kind]
+    try:
+        rows = np.frombuffer(_inflate(parts[0], height * line), dtype=np.uint8).reshape(height, line)
+    except (ValueError, RuntimeError, zlib.error):
+        return None
+    return rows, parts[1]
+
+
+def _parts(data: bytes) -> tuple[bytes, bytes] | None:
+    """The packed pixels and the palette of a plain file; None of other files."""
     (height, width), depth, kind = png_header(data)
     if depth != 8 or kind not in _CHANNELS or not 0 < height * width <= MOST_PIXELS or data[26:29] != b"\0\0\0":
         return None
-    palette, packed = b"", []
     try:
-        for name, content in _chunks(data):
-            if name == b"IDAT":
-                packed.append(content)
-            elif name == b"PLTE":
-                palette = content
-            elif name == b"tRNS":
-                return None
-        line = 1 + width * _CHANNELS[kind]
-        rows = np.frombuffer(_inflate(b"".join(packed), height * line), dtype=np.uint8).reshape(height, line)
-    except (ValueError, RuntimeError, zlib.error):
+        (first, _), *chunks = _chunks(data)
+    except ValueError:
         return None
-    return rows, palette
+    palette, before = b"", first
+    packed: list[bytes] = []
+    for name, content in chunks:
+        if name == b"IDAT" and (not packed or before == name):
+            packed.append(content)
+        elif name == b"PLTE" and not palette and not packed:
+            palette = content
+        elif _HARMLESS.get(name) != len(content):
+            return None
+        before = name
+    return (b"".join(packed), palette) if first == b"IHDR" else None
 
 
 def _inflate(packed: bytes, size: int) -> bytes:

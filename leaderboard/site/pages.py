@@ -15,7 +15,7 @@ from ovsbench.benchmark import stats
 from ovsbench.benchmark.metrics import described, is_fraction
 from ovsbench.benchmark.pair_tests import MOST_SWAPPED
 from ovsbench.benchmark.percent import percent
-from ovsbench.benchmark.ranking import separating
+from ovsbench.benchmark.ranking import one_rank, separating
 from ovsbench.benchmark.running.scores import CategoryScores
 from ovsbench.leaderboard.bundle.check import LEVELS
 from ovsbench.leaderboard.row import Row
@@ -140,7 +140,9 @@ class PageTable:
             return ""
         titles = {str(line.row.folder): line.row.title for line in self.table.lines}
         named = [replace(n, first=titles[n.first], second=titles[n.second]) for n in self.table.neighbours]
-        return f"{stats.meaning_of_intervals(self.table.found.videos)} {separating(named)}".strip()
+        videos, methods = self.table.found.videos, len(self.table.found.left_out)
+        notes = (stats.meaning_of_intervals(videos), one_rank(videos, methods), separating(named))
+        return " ".join(filter(None, notes))
 
 
 def page_table(table: Table, page: str, pages: dict[str, str], strips: tuple[Strip, ...] = ()) -> PageTable:
@@ -301,13 +303,16 @@ def entry_data(table: PageTable, line: PageLine) -> dict[str, Any]:
 
 def _of_table(table: PageTable, line: PageLine) -> dict[str, Any]:
     """What the table says of the differences of an entry in the score that ranks: p-values by page, or in a large table
-    the largest p of a t-test that is clear after the correction over all pairs."""
+    the largest p of a t-test that is clear after the correction over all pairs: half way to the next one, as the page
+    works p out anew, to fewer digits."""
     tested, own = table.table.found, str(line.row.folder)
     if tested is None or own not in tested.left_out:
         return {}
     key = table.table.ranked_by.key
     if len(tested.left_out) > MOST_SWAPPED:
-        return {"key": key, "most": float(np.max(tested.alone[tested.clear], initial=-1.0))}
+        clear, unclear = tested.alone[tested.clear], tested.alone[~tested.clear]
+        between = (np.max(clear) + np.nanmin(unclear, initial=1.0)) / 2 if clear.size else -1.0
+        return {"key": key, "most": float(between)}
     others = [other for other in table.lines if str(other.row.folder) in tested.left_out and other.page != line.page]
     return {"key": key, "p": {other.page: tested.between(own, str(other.row.folder)).p for other in others}}
 

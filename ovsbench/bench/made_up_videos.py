@@ -6,10 +6,12 @@ depends on its class and on how hard the video is. Counts are those of the suite
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +30,7 @@ from ovsbench.benchmark.stats import Run, tabled
 from ovsbench.benchmark.types import Category, PanopticFrame, Rules, Segment, Vocabulary
 
 SIZE = (24, 40)
+Outcome = Literal["chance", "right", "wrong"]
 METRICS = ("miou", "vpq", "stq", "hota")
 
 
@@ -42,6 +45,10 @@ class Kind:
         length_spread: of the logarithm of a video's number of frames, whose median is 6.
         hard_share: videos in which nearly everything goes wrong, a cluster of its own.
         loss: what is taken from every chance to name an object; a method of 0.55 finds nearly nothing.
+        right_share, wrong_share: videos in which all goes right, and in which nothing does.
+        giant_share: videos that count `GIANT` times, as very long ones do.
+        clips: that are cut from one scene one after the other, and on which a method makes much the same mistakes.
+        has_novel: whether some classes are novel.
     """
 
     classes: int = 40
@@ -50,6 +57,11 @@ class Kind:
     length_spread: float = 0.0
     hard_share: float = 0.0
     loss: float = 0.0
+    right_share: float = 0.0
+    wrong_share: float = 0.0
+    giant_share: float = 0.0
+    clips: int = 1
+    has_novel: bool = True
 
 
 KINDS: Mapping[str, Kind] = {
@@ -59,7 +71,20 @@ KINDS: Mapping[str, Kind] = {
     "few": Kind(classes=5, falloff=0.5),
     "weak": Kind(loss=0.55),
 }
+OTHER_KINDS: Mapping[str, Kind] = {
+    "two": Kind(classes=2, has_novel=False),
+    "many": Kind(classes=124, falloff=1.2),
+    "lengths": Kind(classes=20, length_spread=1.5),
+    "bimodal": Kind(classes=20, hard_share=0.5),
+    "clips": Kind(classes=20, clips=4),
+    "all-or-nothing": Kind(classes=10, falloff=0.5, right_share=0.5, wrong_share=0.5),
+    "mostly-right": Kind(classes=10, falloff=0.5, right_share=0.9),
+    "mostly-wrong": Kind(classes=10, falloff=0.5, wrong_share=0.9),
+    "giants": Kind(classes=20, giant_share=0.05),
+}
+"""Kinds that are further from what benchmarks are."""
 LONGEST = 40
+GIANT = 50
 
 
 Videos = list[Mapping[str, Counts]]
@@ -72,15 +97,18 @@ class Population:
     Attributes:
         methods: the counts of each video, for each method.
         groups: the parts of the vocabulary.
+        clips: that stand beside each other are of one scene, and are drawn together.
     """
 
     methods: tuple[Run, ...]
     groups: Mapping[str, frozenset[int]]
+    clips: int = 1
 
 
 def vocabulary_of(kind: Kind) -> Vocabulary:
     """Every third class is stuff, three of ten are novel."""
-    return Vocabulary(tuple(Category(c + 1, f"c{c}", c % 3 != 0, c % 10 in (3, 7, 8)) for c in range(kind.classes)))
+    novel = (3, 7, 8) if kind.has_novel else ()
+    return Vocabulary(tuple(Category(c + 1, f"c{c}", c % 3 != 0, c % 10 in novel) for c in range(kind.classes)))
 
 
 def make_up(kind: Kind, videos: int, seed: int, losses: Sequence[float] = (0.0,)) -> Population:
@@ -97,12 +125,33 @@ def make_up(kind: Kind, videos: int, seed: int, losses: Sequence[float] = (0.0,)
     frequency = rng.permutation(np.arange(1, kind.classes + 1) ** -kind.falloff)
     skill, taken_for = rng.beta(5, 2, kind.classes), rng.integers(0, kind.classes, (kind.classes, 2))
     made: list[Videos] = [[] for _ in losses]
-    for _ in range(videos):
+    for _ in range(videos // kind.clips):
         scene = _Scene.draw(rng, kind, frequency / frequency.sum())
+        outcome, times = _fate(rng, kind)
         for of_method, loss in zip(made, losses, strict=True):
-            of_method.append(scene.counts(rng, skill - kind.loss - loss, taken_for, vocabulary))
+            able = skill - kind.loss - loss
+            if kind.clips == 1:
+                clips = [scene.counts(rng, able, taken_for, vocabulary, outcome)]
+            else:
+                of_scene = int(rng.integers(1 << 30))
+                clips = [
+                    scene.later(place).counts(np.random.default_rng(of_scene), able, taken_for, vocabulary, outcome)
+                    for place in range(kind.clips)
+                ]
+            of_method += [
+                {name: functools.reduce(operator.add, [one] * times) for name, one in clip.items()} for clip in clips
+            ]
     runs = tabled({str(place): [run] for place, run in enumerate(made)})
-    return Population(tuple(run for (run,) in runs.values()), vocabulary.groups)
+    return Population(tuple(run for (run,) in runs.values()), vocabulary.groups, kind.clips)
+
+
+def _fate(rng: np.random.Generator, kind: Kind) -> tuple[Outcome, int]:
+    """How a video ends for every method, and how many times it counts."""
+    outcome: Outcome = "chance"
+    if kind.right_share or kind.wrong_share:
+        lot = rng.random()
+        outcome = "right" if lot < kind.right_share else "wrong" if lot >= 1 - kind.wrong_share else "chance"
+    return outcome, GIANT if kind.giant_share and rng.random() < kind.giant_share else 1
 
 
 @dataclass(frozen=True)
@@ -123,8 +172,17 @@ class _Scene:
         hardness = rng.normal(0, kind.hardness) + (0.6 if rng.random() < kind.hard_share else 0.0)
         return _Scene(frames, hardness, classes, rng.uniform(low, high, (len(classes), 6)))
 
+    def later(self, clips: int) -> _Scene:
+        """The scene some clips on, when everything has moved a little."""
+        return replace(self, boxes=self.boxes + clips * np.array([1, 2, 0, 0, 0, 0]))
+
     def counts(
-        self, rng: np.random.Generator, skill: Floats, taken_for: npt.NDArray[np.int64], vocabulary: Vocabulary
+        self,
+        rng: np.random.Generator,
+        skill: Floats,
+        taken_for: npt.NDArray[np.int64],
+        vocabulary: Vocabulary,
+        outcome: Outcome,
     ) -> Mapping[str, Counts]:
         """What a method is counted for, which names an object of class c rightly with a chance of skill[c]."""
         count = len(self.classes)
@@ -135,6 +193,11 @@ class _Scene:
         is_missed[0] = False
         shift = rng.normal(0, 0.8, (count, 2))
         lost_at = np.where(rng.random(count) < 0.25, rng.integers(1, self.frames, count), self.frames)
+        if outcome == "right":
+            names, is_missed, shift, lost_at = self.classes, is_missed & False, 0 * shift, 0 * lost_at + self.frames
+        elif outcome == "wrong":  # nothing is found but another stuff behind all
+            names[0] = (self.classes[0] + 3) % (len(skill) // 3 * 3)
+            is_missed[1:] = True
         rules = Rules(task="panoptic")
         metrics = {m.name: m.start(vocabulary, rules) for m in frame_metrics_for(rules) if m.name in METRICS}
         for t in range(self.frames):

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ovsbench.bench.made_up_videos import KINDS, Population, make_up
+from ovsbench.bench.made_up_videos import KINDS, OTHER_KINDS, Population, make_up
 from ovsbench.benchmark import pair_tests, stats
 from ovsbench.benchmark.metrics.base import Floats, ListedCounts
 from ovsbench.benchmark.progress import SILENT, Progress
@@ -56,11 +56,11 @@ class Covered:
     """Intervals of one kind.
 
     Attributes:
-        covered: share of those that hold the expected score.
-        width: their mean width; None where no sample has an interval.
+        covered: share of those that hold the expected score; None where no sample has an interval.
+        width: their mean width; None likewise.
     """
 
-    covered: float
+    covered: float | None
     width: float | None
 
 
@@ -168,20 +168,22 @@ def coverage(
     Args:
         name: of the population.
         population: its first method is measured.
-        videos: of each sample.
+        videos: of each sample, or a few more where some are of one scene.
         repetitions: samples.
         scores: which.
     """
     rng = np.random.default_rng(videos)
     every, groups = population.methods[0], population.groups
-    scores = [score for score in scores if score[0] in every[0]]
-    taken = rng.multinomial(videos, [1 / len(every)] * len(every), EXPECTED_FROM)
+    scores, scenes = _known(population, scores), len(every) // population.clips
+    of_sample = -(-videos // population.clips)  # scenes
+    videos = of_sample * population.clips
+    taken = np.repeat(rng.multinomial(of_sample, [1 / scenes] * scenes, EXPECTED_FROM), population.clips, axis=1)
     expected = [
         float(np.nanmean(np.concatenate(of))) for of in stats.values_of(every, scores, groups, stats.Taken(taken))
     ]
     ends = np.full((len(scores), repetitions, 3, 2), np.nan)
     for repetition, values in enumerate(
-        _sampled(every, scores, groups, rng.integers(0, len(every), (repetitions, videos)))
+        _sampled(every, scores, groups, _clips(rng.integers(0, scenes, (repetitions, of_sample)), population))
     ):
         for place, of_score in enumerate(values):
             ends[place, repetition] = _intervals(of_score, videos)
@@ -190,12 +192,27 @@ def coverage(
         is_there = np.isfinite(low)
         inside = (low <= mean + 1e-12) & (mean - 1e-12 <= high)
         kinds = [
-            Covered(float(inside[:, kind].sum() / max(1, known.sum())),
-                    float((high - low)[known, kind].mean()) if known.any() else None)
+            Covered(float(inside[known, kind].mean()), float((high - low)[known, kind].mean()))
+            if known.any() else Covered(None, None)
             for kind, known in enumerate(is_there.T)
         ]  # fmt: skip
         rows.append(Coverage(name, videos, _name(score), mean, float(is_there[:, 0].mean()), *kinds))
     return rows
+
+
+def _known(population: Population, scores: Sequence[stats.Score]) -> list[stats.Score]:
+    """Those of some scores that a population has, and that all of its videos together define."""
+    every, groups = population.methods[0], population.groups
+    parts = {"all", *groups, *(["harmonic"] if groups.keys() >= {"base", "novel"} else [])}
+    there = [score for score in scores if score[0] in every[0] and score[2] in parts]
+    whole = stats.values_of(every, there, groups, stats.Taken(np.ones((1, len(every)), dtype=np.int64)))
+    return [score for score, (values,) in zip(there, whole, strict=True) if np.isfinite(values).all()]
+
+
+def _clips(scenes: Places, population: Population) -> Places:
+    """The videos of scenes, side by side along the last axis."""
+    places: Places = scenes[..., None] * population.clips + np.arange(population.clips)
+    return places.reshape(*scenes.shape[:-1], scenes.shape[-1] * population.clips)
 
 
 def _sampled(
@@ -248,15 +265,16 @@ def alarms(
         videos: of each sample.
         pairs: of equal methods; of unequal ones a quarter.
         tables: of the equal methods.
-        scores: which; tables are made of the second and the fourth alone.
+        scores: which; tables are made of the last of mIoU and of VPQ alone.
     """
-    rng = np.random.default_rng(1000 + videos)
+    rng, scores = np.random.default_rng(1000 + videos), _known(population, scores)
     dealt = _dealt(rng, population, videos, pairs)
+    videos = dealt.shape[2]
     equal, unequal = dealt[:, [0, 1]], dealt[: -(-pairs // 4), [0, -1]]
     swaps = pair_tests.exchanges(videos, EXCHANGES)
     null, power = (_small(population, scores, some, swaps) for some in (equal, unequal))
     covered = _differences_covered(population, scores, unequal)
-    in_tables = [scores[1], scores[3]]
+    in_tables = list({score[0]: score for score in scores if score[0] in ("miou", "vpq")}.values())
     alike = [_alike(population, in_tables, deal[:METHODS]) for deal in _dealt(rng, population, videos, tables)]
     shares = dict(zip(in_tables, np.mean(alike, axis=0).tolist(), strict=True)) if alike else {}
     return [
@@ -268,14 +286,14 @@ def alarms(
 def _dealt(rng: np.random.Generator, population: Population, videos: int, count: int) -> Places:
     """(count, methods, videos): samples of videos, the same for all methods but the place of the method in the list.
 
-    In each video the equal methods change places by chance, so that none is better; the last one stays the last.
+    In each scene the equal methods change places by chance, so that none is better; the last one stays the last.
     """
-    of_method = len(population.methods[0])
-    equal = len(population.methods) - 1
-    sample = rng.integers(0, of_method, (count, 1, videos))
-    methods = np.broadcast_to(np.arange(equal + 1)[:, None], (count, equal + 1, videos)).copy()
+    of_method, equal = len(population.methods[0]), len(population.methods) - 1
+    scenes = -(-videos // population.clips)
+    sample = _clips(rng.integers(0, of_method // population.clips, (count, 1, scenes)), population)
+    methods = np.broadcast_to(np.arange(equal + 1)[:, None], (count, equal + 1, scenes)).copy()
     methods[:, :equal] = rng.permuted(methods[:, :equal], axis=1)
-    return methods * of_method + sample
+    return np.repeat(methods, population.clips, axis=2) * of_method + sample
 
 
 def _tests(
@@ -387,7 +405,7 @@ def measure(kinds: Sequence[str], real: Mapping[str, Population], sizes: Sizes, 
     """Coverage on each population, and alarms on each that is made up.
 
     Args:
-        kinds: of `KINDS`.
+        kinds: of `KINDS` and `OTHER_KINDS`.
         real: populations of real runs by name.
         sizes: what is 0 in them is left out.
         progress: told of every step.
@@ -414,10 +432,10 @@ def measure(kinds: Sequence[str], real: Mapping[str, Population], sizes: Sizes, 
 
 @functools.lru_cache(maxsize=1)
 def _single(name: str) -> Population:
-    return make_up(KINDS[name], VIDEOS, 1)
+    return make_up({**KINDS, **OTHER_KINDS}[name], VIDEOS, 1)
 
 
 @functools.lru_cache(maxsize=1)
 def _paired(name: str) -> Population:
     """Ten equal methods and a worse one."""
-    return make_up(KINDS[name], PAIRED_VIDEOS, 2, (*[0.0] * METHODS, WORSE))
+    return make_up({**KINDS, **OTHER_KINDS}[name], PAIRED_VIDEOS, 2, (*[0.0] * METHODS, WORSE))

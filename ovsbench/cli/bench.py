@@ -183,22 +183,22 @@ def statistics(
 ) -> None:
     """Measure what intervals cover and how often tests are wrong, on populations whose scores are known.
 
-    The tables of docs/statistics.md are made so, with more repetitions. What is 0 is left out; populations are all that
-    are made up, or those named, or those of runs and entries alone.
+    The tables of docs/statistics.md are made so, with more repetitions. What is 0 is left out; populations are the
+    first five that are made up, or those named, or those of runs and entries alone.
 
     \b
     [bold]Examples[/bold]
       ovsbench bench statistics --repetitions 50 --videos 10
       ovsbench bench statistics --entries leaderboard/entries --population even --json
     """
-    from ovsbench.bench.made_up_videos import KINDS, of_counts, of_runs
+    from ovsbench.bench.made_up_videos import KINDS, OTHER_KINDS, of_counts, of_runs
     from ovsbench.bench.statistics_bench import Sizes, measure
     from ovsbench.leaderboard.entries import read_rows
 
-    kinds = population or ([] if runs or entries else list(KINDS))
+    kinds, known = population or ([] if runs or entries else list(KINDS)), {**KINDS, **OTHER_KINDS}
     for kind in kinds:
-        if kind not in KINDS:
-            raise UserError(f"expected a population of {', '.join(KINDS)}, got {kind!r}; {did_you_mean(kind, KINDS)}")
+        if kind not in known:
+            raise UserError(f"expected a population of {', '.join(known)}, got {kind!r}; {did_you_mean(kind, known)}")
     real = {} if runs is None else of_runs(runs)
     rows = [] if entries is None else read_rows(entries)
     real |= {row.slug: of_counts(*row.counted()) for row in rows if row.counted is not None}

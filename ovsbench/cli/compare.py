@@ -64,14 +64,14 @@ def compare(
     if as_json:
         print_json(_to_json(benchmark, found, swaps, seed))
         return
-    _print(found)
+    _print(found, swaps)
     finish(
         csv or f"{' and '.join(names)}, compared on {benchmark.name}", ["ovsbench", "show", *names, "--by", "category"]
     )
 
 
-def _print(found: Comparison) -> None:
-    from ovsbench.benchmark.ranking import RULE, separating
+def _print(found: Comparison, swaps: int) -> None:
+    from ovsbench.benchmark.ranking import RULE, one_rank, separating
     from ovsbench.benchmark.stats import meaning_of_intervals
 
     names = list(found.scores)
@@ -97,7 +97,7 @@ def _print(found: Comparison) -> None:
     say(f"{RULE}. Ranks by {found.main}:")
     for rank in dict.fromkeys(found.ranks.values()):
         say(f"  {rank}. {', '.join(name for name, own in found.ranks.items() if own == rank)}")
-    if sentence := separating(found.neighbours):
+    for sentence in filter(None, (one_rank(found.videos, len(names), swaps), separating(found.neighbours))):
         say(sentence)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,10 @@ import numpy as np
 from ovsbench.benchmark import stats
 from ovsbench.benchmark.errors import UserError
 from ovsbench.benchmark.manifest import Benchmark
-from ovsbench.benchmark.metrics import described_for
+from ovsbench.benchmark.metrics import described_for, is_fraction
 from ovsbench.benchmark.percent import percent
 from ovsbench.benchmark.progress import plural
-from ovsbench.benchmark.ranking import Neighbours, neighbours, ranks, separating
+from ovsbench.benchmark.ranking import Neighbours, neighbours, one_rank, ranks, separating
 from ovsbench.benchmark.record import RunRecord
 from ovsbench.benchmark.running.comparison import (
     LeftOut,
@@ -41,7 +42,7 @@ class Line:
         name: of the row.
         rank: see `ranking.RULE`; None for bounds, which read labels.
         scores: value and interval over videos; over several seeds both are of their mean.
-        spread: standard deviation over seeds; empty for one seed.
+        spread: standard deviation over seeds, of scores that each has; empty for one seed.
         over_seeds: interval of the mean over seeds; empty for one seed.
         over_words: interval over novel categories, of novel and harmonic scores.
         fps: frames a second of the method alone, over all seeds; None where the clock says nothing.
@@ -143,11 +144,16 @@ def refuse_rank_by(rank_by: str | None, benchmarks: Iterable[Benchmark]) -> None
 
 
 def _spread(by_seed: Sequence[LeftOut]) -> dict[ScoreName, float]:
-    return {score: float(np.std([seed[score][0] for seed in by_seed], ddof=1)) for score in _several(by_seed)}
+    """Of the scores that every seed has."""
+    spread = {score: float(np.std([seed[score][0] for seed in by_seed], ddof=1)) for score in _several(by_seed)}
+    return {score: value for score, value in spread.items() if math.isfinite(value)}
 
 
 def _over_seeds(by_seed: Sequence[LeftOut]) -> dict[ScoreName, stats.Interval]:
-    return {score: stats.over_seeds([float(seed[score][0]) for seed in by_seed]) for score in _several(by_seed)}
+    return {
+        score: stats.over_seeds([float(seed[score][0]) for seed in by_seed], is_fraction=is_fraction(score.value))
+        for score in _several(by_seed)
+    }
 
 
 def _several(by_seed: Sequence[LeftOut]) -> Iterable[ScoreName]:
@@ -251,7 +257,8 @@ def markdown(table: SuiteTable) -> str:
     body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     offered = "all names" if table.offered == "all" else f"only {table.offered} names"
     title = f"**{table.benchmark}**, {videos}, {offered} offered; %, ranked by {table.rank_by}"
-    notes = (stats.meaning_of_intervals(table.videos), *_other_chance(table), separating(table.neighbours))
+    alike = one_rank(table.videos, sum(line.rank is not None for line in table.lines))
+    notes = (stats.meaning_of_intervals(table.videos), *_other_chance(table), alike, separating(table.neighbours))
     return "\n\n".join([title, body, *filter(None, notes)]) + "\n"
 
 

@@ -14,12 +14,17 @@ from PIL import ImageEnhance
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.panoptic import dense, void_categories
+from ovsbench.benchmark.settings import shown
 from ovsbench.benchmark.types import Image, PanopticFrame, Video, Vocabulary
 from ovsbench.gkc_video.training.stages import stage
 from ovsbench.gkc_video.training.targets import Target
 from ovsbench.gkc_video.training.vector_store import Vectors
 
 MASK_STRIDE: Literal[4] = 4
+LONGEST = 8192
+"""Pixels of a training picture's side."""
+LARGEST = 8.0
+"""Factor from frame to picture."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,14 @@ class Augmentation:
     label_stride: Literal[1, 2, 4] = MASK_STRIDE
 
     def __post_init__(self) -> None:
-        if any(length < 1 or length % 32 for length in self.size):
-            raise DataError(f"[augmentation] size: expected two multiples of 32, got {list(self.size)}. Correct it")
-        if not 0 < self.scale[0] <= self.scale[1]:
+        if any(length % 32 or not 1 <= length <= LONGEST for length in self.size):
             raise DataError(
-                f"[augmentation] scale: expected a smallest and a largest factor above 0, got {list(self.scale)}. "
-                "Correct it"
+                f"[augmentation] size: expected two multiples of 32 up to {LONGEST}, got {shown(self.size)}. Correct it"
+            )
+        if not 0 < self.scale[0] <= self.scale[1] <= LARGEST:
+            raise DataError(
+                f"[augmentation] scale: expected a smallest and a largest factor above 0 and up to {LARGEST}, got "
+                f"{list(self.scale)}. Correct it"
             )
         for name in ("brightness", "contrast", "saturation", "hue"):
             if not 0 <= getattr(self, name) < 1:
@@ -157,7 +164,7 @@ class FrameSource:
         how = self.augmentation
         if how.scale != (1.0, 1.0):
             factor = float(rng.uniform(*how.scale))
-            to = (round(image.shape[1] * factor), round(image.shape[0] * factor))
+            to = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
             image = np.asarray(Pillow.fromarray(image).resize(to, Pillow.Resampling.BILINEAR, reducing_gap=2.0))
             if numbers is not None:
                 numbers = np.asarray(Pillow.fromarray(numbers).resize(to, Pillow.Resampling.NEAREST))

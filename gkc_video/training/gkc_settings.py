@@ -7,8 +7,11 @@ from typing import Literal
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.pictures.crops import Crop
+from ovsbench.benchmark.settings import MOST_NUMBER, shown
 from ovsbench.gkc_video.training.diversify import Diversification
 from ovsbench.gkc_video.training.train_clip import schedule as cosine
+
+MOST = {"seed": MOST_NUMBER, "points": 1_000_000, "batch": 100_000, "readers": 1000}
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,15 @@ class GKCTraining:
 
     def __post_init__(self) -> None:
         at_least_1 = ("steps", "batch", "accumulate", "save_every", "region_limit")
-        for name in (*at_least_1, "readers", "points", "hold_out"):
+        for name in (*at_least_1, "readers", "points", "hold_out", "seed"):
             value, least = getattr(self, name), int(name in at_least_1)
-            if isinstance(value, int) and value < least:
-                raise DataError(f"[training] {name}: expected at least {least}, got {value}")
+            if isinstance(value, int) and not least <= value <= MOST.get(name, value):
+                most = f" and at most {MOST[name]}" if name in MOST else ""
+                raise DataError(f"[training] {name}: expected at least {least}{most}, got {shown(value)}. Correct it")
+        for name in ("learning_rate", "trunk_rate", "weight_decay", "clip_norm"):
+            value = getattr(self, name)
+            if value < 0 or (value == 0 and name in ("learning_rate", "clip_norm")):
+                raise DataError(f"[training] {name}: expected a number above 0, got {value}. Correct it")
         if self.unlabelled < 0 or not 0 <= self.region_dropout < 1 or not 0 <= self.distil_from <= 1:
             raise DataError(
                 "[training]: expected unlabelled from 0, region_dropout from 0 to below 1 and distil_from from 0 to 1, "

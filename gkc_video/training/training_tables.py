@@ -13,6 +13,7 @@ from ovsbench.benchmark.manifest import MANIFEST, load
 from ovsbench.benchmark.settings import Reader
 from ovsbench.benchmark.types import Vocabulary
 from ovsbench.gkc_video.checkpoint import resolve
+from ovsbench.gkc_video.model.network import ModelConfig
 from ovsbench.gkc_video.model.post_processing import PostProcessing
 from ovsbench.gkc_video.text.synonyms import OWN, Table, Thesaurus
 from ovsbench.gkc_video.text.text_space import Bank, NameTable, TextSpace, name_table
@@ -146,6 +147,7 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
         for name, used in (("labelled", 1), ("unlabelled", training.unlabelled), ("captions", training.captions)):
             if used:
                 folder_of(tables, name)
+        ModelConfig.from_json(tables.get("model", {}))
         settings_of(PostProcessing, tables, "post_processing")
         if training.captions:
             captions_file(tables)

@@ -146,7 +146,7 @@ def test_a_teacher_learns_from_pictures(tmp_path: Path, folders):
         ({"kind": "gck"}, "expected kind = clip or gkc"),
         ({"augmentations": {}}, "the training file: unknown key 'augmentations'; did you mean 'augmentation'"),
         ({"training": {"step": 4}}, "unknown key 'step'; did you mean 'steps'"),
-        ({"model": {"querys": 4}}, "a model setting is unknown: querys"),
+        ({"model": {"querys": 4}}, "unknown key .querys.; did you mean .queries"),
         ({"data": {}}, r"expected \[data.labelled\] with a folder"),
         ({"clip": {}}, r"\[clip\]: expected checkpoint or model"),
         ({"text": {"bank": "nowhere.npy"}}, "found no nowhere.npy"),

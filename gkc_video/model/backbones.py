@@ -55,6 +55,8 @@ def describe(trunk: str) -> dict[str, Any] | None:
     from transformers import AutoConfig
 
     folder = Path(trunk.removeprefix(HF))
+    if not folder.is_dir():
+        raise MethodError(f"expected a folder of transformers after {HF}, found no {folder}. Correct the path")
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:

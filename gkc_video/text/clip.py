@@ -27,6 +27,8 @@ _NOT_TEXT = ("visual.", "text_decoder.")
 _PREFIX = "text."
 """Begins the names of a text tower that stands apart, as in all but the first CLIPs."""
 _MOST_TOKENS = 1 << 20
+_NO_WEIGHTS = (LookupError, EOFError, AttributeError, TypeError)
+"""What torch raises, beside errors that speak, for files that hold no weights."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,9 @@ def create(name: str, *, pretrained: str | None = None, device: str = "cpu", tag
             name, pretrained=pretrained, device=device, force_quick_gelu=quick, force_preprocess_cfg=pixels
         )
         tokenizer = _tokenizer(name)
-    except (RuntimeError, ValueError, OSError, UnpicklingError) as error:
-        told = " ".join(str(error).split())  # torch lists every missing and surplus key, a line each
+    except (RuntimeError, ValueError, OSError, UnpicklingError, *_NO_WEIGHTS) as error:
+        told = f"no weights that torch can read ({error!r})" if isinstance(error, _NO_WEIGHTS) else str(error)
+        told = " ".join(told.split())  # torch lists every missing and surplus key, a line each
         told = told if len(told) <= 400 else f"{told[:400]}..."
         raise MethodError(
             f"open_clip could not make {name!r} with weights {pretrained!r}: {told.rstrip('. ')}. "

@@ -55,7 +55,7 @@ class Prompted:
     templates: tuple[str, ...] = ("{}",)
 
     def encode(self, names: Sequence[str]) -> torch.Tensor:
-        vectors = [self.clip.encode_text([t.format(name) for name in names]) for t in self.templates]
+        vectors = [self.clip.encode_text([t.replace("{}", name) for name in names]) for t in self.templates]
         return F.normalize(torch.stack(vectors).mean(0), dim=-1)
 
     def knows(self, name: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.errors import DataError, MethodError
 from ovsbench.benchmark.manifest import load
 from ovsbench.gkc_video.checkpoint import digest as checkpoint_digest
 from ovsbench.gkc_video.checkpoint import resolve
@@ -204,6 +204,8 @@ def _material(
     """Data, words, teacher and first weights, as far as the settings need them."""
     augmentation, source = settings_of(Augmentation, tables, "augmentation"), tables.get("clip", {})
     data, sources = load(folder_of(tables, "labelled")), settings_of(SynonymSources, tables, "synonyms")
+    if data.role == "unlabelled":
+        raise DataError(f"[data.labelled]: expected labelled frames, got {data.folder} without labels. Name another")
     labelled = FrameSource(data, augmentation, held_out(settings.hold_out, data.vocabulary, settings.seed))
     captions = unlabelled = teacher_cache = None
     if settings.captions:

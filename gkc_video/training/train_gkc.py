@@ -135,7 +135,7 @@ class Training:
         """One step; returns the losses of all processes.
 
         Raises:
-            DataError: a loss is no number; `state_path` then is what is left of an earlier step.
+            DataError: a loss is no number; `state_path`, if it is there, then is what is left of an earlier step.
         """
         optimiser, model = self.learner.optimiser, self.learner.model
         optimiser.zero_grad(set_to_none=True)
@@ -259,10 +259,11 @@ def _refuse_infinite(
     wrong = [name for name, value in values.items() if not np.isfinite(value)]
     if wrong:
         frames = [labelled.where(sample) for part in parts for sample in part.labelled]
+        is_kept = state_path is not None and state_path.is_file()
+        kept = f"; the state of an earlier step is in {state_path}" if is_kept else ""
         raise DataError(
             f"step {step + 1}: the loss {wrong[0]} is no number any more; the step's frames were "
-            f"{', '.join(distributed.all_of(frames))}. "
-            f"Lower learning_rate; the state of an earlier step is in {state_path}"
+            f"{', '.join(distributed.all_of(frames))}. Lower learning_rate{kept}"
         )
 
 

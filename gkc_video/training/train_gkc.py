@@ -243,9 +243,10 @@ def _identity(settings: GKCTraining, config: ModelConfig, weights: Weights, mate
     """What a training has to have in common with the one whose state it goes on from."""
     same = replace(settings, save_every=1, readers=0, tensorboard=False)  # what does not change the outcome
     captions = material.captions.facts.about if material.captions is not None else ""
-    labelled = material.labelled
+    labelled, unlabelled = material.labelled, material.unlabelled
     data = labelled.benchmark.digest, labelled.augmentation, captions
-    return repr((same, config, weights, *data, material.trunk_weights))
+    others = "" if unlabelled is None else unlabelled.benchmark.digest
+    return repr((same, config, weights, *data, others, material.origins, material.start_part, material.trunk_weights))
 
 
 def _refuse_infinite(

@@ -269,7 +269,10 @@ def test_other_colours_leave_labels_and_grey_alone(folders):
     [
         ({"size": (96, 100)}, r"size: expected two multiples of 32"),
         ({"size": (0, 32)}, r"size: expected two multiples of 32"),
-        ({"scale": (1.2, 0.8)}, r"scale: expected a smallest and a largest factor above 0 and up to 8.0, got \[1.2, 0.8\]"),
+        (
+            {"scale": (1.2, 0.8)},
+            r"scale: expected a smallest and a largest factor above 0 and up to 8.0, got \[1.2, 0.8\]",
+        ),
         ({"hue": 1.0}, "hue: expected a share from 0 to below 1, got 1.0"),
         ({"contrast": float("nan")}, "contrast: expected a share from 0 to below 1, got nan"),
     ],

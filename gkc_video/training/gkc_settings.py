@@ -48,8 +48,8 @@ class GKCTraining:
         teacher_crop: how a labelled region becomes the teacher's input: its box made "square" on grey, or, as in GKC,
             "stretched", bicubic.
         learning_rate: peak of the schedule, AdamW.
-        schedule: "cosine" warms up over 5 % of the steps and falls to 0; "steps" warms up over ten steps and falls to a
-            tenth after 80 % and again after 90 % of the steps, as GKC's configuration does.
+        schedule: "cosine" warms up over 5 % of the steps and falls to 0; "steps" begins at the
+            peak and falls to a tenth after 80 % and again after 90 % of the steps, as GKC's configuration does.
         trunk_rate: factor on it for the trunk.
         frozen_norms: whether batch normalisation keeps the means and variances of the weights that the training begins
             with, as detectors do; several processes then wait for each other once a step only.
@@ -129,13 +129,11 @@ class GKCTraining:
         """Share of the peak learning rate at a step, counted from 0.
 
         >>> GKCTraining(steps=100, schedule="steps").rate(0), GKCTraining(steps=100, schedule="steps").rate(80)
-        (0.1, 0.1)
+        (1.0, 0.1)
         """
         if self.schedule == "cosine":
             return cosine(step, self.steps)
-        return min(1.0, (step + 1) / 10) * (
-            1.0 if step < 0.8 * self.steps else 0.1 if step < 0.9 * self.steps else 0.01
-        )
+        return 1.0 if step < 0.8 * self.steps else 0.1 if step < 0.9 * self.steps else 0.01
 
     def check_world_size(self, size: int) -> None:
         """Refuses a number of processes that the frames of a step cannot be dealt out to.

@@ -229,7 +229,8 @@ def _material(
         if sources.prompt != "{}":
             prompted = words_of(sources, labelled, space, Prompted(teacher, (sources.prompt,))).to(teacher.device)
     start = start_of(tables)
-    first = "" if start is None else checkpoint_digest(weights_file(start))
+    weights = None if start is None else weights_file(start)
+    first = checkpoint_digest(weights) if weights is not None and weights.is_file() else ""
     text = sorted(tables.get("text", {}).items())
     return Material(
         labelled,

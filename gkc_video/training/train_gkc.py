@@ -231,6 +231,11 @@ def _student(
                 f"WARNING: {len(taken.left_out)} tensors of {material.start.name} find no place of their shape in "
                 f"this model and are left out: {', '.join(taken.left_out)}. Set [model] to the sizes of the start"
             )
+        if taken.first:
+            log(
+                f"WARNING: {material.start.name} has nothing for {len(taken.first)} tensors of what draws masks, which "
+                f"begin anew: {', '.join(taken.first)}. Set [model] to the sizes of the start, or give a whole one"
+            )
     if settings.recompute:
         recompute_layers(model)
     if settings.compile:

@@ -152,7 +152,9 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
         raise MethodError("expected the checkpoint to write, got none. Give -o, or out = in the training file")
     target = out or Path(given.out or "")
     if target.is_dir():
-        raise MethodError(f"{target}: expected a file to write the checkpoint to, found a folder. Choose another output")
+        raise MethodError(
+            f"{target}: expected a file to write the checkpoint to, found a folder. Choose another output"
+        )
     if kind == "clip":
         settings_of(train_clip.ClipTraining, tables, "training")
         folder_of(tables, "captions")

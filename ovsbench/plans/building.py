@@ -109,9 +109,7 @@ def _captions(where: str, folder: Path, settings: dict[str, Any], report: Report
     build_captions(folder, pictures=asked.pictures, seed=asked.seed)
 
 
-def _raw(
-    name: str, where: str, folder: Path, settings: dict[str, Any], report: Report, progress: Progress
-) -> None:
+def _raw(name: str, where: str, folder: Path, settings: dict[str, Any], report: Report, progress: Progress) -> None:
     """A data set as its owners ship it, by the reader that `ovsbench data build` has for it."""
     if "raw" not in settings:
         raise UserError(f"{where}: expected raw, the folder of the data set, found none. Add it")

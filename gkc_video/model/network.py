@@ -84,10 +84,10 @@ class ModelConfig:
         for name, most in MOST.items():
             size = getattr(self, name)
             if size is not None and not 1 <= size <= most:
-                raise ValueError(f"expected {name} from 1 to {most}, got {shown(size)}. Correct it")
+                raise MethodError(f"[model] {name}: expected a number from 1 to {most}, got {shown(size)}. Correct it")
         if self.architecture == "mask2former" and (self.width % 32 or self.width % self.heads):
-            raise ValueError(
-                f"expected width as a multiple of 32, and of heads, got {self.width} and {self.heads}. Change one"
+            raise MethodError(
+                f"[model] width: expected a multiple of 32, and of heads, got {self.width} and {self.heads}. Change one"
             )
 
     @staticmethod

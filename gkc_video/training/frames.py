@@ -118,6 +118,8 @@ class FrameSource:
         self.labelled = benchmark.role != "unlabelled"
         self._videos: tuple[Video, ...] = benchmark.videos
         self._index = [(v, i) for v, video in enumerate(self._videos) for i in range(len(video))]
+        if not self._index:
+            raise DataError(f"{benchmark.folder}: expected frames to train on, found none. Build it with some videos")
         base = benchmark.vocabulary.offered("base")
         self.vocabulary = Vocabulary(tuple(c for c in base if c.id not in held_out))
         self._class_of = {category.id: number for number, category in enumerate(self.vocabulary)}

@@ -56,8 +56,8 @@ def start_from(path: Path, model: GKC, part: Part = "all") -> Taken:
     fitting = {name: t for name, t in found.items() if name in own and _is_alike(own[name], t)}
     if not fitting:
         raise MethodError(
-            f"{path}: expected weights that fit the model, but none of {len(found)} tensors has a place of its shape and "
-            "kind. Set queries, width, layers and heads in [model] to those of the weights"
+            f"{path}: expected weights that fit the model, but none of {len(found)} tensors has a place of its shape "
+            "and kind. Set queries, width, layers and heads in [model] to those of the weights"
         )
     broken = sorted(name for name, t in fitting.items() if not torch.isfinite(t).all())
     if broken:

@@ -139,11 +139,26 @@ class FrameSource:
                 frame = dense(self._truth(number, index))
                 crowds = [number for number, s in enumerate(frame.segments, 1) if s.is_crowd]  # nobody's mask: void
                 numbers = np.where(np.isin(frame.numbers, crowds), 0, frame.numbers).astype(np.int32)
-                classes = [self._class_of[s.category] for s in frame.segments]
+                classes = [self._class(s.category, number, index) for s in frame.segments]
         with stage("augmentation"):
             image, numbers, flips = self._augment(image, numbers, rng)
             target = None if numbers is None else _target(numbers, classes, self.augmentation.label_stride)
         return Sample(image, target, number, index, flips)
+
+    def _class(self, category: int, video: int, frame: int) -> int:
+        """The place of a category among the classes to learn.
+
+        Raises:
+            DataError: it is none of them: the labels hold what a training must not see.
+        """
+        found = self._class_of.get(category)
+        if found is None:
+            name, shown = self.benchmark.vocabulary.by_id[category].name, self._videos[video]
+            raise DataError(
+                f"{self.benchmark.folder}: expected masks of base classes alone, found one of the novel {name!r} in "
+                f"frame {shown.frames[frame]} of video {shown.id}. Give a training set, such as part = train"
+            )
+        return found
 
     def original(self, sample: Sample) -> tuple[Image, PanopticFrame]:
         """Picture and labels of a labelled frame as they are in the folder, without what is held out."""

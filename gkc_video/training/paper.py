@@ -38,7 +38,7 @@ def with_preset(tables: Mapping[str, Any]) -> Mapping[str, Any]:
 
     With WordNet its senses are all synonyms there are; without it they are those of this project's own table.
     """
-    if tables.get("paper") is not True:
+    if tables.get("paper") is not True or tables.get("kind") != "gkc":
         return tables
     whole = {key: value for key, value in tables.items() if key != "paper"}
     for name, preset in PAPER.items():

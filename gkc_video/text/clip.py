@@ -27,8 +27,8 @@ _NOT_TEXT = ("visual.", "text_decoder.")
 _PREFIX = "text."
 """Begins the names of a text tower that stands apart, as in all but the first CLIPs."""
 _MOST_TOKENS = 1 << 20
-_NO_WEIGHTS = (LookupError, EOFError, AttributeError, TypeError)
-"""What torch raises, beside errors that speak, for files that hold no weights."""
+_UNTOLD = (LookupError, EOFError, AttributeError, TypeError, AssertionError)
+"""What torch raises for files that hold no weights, and towers for sizes that cannot be, beside errors that speak."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,10 @@ class Clip:
         if not len(pixels):
             return torch.zeros(0, self.width, device=self.device)
         vectors = [self.model.encode_image(self.normalise(part.to(self.device))) for part in pixels.split(batch)]
+        if vectors[0].ndim != 2:
+            raise MethodError(
+                f"{self.name} gives no one vector of an image, got {tuple(vectors[0].shape[1:])}. Choose a CLIP that pools"
+            )
         return F.normalize(torch.cat(vectors).float(), dim=-1)
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -144,8 +148,8 @@ def create(name: str, *, pretrained: str | None = None, device: str = "cpu", tag
             name, pretrained=pretrained, device=device, force_quick_gelu=quick, force_preprocess_cfg=pixels
         )
         tokenizer = _tokenizer(name)
-    except (RuntimeError, ValueError, OSError, UnpicklingError, *_NO_WEIGHTS) as error:
-        told = f"no weights that torch can read ({error!r})" if isinstance(error, _NO_WEIGHTS) else str(error)
+    except (RuntimeError, ValueError, OSError, UnpicklingError, *_UNTOLD) as error:
+        told = f"{type(error).__name__} {error}" if isinstance(error, _UNTOLD) else str(error)
         told = " ".join(told.split())  # torch lists every missing and surplus key, a line each
         told = told if len(told) <= 400 else f"{told[:400]}..."
         raise MethodError(
@@ -317,7 +321,9 @@ def freeze(model: Any, tokenizer: Any, name: str, pretrained: str) -> Clip:
     side = model.visual.image_size
     mean = getattr(model.visual, "image_mean", None) or (0.48145466, 0.4578275, 0.40821073)
     std = getattr(model.visual, "image_std", None) or (0.26862954, 0.26130258, 0.27577711)
-    height = side[0] if isinstance(side, (tuple, list)) else side
+    height, width = side if isinstance(side, (tuple, list)) else (side, side)
+    if height != width:
+        raise MethodError(f"expected a CLIP that looks at squares, got {name}, which looks at {width}x{height} pixels")
     return Clip(model, tokenizer, name, pretrained, int(height), tuple(mean), tuple(std))
 
 

@@ -1,4 +1,4 @@
-"""What a training refuses before it begins or goes on: settings, data and starts that cannot be, in one sentence each."""
+"""What a training refuses before it begins or goes on: settings, data and starts that cannot be, a sentence each."""
 
 from __future__ import annotations
 
@@ -262,8 +262,8 @@ def test_embeddings_and_norms_are_spared_decay_and_what_multiplies_is_not():
     decayed = {id(p) for group in optimiser_of(model, GKCTraining()).param_groups if group["weight_decay"]
                for p in group["params"]}  # fmt: skip
     decays = {name: id(p) in decayed for name, p in model.named_parameters()}
-    for name in ("no_object", "segmenter.transformer.queries_features.weight", "segmenter.pixel_decoder.level_embed",
-                 "segmenter.transformer.queries_embedder.weight", "segmenter.transformer.level_embed.weight"):  # fmt: skip
+    of_queries = [f"segmenter.transformer.queries_{name}.weight" for name in ("features", "embedder")]
+    for name in ("no_object", *of_queries, "segmenter.pixel_decoder.level_embed"):
         assert not decays[name], name
     assert decays["segmenter.transformer.decoder.mask_predictor.mask_embedder.0.0.weight"]
     assert decays["project.0.0.weight"]
@@ -274,8 +274,9 @@ def test_embeddings_and_norms_are_spared_decay_and_what_multiplies_is_not():
 def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("official")
     resnet = transformers.ResNetConfig(depths=[1, 1, 1, 1], out_features=["stage1", "stage2", "stage3", "stage4"])
-    sizes = {"feature_size": 32, "mask_feature_size": 32, "hidden_dim": 32, "num_attention_heads": 4, "num_queries": 4,
-             "encoder_feedforward_dim": 16, "dim_feedforward": 48, "encoder_layers": 1, "decoder_layers": 3}  # fmt: skip
+    sizes = {"feature_size": 32, "mask_feature_size": 32, "hidden_dim": 32, "encoder_feedforward_dim": 16,
+             "dim_feedforward": 48, "encoder_layers": 1, "decoder_layers": 3, "num_attention_heads": 4,
+             "num_queries": 4}  # fmt: skip
     config = transformers.Mask2FormerConfig(backbone_config=resnet, **sizes)
     transformers.Mask2FormerForUniversalSegmentation(config).save_pretrained(folder)
     return folder

@@ -104,7 +104,8 @@ class Clip:
         vectors = [self.model.encode_image(self.normalise(part.to(self.device))) for part in pixels.split(batch)]
         if vectors[0].ndim != 2:
             raise MethodError(
-                f"{self.name} gives no one vector of an image, got {tuple(vectors[0].shape[1:])}. Choose a CLIP that pools"
+                f"{self.name} gives no one vector of an image, got {tuple(vectors[0].shape[1:])}. Choose a CLIP that "
+                "pools"
             )
         return F.normalize(torch.cat(vectors).float(), dim=-1)
 

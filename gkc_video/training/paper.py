@@ -29,7 +29,7 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
         "classes": 2.0, "synonyms": 10.0, "mask": 5.0, "dice": 5.0, "no_object": 0.1, "tgkd": 10.0,
         "names": 0.0, "profiles": 0.0, "pseudo_masks": 0.0,
     },
-    "post_processing": {"objectness": 0.8, "min_kept_share": 0.8, "mask_nms_iou": 1.0},
+    "post_processing": {"objectness": 0.8, "min_kept_share": 0.8, "mask_nms_iou": 1.0, "min_area": 1},
 }  # fmt: skip
 
 

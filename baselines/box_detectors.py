@@ -73,7 +73,7 @@ class Owl:
     def look(self, image: Image, names: Sequence[str]) -> tuple[Floats, Floats]:
         """See `Detector`."""
         config, device = self.model.config, self.model.device
-        ids, mask = clip_tokens(names, config.text_config.max_position_embeddings)
+        ids, mask = clip_tokens(names, config.text_config.max_position_embeddings, "OWLv2")
         # OWLv2 keeps the shape of things: it pads with grey to a square, and its boxes are shares of that.
         longest = max(image.shape[:2])
         padded = np.full((longest, longest, 3), 128, np.uint8)

@@ -74,7 +74,7 @@ class Sam3Video:
             video_height=video.size[0], video_width=video.size[1], inference_device=self.device,
             inference_state_device=self.device, video_storage_device=self.device, dtype=torch.float32,
         )  # fmt: skip
-        ids, mask = clip_tokens([category.name for category in vocabulary], TOKENS)
+        ids, mask = clip_tokens([category.name for category in vocabulary], TOKENS, "SAM 3")
         prompts: dict[int, list[int]] = {}
         for number, category in enumerate(vocabulary):
             prompt = session.add_prompt(category.name)

@@ -15,6 +15,7 @@ from ovsbench.baselines.hf_folder import load_folder
 from ovsbench.benchmark.errors import MethodError
 from ovsbench.benchmark.types import Image, InstanceFrame, InstanceMask, PanopticFrame, Rules, Segment, Vocabulary
 from ovsbench.gkc_video.model import prepare_torchvision
+from ovsbench.gkc_video.text import whole_tokens
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,16 @@ def stretched_pixels(
     return (pixels - centre) / spread
 
 
-def clip_tokens(texts: Sequence[str], length: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and attention mask (N, length) of CLIP's tokenizer, which SAM 3 and OWLv2 share; 0 after the end."""
+def clip_tokens(texts: Sequence[str], length: int, reader: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and attention mask (N, length) of CLIP's tokenizer, which SAM 3 and OWLv2 share; 0 after the end.
+
+    Raises:
+        MethodError: a text has more tokens than the model, which `reader` names, reads.
+    """
     prepare_torchvision()
     from open_clip.tokenizer import SimpleTokenizer
 
-    ids = SimpleTokenizer(context_length=length)(list(texts))
+    ids = whole_tokens(SimpleTokenizer(context_length=length), texts, reader)
     places = torch.arange(length)[None]
     return ids, (places <= ids.argmax(1, keepdim=True)).long()  # the end has the largest id
 

@@ -90,6 +90,7 @@ def noisy(path: Path, **how: Any) -> None:
     with av.open(str(path), "w", options=how.pop("muxer", {}), format=how.pop("form", None)) as container:
         stream = container.add_stream(how.pop("codec", "libx264"), rate=25, options=how.pop("options", {"g": "10"}))
         stream.height, stream.width, stream.pix_fmt = 64, 96, how.pop("pixels", "yuv420p")
+        stream.codec_context.thread_count = 1  # several make other bytes on a busy machine
         for i in range(N):
             image = picture(i)
             image[32:] = rng.integers(0, 256, (16, 24, 3), dtype=np.uint8).repeat(2, 0).repeat(4, 1)
@@ -113,13 +114,20 @@ def lossy(path: Path, **how: Any) -> None:
 
 
 def damaged(path: Path, value: int | None = None, size: int = 600, **how: Any) -> None:
-    """A file with other bytes in its middle."""
+    """A file with other bytes in its middle, where one packet ends and the next begins."""
     noisy(path, **how)
     content = bytearray(path.read_bytes())
-    half = len(content) // 2
+    with av.open(str(path)) as container:
+        begin = min((p.pos for p in container.demux(video=0) if p.pos), key=lambda pos: abs(pos - len(content) // 2))
+    begin -= size // 2
     noise = np.random.default_rng(1).integers(0, 256, size, dtype=np.uint8).tobytes()
-    content[half : half + size] = noise if value is None else bytes([value]) * size
+    content[begin : begin + size] = noise if value is None else bytes([value]) * size
     path.write_bytes(content)
+
+
+def damaged_slice(path: Path) -> None:
+    """H.264 in slices, with twelve other bytes within the fourth picture: a decoder of several threads sees none."""
+    path.write_bytes((Path(__file__).parent / "damaged_slice.mp4").read_bytes())
 
 
 def joined(path: Path, codec: str, **how: Any) -> None:
@@ -447,6 +455,7 @@ CASES: list[Case] = [
     Case("damaged.mp4", damaged, refusal="damaged"),
     Case("damaged_allowed.mp4", damaged, refusal="damaged", options={"allow_truncated": True}),
     Case("damaged.ts", damaged, refusal="damaged"),
+    Case("damaged_slice.mp4", damaged_slice, refusal="frame 3 is damaged"),
     Case("damaged_hevc.mp4", partial(damaged, codec="libx265", options=QUIET), refusal="damaged|cannot be decoded"),
     Case("damaged.webm", partial(damaged, codec="libvpx-vp9"), refusal="damaged at byte"),
     Case("damaged.avi", partial(damaged, codec="mpeg4"), refusal="damaged, before the end"),

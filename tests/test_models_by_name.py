@@ -210,10 +210,12 @@ def test_models_answer_offline_the_second_time_as_they_did_the_first(world, onli
     hub.asked.clear()
     again = [predict("-m", name, "-o", f"{name}.mp4") for name in NAMES]
     again += [predict("-o", "best.mp4"), predict("-m", "eomt-clip")]
+    again += [predict("-m", "m2f-siglip2", "--names", "dog dog dog dog dog, grass")]  # behind "a photo of a"
     offline = run(folder, again, sockets=False, HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="1")
-    assert [code for code, _, _ in offline] == [0] * 8 + [1], offline
+    assert [code for code, _, _ in offline] == [0] * 8 + [1, 1], offline
     assert not hub.asked
     assert "Model: m2f-clip, the best of those that were fetched" in offline[7][2]
+    assert "ViT-B-16-SigLIP2 reads at most 8 tokens of a text, got 9" in offline[9][2]
     for name, before in made.items():
         assert (folder / name / "objects.jsonl").read_bytes() == before, name
     assert "hf:tue-mps/coco_panoptic_eomt_large_640 is not in the cache, and HF_HUB_OFFLINE is set" in offline[8][2]

@@ -276,7 +276,9 @@ def test_boxes_that_say_the_same_are_one():
 
 
 def test_tokens_end_with_the_last_that_counts():
-    ids, mask = clip_tokens(["dog", "a red dog"], 8)
+    ids, mask = clip_tokens(["dog", "a red dog"], 8, "OWLv2")
     assert ids.shape == mask.shape == (2, 8)
     assert mask.sum(1).tolist() == [3, 5]
     assert (ids[mask == 0] == 0).all()
+    with pytest.raises(MethodError, match="OWLv2 reads at most 4 tokens of a text, got 5: 'a red dog'"):
+        clip_tokens(["dog", "a red dog"], 4, "OWLv2")

@@ -246,14 +246,6 @@ def remove_folder(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def drop_cut_line(path: Path) -> None:
-    """Removes a last line without an end, which a crash left; a missing file stays missing."""
-    if not path.exists():
-        return
-    with path.open("r+b") as file:
-        _drop_cut_line(file)
-
-
 def _drop_cut_line(file: BinaryIO) -> None:
     end = file.seek(0, os.SEEK_END)
     if end == 0:

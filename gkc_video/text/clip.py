@@ -18,6 +18,7 @@ from ovsbench.benchmark.pictures.crops import GREY, cut_out
 from ovsbench.benchmark.storage.files import parse_json
 from ovsbench.benchmark.types import Image
 from ovsbench.gkc_video import checkpoint
+from ovsbench.gkc_video.text.tokens import whole_tokens
 from ovsbench.gkc_video.torchvision_shim import prepare
 
 CONFIGS = Path(__file__).parents[1] / "open_clip_configs"
@@ -73,21 +74,10 @@ class Clip:
             MethodError: a text is longer than the text tower reads.
         """
         vectors = [
-            self.model.encode_text(self._tokens(list(texts[i : i + 256])).to(self.device))
+            self.model.encode_text(whole_tokens(self.tokenize, texts[i : i + 256], self.name).to(self.device))
             for i in range(0, len(texts), 256)
         ]
         return F.normalize(torch.cat(vectors).float(), dim=-1)
-
-    def _tokens(self, texts: list[str]) -> torch.Tensor:
-        tokens: torch.Tensor = self.tokenize(texts)
-        encode = getattr(self.tokenize, "encode", None)  # of open_clip's own tokenizer, which cuts without a word
-        for text, is_full in zip(texts, (tokens[:, -1] != 0).tolist(), strict=True):
-            if encode is not None and is_full and (count := len(encode(text)) + 2) > tokens.shape[1]:
-                raise MethodError(
-                    f"{self.name} reads at most {tokens.shape[1]} tokens of a text, got {count}: {text[:60]!r}. "
-                    "Shorten the name"
-                )
-        return tokens
 
     @torch.no_grad()
     def encode_images(self, images: Sequence[Image], batch: int = 64) -> torch.Tensor:

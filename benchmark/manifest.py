@@ -396,12 +396,17 @@ def _one_of(what: str, value: object, known: Sequence[str]) -> None:
         raise DataError(f"unknown {what} {value!r}; {did_you_mean(str(value), known)}")
 
 
+LONGEST_NAME = 200
+"""Bytes of a video's id: file systems take 255, and what is written beside a folder has a longer name."""
+
+
 def safe_name(name: str) -> str:
     """The name, if it can be one path component that is neither hidden nor leads elsewhere.
 
     Raises:
         DataError: it cannot.
     """
-    if not name or name.startswith(".") or any(c in name for c in "/\\\0") or not name.isprintable():
-        raise DataError(f"expected a video id that can name a folder, got {name!r}. Rename the video")
+    is_long = len(name.encode(errors="replace")) > LONGEST_NAME
+    if not name or is_long or name.startswith(".") or any(c in name for c in "/\\\0") or not name.isprintable():
+        raise DataError(f"expected a video id that can name a folder, got {name[:60]!r}. Rename the video")
     return name

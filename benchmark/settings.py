@@ -120,7 +120,7 @@ class Reader:
     def _is_plain(self, hint: Any, value: object) -> bool:
         if hint in (str, Path):
             is_line = isinstance(value, str) and len(value) <= MOST_TEXT and value.isprintable()
-            return is_line if self.is_untrusted else isinstance(value, str)
+            return is_line if self.is_untrusted else isinstance(value, str) and "\0" not in value
         if isinstance(value, bool) or hint is bool:
             return isinstance(value, bool) and hint is bool
         if not isinstance(value, int if hint is int else (int, float)) or hint not in (int, float):

@@ -129,7 +129,7 @@ def read_numbers(path: Path, size: tuple[int, int]) -> npt.NDArray[np.integer]:
             numbers = np.asarray(image)
     except BROKEN as error:
         raise DataError(f"{path}: expected a TIFF of class numbers, got an error: {error}. Convert it again") from error
-    if numbers.shape != size or numbers.dtype not in (np.uint8, np.uint16):
+    if numbers.shape != size or numbers.dtype.kind != "u" or numbers.dtype.itemsize > 2:
         raise DataError(
             f"{path}: expected class numbers of 8 or 16 bits, {size[1]}x{size[0]} pixels, got {numbers.dtype} of "
             f"shape {numbers.shape}. Convert it again"
@@ -178,7 +178,12 @@ def _videos(raw: Path, dataset: str, kind: ImageSet, subset: str, faults: Faults
             for path in (image, label):
                 if not path.is_file():
                     raise DataError(f"{path}: expected the file of {name}, found none. Bring it, or leave {name} out")
-            size = _size(label)
+            size, seen = _size(label), _size(image)
+            if size != seen:
+                raise DataError(
+                    f"{label}: expected a label of {seen[1]}x{seen[0]} pixels, as {image} has, got "
+                    f"{size[1]}x{size[0]}. Bring both again"
+                )
             frames = (image.relative_to(raw).as_posix(),)
             videos.append(RawVideo(name.replace("/", "_"), size, frames, _Label(label, size, numbers), (label,)))
     return videos
@@ -198,12 +203,12 @@ def _names(raw: Path, kind: ImageSet, labels: str, subset: str) -> list[str]:
     return names
 
 
-def _size(label: Path) -> tuple[int, int]:
+def _size(path: Path) -> tuple[int, int]:
     try:
-        with open_image(label, ("PNG", "TIFF")) as image:
+        with open_image(path) as image:
             return image.height, image.width
     except BROKEN as error:
-        raise DataError(f"{label}: expected a label image, got an error: {error}. Bring it again") from error
+        raise DataError(f"{path}: expected an image, got an error: {error}. Bring it again") from error
 
 
 build_ade20k_150 = partial(build_image_set, dataset="ade20k-150")

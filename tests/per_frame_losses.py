@@ -36,7 +36,7 @@ class Twin:
         if self.count:
             points = torch.rand(1, self.count, 2, generator=self.generators[frame])
             x, t, valid = at(x, points), at(t, points), at(valid[None], points, "border")[0]
-        x, t, valid = x.flatten(1).clamp(-20, 20), t.flatten(1), valid.flatten()
+        x, t, valid = x.flatten(1), t.flatten(1), valid.flatten()
         cross = (F.softplus(-x) * valid) @ t.T + (F.softplus(x) * valid) @ (1 - t).T
         share = x.sigmoid() * valid
         dice = 1 - (2 * share @ t.T + 1) / (share.sum(1)[:, None] + (t * valid).sum(1)[None] + 1)

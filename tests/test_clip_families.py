@@ -179,3 +179,47 @@ def test_a_trunk_with_grouped_convolutions_that_widen_keeps_its_memory_order():
     trunks["mobileclip"].visual.trunk.stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     trunks["mobileclip"](torch.zeros(2, 3, 64, 64).to(memory_format=torch.channels_last))
     assert seen[-1].is_contiguous()
+
+
+def towers(world: Path, **vision: object) -> str:
+    """A small CLIP with settings of its own for the image tower."""
+    import open_clip
+
+    config = {**clip_families.FAMILIES["vit"], "embed_dim": 32, "text_cfg": clip_families.TEXT}
+    name = f"odd-{len(list(world.glob('odd-*.json')))}"
+    path = world / f"{name}.json"
+    path.write_text(json.dumps({**config, "vision_cfg": {**config["vision_cfg"], **vision}}))
+    open_clip.add_model_config(path)
+    return name
+
+
+def test_towers_that_look_at_no_square_or_give_no_vector_are_refused(world: Path):
+    with pytest.raises(MethodError, match=r"looks at squares, got odd-\d+, which looks at 64x32 pixels"):
+        load_clip("random", model=towers(world, image_size=[32, 64]))
+    unpooled = load_clip("random", model=towers(world, pool_type="none"))
+    with pytest.raises(MethodError, match=r"gives no one vector of an image, got \(5, 32\)"):
+        unpooled.encode_images([np.zeros((32, 32, 3), np.uint8)])
+    with pytest.raises(MethodError, match=r"with weights None: AssertionError Cannot activate both"):
+        clips.create(towers(world, block_type="custom", qk_norm=True, scaled_cosine_attn=True))
+
+
+def test_a_trunk_keeps_all_patches_while_it_trains(world: Path):
+    trunk = Trunk(clips.create(towers(world, patch_dropout=0.5))[0].visual).train()
+    maps = trunk(torch.zeros(1, 3, 64, 96))
+    assert [tuple(m.shape[2:]) for m in maps] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+
+
+def test_a_trunk_for_squares_alone_is_refused():
+    from timm.models.swin_transformer import SwinTransformer
+
+    class Tower(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            sizes = {"depths": (1, 1, 1, 1), "num_heads": (1, 1, 1, 1), "window_size": 2, "num_classes": 0}
+            self.trunk, self.head = SwinTransformer(64, embed_dim=8, **sizes), torch.nn.Identity()
+
+        def forward_intermediates(self, pixels, indices, intermediates_only):
+            return {"image_intermediates": self.trunk.forward_intermediates(pixels, indices, intermediates_only=True)}
+
+    with pytest.raises(MethodError, match="cannot look at frames of any size"):
+        Trunk(Tower())

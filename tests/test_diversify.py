@@ -17,7 +17,7 @@ from ovsbench.benchmark.types import Category, Vocabulary  # noqa: E402
 from ovsbench.gkc_video.model.network import GKC, ModelConfig  # noqa: E402
 from ovsbench.gkc_video.text import clip  # noqa: E402
 from ovsbench.gkc_video.text.synonyms import OWN, Table, Thesaurus, plain  # noqa: E402
-from ovsbench.gkc_video.text.text_space import NameTable  # noqa: E402
+from ovsbench.gkc_video.text.text_space import NameTable, Prompted  # noqa: E402
 from ovsbench.gkc_video.text.wordnet import WordNet  # noqa: E402
 from ovsbench.gkc_video.training import step_names, tgkd  # noqa: E402
 from ovsbench.gkc_video.training.diversify import ImageNames, StepNames, draw_words, image_names, word_chances  # noqa: E402
@@ -217,3 +217,10 @@ def test_a_table_of_another_form_is_refused(tmp_path: Path, words: str):
     path.write_text(f'{{"schema": 1, "words": {words}}}')
     with pytest.raises(DataError, match='expected "words" with a list of words'):
         Table.read(path)
+
+
+def test_a_text_encoder_reads_names_as_they_are_said():
+    space = Prompted(clip.load_clip("clip-world"))
+    said = space.encode(["sky", "door stuff", "red heart", "t shirt"])
+    assert torch.equal(space.encode(["sky-other-merged", "door-stuff", "red_heart", "t-shirt"]), said)
+    assert not torch.equal(said[0], said[1])

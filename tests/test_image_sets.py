@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +115,40 @@ def test_a_tiff_that_holds_no_numbers_is_refused(kind, tmp_path):
         path.write_bytes(path.read_bytes()[:-300])
     with pytest.raises(DataError, match=r"second\.tif: expected"):
         build_image_set(tmp_path / "raw", tmp_path / "data", dataset="pascal-context-459")
+
+
+def test_a_label_of_another_size_than_its_image_is_refused(tmp_path):
+    write_tree(tmp_path / "raw", "ade20k-150")
+    PIL.Image.new("L", (7, 9)).save(tmp_path / "raw/annotations/validation/second.png")
+    with pytest.raises(
+        DataError, match=r"second\.png: expected a label of 15x12 pixels, as .*second\.jpg has, got 7x9"
+    ):
+        build_image_set(tmp_path / "raw", tmp_path / "data", dataset="ade20k-150")
+    (tmp_path / "raw/images/validation/second.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"second\.jpg: expected an image, got an error"):
+        build_image_set(tmp_path / "raw", tmp_path / "data", dataset="ade20k-150")
+
+
+def test_a_tiff_of_the_other_byte_order_holds_the_same_numbers(tmp_path):
+    written = write_tree(tmp_path / "raw", "pascal-context-459")
+    path = tmp_path / "raw/annotations_ctx459/validation/second.tif"
+    numbers = written["second"].astype(">u2").tobytes()
+    entries = [(256, 3, 15), (257, 3, 12), (258, 3, 16), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1)]
+    entries += [(278, 3, 12), (279, 4, len(numbers))]
+    table = b"".join(
+        struct.pack(">HHI", tag, kind, 1) + (struct.pack(">HH", value, 0) if kind == 3 else struct.pack(">I", value))
+        for tag, kind, value in entries
+    )
+    header = struct.pack(">2sHI", b"MM", 42, 8 + len(numbers))
+    path.write_bytes(header + numbers + struct.pack(">H", len(entries)) + table + bytes(4))
+    data = build_image_set(tmp_path / "raw", tmp_path / "data", dataset="pascal-context-459")
+    known = class_numbers("pascal-context-459")
+    want = [[known.get(int(value), -1) + 1 for value in row] for row in written["second"]]
+    assert data.truth("second", 0).ids.tolist() == want
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path):
+    write_tree(tmp_path / "raw", "voc-20")
+    (tmp_path / "raw/ImageSets/Segmentation/val.txt").write_text("a" * 5000)
+    with pytest.raises(DataError, match=r"val\.txt: expected a video id that can name a folder, got 'aaa"):
+        build_image_set(tmp_path / "raw", tmp_path / "data", dataset="voc-20")

@@ -186,6 +186,7 @@ def test_the_preset_trains_all_its_losses_twice_alike_and_its_checkpoint_keeps_p
     assert widths == [16, 48]
     settings = build(checkpoint=one, device="cpu").post_processing
     assert (settings.objectness, settings.min_kept_share, settings.mask_nms_iou) == (0.8, 0.8, 1.0)
+    assert settings.min_area == 1
     assert build(checkpoint=one, device="cpu", objectness=0.3).post_processing.objectness == 0.3
     ours = train(tables(world, deep_supervision="mean"), world / "c.safetensors", device="cpu", log=lambda _: None)
     mean = checkpoint.read(ours, "gkc")[0].metadata["final"]["synonyms"]

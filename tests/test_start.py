@@ -49,7 +49,7 @@ def test_masks_of_a_mask2former_are_taken_over_and_its_classes_are_not(model: GK
 
 def test_what_does_not_fit_is_said(model: GKC, folder: Path, tmp_path: Path):
     wide = GKC(ModelConfig("ovsbench-world", 8, 7, 64, 1, 1, 64, 4), clip.create("ovsbench-world")[0].visual)
-    with pytest.raises(MethodError, match="expected a folder of transformers"):
+    with pytest.raises(MethodError, match="expected a config of transformers"):
         start_from(tmp_path, wide)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(MethodError, match="expected a Mask2Former, got a model of type 'bert'"):

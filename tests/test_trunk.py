@@ -188,7 +188,7 @@ def test_names_of_backbones_begin_with_where_they_come_from():
     ("name", "sentence"),
     [
         ("timm:resnet5000", "could not be made"),
-        ("hf:/nowhere", "expected a folder that save_pretrained"),
+        ("hf:/nowhere", "expected a folder of transformers after hf:, found no /nowhere"),
     ],
 )
 def test_a_backbone_that_is_not_there_is_refused(name: str, sentence: str):

@@ -97,3 +97,20 @@ def test_processes_write_and_read_at_the_same_time(tmp_path: Path):
         worker.join()
         assert worker.exitcode == 0
     assert all(np.array_equal(store.find(key), vectors(key)) for key in range(400))
+
+
+@pytest.mark.parametrize("place", [0, 8, 12])
+def test_a_changed_record_is_never_taken_for_another_entry(tmp_path: Path, place: int):
+    with VectorWriter(tmp_path) as writer:
+        for key in (1, 2):
+            writer.add(key, np.full((2, 4), key, np.float16))
+    index = bytearray((tmp_path / "0.index").read_bytes())
+    index[place] ^= 6  # the key 1 becomes 7; or more rows or columns
+    (tmp_path / "0.index").write_bytes(index)
+    store = VectorStore(tmp_path)
+    with pytest.raises(DataError, match="expected cached vectors of a teacher"):
+        store.find(7 if place == 0 else 1)
+    index[11] = 255  # more rows than any memory holds
+    (tmp_path / "0.index").write_bytes(index)
+    with pytest.raises(DataError, match="expected cached vectors of a teacher"):
+        VectorStore(tmp_path).find(7 if place == 0 else 1)

@@ -32,6 +32,8 @@ Part = Literal["val", "dev", "train", "unlabelled"]
 Variant = Literal["ignore", "delete"]
 CAPTIONS = "captions.json"
 VERSION = "2"
+LONGEST = 8192
+"""Pixels of a frame's side."""
 """Of the pixels and words: the same settings drew another world in version 1."""
 
 
@@ -67,6 +69,11 @@ class WorldSettings:
             raise DataError(
                 f"expected at least one video, one frame and 32 x 32 pixels, got {self.videos} videos of "
                 f"{self.frames} frames of {self.size[1]}x{self.size[0]}. Give larger numbers"
+            )
+        if max(self.size) > LONGEST:
+            raise DataError(
+                f"expected frames of at most {LONGEST} x {LONGEST} pixels, got {self.size[1]}x{self.size[0]}. Give "
+                "smaller numbers"
             )
 
 

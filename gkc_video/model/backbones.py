@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
 from ovsbench.benchmark.errors import MethodError
@@ -55,9 +56,11 @@ def describe(trunk: str) -> dict[str, Any] | None:
     from transformers import AutoConfig
 
     folder = Path(trunk.removeprefix(HF))
+    if not folder.is_dir():
+        raise MethodError(f"expected a folder of transformers after {HF}, found no {folder}. Correct the path")
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, StrictDataclassError) as error:
         raise MethodError(
             f"{folder}: expected a folder that save_pretrained of transformers wrote, got an error: "
             f"{str(error).splitlines()[0]}. Give another folder after {HF}"
@@ -80,7 +83,8 @@ def open_backbone(trunk: str, about: Mapping[str, Any] | None = None, *, weights
     name = trunk.removeprefix(TIMM).removeprefix(HF)
     try:
         return _timm(name, weights) if trunk.startswith(TIMM) else _hf(Path(name), about or describe(trunk), weights)
-    except (RuntimeError, ValueError, OSError, KeyError, AttributeError, TypeError) as error:
+    except (RuntimeError, ValueError, OSError, KeyError, AttributeError, TypeError,
+            StrictDataclassError) as error:  # fmt: skip
         raise MethodError(
             f"the trunk {trunk!r} could not be made: {' '.join(str(error).split())[:300]}. "
             "Give a name that timm lists, or a folder of a backbone of transformers"

@@ -81,7 +81,10 @@ def load_gkc(path: Path, device: str) -> LoadedGKC:
         MethodError: the file is none, or is of another kind or architecture.
     """
     header, tensors = checkpoint.read(path, "gkc")
-    config = ModelConfig.from_json(header.config["model"])
+    try:
+        config = ModelConfig.from_json(header.config["model"])
+    except MethodError as error:
+        raise MethodError(f"{path}: {error}") from error
     student = _part(tensors, "student.")
     text = header.config["text"]
     space: TextSpace

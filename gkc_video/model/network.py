@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ovsbench.benchmark.errors import MethodError, did_you_mean
+from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.settings import Reader, shown
 from ovsbench.gkc_video.model.encoder_only import JointSegmenter, PlainEncoder, Segmented
 from ovsbench.gkc_video.model.region_head import Features, RegionHead
 from ovsbench.gkc_video.model.segmenter import Segmenter
@@ -27,6 +28,9 @@ from transformers import Mask2FormerConfig  # isort: skip  (after segmenter, whi
 STRIDE = 32
 """Frames are padded to a multiple of this; masks come at a quarter of the padded size."""
 Architecture = Literal["mask2former", "encoder-only"]
+MOST = {"queries": 10_000, "width": 4096, "heads": 256, "encoder_layers": 100, "decoder_layers": 100,
+        "feed_forward": 65_536, "decoder_feed_forward": 65_536, "text_width": 65_536}  # fmt: skip
+"""The largest sizes of a model: larger ones are mistakes, which memory would have to pay for."""
 _MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # ImageNet's, as GKC's student has them
 
 
@@ -76,24 +80,24 @@ class ModelConfig:
         layers = self.encoder_layers + self.decoder_layers if self.architecture == "mask2former" else 0
         return self.width * max(self.width, self.queries, self.text_width, self.feed_forward if layers else 0, layers)
 
+    def __post_init__(self) -> None:
+        for name, most in MOST.items():
+            size = getattr(self, name)
+            if size is not None and not 1 <= size <= most:
+                raise MethodError(f"[model] {name}: expected a number from 1 to {most}, got {shown(size)}. Correct it")
+        if self.architecture == "mask2former" and (self.width % 32 or self.width % self.heads):
+            raise MethodError(
+                f"[model] width: expected a multiple of 32, and of heads, got {self.width} and {self.heads}. Change one"
+            )
+
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> ModelConfig:
-        """The configuration in a checkpoint's header.
+        """The configuration in a checkpoint's header, or in the table [model] of a training file.
 
         Raises:
-            MethodError: a field is unknown.
+            MethodError: a field is unknown, or has a value that cannot be.
         """
-        strange = set(values) - {f.name for f in fields(ModelConfig)}
-        if strange:
-            raise MethodError(
-                f"a model setting is unknown: {', '.join(sorted(strange))}. Check the checkpoint or config"
-            )
-        config = ModelConfig(**values)
-        if config.architecture not in get_args(Architecture):
-            raise MethodError(
-                f"the model setting architecture: {did_you_mean(config.architecture, get_args(Architecture))}"
-            )
-        return config
+        return Reader(MethodError).table(ModelConfig, values, "[model]")
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads; what older versions do not know is named only where it is used."""

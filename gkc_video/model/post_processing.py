@@ -46,6 +46,13 @@ class PostProcessing:
     min_area: int = 3
     tiles: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("objectness", "mask_nms_iou", "min_kept_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"expected {name} from 0 to 1, got {getattr(self, name)}. Correct it")
+        if self.min_area < 0 or self.tiles < 0:
+            raise ValueError(f"expected min_area and tiles from 0, got {self.min_area} and {self.tiles}. Correct them")
+
 
 class DeviceRegions(NamedTuple):
     """The regions of B frames on the device, padded to the Q queries; the most confident first.

@@ -79,7 +79,7 @@ class Trunk(nn.Module):
         training = self.training
         device = next(self.parameters()).device
         try:
-            return list(self.eval()(torch.zeros(1, 3, 64, 64, device=device)))
+            return list(self.eval()(torch.zeros(1, 3, 96, 64, device=device)))
         except (RuntimeError, AssertionError, ValueError) as error:
             raise MethodError(
                 f"the trunk {type(self.visual).__name__} cannot look at frames of any size: "
@@ -110,7 +110,7 @@ def vit_map(visual: Any, pixels: torch.Tensor) -> torch.Tensor:
     x = visual.conv1(pixels)
     grid = (x.shape[2], x.shape[3])
     x = torch.cat([visual.class_embedding.to(x).expand(len(x), 1, -1), x.flatten(2).transpose(1, 2)], 1)
-    x = visual.ln_pre(visual.patch_dropout(x + resized_positions(visual.positional_embedding, grid).to(x)))
+    x = visual.ln_pre(x + resized_positions(visual.positional_embedding, grid).to(x))  # every patch is kept
     x = visual.ln_post(visual.transformer(x))
     return x[:, 1:].transpose(1, 2).unflatten(2, grid)
 

@@ -28,6 +28,8 @@ _NOT_TEXT = ("visual.", "text_decoder.")
 _PREFIX = "text."
 """Begins the names of a text tower that stands apart, as in all but the first CLIPs."""
 _MOST_TOKENS = 1 << 20
+_UNTOLD = (LookupError, EOFError, AttributeError, TypeError, AssertionError)
+"""What torch raises for files that hold no weights, and towers for sizes that cannot be, beside errors that speak."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,11 @@ class Clip:
         if not len(pixels):
             return torch.zeros(0, self.width, device=self.device)
         vectors = [self.model.encode_image(self.normalise(part.to(self.device))) for part in pixels.split(batch)]
+        if vectors[0].ndim != 2:
+            raise MethodError(
+                f"{self.name} gives no one vector of an image, got {tuple(vectors[0].shape[1:])}. Choose a CLIP that "
+                "pools"
+            )
         return F.normalize(torch.cat(vectors).float(), dim=-1)
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -132,8 +139,9 @@ def create(name: str, *, pretrained: str | None = None, device: str = "cpu", tag
             name, pretrained=pretrained, device=device, force_quick_gelu=quick, force_preprocess_cfg=pixels
         )
         tokenizer = _tokenizer(name)
-    except (RuntimeError, ValueError, OSError, UnpicklingError) as error:
-        told = " ".join(str(error).split())  # torch lists every missing and surplus key, a line each
+    except (RuntimeError, ValueError, OSError, UnpicklingError, *_UNTOLD) as error:
+        told = f"{type(error).__name__} {error}" if isinstance(error, _UNTOLD) else str(error)
+        told = " ".join(told.split())  # torch lists every missing and surplus key, a line each
         told = told if len(told) <= 400 else f"{told[:400]}..."
         raise MethodError(
             f"open_clip could not make {name!r} with weights {pretrained!r}: {told.rstrip('. ')}. "
@@ -304,7 +312,9 @@ def freeze(model: Any, tokenizer: Any, name: str, pretrained: str) -> Clip:
     side = model.visual.image_size
     mean = getattr(model.visual, "image_mean", None) or (0.48145466, 0.4578275, 0.40821073)
     std = getattr(model.visual, "image_std", None) or (0.26862954, 0.26130258, 0.27577711)
-    height = side[0] if isinstance(side, (tuple, list)) else side
+    height, width = side if isinstance(side, (tuple, list)) else (side, side)
+    if height != width:
+        raise MethodError(f"expected a CLIP that looks at squares, got {name}, which looks at {width}x{height} pixels")
     return Clip(model, tokenizer, name, pretrained, int(height), tuple(mean), tuple(std))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -47,6 +48,18 @@ class TextSpace(Protocol):
         ...
 
 
+def spoken(name: str) -> str:
+    """A name as a text encoder reads it: without COCO's -merged and -other, hyphens and underscores as spaces.
+
+    Source: GKC's released code cleans the names of COCO so.
+
+    >>> spoken("sky-other-merged"), spoken("door-stuff"), spoken("trash_can")
+    ('sky', 'door stuff', 'trash can')
+    """
+    words = re.split(r"[-_\s]+", re.sub(r"-(other|merged)\b", "", name))
+    return " ".join(word for word in words if word) or name
+
+
 @dataclass(frozen=True)
 class Prompted:
     """A CLIP text encoder with prompt templates, whose vectors are averaged; GKC's own prompt is the bare name."""
@@ -55,7 +68,8 @@ class Prompted:
     templates: tuple[str, ...] = ("{}",)
 
     def encode(self, names: Sequence[str]) -> torch.Tensor:
-        vectors = [self.clip.encode_text([t.format(name) for name in names]) for t in self.templates]
+        said = [spoken(name) for name in names]
+        vectors = [self.clip.encode_text([t.replace("{}", name) for name in said]) for t in self.templates]
         return F.normalize(torch.stack(vectors).mean(0), dim=-1)
 
     def knows(self, name: str) -> bool:

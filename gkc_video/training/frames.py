@@ -14,12 +14,17 @@ from PIL import ImageEnhance
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.panoptic import dense, void_categories
+from ovsbench.benchmark.settings import shown
 from ovsbench.benchmark.types import Image, PanopticFrame, Video, Vocabulary
 from ovsbench.gkc_video.training.stages import stage
 from ovsbench.gkc_video.training.targets import Target
 from ovsbench.gkc_video.training.vector_store import Vectors
 
 MASK_STRIDE: Literal[4] = 4
+LONGEST = 8192
+"""Pixels of a training picture's side."""
+LARGEST = 8.0
+"""Factor from frame to picture."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,14 @@ class Augmentation:
     label_stride: Literal[1, 2, 4] = MASK_STRIDE
 
     def __post_init__(self) -> None:
-        if any(length < 1 or length % 32 for length in self.size):
-            raise DataError(f"[augmentation] size: expected two multiples of 32, got {list(self.size)}. Correct it")
-        if not 0 < self.scale[0] <= self.scale[1]:
+        if any(length % 32 or not 1 <= length <= LONGEST for length in self.size):
             raise DataError(
-                f"[augmentation] scale: expected a smallest and a largest factor above 0, got {list(self.scale)}. "
-                "Correct it"
+                f"[augmentation] size: expected two multiples of 32 up to {LONGEST}, got {shown(self.size)}. Correct it"
+            )
+        if not 0 < self.scale[0] <= self.scale[1] <= LARGEST:
+            raise DataError(
+                f"[augmentation] scale: expected a smallest and a largest factor above 0 and up to {LARGEST}, got "
+                f"{list(self.scale)}. Correct it"
             )
         for name in ("brightness", "contrast", "saturation", "hue"):
             if not 0 <= getattr(self, name) < 1:
@@ -111,6 +118,8 @@ class FrameSource:
         self.labelled = benchmark.role != "unlabelled"
         self._videos: tuple[Video, ...] = benchmark.videos
         self._index = [(v, i) for v, video in enumerate(self._videos) for i in range(len(video))]
+        if not self._index:
+            raise DataError(f"{benchmark.folder}: expected frames to train on, found none. Build it with some videos")
         base = benchmark.vocabulary.offered("base")
         self.vocabulary = Vocabulary(tuple(c for c in base if c.id not in held_out))
         self._class_of = {category.id: number for number, category in enumerate(self.vocabulary)}
@@ -130,11 +139,26 @@ class FrameSource:
                 frame = dense(self._truth(number, index))
                 crowds = [number for number, s in enumerate(frame.segments, 1) if s.is_crowd]  # nobody's mask: void
                 numbers = np.where(np.isin(frame.numbers, crowds), 0, frame.numbers).astype(np.int32)
-                classes = [self._class_of[s.category] for s in frame.segments]
+                classes = [self._class(s.category, number, index) for s in frame.segments]
         with stage("augmentation"):
             image, numbers, flips = self._augment(image, numbers, rng)
             target = None if numbers is None else _target(numbers, classes, self.augmentation.label_stride)
         return Sample(image, target, number, index, flips)
+
+    def _class(self, category: int, video: int, frame: int) -> int:
+        """The place of a category among the classes to learn.
+
+        Raises:
+            DataError: it is none of them: the labels hold what a training must not see.
+        """
+        found = self._class_of.get(category)
+        if found is None:
+            name, shown = self.benchmark.vocabulary.by_id[category].name, self._videos[video]
+            raise DataError(
+                f"{self.benchmark.folder}: expected masks of base classes alone, found one of the novel {name!r} in "
+                f"frame {shown.frames[frame]} of video {shown.id}. Give a training set, such as part = train"
+            )
+        return found
 
     def original(self, sample: Sample) -> tuple[Image, PanopticFrame]:
         """Picture and labels of a labelled frame as they are in the folder, without what is held out."""
@@ -157,7 +181,7 @@ class FrameSource:
         how = self.augmentation
         if how.scale != (1.0, 1.0):
             factor = float(rng.uniform(*how.scale))
-            to = (round(image.shape[1] * factor), round(image.shape[0] * factor))
+            to = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
             image = np.asarray(Pillow.fromarray(image).resize(to, Pillow.Resampling.BILINEAR, reducing_gap=2.0))
             if numbers is not None:
                 numbers = np.asarray(Pillow.fromarray(numbers).resize(to, Pillow.Resampling.NEAREST))

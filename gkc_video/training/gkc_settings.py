@@ -7,8 +7,11 @@ from typing import Literal
 
 from ovsbench.benchmark.errors import DataError
 from ovsbench.benchmark.pictures.crops import Crop
+from ovsbench.benchmark.settings import MOST_NUMBER, shown
 from ovsbench.gkc_video.training.diversify import Diversification
 from ovsbench.gkc_video.training.train_clip import schedule as cosine
+
+MOST = {"seed": MOST_NUMBER, "points": 1_000_000, "batch": 100_000, "readers": 1000}
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,8 @@ class GKCTraining:
         teacher_crop: how a labelled region becomes the teacher's input: its box made "square" on grey, or, as in GKC,
             "stretched", bicubic.
         learning_rate: peak of the schedule, AdamW.
-        schedule: "cosine" warms up over 5 % of the steps and falls to 0; "steps" warms up over ten steps and falls to a
-            tenth after 80 % and again after 90 % of the steps, as GKC's configuration does.
+        schedule: "cosine" warms up over 5 % of the steps and falls to 0; "steps" begins at the
+            peak and falls to a tenth after 80 % and again after 90 % of the steps, as GKC's configuration does.
         trunk_rate: factor on it for the trunk.
         frozen_norms: whether batch normalisation keeps the means and variances of the weights that the training begins
             with, as detectors do; several processes then wait for each other once a step only.
@@ -94,10 +97,15 @@ class GKCTraining:
 
     def __post_init__(self) -> None:
         at_least_1 = ("steps", "batch", "accumulate", "save_every", "region_limit")
-        for name in (*at_least_1, "readers", "points", "hold_out"):
+        for name in (*at_least_1, "readers", "points", "hold_out", "seed"):
             value, least = getattr(self, name), int(name in at_least_1)
-            if isinstance(value, int) and value < least:
-                raise DataError(f"[training] {name}: expected at least {least}, got {value}")
+            if isinstance(value, int) and not least <= value <= MOST.get(name, value):
+                most = f" and at most {MOST[name]}" if name in MOST else ""
+                raise DataError(f"[training] {name}: expected at least {least}{most}, got {shown(value)}. Correct it")
+        for name in ("learning_rate", "trunk_rate", "weight_decay", "clip_norm"):
+            value = getattr(self, name)
+            if value < 0 or (value == 0 and name in ("learning_rate", "clip_norm")):
+                raise DataError(f"[training] {name}: expected a number above 0, got {value}. Correct it")
         if self.unlabelled < 0 or not 0 <= self.region_dropout < 1 or not 0 <= self.distil_from <= 1:
             raise DataError(
                 "[training]: expected unlabelled from 0, region_dropout from 0 to below 1 and distil_from from 0 to 1, "
@@ -121,13 +129,11 @@ class GKCTraining:
         """Share of the peak learning rate at a step, counted from 0.
 
         >>> GKCTraining(steps=100, schedule="steps").rate(0), GKCTraining(steps=100, schedule="steps").rate(80)
-        (0.1, 0.1)
+        (1.0, 0.1)
         """
         if self.schedule == "cosine":
             return cosine(step, self.steps)
-        return min(1.0, (step + 1) / 10) * (
-            1.0 if step < 0.8 * self.steps else 0.1 if step < 0.9 * self.steps else 0.01
-        )
+        return 1.0 if step < 0.8 * self.steps else 0.1 if step < 0.9 * self.steps else 0.01
 
     def check_world_size(self, size: int) -> None:
         """Refuses a number of processes that the frames of a step cannot be dealt out to.

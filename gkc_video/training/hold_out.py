@@ -35,6 +35,8 @@ def held_out(wanted: int | tuple[str, ...], vocabulary: Vocabulary, seed: int) -
         raise MethodError(
             f"[training] hold_out: there is no base class {strange[0]!r} in the data; {did_you_mean(strange[0], base)}"
         )
+    if not base:
+        raise MethodError("[data.labelled]: expected a base class to learn, found novel ones alone. Name other data")
     if count >= len(base):
         raise MethodError(
             f"[training] hold_out: expected fewer than the {len(base)} base classes of the data, got {count}. "

@@ -11,10 +11,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.storage.files import parse_json
 from ovsbench.gkc_video import checkpoint
 from ovsbench.gkc_video.model.network import GKC
-
-from transformers import AutoConfig  # isort: skip  (after ovsbench.gkc_video.model.network, which prepares torchvision)
 
 Part = Literal["all", "masks"]
 _MASK2FORMER = {"model.pixel_level_module.decoder.": "segmenter.pixel_decoder.", "model.transformer_module.":
@@ -28,10 +27,12 @@ class Taken:
     Attributes:
         kept: names of the tensors, as the model has them.
         left_out: those of the start that were wanted and that the model has no place for, or one of another shape.
+        first: those of the parts that draw masks, of which the start has none; they keep their first values.
     """
 
     kept: tuple[str, ...]
     left_out: tuple[str, ...]
+    first: tuple[str, ...] = ()
 
 
 def start_from(path: Path, model: GKC, part: Part = "all") -> Taken:
@@ -47,18 +48,27 @@ def start_from(path: Path, model: GKC, part: Part = "all") -> Taken:
     Raises:
         MethodError: the file or folder is something else, or nothing fits.
     """
-    found = _mask2former(path) if path.is_dir() else _gkc(path)
+    is_mask2former = path.is_dir()
+    found = _mask2former(path) if is_mask2former else _gkc(path)
     if part == "masks":
         found = {name: t for name, t in found.items() if name.startswith(("trunk.", "segmenter."))}
     own = model.state_dict()
-    fitting = {name: t for name, t in found.items() if name in own and own[name].shape == t.shape}
+    fitting = {name: t for name, t in found.items() if name in own and _is_alike(own[name], t)}
     if not fitting:
         raise MethodError(
-            f"{path}: expected weights that fit the model, but none of {len(found)} tensors has a place of its shape. "
-            "Set queries, width, layers and heads in [model] to those of the weights"
+            f"{path}: expected weights that fit the model, but none of {len(found)} tensors has a place of its shape "
+            "and kind. Set queries, width, layers and heads in [model] to those of the weights"
         )
+    broken = sorted(name for name, t in fitting.items() if not torch.isfinite(t).all())
+    if broken:
+        raise MethodError(f"{path}: expected finite weights, got others in {broken[0]}. Give another start")
     model.load_state_dict(fitting, strict=False)
-    return Taken(tuple(sorted(fitting)), tuple(sorted(found.keys() - fitting.keys())))
+    wanted = {name for name in own if name.startswith("segmenter." if is_mask2former else ("segmenter.", "trunk."))}
+    return Taken(*(tuple(sorted(n)) for n in (fitting, found.keys() - fitting.keys(), wanted - found.keys())))
+
+
+def _is_alike(own: torch.Tensor, other: torch.Tensor) -> bool:
+    return own.shape == other.shape and own.is_floating_point() == other.is_floating_point()
 
 
 def leave_unreached(model: GKC) -> None:
@@ -96,23 +106,33 @@ def _gkc(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _mask2former(folder: Path) -> dict[str, torch.Tensor]:
+    about, weights = folder / "config.json", weights_file(folder)
     try:
-        kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
+        content = parse_json(about.read_bytes())
     except (OSError, ValueError) as error:
-        raise MethodError(
-            f"{folder}: expected a folder of transformers, got an error: {str(error).splitlines()[0]}. Give another"
-        ) from error
+        raise MethodError(f"{about}: expected a config of transformers, got {error}. Give another folder") from error
+    kind = content.get("model_type") if isinstance(content, dict) else None
     if kind != "mask2former":
         raise MethodError(f"{folder}: expected a Mask2Former, got a model of type {kind!r}. Give another folder")
-    weights = weights_file(folder)
+    if not weights.is_file():
+        others = sorted(path.name for pattern in ("*.safetensors", "*.bin") for path in folder.glob(pattern))
+        raise MethodError(
+            f"{weights}: expected the weights in this one file, found {', '.join(others[:3]) or 'none'} in the folder. "
+            'Save the model again with save_pretrained(FOLDER, max_shard_size="100GB")'
+        )
     try:
         with safe_open(weights, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            found = _renamed({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise MethodError(
             f"{weights}: expected safetensors weights, got {error}. Save the model with save_pretrained"
         ) from error
-    return _renamed(tensors)
+    if not found:
+        raise MethodError(
+            f"{weights}: expected tensors under {' and '.join(_MASK2FORMER)}, found none. Save the model with "
+            "save_pretrained"
+        )
+    return found
 
 
 def _renamed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -123,10 +123,10 @@ def _compared(
 
 def _mask_costs(predicted: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor, weights: Weights) -> torch.Tensor:
     """(G, R, M) of what `_compared` gives."""
-    x, seen = predicted.clamp(-20, 20), valid[:, None]
+    seen = valid[:, None]
     true = truth.transpose(1, 2)
-    cross = (F.softplus(-x) * seen) @ true + (F.softplus(x) * seen) @ (1 - true)
-    share = x.sigmoid() * seen
+    cross = (F.softplus(-predicted) * seen) @ true + (F.softplus(predicted) * seen) @ (1 - true)
+    share = predicted.sigmoid() * seen
     sizes = share.sum(2)[..., None] + (truth * seen).sum(2)[:, None]
     dice = 1 - (2 * share @ true + 1) / (sizes + 1)
     return weights.mask * cross / valid.sum(1).clamp(min=1)[:, None, None] + weights.dice * dice

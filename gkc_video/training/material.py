@@ -39,6 +39,7 @@ class Material:
         start: a GKC checkpoint or a Mask2Former, see `ovsbench.gkc_video.training.initialization`.
         start_part: what is taken from it.
         trunk_weights: name and digest of the file that the trunk's weights are of; empty for its own.
+        origins: what teacher, words and first weights were made from; a stopped training goes on with the same alone.
     """
 
     labelled: FrameSource
@@ -52,6 +53,7 @@ class Material:
     start: Path | None = None
     start_part: Part = "all"
     trunk_weights: str = ""
+    origins: str = ""
 
 
 def metadata_of(

@@ -29,7 +29,7 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
         "classes": 2.0, "synonyms": 10.0, "mask": 5.0, "dice": 5.0, "no_object": 0.1, "tgkd": 10.0,
         "names": 0.0, "profiles": 0.0, "pseudo_masks": 0.0,
     },
-    "post_processing": {"objectness": 0.8, "min_kept_share": 0.8, "mask_nms_iou": 1.0},
+    "post_processing": {"objectness": 0.8, "min_kept_share": 0.8, "mask_nms_iou": 1.0, "min_area": 1},
 }  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def with_preset(tables: Mapping[str, Any]) -> Mapping[str, Any]:
 
     With WordNet its senses are all synonyms there are; without it they are those of this project's own table.
     """
-    if tables.get("paper") is not True:
+    if tables.get("paper") is not True or tables.get("kind") != "gkc":
         return tables
     whole = {key: value for key, value in tables.items() if key != "paper"}
     for name, preset in PAPER.items():

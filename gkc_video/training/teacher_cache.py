@@ -66,7 +66,7 @@ class TeacherCache:
         """
         boxes, folder = settings.diversify == "thresRand", None
         if cache is not None:
-            key = [source.benchmark.digest, teacher_digest, clip.name, clip.side, 2]
+            key = [source.benchmark.digest, teacher_digest, clip.name, clip.side, *clip.mean, *clip.std, 3]
             key += sorted(source.held_out)  # without them a frame has fewer regions
             folder = cache / files.json_digest([*key, settings.teacher_crop, boxes])[:16]
         crops = TeacherCrops(clip.side, settings.teacher_crop, boxes, folder)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ovsbench.benchmark.errors import MethodError
+from ovsbench.benchmark.errors import DataError, MethodError
 from ovsbench.benchmark.manifest import load
 from ovsbench.gkc_video.checkpoint import digest as checkpoint_digest
 from ovsbench.gkc_video.checkpoint import resolve
@@ -27,6 +27,7 @@ from ovsbench.gkc_video.training.frames import Augmentation, FrameSource
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining
 from ovsbench.gkc_video.training.grounding import known_words
 from ovsbench.gkc_video.training.hold_out import held_out
+from ovsbench.gkc_video.training.initialization import weights_file
 from ovsbench.gkc_video.training.material import Material
 from ovsbench.gkc_video.training.paper import with_preset
 from ovsbench.gkc_video.training.step_profile import StepProfile
@@ -154,6 +155,7 @@ class _Described:
 def _described(tables: Mapping[str, Any], device: str) -> _Described:
     source, text = tables.get("clip", {}), tables.get("text", {})
     settings = settings_of(GKCTraining, tables, "training")
+    torch.manual_seed(settings.seed)  # of a CLIP or a trunk without weights
     if "checkpoint" in source:
         teacher = clip.load_clip(source["checkpoint"], model=source.get("model"), tag=source.get("tag"), device=device)
     else:  # a trunk from nothing, for those who have no weights
@@ -204,6 +206,8 @@ def _material(
     """Data, words, teacher and first weights, as far as the settings need them."""
     augmentation, source = settings_of(Augmentation, tables, "augmentation"), tables.get("clip", {})
     data, sources = load(folder_of(tables, "labelled")), settings_of(SynonymSources, tables, "synonyms")
+    if data.role == "unlabelled":
+        raise DataError(f"[data.labelled]: expected labelled frames, got {data.folder} without labels. Name another")
     labelled = FrameSource(data, augmentation, held_out(settings.hold_out, data.vocabulary, settings.seed))
     captions = unlabelled = teacher_cache = None
     if settings.captions:
@@ -216,8 +220,7 @@ def _material(
         )
     if settings.needs_teacher:
         cache = Path(source["cache"]) if "cache" in source else None
-        digest = checkpoint_digest(resolve(source["checkpoint"])) if is_ours(source) else str(source.get("checkpoint"))
-        teacher_cache = TeacherCache.of(teacher, labelled, settings, digest, cache)
+        teacher_cache = TeacherCache.of(teacher, labelled, settings, _weights_of(source, settings.seed), cache)
     if settings.unlabelled:
         unlabelled = FrameSource(load(folder_of(tables, "unlabelled")), augmentation)
     words = prompted = None
@@ -225,6 +228,10 @@ def _material(
         words = words_of(sources, labelled, space)
         if sources.prompt != "{}":
             prompted = words_of(sources, labelled, space, Prompted(teacher, (sources.prompt,))).to(teacher.device)
+    start = start_of(tables)
+    weights = None if start is None else weights_file(start)
+    first = checkpoint_digest(weights) if weights is not None and weights.is_file() else ""
+    text = sorted(tables.get("text", {}).items())
     return Material(
         labelled,
         unlabelled,
@@ -234,6 +241,16 @@ def _material(
         words=words,
         prompted=prompted,
         captions=captions,
-        start=start_of(tables),
+        start=start,
         start_part=tables.get("start_part", "all"),
+        origins=repr((_weights_of(source, settings.seed), teacher.mean, teacher.std, text, sources, first)),
     )
+
+
+def _weights_of(source: Mapping[str, Any], seed: int) -> str:
+    """What the weights of [clip] are: the digest of their file, a tag of open_clip, or the seed of random ones."""
+    name = source.get("checkpoint", "random")
+    if name == "random":
+        return f"random, seed {seed}"
+    path = resolve(name) if is_ours(source) else Path(name)
+    return checkpoint_digest(path) if path.is_file() else str(name)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from ovsbench.benchmark.errors import DataError
+from ovsbench.benchmark.settings import MOST_NUMBER, shown
 from ovsbench.benchmark.storage.image_files import BROKEN, open_image
 from ovsbench.benchmark.storage.text_files import read_text
 from ovsbench.gkc_video import checkpoint
@@ -44,6 +45,11 @@ class ClipTraining:
         for name in ("steps", "batch"):
             if getattr(self, name) < 1:
                 raise DataError(f"[training] {name}: expected at least 1, got {getattr(self, name)}. Write more")
+        if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 <= self.seed <= MOST_NUMBER:
+            raise DataError(
+                "[training]: expected a learning_rate above 0, a weight_decay and a seed from 0, got "
+                f"{self.learning_rate}, {self.weight_decay}, {shown(self.seed)}. Correct them"
+            )
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ class Training:
         """One step; returns the losses of all processes.
 
         Raises:
-            DataError: a loss is no number; `state_path` then is what is left of an earlier step.
+            DataError: a loss is no number; `state_path`, if it is there, then is what is left of an earlier step.
         """
         optimiser, model = self.learner.optimiser, self.learner.model
         optimiser.zero_grad(set_to_none=True)
@@ -231,6 +231,11 @@ def _student(
                 f"WARNING: {len(taken.left_out)} tensors of {material.start.name} find no place of their shape in "
                 f"this model and are left out: {', '.join(taken.left_out)}. Set [model] to the sizes of the start"
             )
+        if taken.first:
+            log(
+                f"WARNING: {material.start.name} has nothing for {len(taken.first)} tensors of what draws masks, which "
+                f"begin anew: {', '.join(taken.first)}. Set [model] to the sizes of the start, or give a whole one"
+            )
     if settings.recompute:
         recompute_layers(model)
     if settings.compile:
@@ -243,9 +248,10 @@ def _identity(settings: GKCTraining, config: ModelConfig, weights: Weights, mate
     """What a training has to have in common with the one whose state it goes on from."""
     same = replace(settings, save_every=1, readers=0, tensorboard=False)  # what does not change the outcome
     captions = material.captions.facts.about if material.captions is not None else ""
-    labelled = material.labelled
+    labelled, unlabelled = material.labelled, material.unlabelled
     data = labelled.benchmark.digest, labelled.augmentation, captions
-    return repr((same, config, weights, *data, material.trunk_weights))
+    others = "" if unlabelled is None else unlabelled.benchmark.digest
+    return repr((same, config, weights, *data, others, material.origins, material.start_part, material.trunk_weights))
 
 
 def _refuse_infinite(
@@ -259,10 +265,11 @@ def _refuse_infinite(
     wrong = [name for name, value in values.items() if not np.isfinite(value)]
     if wrong:
         frames = [labelled.where(sample) for part in parts for sample in part.labelled]
+        is_kept = state_path is not None and state_path.is_file()
+        kept = f"; the state of an earlier step is in {state_path}" if is_kept else ""
         raise DataError(
             f"step {step + 1}: the loss {wrong[0]} is no number any more; the step's frames were "
-            f"{', '.join(distributed.all_of(frames))}. "
-            f"Lower learning_rate; the state of an earlier step is in {state_path}"
+            f"{', '.join(distributed.all_of(frames))}. Lower learning_rate{kept}"
         )
 
 

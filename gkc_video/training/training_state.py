@@ -15,20 +15,31 @@ from ovsbench.benchmark.storage.files import whole_file
 from ovsbench.gkc_video.model.network import GKC
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining
 
+_TOKENS = ("embed", "token", "no_object")
+
 
 def optimiser_of(model: GKC, settings: GKCTraining) -> torch.optim.AdamW:
     """AdamW with the trunk at its own rate, and no decay of embeddings, norms and biases."""
-    groups = []
+    groups, embeddings = [], _embeddings(model)
     for in_trunk in (False, True):
         for decays in (False, True):
             members = [
                 p for n, p in model.named_parameters()
-                if n.startswith("trunk.") == in_trunk and (p.ndim >= 2 and "embed" not in n) == decays
+                if n.startswith("trunk.") == in_trunk and (p.ndim >= 2 and n not in embeddings) == decays
             ]  # fmt: skip
             peak = settings.learning_rate * (settings.trunk_rate if in_trunk else 1.0)
             decay = settings.weight_decay if decays else 0.0
             groups.append({"params": members, "peak": peak, "lr": peak, "weight_decay": decay})
     return torch.optim.AdamW(groups, fused=model.no_object.device.type in ("cpu", "cuda"))
+
+
+def _embeddings(model: torch.nn.Module) -> set[str]:
+    """Names of the parameters that are looked up or stand for a token, a place or no-object, and multiply nothing."""
+    tables = {name for name, part in model.named_modules() if isinstance(part, torch.nn.Embedding)}
+    return {
+        name for name, _ in model.named_parameters()
+        if name.rpartition(".")[0] in tables or any(word in name.rpartition(".")[2] for word in _TOKENS)
+    }  # fmt: skip
 
 
 def average_of(model: GKC, settings: GKCTraining) -> AveragedModel | None:

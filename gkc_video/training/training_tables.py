@@ -10,16 +10,17 @@ from typing import Any, TypeVar
 
 from ovsbench.benchmark.errors import DataError, MethodError
 from ovsbench.benchmark.manifest import MANIFEST, load
-from ovsbench.benchmark.settings import Reader
+from ovsbench.benchmark.settings import Reader, shown
 from ovsbench.benchmark.types import Vocabulary
 from ovsbench.gkc_video.checkpoint import resolve
+from ovsbench.gkc_video.model.network import ModelConfig
 from ovsbench.gkc_video.model.post_processing import PostProcessing
 from ovsbench.gkc_video.text.synonyms import OWN, Table, Thesaurus
 from ovsbench.gkc_video.text.text_space import Bank, NameTable, TextSpace, name_table
 from ovsbench.gkc_video.text.wordnet import WordNet
 from ovsbench.gkc_video.training import train_clip
 from ovsbench.gkc_video.training.evaluation import EvaluationSettings
-from ovsbench.gkc_video.training.frames import MASK_STRIDE, Augmentation, FrameSource
+from ovsbench.gkc_video.training.frames import LONGEST, MASK_STRIDE, Augmentation, FrameSource
 from ovsbench.gkc_video.training.gkc_settings import GKCTraining
 from ovsbench.gkc_video.training.hold_out import held_out, refuse_start
 from ovsbench.gkc_video.training.initialization import Part
@@ -69,6 +70,12 @@ class GKCTrainingFile(TrainingFile):
     paper: bool = False
     post_processing: Settings = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.side is not None and not 1 <= self.side <= LONGEST:
+            raise ValueError(f"expected side from 1 to {LONGEST} pixels, got {shown(self.side)}. Correct it")
+        if self.start is None and self.start_part != "all":
+            raise ValueError("start_part says what is taken of start, and there is none. Name one, or leave it out")
+
 
 @dataclass(frozen=True)
 class ClipSource:
@@ -89,6 +96,10 @@ class ClipSource:
     def __post_init__(self) -> None:
         if self.checkpoint is None and self.model is None:
             raise ValueError("expected checkpoint or model, where trunk, text and teacher come from, got none. Add one")
+        if self.tag is not None and (self.checkpoint is None or self.model is None):
+            raise ValueError("tag says whose weights the file of checkpoint holds for model; one is missing. Name both")
+        if self.cache == "":
+            raise ValueError("expected cache with the name of a folder, got none. Name one, or leave it out")
 
 
 @dataclass(frozen=True)
@@ -104,6 +115,12 @@ class TextSource:
     bank: str | None = None
     alias: Mapping[str, str] | None = None
     templates: tuple[str, ...] = ("{}",)
+
+    def __post_init__(self) -> None:
+        if not self.templates or not all("{}" in template for template in self.templates):
+            raise ValueError(f"expected templates with {{}} for the name, got {list(self.templates)}. Correct them")
+        if self.alias is not None and self.bank is None:
+            raise ValueError("alias is of the names of a bank, and there is none. Name one, or leave alias out")
 
 
 _FILES: Mapping[object, type[TrainingFile]] = {"clip": TrainingFile, "gkc": GKCTrainingFile}
@@ -131,8 +148,13 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
     if not isinstance(kind, str) or kind not in _FILES:
         raise MethodError(f"expected kind = clip or gkc in the training file, got {kind!r}. Add it at the top")
     given = READER.table(_FILES[kind], tables, "the training file")
-    if out is None and given.out is None:
+    if out is None and not given.out:
         raise MethodError("expected the checkpoint to write, got none. Give -o, or out = in the training file")
+    target = out or Path(given.out or "")
+    if target.is_dir():
+        raise MethodError(
+            f"{target}: expected a file to write the checkpoint to, found a folder. Choose another output"
+        )
     if kind == "clip":
         settings_of(train_clip.ClipTraining, tables, "training")
         folder_of(tables, "captions")
@@ -146,6 +168,7 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
         for name, used in (("labelled", 1), ("unlabelled", training.unlabelled), ("captions", training.captions)):
             if used:
                 folder_of(tables, name)
+        ModelConfig.from_json(tables.get("model", {}))
         settings_of(PostProcessing, tables, "post_processing")
         if training.captions:
             captions_file(tables)
@@ -166,7 +189,7 @@ def check(tables: Mapping[str, Any], out: Path | None = None) -> Path:
             hidden = held_out(training.hold_out, vocabulary, training.seed)
             if start is not None:
                 refuse_start(start, [vocabulary.by_id[key].name for key in hidden])
-    return out or Path(given.out or "")
+    return target
 
 
 def _check_together(training: GKCTraining, augmentation: Augmentation, weights: Weights) -> None:
@@ -176,6 +199,16 @@ def _check_together(training: GKCTraining, augmentation: Augmentation, weights: 
             f"[augmentation] label_stride: expected {MASK_STRIDE}, the size of predicted masks, unless "
             f"[training] points says at how many points they are compared, got "
             f"{augmentation.label_stride}. Set points = 12544"
+        )
+    without_labels = [name for name in ("pseudo_masks", "profiles", "self_training") if getattr(weights, name)]
+    if without_labels and not training.unlabelled:
+        raise DataError(
+            f"[losses] {without_labels[0]} weighs a loss on frames without labels, of which [training] unlabelled = 0 "
+            "takes none. Change one"
+        )
+    if weights.self_training and len(without_labels) > 1:
+        raise DataError(
+            f"[losses] self_training stands in the place of {without_labels[0]}, and both are above 0. Leave out one"
         )
     if weights.synonyms and training.diversify == "off":
         raise DataError(
@@ -192,6 +225,7 @@ def evaluation_of(tables: Mapping[str, Any]) -> EvaluationSettings | None:
     if "folder" not in table:
         raise MethodError("expected [evaluation] with the folder of a benchmark, found none. Add it")
     known = {setting.name for setting in dataclasses.fields(EvaluationSettings)}
+    READER.value(str, table["folder"], "[evaluation] folder")
     builds = {"folder"} | (set(table) - known if "build" in table else set())
     own = {key: value for key, value in table.items() if key not in builds}
     return settings_of(EvaluationSettings, {"evaluation": own}, "evaluation")

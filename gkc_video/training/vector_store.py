@@ -93,7 +93,8 @@ class VectorWriter:
         numbers = np.ascontiguousarray(vectors, "<f2").tobytes()
         with writing(self._path):
             begin = self._files[0].seek(0, os.SEEK_END)
-            record = np.array([(key, *vectors.shape, zlib.crc32(numbers), begin)], _RECORD)
+            record = np.array([(key, *vectors.shape, 0, begin)], _RECORD)
+            record["checksum"] = _checksum(record[0], numbers)
             for file, content in zip(self._files, (numbers, record.tobytes()), strict=True):
                 file.write(content)
                 file.flush()
@@ -115,7 +116,10 @@ class _Shard:
         size = self._index.stat().st_size if self._index.exists() else 0
         if size - self.records.nbytes < _RECORD.itemsize:
             return
-        content = self._index.read_bytes()
+        try:
+            content = self._index.read_bytes()
+        except OSError as error:
+            raise self._damaged(error.strerror or str(error)) from error
         self.records = np.frombuffer(content, _RECORD, len(content) // _RECORD.itemsize)
         has = self._path.stat().st_size if self._path.exists() else 0
         if has < self.numbers_end:
@@ -132,10 +136,11 @@ class _Shard:
         begin, size = _extent(record)
         try:
             with self._path.open("rb") as file:
-                numbers = os.pread(file.fileno(), size, begin)
+                has = os.fstat(file.fileno()).st_size
+                numbers = os.pread(file.fileno(), size, begin) if begin + size <= has else b""
         except OSError as error:
             raise self._damaged(error.strerror or str(error)) from error
-        if zlib.crc32(numbers) != record["checksum"]:
+        if len(numbers) != size or _checksum(record, numbers) != record["checksum"]:
             raise self._damaged("numbers of another checksum")
         return np.frombuffer(numbers, "<f2").reshape(int(record["rows"]), int(record["width"]))
 
@@ -144,6 +149,12 @@ class _Shard:
             f"{self._path}: expected cached vectors of a teacher, got {got}. Remove it and {self._index.name} beside "
             "it; what they held is made anew"
         )
+
+
+def _checksum(record: Any, numbers: bytes) -> int:
+    """Over an entry's key, shape and numbers."""
+    head = np.array([record[name] for name in ("key", "rows", "width")], "<u8").tobytes()
+    return zlib.crc32(numbers, zlib.crc32(head))
 
 
 def _extent(record: Any) -> tuple[int, int]:

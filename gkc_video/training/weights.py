@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
@@ -37,3 +37,8 @@ class Weights:
     pairs: float = 10.0
     grounding: float = 1.0
     synonyms: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, weight in asdict(self).items():
+            if weight < 0:
+                raise ValueError(f"expected {name} from 0, got {weight}. Correct it")

@@ -24,6 +24,8 @@ from ovsbench.benchmark.visible_text import visible
 
 QUIET, VERBOSE = "OVSBENCH_QUIET", "OVSBENCH_VERBOSE"
 """Variables of the environment that `-q` and `-v` set, and that a person may set for good."""
+WARNINGS = ("WARNING: ", "note: ")
+"""Begin the lines about work that are no progress."""
 WIDTH_WITHOUT_TERMINAL = 200
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
@@ -44,8 +46,15 @@ def say_served(where: str) -> None:
 
 
 def reporting(as_json: bool) -> Report:
-    """Where lines about work go: to stdout, or to stderr where that is for JSON alone."""
+    """Where lines about work go: to stdout, or to stderr where that is for JSON alone; `-q` keeps warnings, there."""
+    if os.environ.get(QUIET):
+        return _complain_of_warnings
     return complain if as_json else say
+
+
+def _complain_of_warnings(line: str) -> None:
+    if line.startswith(WARNINGS):
+        complain(line)
 
 
 def print_json(value: Any) -> None:

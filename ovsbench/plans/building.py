@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from ovsbench.benchmark import manifest
 from ovsbench.benchmark.errors import UserError, did_you_mean
 from ovsbench.benchmark.manifest import Benchmark
 from ovsbench.benchmark.progress import SILENT, Progress, Report, unreported
+from ovsbench.benchmark.settings import Reader
 from ovsbench.benchmark.storage import files
 from ovsbench.benchmark.storage.remote import place
 from ovsbench.plans.datasets import READERS, build_dataset
 from ovsbench.plans.recipe import changed_settings
 
 RECIPE = ".recipe.json"
+READER = Reader(UserError)
 
 
 def build_data(tables: Mapping[str, Any], report: Report = unreported, progress: Progress = SILENT) -> None:
@@ -44,7 +47,7 @@ def build_missing(
         return
     if "folder" not in table:
         raise UserError(f"[{name}] names a builder and no folder to build. Add folder = ...")
-    if recipe["build"] not in BUILDERS:
+    if not isinstance(recipe["build"], str) or recipe["build"] not in BUILDERS:
         raise UserError(
             f"[{name}]: unknown builder {recipe['build']!r}; {did_you_mean(str(recipe['build']), BUILDERS)}"
         )
@@ -52,7 +55,7 @@ def build_missing(
         from ovsbench.data_prep.world.build import VERSION
 
         recipe["version"] = VERSION  # the same settings drew another world before
-    folder = place(table["folder"])
+    folder = place(READER.value(str, table["folder"], f"[{name}] folder"))
     built = folder / RECIPE
     if changed := [key for key in changed_settings(built, recipe) if key != "jobs"]:
         raise UserError(
@@ -63,7 +66,7 @@ def build_missing(
     report(f"Building {folder}, as [{name}] says")
     arguments = {key: value for key, value in table.items() if key not in ("folder", "build")}
     try:
-        BUILDERS[recipe["build"]](folder, arguments, report, progress)
+        BUILDERS[recipe["build"]](f"[{name}]", folder, arguments, report, progress)
     except TypeError as error:
         raise UserError(
             f"[{name}]: the builder {recipe['build']} refuses its settings: {error}. Correct them"
@@ -80,30 +83,41 @@ def build_benchmarks(
     return {name: manifest.load(table["folder"]) for name, table in tables.items()}
 
 
-def _world(folder: Path, settings: dict[str, Any], report: Report, progress: Progress) -> None:
+def _world(where: str, folder: Path, settings: dict[str, Any], report: Report, progress: Progress) -> None:
     from ovsbench.data_prep.world.build import WorldSettings, build_world
 
-    if "size" in settings:
-        settings["size"] = tuple(settings["size"])
-    jobs = int(settings.pop("jobs", 1))
-    build_world(folder, WorldSettings(**settings), jobs=jobs, progress=progress)
+    jobs = _jobs(where, settings)
+    build_world(folder, READER.table(WorldSettings, settings, where), jobs=jobs, progress=progress)
 
 
-def _captions(folder: Path, settings: dict[str, Any], report: Report, progress: Progress) -> None:
+def _jobs(where: str, settings: dict[str, Any]) -> int:
+    return READER.value(int, settings.pop("jobs", 1), f"{where} jobs")  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class _Captions:
+    """Settings of the builder captions."""
+
+    pictures: int
+    seed: int = 0
+
+
+def _captions(where: str, folder: Path, settings: dict[str, Any], report: Report, progress: Progress) -> None:
     from ovsbench.data_prep.world.world_captions import build_captions
 
-    build_captions(folder, **settings)
+    asked = READER.table(_Captions, settings, where)
+    build_captions(folder, pictures=asked.pictures, seed=asked.seed)
 
 
-def _raw(name: str, folder: Path, settings: dict[str, Any], report: Report, progress: Progress) -> None:
+def _raw(name: str, where: str, folder: Path, settings: dict[str, Any], report: Report, progress: Progress) -> None:
     """A data set as its owners ship it, by the reader that `ovsbench data build` has for it."""
-    raw, jobs = settings.pop("raw", None), int(settings.pop("jobs", 1))
-    if raw is None:
-        raise TypeError("raw, the folder of the data set, is missing")
-    build_dataset(name, Path(raw), folder, settings, report=report, jobs=jobs, progress=progress)
+    if "raw" not in settings:
+        raise UserError(f"{where}: expected raw, the folder of the data set, found none. Add it")
+    raw, jobs = READER.value(Path, settings.pop("raw"), f"{where} raw"), _jobs(where, settings)
+    build_dataset(name, raw, folder, settings, report=report, jobs=jobs, progress=progress)
 
 
-BUILDERS: dict[str, Callable[[Path, dict[str, Any], Report, Progress], None]] = {
+BUILDERS: dict[str, Callable[[str, Path, dict[str, Any], Report, Progress], None]] = {
     "world": _world,
     "captions": _captions,
     **{reader.name: functools.partial(_raw, reader.name) for reader in READERS},

@@ -182,6 +182,7 @@ ELSEWHERE = {
 HOURS, REAL = "trains for hours; test_ablation.py runs a small file", "needs real video"
 NOT_RUN = {
     "bench statistics --repetitions 1000 --pairs 0 --tables 0": "takes an hour",
+    "bench statistics --repetitions 500 --pairs 0 --tables 0 --population KIND": "takes minutes for each population",
     "bench statistics --population KIND --repetitions 0 --pairs 4000 --tables 0 --videos N": (
         "takes an hour"
     ),
